@@ -1,0 +1,1 @@
+"""vdnnsim: trace-driven simulation of GPU memory virtualisation (vDNN)."""

@@ -1,0 +1,81 @@
+"""The errors a user can meet: each says what is wrong, where, what was expected and what to do.
+
+Every error keeps its data in ``args``, so that it survives pickling and SimPy, which rebuilds an exception
+that leaves a process as ``type(error)(*error.args)``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class VdnnsimError(Exception):
+    """Root of all errors raised on purpose; the command line prints it and ends with `exit_code`."""
+
+    exit_code = 2
+
+
+class InvalidInput(VdnnsimError):  # noqa: N818 - reads as what it is
+    """A value from outside that cannot be used; ``args`` is (message,)."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnknownName(InvalidInput):
+    """A name that nothing goes by; ``args`` is (kind, name, known names)."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(kind, name, tuple(known))
+
+    def __str__(self) -> str:
+        kind, name, known = self.args
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"
+
+
+class Fault(NamedTuple):
+    """One fault in a file: where it is, what stands there, what was expected."""
+
+    file: str
+    line: int | None
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.field}: found {self.found}; expected {self.expected}"
+
+
+class InvalidFile(InvalidInput):
+    """A file that does not hold what it should; ``args`` is (tuple of `Fault`,)."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        super().__init__(tuple(faults))
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        faults: tuple[Fault, ...] = self.args[0]
+        return faults
+
+    def __str__(self) -> str:
+        shown = [str(fault) for fault in self.faults[:20]]
+        if len(self.faults) > len(shown):
+            shown.append(f"... and {len(self.faults) - len(shown)} more faults")
+        return "\n".join(shown)
+
+
+class MissingTrace(InvalidInput):
+    """No trace for what was asked; ``args`` is (what, traces there are, how to make one)."""
+
+    def __init__(self, wanted: str, available: Iterable[str], advice: str) -> None:
+        super().__init__(wanted, tuple(available), advice)
+
+    def __str__(self) -> str:
+        wanted, available, advice = self.args
+        known = "\n  ".join(available) or "none"
+        return f"no trace for {wanted}. There are:\n  {known}\n{advice}"

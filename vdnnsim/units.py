@@ -1,0 +1,84 @@
+"""Units at the edge: text to integers and back. GB is 10^9 bytes, GiB is 2^30; inside are only integers."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal, InvalidOperation
+
+from vdnnsim.errors import InvalidInput
+
+_BYTE_UNITS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+_TIME_UNITS = {"NS": 1, "US": 10**3, "MS": 10**6, "S": 10**9}
+_NUMBER_AND_UNIT = re.compile(r"\s*([0-9][0-9_.eE+]*?)\s*([A-Za-z]+)\s*", re.ASCII)
+_LARGEST = Decimal(2**62)
+PPM = 1_000_000
+"""Ratios (copy slowdowns) are integers in parts per million: 1_000_000 is x1."""
+
+
+def parse_bytes(text: str, what: str = "size") -> int:
+    """Bytes from text such as "12GB", "12 GiB" or "512 MiB".
+
+    Raises `InvalidInput` without a unit, with an unknown one, or when the value is not positive.
+    """
+    return _parse(text, what, _BYTE_UNITS, "a size with its unit, such as 12GB or 12GiB")
+
+
+def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
+    """Bytes per second from text such as "16 GB/s" or "12.8GB/s". Raises `InvalidInput`."""
+    expected = "a bandwidth with its unit, such as 16GB/s"
+    head, slash, tail = text.rpartition("/")
+    if not slash or tail.strip().lower() != "s":
+        raise InvalidInput(f"{what}: found '{text}', expected {expected}")
+    return _parse(head, what, _BYTE_UNITS, expected)
+
+
+def parse_duration(text: str, what: str = "duration") -> int:
+    """Nanoseconds from text such as "5us" or "1.5 ms". Raises `InvalidInput`."""
+    return _parse(text, what, _TIME_UNITS, "a duration with its unit, such as 5us or 1.5ms")
+
+
+def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    factor = units.get(match[2].upper()) if match else None
+    if match is None or factor is None:
+        raise InvalidInput(f"{what}: found '{text}', expected {expected}")
+    try:
+        value = Decimal(match[1].replace("_", "")) * factor
+    except InvalidOperation:
+        raise InvalidInput(f"{what}: found '{text}', expected {expected}") from None
+    if not 1 <= value <= _LARGEST:
+        raise InvalidInput(f"{what}: found '{text}', expected a value between 1 and 2^62 of the base unit")
+    return int(value)
+
+
+def format_bytes(count: int) -> str:
+    """Bytes for people, decimal: 12_345_678_901 is "12.35 GB"."""
+    size = abs(count)
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= factor:
+            return f"{count / factor:.2f} {unit}" if unit == "GB" else f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def format_ms(duration_ns: int) -> str:
+    """Nanoseconds for people, in milliseconds with three significant decimals below 10 ms."""
+    duration_ms = duration_ns / 1e6
+    return f"{duration_ms:.3f} ms" if duration_ms < 10 else f"{duration_ms:.1f} ms"
+
+
+def ratio_to_ppm(ratio: float) -> int:
+    """A ratio as an integer in parts per million, as it is kept inside."""
+    if not math.isfinite(ratio):
+        raise InvalidInput(f"ratio: found {ratio}, expected a finite number")
+    return round(ratio * PPM)
