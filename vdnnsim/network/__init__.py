@@ -1,0 +1,22 @@
+"""Networks: layers with shapes, the graph of feature maps between them, the built-in ones."""
+
+from vdnnsim.network.builtin import NETWORKS, load_network
+from vdnnsim.network.graph import FeatureMap, Network, View, build_network
+from vdnnsim.network.layers import DATA, Kind, Layer, LayerFault, LayerSpec, Shape, infer_layer, shape_bytes
+
+__all__ = [
+    "DATA",
+    "NETWORKS",
+    "FeatureMap",
+    "Kind",
+    "Layer",
+    "LayerFault",
+    "LayerSpec",
+    "Network",
+    "Shape",
+    "View",
+    "build_network",
+    "infer_layer",
+    "load_network",
+    "shape_bytes",
+]

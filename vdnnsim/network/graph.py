@@ -1,0 +1,241 @@
+"""The network as a graph: order, feature maps, who writes and who reads each, and where a map is needed again.
+
+A *feature map* is one block of memory. Several layers may share it: an in-place layer (ACTV, DROPOUT) writes over
+its input, and the inputs of a CONCAT are written straight into channel slices of the CONCAT's map, so that neither
+owns a map (vDNN does the same for ACTV and CONCAT). Both need that nobody else reads the map in between;
+where somebody does, the layer gets a map of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.network.layers import (
+    DATA,
+    READS_X_IN_BACKWARD,
+    READS_Y_IN_BACKWARD,
+    Kind,
+    Layer,
+    LayerFault,
+    LayerSpec,
+    Shape,
+    infer_layer,
+    shape_bytes,
+)
+
+IN_PLACE = frozenset({Kind.ACTV, Kind.DROPOUT})
+
+
+class View(NamedTuple):
+    """Where a layer's output lies: `channels` channels of the map called `map_name`, from `channel_offset` on."""
+
+    map_name: str
+    channel_offset: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """One block of feature-map memory.
+
+    `writers` are the layers that write it in forward, in order (none for the input data); `readers` the layers whose X
+    it is, in order. Its reference count (vDNN's, for forks) is the number of readers.
+    """
+
+    name: str
+    shape: Shape
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    needed_in_backward: bool
+    in_classifier: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return shape_bytes(self.shape)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in topological order, with the maps between them. Build one with `build_network`."""
+
+    name: str
+    batch: int
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    views: Mapping[str, View]
+    maps: Mapping[str, FeatureMap]
+    in_place: frozenset[str]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Layer]:
+        return MappingProxyType({layer.name: layer for layer in self.layers})
+
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Place of each layer in the order, from 0."""
+        return MappingProxyType({layer.name: index for index, layer in enumerate(self.layers)})
+
+    @cached_property
+    def classifier_start(self) -> int:
+        """Position of the first FC (or of the loss where there is none): vDNN manages the layers before it."""
+        kinds = [layer.kind for layer in self.layers]
+        return kinds.index(Kind.FC) if Kind.FC in kinds else kinds.index(Kind.SOFTMAX)
+
+    def in_classifier(self, layer_name: str) -> bool:
+        return self.position[layer_name] >= self.classifier_start
+
+    def input_maps(self, layer: Layer) -> tuple[FeatureMap, ...]:
+        """The maps of the layer's X, each once; none for a layer that works in place or is only a view."""
+        own = self.views[layer.name].map_name
+        names = dict.fromkeys(self.views[name].map_name for name in layer.inputs)
+        return tuple(self.maps[name] for name in names if name != own)
+
+    def output_map(self, layer: Layer) -> FeatureMap:
+        return self.maps[self.views[layer.name].map_name]
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(layer.weights_bytes for layer in self.layers)
+
+
+def build_network(name: str, input_shape: Shape, specs: Iterable[LayerSpec]) -> Network:
+    """A checked network from its layers, in any order that has none before its inputs or none at all.
+
+    Raises `LayerFault` for a name used twice, an unknown input, a cycle, shapes that do not fit, an output that
+    nobody reads, or a network that does not end in SOFTMAX.
+    """
+    ordered = _topological_order(list(specs))
+    shapes: dict[str, Shape] = {DATA: input_shape}
+    layers = []
+    for spec in ordered:
+        layer = infer_layer(spec, tuple(shapes[source] for source in spec.inputs))
+        shapes[spec.name] = layer.output_shape
+        layers.append(layer)
+    consumers = _consumers(layers)
+    _check_ends(layers, consumers)
+    views, in_place = _place_outputs(layers, consumers)
+    views[DATA] = View(DATA, 0, input_shape[1])
+    without_maps = Network(
+        name, input_shape[0], input_shape, tuple(layers), MappingProxyType(views), {}, frozenset(in_place)
+    )
+    return replace(without_maps, maps=MappingProxyType(_feature_maps(without_maps)))
+
+
+def _topological_order(specs: list[LayerSpec]) -> list[LayerSpec]:
+    if not specs:
+        raise InvalidInput("network: found no layers, expected one or more")
+    by_name: dict[str, LayerSpec] = {}
+    for spec in specs:
+        if spec.name in by_name or spec.name == DATA:
+            raise LayerFault(spec.name, "name", f"'{spec.name}' twice", "a name of its own")
+        by_name[spec.name] = spec
+    for spec in specs:
+        for source in spec.inputs:
+            if source != DATA and source not in by_name:
+                raise LayerFault(spec.name, "inputs", f"'{source}'", f"'{DATA}' or the name of a layer")
+    ordered: list[LayerSpec] = []
+    done = {DATA}
+    waiting = specs
+    while waiting:
+        blocked = []
+        for spec in waiting:
+            if all(source in done for source in spec.inputs):
+                ordered.append(spec)
+                done.add(spec.name)
+            else:
+                blocked.append(spec)
+        if len(blocked) == len(waiting):
+            raise LayerFault(blocked[0].name, "inputs", _cycle(blocked), "a graph without cycles")
+        waiting = blocked
+    return ordered
+
+
+def _cycle(blocked: list[LayerSpec]) -> str:
+    unresolved = {spec.name: spec for spec in blocked}
+    path: list[str] = []
+    name = blocked[0].name
+    while name not in path:
+        path.append(name)
+        name = next(source for source in unresolved[name].inputs if source in unresolved)
+    return "a cycle " + " <- ".join([*path[path.index(name) :], name])
+
+
+def _consumers(layers: list[Layer]) -> dict[str, list[Layer]]:
+    consumers: dict[str, list[Layer]] = defaultdict(list)
+    for layer in layers:
+        for source in layer.inputs:
+            consumers[source].append(layer)
+    return consumers
+
+
+def _check_ends(layers: list[Layer], consumers: dict[str, list[Layer]]) -> None:
+    last = layers[-1]
+    if last.kind != Kind.SOFTMAX:
+        raise LayerFault(last.name, "kind", last.kind, "SOFTMAX, the loss, as the last layer")
+    for layer in layers[:-1]:
+        if layer.kind == Kind.SOFTMAX:
+            raise LayerFault(layer.name, "kind", layer.kind, "SOFTMAX only as the last layer")
+        if not consumers[layer.name]:
+            raise LayerFault(layer.name, "inputs", "an output that no layer reads", "one that some layer reads")
+
+
+def _place_outputs(layers: list[Layer], consumers: dict[str, list[Layer]]) -> tuple[dict[str, View], set[str]]:
+    """Where each output lies, and which layers work in place. A map is named after its first writer, or its CONCAT."""
+    views: dict[str, View] = {}
+    members: dict[str, list[str]] = {}
+    in_place: set[str] = set()
+    for layer in layers:
+        sole_reader = all(source != DATA and len(consumers[source]) == 1 for source in layer.inputs)
+        if layer.kind in IN_PLACE and sole_reader:
+            in_place.add(layer.name)
+            view = views[layer.inputs[0]]
+        else:
+            view = View(layer.name, 0, layer.output_shape[1])
+        views[layer.name] = view
+        members.setdefault(view.map_name, []).append(layer.name)
+        if layer.kind == Kind.CONCAT and sole_reader and len(set(layer.inputs)) == len(layer.inputs):
+            _join_into_slices(layer, views, members)
+    return views, in_place
+
+
+def _join_into_slices(layer: Layer, views: dict[str, View], members: dict[str, list[str]]) -> None:
+    start = 0
+    for source, shape in zip(layer.inputs, layer.input_shapes, strict=True):
+        for member in members.pop(views[source].map_name):
+            view = views[member]
+            views[member] = View(layer.name, start + view.channel_offset, view.channels)
+            members[layer.name].append(member)
+        start += shape[1]
+
+
+def _feature_maps(network: Network) -> dict[str, FeatureMap]:
+    writers: dict[str, list[Layer]] = defaultdict(list)
+    readers: dict[str, list[Layer]] = defaultdict(list)
+    for layer in network.layers:
+        own = network.views[layer.name].map_name
+        writers[own].append(layer)
+        for source in dict.fromkeys(network.views[source].map_name for source in layer.inputs):
+            if source != own:
+                readers[source].append(layer)
+    shapes = {DATA: network.input_shape}
+    shapes.update((layer.name, layer.output_shape) for layer in network.layers)
+    maps = {}
+    for name in (DATA, *writers):
+        needed = any(reader.kind in READS_X_IN_BACKWARD for reader in readers[name]) or any(
+            writer.kind in READS_Y_IN_BACKWARD for writer in writers[name]
+        )
+        maps[name] = FeatureMap(
+            name,
+            shapes[name],
+            tuple(layer.name for layer in writers[name]),
+            tuple(layer.name for layer in readers[name]),
+            needed,
+            bool(writers[name]) and network.in_classifier(writers[name][0].name),
+        )
+    return maps
