@@ -1,0 +1,17 @@
+"""GPU profiles: capacity, link, host costs, power."""
+
+from vdnnsim.gpu.files import list_profiles, load_profile, read_profile
+from vdnnsim.gpu.profile import Direction, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+
+__all__ = [
+    "Direction",
+    "GpuProfile",
+    "HostCosts",
+    "Link",
+    "LinkCurve",
+    "LinkPoint",
+    "Power",
+    "list_profiles",
+    "load_profile",
+    "read_profile",
+]

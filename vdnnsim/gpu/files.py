@@ -1,0 +1,178 @@
+"""GPU profiles on disk: TOML, with where each number is from; and those that came with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vdnnsim.catalog import data_directory
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
+from vdnnsim.files import read_toml
+from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration
+
+_Bytes = Annotated[int, Field(ge=1, le=1 << 62, strict=True)]
+_Nanoseconds = Annotated[int, Field(ge=0, le=10**12, strict=True)]
+_Label = Literal["measured", "published", "modelled"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Sourced(_Strict):
+    provenance: _Label
+    source: str
+
+
+class _Memory(_Sourced):
+    capacity: str
+    bandwidth: str
+
+    @model_validator(mode="after")
+    def _check(self) -> _Memory:
+        try:
+            parse_bytes(self.capacity, "capacity")
+            parse_bandwidth(self.bandwidth, "bandwidth")
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+class _Point(_Strict):
+    size: str
+    duration: str
+
+    @model_validator(mode="after")
+    def _check(self) -> _Point:
+        try:
+            self.point()
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def point(self) -> LinkPoint:
+        return LinkPoint(parse_bytes(self.size), parse_duration(self.duration))
+
+
+class _Curve(_Sourced):
+    points: Annotated[list[_Point], Field(min_length=2, max_length=1000)]
+
+    @model_validator(mode="after")
+    def _check(self) -> _Curve:
+        try:
+            self.curve()
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def curve(self) -> LinkCurve:
+        return LinkCurve(tuple(entry.point() for entry in self.points))
+
+
+class _BothWays(_Sourced):
+    copy_out_slowdown: Annotated[float, Field(ge=0.5, le=100, allow_inf_nan=False)]
+    copy_in_slowdown: Annotated[float, Field(ge=0.5, le=100, allow_inf_nan=False)]
+
+
+class _Link(_Strict):
+    copy_out: _Curve
+    copy_in: _Curve
+    both_ways: _BothWays
+
+
+class _Host(_Sourced):
+    kernel_ns: _Nanoseconds
+    copy_ns: _Nanoseconds
+    synchronise_ns: _Nanoseconds
+    allocate_ns: _Nanoseconds
+    free_ns: _Nanoseconds
+
+
+_Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False)]
+
+
+class _Power(_Sourced):
+    idle_w: _Watts
+    compute_w: _Watts
+    copy_w: _Watts
+
+
+class ProfileFile(_Strict):
+    """The whole file."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    title: str
+    memory: _Memory
+    link: _Link
+    host: _Host
+    power: _Power | None = None
+    conditions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _link_behind_memory(self) -> ProfileFile:
+        limit = parse_bandwidth(self.memory.bandwidth)
+        for name, curve in (("copy_out", self.link.copy_out), ("copy_in", self.link.copy_in)):
+            found = curve.curve().bandwidth_bytes_per_s
+            if found > limit:
+                raise ValueError(
+                    f"link.{name} of at most the {limit} B/s of the device memory behind it, not {found} B/s"
+                )
+        return self
+
+    def profile(self) -> GpuProfile:
+        parts = {
+            "memory": self.memory,
+            "link.copy_out": self.link.copy_out,
+            "link.copy_in": self.link.copy_in,
+            "link.both_ways": self.link.both_ways,
+            "host": self.host,
+        }
+        power = self.power and Power(self.power.idle_w, self.power.compute_w, self.power.copy_w)
+        both = self.link.both_ways
+        host = self.host
+        return GpuProfile(
+            self.name,
+            self.title,
+            parse_bytes(self.memory.capacity),
+            parse_bandwidth(self.memory.bandwidth),
+            Link(
+                self.link.copy_out.curve(),
+                self.link.copy_in.curve(),
+                round(both.copy_out_slowdown * PPM),
+                round(both.copy_in_slowdown * PPM),
+            ),
+            HostCosts(host.kernel_ns, host.copy_ns, host.synchronise_ns, host.allocate_ns, host.free_ns),
+            power,
+            {name: part.provenance for name, part in parts.items()},
+            {name: part.source for name, part in parts.items()},
+        )
+
+
+def read_profile(path: Path) -> GpuProfile:
+    """The profile in a TOML file. Raises `InvalidFile` with every fault: file, line, field, found, expected."""
+    contents = read_toml(path, ProfileFile)
+    return contents.profile()
+
+
+def list_profiles() -> Iterator[Path]:
+    """The profiles that came with the package."""
+    yield from sorted(data_directory("gpu_profiles").glob("*.toml"))
+
+
+def load_profile(name: str | Path) -> GpuProfile:
+    """A profile by name, or from a TOML file. Raises `UnknownName`, `InvalidFile`."""
+    text = str(name)
+    if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
+        return read_profile(Path(name))
+    known = {path.stem: path for path in list_profiles()}
+    if text not in known:
+        raise UnknownName("GPU", text, known)
+    profile = read_profile(known[text])
+    if profile.name != text:
+        raise InvalidFile([Fault(str(known[text]), None, "name", f"'{profile.name}'", f"'{text}', as the file's name")])
+    return profile

@@ -1,0 +1,136 @@
+"""A GPU as the simulated machine sees it: capacity, link, what the host's calls cost, power for the estimate."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.units import PPM, format_bytes
+
+
+class Direction(StrEnum):
+    """The two copy engines: out to host memory (D2H) and in from it (H2D)."""
+
+    OUT = "copy out"
+    IN = "copy in"
+
+
+class LinkPoint(NamedTuple):
+    """How long one pinned copy of this size takes alone."""
+
+    size_bytes: int
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCurve:
+    """Copy time by size, piecewise linear between points; below the first point its time, beyond the last one the
+    slope of the last two."""
+
+    points: tuple[LinkPoint, ...]
+
+    def __post_init__(self) -> None:
+        sizes = [point.size_bytes for point in self.points]
+        times = [point.duration_ns for point in self.points]
+        if len(sizes) < 2 or sorted(set(sizes)) != sizes or sorted(set(times)) != times:
+            raise InvalidInput(
+                f"link: found sizes {sizes[:4]} with times {times[:4]}, "
+                "expected two points or more, both sizes and times rising"
+            )
+
+    def duration_ns(self, size_bytes: int) -> int:
+        """Nanoseconds of a copy of so many bytes, alone on the link."""
+        points = self.points
+        if size_bytes <= points[0].size_bytes:
+            return points[0].duration_ns
+        index = min(bisect_right(points, (size_bytes,)), len(points) - 1)
+        left, right = points[index - 1], points[index]
+        rise = (right.duration_ns - left.duration_ns) * (size_bytes - left.size_bytes)
+        return left.duration_ns + rise // (right.size_bytes - left.size_bytes)
+
+    @property
+    def bandwidth_bytes_per_s(self) -> int:
+        """What large copies reach: the size over the time of the last point, without the start-up of the first."""
+        return round(_slope(self.points) * 1e9)
+
+    def scaled_to(self, bandwidth_bytes_per_s: int) -> LinkCurve:
+        """The same start-up time, and the rest of each copy faster or slower so that large ones reach this."""
+        factor = self.bandwidth_bytes_per_s / bandwidth_bytes_per_s
+        start = self.points[0].duration_ns
+        points = [LinkPoint(size, start + round((duration - start) * factor)) for size, duration in self.points]
+        return LinkCurve(tuple(points))
+
+
+def _slope(points: Sequence[LinkPoint]) -> float:
+    first, last = points[0], points[-1]
+    return (last.size_bytes - first.size_bytes) / (last.duration_ns - first.duration_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Both directions, and by how much each is slowed (parts per million) while the other runs as well."""
+
+    copy_out: LinkCurve
+    copy_in: LinkCurve
+    both_ways_out_slowdown_ppm: int = PPM
+    both_ways_in_slowdown_ppm: int = PPM
+
+    def curve(self, direction: Direction) -> LinkCurve:
+        return self.copy_out if direction is Direction.OUT else self.copy_in
+
+
+@dataclass(frozen=True, slots=True)
+class HostCosts:
+    """Nanoseconds that the host spends on one call of each kind."""
+
+    kernel_ns: int = 0
+    copy_ns: int = 0
+    synchronise_ns: int = 0
+    allocate_ns: int = 0
+    free_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Watts for the power estimate: idle, with kernels running, and added while the link copies."""
+
+    idle_w: float
+    compute_w: float
+    copy_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProfile:
+    """One GPU. `provenance` says, field by field, where the numbers are from."""
+
+    name: str
+    title: str
+    capacity_bytes: int
+    memory_bandwidth_bytes_per_s: int
+    link: Link
+    host: HostCosts = HostCosts()
+    power: Power | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def with_capacity(self, capacity_bytes: int) -> GpuProfile:
+        """The same GPU with another amount of memory."""
+        return replace(self, capacity_bytes=capacity_bytes)
+
+    def with_link_bandwidth(self, bandwidth_bytes_per_s: int) -> GpuProfile:
+        """The same GPU behind another link. Raises `InvalidInput` for one faster than the memory behind it."""
+        if bandwidth_bytes_per_s > self.memory_bandwidth_bytes_per_s:
+            raise InvalidInput(
+                f"link bandwidth: found {format_bytes(bandwidth_bytes_per_s)}/s, expected at most the "
+                f"{format_bytes(self.memory_bandwidth_bytes_per_s)}/s of the device memory of {self.name} behind it"
+            )
+        link = replace(
+            self.link,
+            copy_out=self.link.copy_out.scaled_to(bandwidth_bytes_per_s),
+            copy_in=self.link.copy_in.scaled_to(bandwidth_bytes_per_s),
+        )
+        return replace(self, link=link)

@@ -1,0 +1,31 @@
+"""Traces: measured, published or modelled timings of every kernel of a network."""
+
+from vdnnsim.trace.files import MATH_MODES, read_header, read_trace, required_passes, write_trace
+from vdnnsim.trace.library import find_trace, list_traces, trace_path
+from vdnnsim.trace.table import (
+    DEFAULT_ALGORITHM,
+    PASSES,
+    Provenance,
+    Trace,
+    TraceHeader,
+    TraceRow,
+    weakest,
+)
+
+__all__ = [
+    "DEFAULT_ALGORITHM",
+    "MATH_MODES",
+    "PASSES",
+    "Provenance",
+    "Trace",
+    "TraceHeader",
+    "TraceRow",
+    "find_trace",
+    "list_traces",
+    "read_header",
+    "read_trace",
+    "required_passes",
+    "trace_path",
+    "weakest",
+    "write_trace",
+]

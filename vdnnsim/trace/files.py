@@ -1,0 +1,253 @@
+"""A trace on disk: a CSV table for people and diffs, and beside it a TOML header of the same name.
+
+The table has one row per layer, pass and algorithm; the header says what was timed and explains every source. Reading
+checks both against the network they claim to be of, and reports every fault with its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vdnnsim.errors import Fault, InvalidFile
+from vdnnsim.files import read_text, read_toml, write_text
+from vdnnsim.network import Kind, Network
+from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceHeader, TraceRow
+from vdnnsim.units import PPM
+
+COLUMNS = (
+    "layer",
+    "pass",
+    "algorithm",
+    "duration_ns",
+    "workspace_bytes",
+    "copy_out_slowdown",
+    "copy_in_slowdown",
+    "provenance",
+    "source",
+)
+MATH_MODES = ("fp32", "tf32")
+LONGEST_NS = 10**15
+LARGEST_WORKSPACE_BYTES = 2**48
+_SLOWDOWN_RANGE = (0.1, 1000.0)
+_INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
+_MOST_FAULTS = 1000
+
+
+class HeaderFile(BaseModel):
+    """The TOML header."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    gpu: Annotated[str, Field(min_length=1)]
+    network: Annotated[str, Field(min_length=1)]
+    batch: Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+    math: Literal["fp32", "tf32"]
+    created_by: str = ""
+    sources: dict[str, str] = Field(default_factory=dict)
+    conditions: dict[str, str] = Field(default_factory=dict)
+
+    def header(self) -> TraceHeader:
+        return TraceHeader(
+            self.gpu, self.network, self.batch, self.math, self.created_by, self.sources, self.conditions
+        )
+
+
+def read_header(table: Path) -> TraceHeader:
+    """The header beside the table at `table`. Raises `InvalidFile`."""
+    return read_toml(table.with_suffix(".toml"), HeaderFile).header()
+
+
+def read_trace(table: Path, network: Network | None = None) -> Trace:
+    """The trace whose table is at `table`; with a network, checked against its layers and passes.
+
+    Raises `InvalidFile` with every fault: file, line, field, what stands there, what was expected.
+    """
+    header = read_header(table)
+    file = str(table)
+    rows, lines, faults = _parse_table(read_text(table), file, header.sources)
+    if not faults and network is not None:
+        faults = _compare_with_network(file, header, rows, lines, network)
+    if faults:
+        raise InvalidFile(faults)
+    return Trace(header, rows)
+
+
+def write_trace(trace: Trace, table: Path) -> None:
+    """Write the table at `table` and the header beside it, each whole or not at all. Raises `InvalidInput`."""
+    write_text(table, table_text(trace))
+    write_text(table.with_suffix(".toml"), header_text(trace.header))
+
+
+def table_text(trace: Trace) -> str:
+    """The CSV table as text."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in trace.rows:
+        writer.writerow(
+            [
+                *row[:5],
+                _decimal(row.copy_out_slowdown_ppm),
+                _decimal(row.copy_in_slowdown_ppm),
+                row.provenance.value,
+                row.source,
+            ]
+        )
+    return out.getvalue()
+
+
+def header_text(header: TraceHeader) -> str:
+    """The TOML header as text."""
+    lines = [
+        "schema = 1",
+        f"gpu = {_quoted(header.gpu)}",
+        f"network = {_quoted(header.network)}",
+        f"batch = {header.batch}",
+        f"math = {_quoted(header.math)}",
+        f"created_by = {_quoted(header.created_by)}",
+    ]
+    for title, entries in (("sources", header.sources), ("conditions", header.conditions)):
+        if entries:
+            lines += ["", f"[{title}]", *(f"{_quoted(key)} = {_quoted(text)}" for key, text in entries.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
+
+
+def _decimal(ppm: int) -> str:
+    whole, rest = divmod(ppm, PPM)
+    return f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
+
+
+def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list[TraceRow], list[int], list[Fault]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[TraceRow] = []
+    lines: list[int] = []
+    faults: list[Fault] = []
+    first_lines: dict[tuple[str, str, str], int] = {}
+    try:
+        columns = next(reader, [])
+        if faults := _column_faults(file, columns):
+            return [], [], faults
+        order = [columns.index(name) for name in COLUMNS]
+        for cells in reader:
+            line = reader.line_num
+            if len(faults) >= _MOST_FAULTS:
+                break
+            if len(cells) != len(columns):
+                faults.append(Fault(file, line, "row", f"{len(cells)} cells", f"{len(columns)}, one for each column"))
+                continue
+            row = _parse_row(file, line, [cells[index] for index in order], sources, faults)
+            if row is None:
+                continue
+            key = (row.layer, row.pass_, row.algorithm)
+            first = first_lines.setdefault(key, line)
+            if first != line:
+                faults.append(Fault(file, line, "row", f"{' '.join(key)} again, as in line {first}", "one row of each"))
+            rows.append(row)
+            lines.append(line)
+    except csv.Error as error:
+        faults.append(Fault(file, reader.line_num, "CSV", str(error), "well-formed CSV"))
+    if not rows and not faults:
+        faults.append(Fault(file, None, "table", "no rows", "a row for each pass of each layer"))
+    return rows, lines, faults
+
+
+def _column_faults(file: str, columns: list[str]) -> list[Fault]:
+    faults = [
+        Fault(file, 1, f"column '{name[:60]}'", "a column of this name", f"only {', '.join(COLUMNS)}")
+        for name in columns
+        if name not in COLUMNS
+    ]
+    faults += [Fault(file, 1, f"column '{name}'", "no such column", "it") for name in COLUMNS if name not in columns]
+    if not faults and len(set(columns)) < len(columns):
+        faults.append(Fault(file, 1, "columns", "a column twice", "each column once"))
+    return faults
+
+
+def _parse_row(
+    file: str, line: int, cells: list[str], sources: Mapping[str, str], faults: list[Fault]
+) -> TraceRow | None:
+    layer, pass_, algorithm, duration, workspace, slow_out, slow_in, provenance, source = cells
+    before = len(faults)
+
+    def fault(field: str, found: str, expected: str) -> None:
+        faults.append(Fault(file, line, field, f"'{found[:60]}'", expected))
+
+    for field, name in (("layer", layer), ("algorithm", algorithm)):
+        if not name:
+            fault(field, name, "a name")
+    if pass_ not in PASSES:
+        fault("pass", pass_, f"one of {', '.join(PASSES)}")
+    for field, digits, largest in (
+        ("duration_ns", duration, LONGEST_NS),
+        ("workspace_bytes", workspace, LARGEST_WORKSPACE_BYTES),
+    ):
+        if not _INTEGER.fullmatch(digits) or int(digits) > largest:
+            fault(field, digits, f"a whole number from 0 to {largest}, without unit")
+    low, high = _SLOWDOWN_RANGE
+    for field, ratio in (("copy_out_slowdown", slow_out), ("copy_in_slowdown", slow_in)):
+        if not _DECIMAL.fullmatch(ratio) or not low <= float(ratio) <= high:
+            fault(field, ratio, f"a ratio from {low:g} to {high:g}; 1 means not slowed")
+    if provenance not in Provenance.__members__.values():
+        fault("provenance", provenance, f"one of {', '.join(Provenance)}")
+    if source not in sources:
+        fault("source", source, "a key of [sources] in the header")
+    if len(faults) > before:
+        return None
+    return TraceRow(
+        layer,
+        pass_,
+        algorithm,
+        int(duration),
+        int(workspace),
+        round(float(slow_out) * PPM),
+        round(float(slow_in) * PPM),
+        Provenance(provenance),
+        source,
+    )
+
+
+def _compare_with_network(
+    file: str, header: TraceHeader, rows: list[TraceRow], lines: list[int], network: Network
+) -> list[Fault]:
+    faults = []
+    if (header.network, header.batch) != (network.name, network.batch):
+        found = f"{header.network}, batch {header.batch}"
+        faults.append(Fault(file, None, "header", found, f"{network.name}, batch {network.batch}"))
+    for row, line in zip(rows, lines, strict=True):
+        layer = network.by_name.get(row.layer)
+        if layer is None:
+            faults.append(Fault(file, line, "layer", f"'{row.layer}'", f"a layer of {network.name}"))
+        elif row.pass_ not in (*layer.passes, "backward_sum"):
+            faults.append(Fault(file, line, "pass", f"'{row.pass_}'", f"{' or '.join(layer.passes)} for {layer.kind}"))
+    present = {(row.layer, row.pass_) for row in rows}
+    for name, pass_ in required_passes(network):
+        if (name, pass_) not in present:
+            faults.append(Fault(file, None, f"layer '{name}'", f"no {pass_} row", "one or more"))
+    return faults[:_MOST_FAULTS]
+
+
+def required_passes(network: Network) -> list[tuple[str, str]]:
+    """Each (layer, pass) that a training iteration runs. A first layer needs no data gradient, a CONCAT no kernel."""
+    passes = []
+    for layer in network.layers:
+        if layer.kind == Kind.CONCAT and network.views[layer.inputs[0]].map_name == layer.name:
+            continue
+        reads_only_data = all(name == "data" for name in layer.inputs)
+        for pass_ in layer.passes:
+            if not (reads_only_data and pass_ == "backward_data"):
+                passes.append((layer.name, pass_))
+    return passes

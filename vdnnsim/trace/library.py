@@ -1,0 +1,41 @@
+"""The traces there are: those that came with the package, and any folder of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vdnnsim.catalog import data_directory
+from vdnnsim.errors import MissingTrace
+from vdnnsim.network import Network
+from vdnnsim.trace.files import read_header, read_trace
+from vdnnsim.trace.table import Trace, TraceHeader
+
+
+def trace_path(directory: Path, gpu: str, network: str, batch: int, math: str) -> Path:
+    """Where the table of a trace lies in a folder of traces."""
+    return directory / gpu / f"{network}_b{batch}_{math}.csv"
+
+
+def list_traces(directories: Iterable[Path] = ()) -> Iterator[tuple[Path, TraceHeader]]:
+    """Every trace of the given folders, or of those that came with the package; in order of their paths."""
+    for directory in tuple(directories) or (data_directory("traces"),):
+        for table in sorted(directory.glob("*/*_b*_*.csv")):
+            if table.parent.name != "sources":
+                yield table, read_header(table)
+
+
+def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path] = ()) -> Trace:
+    """The trace of a network on a GPU. Raises `MissingTrace`, which lists those there are, or `InvalidFile`."""
+    places = tuple(directories) or (data_directory("traces"),)
+    for directory in places:
+        table = trace_path(directory, gpu, network.name, network.batch, math)
+        if table.is_file():
+            return read_trace(table, network)
+    wanted = f"{network.name} batch {network.batch} on {gpu}, {math}"
+    available = [header.title for _, header in list_traces(places)]
+    advice = (
+        f"Make one with 'python -m vdnnsim.builder {network.name} --batch {network.batch} --out DIR' "
+        "(modelled, for titan-x-maxwell), then name its table with --trace."
+    )
+    raise MissingTrace(wanted, available, advice)

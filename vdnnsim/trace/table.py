@@ -1,0 +1,118 @@
+"""A trace: how long each kernel of one network took, per layer, pass and algorithm, and where each number is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.units import PPM
+
+PASSES = ("forward", "backward_data", "backward_filter", "backward", "backward_sum")
+"""CONV has the first three; other layers forward and backward. backward_sum is the separate kernel with which some
+frameworks add up the gradients of a map that several layers read; it belongs to the layer that wrote the map."""
+DEFAULT_ALGORITHM = "default"
+"""The algorithm of a pass that has only one way of running."""
+MEMORY_OPTIMAL_NAME = "IMPLICIT_GEMM"
+
+
+class Provenance(StrEnum):
+    """Where a number is from, from the strongest to the weakest."""
+
+    MEASURED = "measured"
+    PUBLISHED = "published"
+    MODELLED = "modelled"
+
+
+_STRENGTH = {provenance: rank for rank, provenance in enumerate(Provenance)}
+
+
+def weakest(labels: Iterable[Provenance]) -> Provenance:
+    """The weakest of some labels: what a result that used all of them may claim."""
+    return max(labels, key=_STRENGTH.__getitem__, default=Provenance.MEASURED)
+
+
+class TraceRow(NamedTuple):
+    """One kernel: `duration_ns` alone on the GPU, `workspace_bytes` it needs, and by how much a copy out or in that
+    runs beside it is slowed (parts per million; 1_000_000 is not at all). `source` is a key of the header's sources.
+    """
+
+    layer: str
+    pass_: str
+    algorithm: str
+    duration_ns: int
+    workspace_bytes: int
+    copy_out_slowdown_ppm: int = PPM
+    copy_in_slowdown_ppm: int = PPM
+    provenance: Provenance = Provenance.MODELLED
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TraceHeader:
+    """What a trace is of, and where it is from. `sources` explains each row's source in words; `conditions` says GPU,
+    driver, library versions, clocks, date, repetitions and spread, as far as they are known."""
+
+    gpu: str
+    network: str
+    batch: int
+    math: str
+    created_by: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.network} batch {self.batch} on {self.gpu}, {self.math}"
+
+
+class Trace:
+    """All rows of one network, looked up by layer and pass."""
+
+    def __init__(self, header: TraceHeader, rows: Iterable[TraceRow]) -> None:
+        self.header = header
+        self.rows = tuple(rows)
+        self._by_kernel = {(row.layer, row.pass_, row.algorithm): row for row in self.rows}
+        self._by_pass: dict[tuple[str, str], list[TraceRow]] = {}
+        for row in self.rows:
+            self._by_pass.setdefault((row.layer, row.pass_), []).append(row)
+
+    def row(self, layer: str, pass_: str, algorithm: str) -> TraceRow:
+        """The row of one kernel. Raises `InvalidInput` where the trace has none, and says what it has."""
+        found = self._by_kernel.get((layer, pass_, algorithm))
+        if found is None:
+            known = ", ".join(row.algorithm for row in self.choices(layer, pass_)) or "none"
+            raise InvalidInput(
+                f"trace of {self.header.title}: no algorithm '{algorithm}' "
+                f"for {pass_} of layer '{layer}'; it has: {known}"
+            )
+        return found
+
+    def choices(self, layer: str, pass_: str) -> tuple[TraceRow, ...]:
+        """Every algorithm of a pass, in file order; empty where the trace lacks the pass."""
+        return tuple(self._by_pass.get((layer, pass_), ()))
+
+    def fastest(self, layer: str, pass_: str) -> TraceRow:
+        """The fastest algorithm whatever its workspace, (p) in the paper; of equals the one with less workspace."""
+        return min(self._some(layer, pass_), key=lambda row: (row.duration_ns, row.workspace_bytes, row.algorithm))
+
+    def leanest(self, layer: str, pass_: str) -> TraceRow:
+        """The algorithm with least workspace, (m) in the paper: implicit GEMM where it is one of these, else the
+        fastest of them."""
+        return min(
+            self._some(layer, pass_),
+            key=lambda row: (
+                row.workspace_bytes,
+                row.algorithm != MEMORY_OPTIMAL_NAME,
+                row.duration_ns,
+                row.algorithm,
+            ),
+        )
+
+    def _some(self, layer: str, pass_: str) -> tuple[TraceRow, ...]:
+        rows = self.choices(layer, pass_)
+        if not rows:
+            raise InvalidInput(f"trace of {self.header.title}: layer '{layer}' has no {pass_} row; add one")
+        return rows
