@@ -1,0 +1,157 @@
+"""PyTorch's CUDA caching allocator, for one device and one stream, with its options at their defaults.
+
+Rules as in the public sources of PyTorch (c10/cuda/CUDACachingAllocator):
+
+* Requests round up to 512 B. Up to 1 MiB they are served by the small pool, above by the large pool.
+* Best fit among the free blocks of that pool, ties to the lowest address, low end first. The rest is cut off if it
+  is at least 512 B (small) or more than 1 MiB (large); otherwise the block is handed out whole.
+* Without a fitting block a segment is taken from the device: 2 MiB for the small pool, 20 MiB for requests
+  below 10 MiB, for larger ones the request rounded up to 2 MiB.
+* If the device has no room, every free block that is a whole segment goes back to it and the segment is
+  tried once more. (With the default, no ``max_split_size_mb``, PyTorch's earlier attempt to give back just one
+  oversize block is skipped; it could find nothing, since a cached block that fits has already been used.)
+* A freed block merges with free neighbours of its segment and stays reserved.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from vdnnsim.memory.first_fit import FirstFitPool
+from vdnnsim.memory.free_space import BestFitHoles
+from vdnnsim.memory.pool import GRANULARITY_BYTES, NULL_ADDRESS, ROUND_MASK, ROUND_UP, Pool, checked_size
+
+_MIB = 2**20
+SMALL_REQUEST_BYTES = _MIB
+"""Requests up to this are small."""
+SMALL_SEGMENT_BYTES = 2 * _MIB
+LARGE_SEGMENT_BYTES = 20 * _MIB
+OWN_SEGMENT_REQUEST_BYTES = 10 * _MIB
+"""Requests from this on get a segment of their own size."""
+SEGMENT_GRANULARITY_BYTES = 2 * _MIB
+_ADDRESS_SPACE_FACTOR = 64
+
+
+class Segment(NamedTuple):
+    """One device allocation: its address and size in bytes, and whether it belongs to the small pool."""
+
+    address: int
+    size_bytes: int
+    small: bool
+
+
+class CachingPool(Pool):
+    """PyTorch's allocator over a device of `capacity_bytes`.
+
+    The device maps pages, so segments do not fragment it: one fits if the sum of all segments stays within
+    ``capacity_bytes``. Their addresses are the lowest free ones of an address space that is larger than the
+    capacity (64 times, more than first fit can ever spread), so after segments were given back an address
+    can lie above ``capacity_bytes``; ``span_bytes`` is the end of the highest segment so far.
+
+    ``reserved_bytes`` is the sum of the segments, ``high_water_bytes`` its highest value, ``in_use_bytes`` what PyTorch
+    calls allocated. ``holes()`` are the free blocks inside the segments. An allocation that raises
+    `PoolExhausted` has given all unused segments back to the device before, as in PyTorch.
+    """
+
+    __slots__ = ("_device", "_large", "_reserved_bytes", "_segments", "_small")
+    name: ClassVar[str] = "pytorch-caching"
+
+    def __init__(self, capacity_bytes: int) -> None:
+        super().__init__(capacity_bytes)
+        self._device = FirstFitPool(self._capacity_bytes * _ADDRESS_SPACE_FACTOR)
+        self._small = BestFitHoles(min_rest_bytes=GRANULARITY_BYTES)
+        self._large = BestFitHoles(min_rest_bytes=SMALL_REQUEST_BYTES + 1)
+        self._segments: dict[int, int] = {}  # address -> size; only small ones have SMALL_SEGMENT_BYTES
+        self._reserved_bytes = 0
+
+    def allocate(self, size_bytes: int) -> int:
+        if type(size_bytes) is not int or size_bytes <= 0:
+            size_bytes = checked_size(size_bytes)
+            if size_bytes == 0:
+                return NULL_ADDRESS
+        rounded = size_bytes + ROUND_UP & ROUND_MASK
+        holes = self._small if rounded <= SMALL_REQUEST_BYTES else self._large
+        block = holes.take(rounded)
+        while block is None:  # once: the new segment fits
+            self._reserve(segment_bytes(rounded), holes, size_bytes)
+            block = holes.take(rounded)
+        address, taken = block
+        self._blocks[address] = taken
+        self._in_use_bytes += taken
+        return address
+
+    def free(self, address: int) -> None:
+        size = self._blocks.pop(address, 0)
+        if not size:
+            return self._no_block_at(address)
+        self._in_use_bytes -= size
+        # Live blocks of the small pool are never larger than a small request, those of the large pool always are.
+        holes = self._small if size <= SMALL_REQUEST_BYTES else self._large
+        segments = self._segments
+        holes.put(address, size, address not in segments, address + size not in segments)
+        return None
+
+    def empty_cache(self) -> int:
+        """Gives every segment without a live block back to the device; the bytes given back."""
+        before_bytes = self._reserved_bytes
+        for segment in self._unused_segments():
+            (self._small if segment.small else self._large).discard(segment.address)
+            del self._segments[segment.address]
+            self._device.free(segment.address)
+            self._reserved_bytes -= segment.size_bytes
+        return before_bytes - self._reserved_bytes
+
+    def segments(self) -> list[Segment]:
+        """Every segment, by address; live blocks and holes tile each."""
+        return [Segment(*item, item[1] == SMALL_SEGMENT_BYTES) for item in sorted(self._segments.items())]
+
+    def holes(self) -> list[tuple[int, int]]:
+        return sorted([*self._small.sizes.items(), *self._large.sizes.items()])
+
+    @property
+    def largest_hole_bytes(self) -> int:
+        """The largest request that would succeed now, from a free block or a new segment.
+
+        Not all smaller ones need succeed: with room for 12 MiB on the device a request of 12 MiB gets its own
+        segment, and one of 5 MiB wants 20 MiB.
+        """
+        unused_bytes = sum(segment.size_bytes for segment in self._unused_segments())
+        room_bytes = self._capacity_bytes - self._reserved_bytes + unused_bytes
+        if room_bytes >= OWN_SEGMENT_REQUEST_BYTES:
+            from_device_bytes = room_bytes // SEGMENT_GRANULARITY_BYTES * SEGMENT_GRANULARITY_BYTES
+        else:
+            from_device_bytes = SMALL_REQUEST_BYTES if room_bytes >= SMALL_SEGMENT_BYTES else 0
+        small_bytes = min(self._small.largest_bytes, SMALL_REQUEST_BYTES)
+        return max(self._large.largest_bytes, from_device_bytes, small_bytes)
+
+    @property
+    def reserved_bytes(self) -> int:
+        return self._reserved_bytes
+
+    @property
+    def span_bytes(self) -> int:
+        return self._device.high_water_bytes
+
+    def _reserve(self, size: int, holes: BestFitHoles, requested_bytes: int) -> None:
+        if self._reserved_bytes + size > self._capacity_bytes:
+            self.empty_cache()
+            if self._reserved_bytes + size > self._capacity_bytes:
+                raise self._exhausted(requested_bytes)
+        address = self._device.allocate(size)
+        self._segments[address] = size
+        self._reserved_bytes += size
+        self._high_water_bytes = max(self._high_water_bytes, self._reserved_bytes)
+        holes.put(address, size, merge_below=False, merge_above=False)
+
+    def _unused_segments(self) -> list[Segment]:
+        small, large = self._small.sizes, self._large.sizes
+        return [s for s in self.segments() if (small if s.small else large).get(s.address) == s.size_bytes]
+
+
+def segment_bytes(rounded_bytes: int) -> int:
+    """The size of the segment that is taken from the device for a request of `rounded_bytes`."""
+    if rounded_bytes <= SMALL_REQUEST_BYTES:
+        return SMALL_SEGMENT_BYTES
+    if rounded_bytes < OWN_SEGMENT_REQUEST_BYTES:
+        return LARGE_SEGMENT_BYTES
+    return -(-rounded_bytes // SEGMENT_GRANULARITY_BYTES) * SEGMENT_GRANULARITY_BYTES
