@@ -132,7 +132,7 @@ class ProfileFile(_Strict):
             "link.both_ways": self.link.both_ways,
             "host": self.host,
         }
-        power = self.power and Power(self.power.idle_w, self.power.compute_w, self.power.copy_w)
+        power = Power(self.power.idle_w, self.power.compute_w, self.power.copy_w) if self.power else None
         both = self.link.both_ways
         host = self.host
         return GpuProfile(

@@ -45,14 +45,15 @@ class FeatureMap:
     """One block of feature-map memory.
 
     `writers` are the layers that write it in forward, in order (none for the input data); `readers` the layers whose X
-    it is, in order. Its reference count (vDNN's, for forks) is the number of readers.
+    it is, in order. Its reference count (vDNN's, for forks) is the number of readers. `backward_users` are the layers
+    whose backward kernels read it, as X or as Y, in network order: backward meets the first of them last.
     """
 
     name: str
     shape: Shape
     writers: tuple[str, ...]
     readers: tuple[str, ...]
-    needed_in_backward: bool
+    backward_users: tuple[str, ...]
     in_classifier: bool
 
     @property
@@ -227,15 +228,14 @@ def _feature_maps(network: Network) -> dict[str, FeatureMap]:
     shapes.update((layer.name, layer.output_shape) for layer in network.layers)
     maps = {}
     for name in (DATA, *writers):
-        needed = any(reader.kind in READS_X_IN_BACKWARD for reader in readers[name]) or any(
-            writer.kind in READS_Y_IN_BACKWARD for writer in writers[name]
-        )
+        users = [writer for writer in writers[name] if writer.kind in READS_Y_IN_BACKWARD]
+        users += [reader for reader in readers[name] if reader.kind in READS_X_IN_BACKWARD]
         maps[name] = FeatureMap(
             name,
             shapes[name],
             tuple(layer.name for layer in writers[name]),
             tuple(layer.name for layer in readers[name]),
-            needed,
+            tuple(layer.name for layer in users),
             bool(writers[name]) and network.in_classifier(writers[name][0].name),
         )
     return maps

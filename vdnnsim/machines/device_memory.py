@@ -1,0 +1,122 @@
+"""Device memory as both machines use it: a pool behind the program's buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vdnnsim.errors import VdnnsimError
+from vdnnsim.memory import Pool, PoolExhausted
+from vdnnsim.program import Allocate, Buffer, Free, MemoryClass, Program
+from vdnnsim.units import format_bytes
+
+
+class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
+    """A buffer that found no room.
+
+    ``args`` is (where: the step or "set-up", buffer, requested bytes, capacity bytes, bytes in use by class, largest
+    hole in bytes, free bytes).
+    """
+
+    def __init__(
+        self,
+        where: str,
+        buffer: str,
+        requested_bytes: int,
+        capacity_bytes: int,
+        in_use_by_class: Mapping[str, int],
+        largest_hole_bytes: int,
+        free_bytes: int,
+    ) -> None:
+        super().__init__(
+            where, buffer, requested_bytes, capacity_bytes, dict(in_use_by_class), largest_hole_bytes, free_bytes
+        )
+
+    @property
+    def where(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def largest_hole_bytes(self) -> int:
+        return int(self.args[5])
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether the free bytes would have been enough in one piece."""
+        return bool(self.args[2] <= self.args[6])
+
+    def __str__(self) -> str:
+        where, buffer, requested, capacity, by_class, hole, _ = self.args
+        in_use = ", ".join(f"{name} {format_bytes(size)}" for name, size in by_class.items() if size)
+        return (
+            f"out of memory in {where}: no room for {format_bytes(requested)} ({buffer}); of {format_bytes(capacity)} "
+            f"in use: {in_use or 'nothing'}; largest hole {format_bytes(hole)}"
+        )
+
+
+class DeviceMemory:
+    """The live buffers of one iteration, at the addresses that the pool gave them."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.addresses: dict[str, int] = {}
+        self._live: dict[str, Buffer] = {}
+        self.peak_in_use_bytes = 0
+        self.hole_at_peak_bytes: int | None = None
+
+    def allocate(self, buffer: Buffer, where: str) -> int:
+        """The address of the buffer. Raises `OutOfMemory`, saying `where`."""
+        try:
+            address = self.pool.allocate(buffer.size_bytes)
+        except PoolExhausted as error:
+            raise OutOfMemory(
+                where,
+                buffer.name,
+                buffer.size_bytes,
+                self.pool.capacity_bytes,
+                self.bytes_by_class(),
+                error.largest_hole_bytes,
+                self.pool.free_bytes,
+            ) from None
+        self.addresses[buffer.name] = address
+        self._live[buffer.name] = buffer
+        if self.pool.in_use_bytes > self.peak_in_use_bytes:
+            self.peak_in_use_bytes = self.pool.in_use_bytes
+            self.hole_at_peak_bytes = None
+        return address
+
+    def free(self, buffer: Buffer) -> int:
+        """Give the buffer back; returns the address it had."""
+        if self.hole_at_peak_bytes is None and self.pool.in_use_bytes == self.peak_in_use_bytes:
+            self.hole_at_peak_bytes = self.pool.largest_hole_bytes
+        address = self.addresses.pop(buffer.name)
+        del self._live[buffer.name]
+        self.pool.free(address)
+        return address
+
+    def bytes_by_class(self) -> dict[str, int]:
+        """Bytes of live buffers, as asked for, by memory class."""
+        sizes = {memory_class.value: 0 for memory_class in MemoryClass}
+        for buffer in self._live.values():
+            sizes[buffer.memory_class.value] += buffer.size_bytes
+        return sizes
+
+    def largest_hole_at_peak(self) -> int:
+        """The largest request that would have succeeded when most bytes were in use."""
+        hole = self.hole_at_peak_bytes
+        return self.pool.largest_hole_bytes if hole is None else hole
+
+
+def replay_memory(program: Program, memory: DeviceMemory) -> None:
+    """Allocate and free as the program does, without running anything: addresses do not depend on time.
+
+    Raises `OutOfMemory`.
+    """
+    for buffer in program.setup:
+        memory.allocate(buffer, "set-up")
+    for step in program.steps:
+        where = step.title
+        for command in program.commands[step.first : step.last]:
+            if isinstance(command, Allocate):
+                memory.allocate(command.buffer, where)
+            elif isinstance(command, Free):
+                memory.free(command.buffer)

@@ -1,0 +1,120 @@
+"""Fitting a plan into a pool: which prefetches must wait, and vDNN-dyn's greedy choice of smaller workspaces.
+
+Addresses depend on the order of commands alone, so that no time passes here: the program is walked with an empty pool.
+Where a workspace finds no room and shrinking is allowed, its pass moves to the next slower algorithm with less.
+Where something else finds none, the youngest prefetch whose map is not yet in use waits for the next layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
+from vdnnsim.policies import Plan
+from vdnnsim.program import Allocate, Buffer, CopyIn, Free, Kernel, Program, Step
+from vdnnsim.timeline import SETUP
+from vdnnsim.trace import Trace, TraceRow
+
+
+class Fitted(NamedTuple):
+    """A plan as far as it could be fitted, its program, and what still finds no room, if anything."""
+
+    plan: Plan
+    program: Program
+    failure: OutOfMemory | None
+
+
+class _NoRoom(NamedTuple):
+    step: int
+    error: OutOfMemory
+
+
+def fit_plan(
+    plan: Plan,
+    build: Callable[[Plan], Program],
+    empty_memory: Callable[[], DeviceMemory],
+    trace: Trace | None = None,
+) -> Fitted:
+    """The plan with prefetches put off where the pool has no room for them; with a trace, also with smaller workspaces
+    where they were needed. The first failure is the one that is told."""
+    first: OutOfMemory | None = None
+    while True:
+        program = build(plan)
+        walk = _Walk(program, empty_memory(), trace)
+        if walk.no_room is None:
+            if trace is None or not walk.chosen:
+                return Fitted(plan, program, None)
+            plan = plan.with_algorithms({**plan.algorithms, **walk.chosen}, trace)
+            return Fitted(plan, build(plan), None)
+        first = first or walk.no_room.error
+        waiting = _unused_prefetch(program, walk.no_room.step)
+        if waiting is None:
+            return Fitted(plan, program, first)
+        plan = replace(plan, deferred=plan.deferred | {waiting})
+
+
+def _unused_prefetch(program: Program, no_room_in: int) -> str | None:
+    """The layer whose backward issued the youngest prefetch that is for a layer still to come after this step."""
+    if no_room_in < 0:
+        return None
+    to_come = {step.layer for step in program.steps[no_room_in + 1 :] if step.backward}
+    for step in reversed(program.steps[: no_room_in + 1]):
+        if not step.backward:
+            return None
+        for command in program.commands[step.first : step.last]:
+            if isinstance(command, CopyIn) and command.for_layer in to_come:
+                return step.layer
+    return None
+
+
+class _Walk:
+    """A program's allocations, one after the other, until one finds no room."""
+
+    def __init__(self, program: Program, memory: DeviceMemory, trace: Trace | None) -> None:
+        self.memory = memory
+        self.trace = trace
+        self.chosen: dict[tuple[str, str], str] = {}
+        self.no_room: _NoRoom | None = None
+        index = SETUP
+        try:
+            for buffer in program.setup:
+                memory.allocate(buffer, "set-up")
+            for index, step in enumerate(program.steps):  # noqa: B007 - told when one fails
+                self._walk_step(program, step)
+        except OutOfMemory as error:
+            self.no_room = _NoRoom(index, error)
+
+    def _walk_step(self, program: Program, step: Step) -> None:
+        commands = program.commands[step.first : step.last]
+        users = {command.workspace: command for command in commands if isinstance(command, Kernel)}
+        for command in commands:
+            if isinstance(command, Free):
+                self.memory.free(command.buffer)
+            elif isinstance(command, Allocate):
+                kernel = users.get(command.buffer)
+                if kernel is None or self.trace is None:
+                    self.memory.allocate(command.buffer, step.title)
+                else:
+                    self._allocate_workspace(command.buffer, kernel, step.title, self.trace)
+
+    def _allocate_workspace(self, buffer: Buffer, kernel: Kernel, where: str, trace: Trace) -> None:
+        row = trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
+        while True:
+            try:
+                self.memory.allocate(buffer._replace(size_bytes=row.workspace_bytes), where)
+            except OutOfMemory:
+                leaner = next_leaner(row, trace)
+                if leaner is None:
+                    raise
+                row = leaner
+            else:
+                self.chosen[kernel.layer, kernel.pass_] = row.algorithm
+                return
+
+
+def next_leaner(row: TraceRow, trace: Trace) -> TraceRow | None:
+    """The fastest algorithm of the same pass with less workspace, or None."""
+    leaner = [other for other in trace.choices(row.layer, row.pass_) if other.workspace_bytes < row.workspace_bytes]
+    return min(leaner, key=lambda other: (other.duration_ns, other.workspace_bytes, other.algorithm), default=None)

@@ -1,0 +1,30 @@
+"""Policies: which feature maps leave the GPU, and which algorithm each CONV pass uses. One file each."""
+
+from vdnnsim.policies.plan import (
+    Laboratory,
+    Layout,
+    Plan,
+    Policy,
+    Problem,
+    Trial,
+    feature_extraction_layers,
+    make_plan,
+    memory_optimal,
+    performance_optimal,
+)
+from vdnnsim.policies.registry import POLICIES, make_policy
+
+__all__ = [
+    "POLICIES",
+    "Laboratory",
+    "Layout",
+    "Plan",
+    "Policy",
+    "Problem",
+    "Trial",
+    "feature_extraction_layers",
+    "make_plan",
+    "make_policy",
+    "memory_optimal",
+    "performance_optimal",
+]

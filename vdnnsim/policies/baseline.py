@@ -1,0 +1,25 @@
+"""Baseline: everything allocated network-wide, nothing offloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vdnnsim.policies.plan import Layout, Plan, Problem, make_plan
+from vdnnsim.policies.variants import Variant
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Frameworks of the paper's time, with memory-optimal (m) or performance-optimal (p) algorithms."""
+
+    variant: Variant
+
+    @property
+    def name(self) -> str:
+        return f"baseline({self.variant.value})"
+
+    def check(self, problem: Problem) -> None:
+        """Nothing is needed beyond what every problem has."""
+
+    def plan(self, problem: Problem) -> Plan:
+        return make_plan(problem, Layout.NETWORK_WIDE, (), self.variant.algorithms(problem))

@@ -1,0 +1,21 @@
+"""Oracle: a GPU whose memory is never too small, every pass at its fastest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vdnnsim.policies.plan import Layout, Plan, Problem, make_plan, performance_optimal
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """What every policy's performance is measured against (paper, methodology)."""
+
+    name: str = "oracle"
+
+    def check(self, problem: Problem) -> None:
+        """Nothing is needed beyond what every problem has."""
+
+    def plan(self, problem: Problem) -> Plan:
+        algorithms = performance_optimal(problem.network, problem.trace)
+        return replace(make_plan(problem, Layout.NETWORK_WIDE, (), algorithms), endless=True)

@@ -1,0 +1,144 @@
+"""What a policy decides, and what it may ask while deciding.
+
+A policy is a class with a `name` and two methods: `check` says before anything runs whether it can work on this
+problem, `plan` returns a `Plan`. It knows the network, the trace and the GPU, never a clock or a pool; one that
+decides by trying, as vDNN-dyn does, asks the problem's `Laboratory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from vdnnsim.gpu import GpuProfile
+from vdnnsim.network import Kind, Network
+from vdnnsim.trace import Trace
+
+Algorithms = Mapping[tuple[str, str], str]
+"""The algorithm of each (layer, pass)."""
+Workspaces = Mapping[tuple[str, str], int]
+"""The workspace of each (layer, pass) under its algorithm, in bytes."""
+
+
+class Layout(StrEnum):
+    """How device memory is handed out."""
+
+    NETWORK_WIDE = "network-wide"
+    """Everything before the iteration and for all of it, as frameworks of the paper's time did."""
+    LAYER_WISE = "layer-wise"
+    """Each layer when its turn comes, released when nothing needs it any more: vDNN's memory manager."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one iteration is to be run.
+
+    `offload` names the layers whose X is to leave; `algorithms` has one entry for every kernel of the iteration and
+    `workspaces` the bytes each needs. `endless` marks the oracle, whose memory is never too small. `deferred` are
+    layers whose backward prefetches nothing; the laboratory fills it in where a prefetch finds no room.
+    """
+
+    layout: Layout
+    offload: frozenset[str]
+    algorithms: Algorithms
+    workspaces: Workspaces
+    endless: bool = False
+    deferred: frozenset[str] = frozenset()
+    trials: tuple[Trial, ...] = ()
+
+    def with_algorithms(self, algorithms: Algorithms, trace: Trace) -> Plan:
+        """The same plan with other algorithms, and the workspaces that the trace says they need."""
+        return replace(self, algorithms=algorithms, workspaces=workspaces_of(algorithms, trace))
+
+
+class Trial(NamedTuple):
+    """One configuration that a policy tried: the time and peak it would have, and why it was not taken."""
+
+    title: str
+    plan: Plan
+    fits: bool
+    iteration_time_ns: int
+    peak_bytes: int
+    reason: str
+
+    @property
+    def verdict(self) -> str:
+        return "fits" if self.fits else f"rejected: {self.reason}"
+
+
+class Laboratory(Protocol):
+    """Where a policy tries plans: on the simulated machine when simulating, on the real one when calibrating."""
+
+    def attempt(self, title: str, plan: Plan) -> Trial:
+        """Run one iteration of the plan in a pool of the GPU's capacity."""
+
+    def shrink_workspaces(self, plan: Plan) -> Plan:
+        """The plan with each CONV pass that finds no room moved to its next slower algorithm with less workspace, as
+        often as needed; passes that cannot be made to fit keep their last one."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a policy decides about."""
+
+    network: Network
+    trace: Trace
+    gpu: GpuProfile
+    laboratory: Laboratory
+
+
+class Policy(Protocol):
+    """The protocol that built-in and users' policies follow."""
+
+    @property
+    def name(self) -> str: ...
+
+    def check(self, problem: Problem) -> None:
+        """Raise `InvalidInput` where the policy cannot work on this problem; called before `plan`."""
+
+    def plan(self, problem: Problem) -> Plan:
+        """Decide. Called once for each run."""
+
+
+def memory_optimal(network: Network, trace: Trace) -> Algorithms:
+    """(m): for every pass the algorithm with least workspace, implicit GEMM for CONV (paper: no workspace at all)."""
+    return {key: trace.leanest(*key).algorithm for key in kernels_of(network, trace)}
+
+
+def performance_optimal(network: Network, trace: Trace) -> Algorithms:
+    """(p): for every pass the fastest algorithm whatever its workspace; each pass of a CONV chooses for itself."""
+    return {key: trace.fastest(*key).algorithm for key in kernels_of(network, trace)}
+
+
+def workspaces_of(algorithms: Algorithms, trace: Trace) -> Workspaces:
+    """The workspace of each pass under these algorithms."""
+    return {key: trace.row(*key, algorithm).workspace_bytes for key, algorithm in algorithms.items()}
+
+
+def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
+    """Every (layer, pass) that one iteration runs: what the trace has a row for, less the data gradient of a CONV that
+    reads only the network's input, which training does not need."""
+    for layer in network.layers:
+        reads_only_data = all(name == "data" for name in layer.inputs)
+        for pass_ in (*layer.passes, "backward_sum"):
+            if reads_only_data and pass_ == "backward_data":
+                continue
+            if trace.choices(layer.name, pass_):
+                yield layer.name, pass_
+
+
+def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:
+    """A plan from its decisions; the workspaces follow from the algorithms."""
+    return Plan(layout, frozenset(offload), algorithms, workspaces_of(algorithms, problem.trace))
+
+
+def feature_extraction_layers(network: Network, kinds: Iterable[Kind] = tuple(Kind)) -> frozenset[str]:
+    """Layers before the classifier, of these kinds, that read an X which is not their own Y: those vDNN manages."""
+    wanted = frozenset(kinds)
+    return frozenset(
+        layer.name
+        for layer in network.layers
+        if layer.kind in wanted and not network.in_classifier(layer.name) and network.input_maps(layer)
+    )

@@ -1,0 +1,68 @@
+"""Policies by name: the built-in ones, and a user's own by `module:Class`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.oracle import Oracle
+from vdnnsim.policies.plan import Policy
+from vdnnsim.policies.variants import Variant
+from vdnnsim.policies.vdnn_all import VdnnAll
+from vdnnsim.policies.vdnn_conv import VdnnConv
+from vdnnsim.policies.vdnn_dyn import VdnnDyn
+
+POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
+    {
+        "baseline(m)": lambda: Baseline(Variant.M),
+        "baseline(p)": lambda: Baseline(Variant.P),
+        "vdnn-all(m)": lambda: VdnnAll(Variant.M),
+        "vdnn-all(p)": lambda: VdnnAll(Variant.P),
+        "vdnn-conv(m)": lambda: VdnnConv(Variant.M),
+        "vdnn-conv(p)": lambda: VdnnConv(Variant.P),
+        "vdnn-dyn": VdnnDyn,
+        "oracle": Oracle,
+    }
+)
+"""The paper's policies, in the order in which tables show them."""
+ENTRY_POINT_GROUP = "vdnnsim.policies"
+
+
+def make_policy(name: str) -> Policy:
+    """A built-in policy by name, an installed one by its entry point, or one given as "module:Class".
+
+    Raises `UnknownName`, or `InvalidInput` for a module or class that cannot be used.
+    """
+    if name in POLICIES:
+        return POLICIES[name]()
+    if ":" in name:
+        return _from_module(name)
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name == name:
+            return _from_module(entry.value)
+    raise UnknownName("policy", name, POLICIES)
+
+
+def _from_module(reference: str) -> Policy:
+    module_name, _, class_name = reference.partition(":")
+    what = f"policy '{reference}'"
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidInput(f"{what}: {error}; put the module on PYTHONPATH or into the current folder") from None
+    kind = getattr(module, class_name, None)
+    if not isinstance(kind, type):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"]
+        raise InvalidInput(f"{what}: {module_name} has no class '{class_name}'; it has: {', '.join(classes) or 'none'}")
+    try:
+        policy = kind()
+    except TypeError as error:
+        raise InvalidInput(f"{what}: cannot be made without arguments: {error}") from None
+    missing = [part for part in ("name", "check", "plan") if not hasattr(policy, part)]
+    if missing:
+        raise InvalidInput(f"{what}: lacks {', '.join(missing)}; a policy has a name, check(problem) and plan(problem)")
+    return policy  # type: ignore[no-any-return]

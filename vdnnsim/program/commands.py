@@ -1,0 +1,147 @@
+"""The program: one training iteration as commands in the order in which the host gives them.
+
+Whatever runs on the simulated machine runs on a real one unchanged, so nothing here knows of clocks, traces or
+devices: a kernel is a (layer, pass, algorithm), a buffer a name with a size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class MemoryClass(StrEnum):
+    """What a buffer is for; the classes of the paper's memory breakdown."""
+
+    WEIGHTS = "weights"
+    WEIGHT_GRADIENTS = "weight gradients"
+    FEATURE_MAPS = "feature maps"
+    GRADIENT_MAPS = "gradient maps"
+    WORKSPACE = "workspace"
+
+
+class Stream(StrEnum):
+    """In-order queues of the device. The paper has one stream for copies; its programs never copy both ways at once,
+    so that one stream for each direction, as GPUs have engines, runs them the same and lets others do more."""
+
+    COMPUTE = "compute"
+    COPY_OUT = "copy out"
+    COPY_IN = "copy in"
+
+
+class Buffer(NamedTuple):
+    """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program."""
+
+    name: str
+    size_bytes: int
+    memory_class: MemoryClass
+    layer: str
+    in_classifier: bool
+
+
+class Allocate(NamedTuple):
+    """Take a buffer from the pool."""
+
+    buffer: Buffer
+
+
+class Free(NamedTuple):
+    """Give a buffer back to the pool."""
+
+    buffer: Buffer
+
+
+class Kernel(NamedTuple):
+    """Launch the kernels of one pass of a layer on the compute stream.
+
+    `workspace` is the buffer they may use. `accumulates` names the feature maps whose gradient this pass adds to rather
+    than writes, because another reader of the map came first in backward (cuDNN's beta = 1).
+    """
+
+    layer: str
+    pass_: str
+    algorithm: str
+    workspace: Buffer | None = None
+    accumulates: frozenset[str] = frozenset()
+
+
+class CopyOut(NamedTuple):
+    """Offload: copy a feature map to its pinned host buffer, on the copy-out stream."""
+
+    buffer: Buffer
+    layer: str
+
+
+class CopyIn(NamedTuple):
+    """Copy a feature map back from its pinned host buffer, on the copy-in stream: a prefetch for another layer's
+    backward (`for_layer`), or a late fetch for the layer's own."""
+
+    buffer: Buffer
+    layer: str
+    for_layer: str
+
+
+class Synchronise(NamedTuple):
+    """The host waits until these streams have done all that was put on them."""
+
+    streams: tuple[Stream, ...]
+
+
+Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise
+
+
+class Step(NamedTuple):
+    """One layer's share of the iteration: its commands are `commands[first:last]`."""
+
+    layer: str
+    backward: bool
+    in_classifier: bool
+    first: int
+    last: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.layer} {'backward' if self.backward else 'forward'}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One iteration.
+
+    `setup` is allocated before the iteration and stays; `commands` are the iteration, cut into `steps`. `operands` maps
+    what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
+    to the name of the buffer that holds it; several may share one.
+    """
+
+    setup: tuple[Buffer, ...]
+    commands: tuple[Command, ...]
+    steps: tuple[Step, ...]
+    operands: Mapping[str, str]
+    offloaded: tuple[Buffer, ...]
+
+    @property
+    def pinned_host_bytes(self) -> int:
+        """Host memory that the copies need: one pinned buffer for each offloaded map, allocated once."""
+        return sum(buffer.size_bytes for buffer in self.offloaded)
+
+
+def map_operand(map_name: str) -> str:
+    return f"map:{map_name}"
+
+
+def gradient_operand(map_name: str) -> str:
+    return f"gradient:{map_name}"
+
+
+def weights_operand(layer: str) -> str:
+    return f"weights:{layer}"
+
+
+def weight_gradient_operand(layer: str) -> str:
+    return f"weight gradient:{layer}"
+
+
+def saved_operand(layer: str) -> str:
+    return f"saved:{layer}"

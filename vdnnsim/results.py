@@ -1,0 +1,150 @@
+"""What a user gets back: frozen records, and a tidy table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from vdnnsim.metrics import StepTime
+from vdnnsim.policies import Plan, Trial
+from vdnnsim.program import Program
+from vdnnsim.timeline import Timeline
+from vdnnsim.trace import Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureExtraction:
+    """The layers before the classifier alone: their share of the time, their buffers' bytes."""
+
+    iteration_time_ns: int
+    performance: float
+    stall_ns: int
+    peak_bytes: int
+    average_bytes: int
+    average_bytes_per_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """One layer of one run. Times are sums over forward and backward unless named; `reuse_distance_ns` is how long the
+    layer's X is not needed between them; `algorithms` are those of its passes."""
+
+    layer: str
+    kind: str
+    in_classifier: bool
+    forward_ns: int
+    backward_ns: int
+    kernel_ns: int
+    stall_ns: int
+    offloaded_bytes: int
+    prefetched_bytes: int
+    reuse_distance_ns: int
+    algorithms: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyResult:
+    """One policy's numbers.
+
+    For a policy that is not `trainable`, `reason` says why, `needed_bytes` is a capacity that would do, and all numbers
+    are those of a pool that had room. `performance` is the oracle's iteration time over this one's. Bytes are as
+    asked for; the pool's rounding and holes show in `pool_high_water_bytes` and `largest_hole_bytes`.
+    """
+
+    policy: str
+    trainable: bool
+    reason: str
+    needed_bytes: int
+    iteration_time_ns: int
+    performance: float
+    stall_ns: int
+    peak_bytes: int
+    average_bytes: int
+    average_bytes_per_step: int
+    pool_high_water_bytes: int
+    largest_hole_bytes: int
+    bytes_by_class_at_peak: Mapping[str, int]
+    offloaded_bytes: int
+    prefetched_bytes: int
+    pinned_host_bytes: int
+    feature_extraction: FeatureExtraction
+    verdict: str
+    provenance: Provenance
+    kernel_time_ns_by_provenance: Mapping[str, int]
+    deferred_prefetches: int
+    layers: tuple[LayerResult, ...]
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRun:
+    """One policy's result with what it was made from, for timelines and figures."""
+
+    result: PolicyResult
+    plan: Plan
+    program: Program
+    timeline: Timeline
+    steps: tuple[StepTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several policies on one network, batch and GPU."""
+
+    network: str
+    batch: int
+    gpu: str
+    math: str
+    pool: str
+    capacity_bytes: int
+    weight_gradients: str
+    runs: tuple[PolicyRun, ...]
+    provenance: Provenance
+    sources: Mapping[str, str]
+
+    @property
+    def results(self) -> tuple[PolicyResult, ...]:
+        return tuple(run.result for run in self.runs)
+
+    def __iter__(self) -> Iterator[PolicyResult]:
+        return iter(self.results)
+
+    def __getitem__(self, policy: str) -> PolicyResult:
+        """The result of the policy of this name. Raises `KeyError`."""
+        for run in self.runs:
+            if run.result.policy == policy:
+                return run.result
+        raise KeyError(policy)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per policy, one column per number; nested numbers have dotted names."""
+        import pandas as pd
+
+        return pd.DataFrame([flat_row(self, result) for result in self.results])
+
+
+def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
+    """One policy's numbers without nesting, as one row of a table."""
+    row: dict[str, Any] = {
+        "network": comparison.network,
+        "batch": comparison.batch,
+        "gpu": comparison.gpu,
+        "math": comparison.math,
+        "capacity_bytes": comparison.capacity_bytes,
+        "pool": comparison.pool,
+    }
+    for field in fields(result):
+        value = getattr(result, field.name)
+        if field.name in ("layers", "trials"):
+            continue
+        if isinstance(value, FeatureExtraction):
+            row.update((f"{field.name}.{part.name}", getattr(value, part.name)) for part in fields(value))
+        elif isinstance(value, Mapping):
+            row.update((f"{field.name}.{key.replace(' ', '_')}", part) for key, part in value.items())
+        else:
+            row[field.name] = value.value if isinstance(value, Provenance) else value
+    return row

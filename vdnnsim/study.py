@@ -1,0 +1,330 @@
+"""From names to numbers: the one path that puts network, trace, GPU, policy, program and machine together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
+from vdnnsim.machines.fitting import Fitted, fit_plan
+from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
+from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, step_times, verdict
+from vdnnsim.network import Network, load_network
+from vdnnsim.policies import POLICIES, Plan, Policy, Problem, Trial, make_policy
+from vdnnsim.program import MemoryClass, Program, WeightGradients, build_program
+from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
+from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+from vdnnsim.trace import MATH_MODES, Provenance, Trace, find_trace, read_trace, weakest
+from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
+
+_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
+_SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network on a GPU, ready to run policies; also the `Laboratory` in which vDNN-dyn tries its plans."""
+
+    network: Network
+    trace: Trace
+    gpu: GpuProfile
+    pool: str = "best-fit"
+    weight_gradients: WeightGradients = WeightGradients.PER_LAYER
+
+    def run(self, policy: Policy) -> PolicyRun:
+        """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
+        problem = Problem(self.network, self.trace, self.gpu, self)
+        policy.check(problem)
+        return self.run_plan(policy.name, policy.plan(problem))
+
+    def run_plan(self, name: str, plan: Plan) -> PolicyRun:
+        """Run one iteration of a plan."""
+        plan, program, failure = self.prepare(plan)
+        timeline = self._simulate(program, endless=plan.endless or failure is not None)
+        steps = step_times(timeline, _step_names(program))
+        needed_bytes = timeline.pool_high_water_bytes if failure is None else self._needed_bytes(program, timeline)
+        reason = "" if failure is None else self._explain(failure, needed_bytes)
+        result = self._result(name, plan, program, timeline, steps, reason, needed_bytes)
+        return PolicyRun(result, plan, program, timeline, steps)
+
+    def attempt(self, title: str, plan: Plan) -> Trial:
+        """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""
+        plan, program, failure = self.prepare(plan)
+        timeline = self._simulate(program, endless=failure is not None)
+        peak_bytes = memory_use(timeline.memory, len(program.steps), timeline.iteration_time_ns, _CLASSES).peak_bytes
+        reason = "" if failure is None else str(failure)
+        return Trial(title, plan, failure is None, timeline.iteration_time_ns, peak_bytes, reason)
+
+    def shrink_workspaces(self, plan: Plan) -> Plan:
+        """The greedy step of vDNN-dyn; see `Laboratory`."""
+        return self._fit(plan, self.trace).plan
+
+    def prepare(self, plan: Plan) -> tuple[Plan, Program, OutOfMemory | None]:
+        """The plan's program, with prefetches put off where they find no room, and why it still does not fit, if so.
+
+        A plan that fits nowhere keeps its prefetches: it is shown as it would run in a pool that has room.
+        """
+        if plan.endless:
+            return plan, build_program(self.network, plan, self.weight_gradients), None
+        fitted = self._fit(plan)
+        if fitted.failure is None:
+            return fitted.plan, fitted.program, None
+        return plan, build_program(self.network, plan, self.weight_gradients), fitted.failure
+
+    def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
+        return fit_plan(
+            plan,
+            lambda plan: build_program(self.network, plan, self.weight_gradients),
+            lambda: self._memory(self.gpu.capacity_bytes),
+            trace,
+        )
+
+    def _memory(self, capacity_bytes: int) -> DeviceMemory:
+        return DeviceMemory(make_pool(self.pool, capacity_bytes))
+
+    def _simulate(self, program: Program, endless: bool) -> Timeline:
+        capacity_bytes = ENDLESS_BYTES if endless else self.gpu.capacity_bytes
+        machine = SimulatedMachine(self.trace, self.gpu)
+        return machine.run(program, make_pool(self.pool, capacity_bytes))
+
+    def _needed_bytes(self, program: Program, timeline: Timeline) -> int:
+        """A capacity in which the program was seen to fit: what an endless pool used, or little more, since a pool with
+        an end may place blocks elsewhere."""
+        for factor in _SPARE_ROOM:
+            capacity_bytes = round(timeline.pool_high_water_bytes * factor)
+            try:
+                replay_memory(program, self._memory(capacity_bytes))
+            except OutOfMemory:
+                continue
+            return capacity_bytes
+        return ENDLESS_BYTES
+
+    def _explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
+        advice = (
+            f"fits in {format_bytes(needed_bytes)} ({needed_bytes} bytes); or use a smaller batch or a leaner policy"
+        )
+        if failure.fragmented:
+            advice += f", or another pool than {self.pool}: free bytes are enough, but in pieces"
+        return f"{failure}; {advice}"
+
+    def _result(
+        self,
+        name: str,
+        plan: Plan,
+        program: Program,
+        timeline: Timeline,
+        steps: tuple[StepTime, ...],
+        reason: str,
+        needed_bytes: int,
+    ) -> PolicyResult:
+        use = memory_use(timeline.memory, len(steps), timeline.iteration_time_ns, _CLASSES)
+        labels = _kernel_time_by_provenance(timeline, self.trace)
+        used = [Provenance(label) for label in labels]
+        parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
+        used += [Provenance(self.gpu.provenance[part]) for part in parts if part in self.gpu.provenance]
+        short = reason.split(";")[0]
+        return PolicyResult(
+            policy=name,
+            trainable=not reason,
+            reason=reason,
+            needed_bytes=needed_bytes,
+            iteration_time_ns=timeline.iteration_time_ns,
+            performance=1.0,
+            stall_ns=sum(step.stall_ns for step in steps),
+            peak_bytes=use.peak_bytes,
+            average_bytes=use.average_bytes,
+            average_bytes_per_step=use.average_bytes_per_step,
+            pool_high_water_bytes=timeline.pool_high_water_bytes,
+            largest_hole_bytes=0 if plan.endless or reason else timeline.largest_hole_bytes,
+            bytes_by_class_at_peak=dict(use.by_class_at_peak),
+            offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
+            prefetched_bytes=_copied_bytes(timeline, COPY_IN),
+            pinned_host_bytes=program.pinned_host_bytes,
+            feature_extraction=_feature_extraction(timeline, steps),
+            verdict=verdict(steps, short),
+            provenance=weakest(used),
+            kernel_time_ns_by_provenance=labels,
+            deferred_prefetches=len(plan.deferred),
+            layers=_layer_results(self.network, plan, steps),
+            trials=plan.trials,
+        )
+
+
+def _step_names(program: Program) -> list[StepName]:
+    return [StepName(step.layer, step.backward, step.in_classifier) for step in program.steps]
+
+
+def _copied_bytes(timeline: Timeline, direction: str) -> int:
+    return sum(copy.size_bytes for copy in timeline.copies if copy.direction == direction)
+
+
+def _kernel_time_by_provenance(timeline: Timeline, trace: Trace) -> dict[str, int]:
+    times: dict[str, int] = {}
+    for kernel in timeline.kernels:
+        label = trace.row(kernel.layer, kernel.pass_, kernel.algorithm).provenance.value
+        times[label] = times.get(label, 0) + kernel.end_ns - kernel.begin_ns
+    return dict(sorted(times.items()))
+
+
+def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> FeatureExtraction:
+    own = [step for step in steps if not step.in_classifier]
+    records = [record for record in timeline.memory if not record.in_classifier]
+    use = memory_use(records, len(steps), timeline.iteration_time_ns, _CLASSES)
+    return FeatureExtraction(
+        sum(step.duration_ns for step in own),
+        1.0,
+        sum(step.stall_ns for step in own),
+        use.peak_bytes,
+        use.average_bytes,
+        use.average_bytes_per_step,
+    )
+
+
+def _layer_results(network: Network, plan: Plan, steps: Sequence[StepTime]) -> tuple[LayerResult, ...]:
+    distances = reuse_distances_ns(steps)
+    forward = {step.layer: step for step in steps if not step.backward}
+    backward = {step.layer: step for step in steps if step.backward}
+    return tuple(
+        LayerResult(
+            layer.name,
+            layer.kind.value,
+            network.in_classifier(layer.name),
+            forward[layer.name].duration_ns,
+            backward[layer.name].duration_ns,
+            forward[layer.name].kernel_ns + backward[layer.name].kernel_ns,
+            forward[layer.name].stall_ns + backward[layer.name].stall_ns,
+            forward[layer.name].copied_out_bytes,
+            backward[layer.name].copied_in_bytes,
+            distances[layer.name],
+            {
+                pass_: plan.algorithms[layer.name, pass_]
+                for pass_ in layer.passes
+                if (layer.name, pass_) in plan.algorithms
+            },
+        )
+        for layer in network.layers
+    )
+
+
+def make_study(
+    network: str | Path | Network,
+    *,
+    batch: int | None = None,
+    gpu: str | Path | GpuProfile,
+    capacity: int | str | None = None,
+    link_bandwidth: int | str | None = None,
+    math: str = "fp32",
+    pool: str = "best-fit",
+    weight_gradients: str = WeightGradients.PER_LAYER,
+    trace: str | Path | Trace | None = None,
+) -> Study:
+    """A study from names, files or objects. Raises `InvalidInput` (and its kinds) for whatever cannot be used."""
+    if not isinstance(network, Network):
+        if batch is None:
+            raise InvalidInput("batch: found none, expected the number of images of an iteration")
+        network = load_network(network, batch)
+    elif batch not in (None, network.batch):
+        raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
+    profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
+    if capacity is not None:
+        profile = profile.with_capacity(_positive(capacity, "capacity", parse_bytes))
+    if link_bandwidth is not None:
+        profile = profile.with_link_bandwidth(_positive(link_bandwidth, "link bandwidth", parse_bandwidth))
+    _known("math", math, MATH_MODES)
+    _known("pool", pool, tuple(POOLS))
+    _known("weight gradients", str(weight_gradients), tuple(choice.value for choice in WeightGradients))
+    if trace is None:
+        trace = find_trace(network, profile.name, math)
+    elif not isinstance(trace, Trace):
+        trace = read_trace(Path(trace), network)
+    if trace.header.math != math:
+        raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
+    return Study(network, trace, profile, pool, WeightGradients(weight_gradients))
+
+
+def compare(
+    network: str | Path | Network,
+    *,
+    batch: int | None = None,
+    gpu: str | Path | GpuProfile,
+    policies: Iterable[str | Policy] | None = None,
+    capacity: int | str | None = None,
+    link_bandwidth: int | str | None = None,
+    math: str = "fp32",
+    pool: str = "best-fit",
+    weight_gradients: str = WeightGradients.PER_LAYER,
+    trace: str | Path | Trace | None = None,
+) -> Comparison:
+    """Run policies (all of the paper's where none are named) and compare them with the oracle.
+
+    `network` and `gpu` are names or paths of TOML files; `capacity` and `link_bandwidth` are bytes and bytes per
+    second, or text with units such as "12GB" and "16GB/s". Raises `InvalidInput` (and its kinds) for whatever cannot
+    be used.
+    """
+    study = make_study(
+        network,
+        batch=batch,
+        gpu=gpu,
+        capacity=capacity,
+        link_bandwidth=link_bandwidth,
+        math=math,
+        pool=pool,
+        weight_gradients=weight_gradients,
+        trace=trace,
+    )
+    return compare_policies(study, list(POLICIES if policies is None else policies))
+
+
+def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparison:
+    """Run policies of a study and compare them with its oracle."""
+    chosen = [make_policy(policy) if isinstance(policy, str) else policy for policy in policies]
+    if not chosen:
+        raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
+    names = [policy.name for policy in chosen]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"policies: found {', '.join(names)}, expected each one once")
+    oracle = study.run(make_policy("oracle"))
+    runs = tuple(
+        _against(oracle, oracle if policy.name == oracle.result.policy else study.run(policy)) for policy in chosen
+    )
+    return Comparison(
+        study.network.name,
+        study.network.batch,
+        study.gpu.name,
+        study.trace.header.math,
+        study.pool,
+        study.gpu.capacity_bytes,
+        study.weight_gradients.value,
+        runs,
+        weakest(run.result.provenance for run in runs),
+        dict(study.trace.header.sources),
+    )
+
+
+def _against(oracle: PolicyRun, run: PolicyRun) -> PolicyRun:
+    own, best = run.result, oracle.result
+    inner = own.feature_extraction
+    inner = replace(inner, performance=_ratio(best.feature_extraction.iteration_time_ns, inner.iteration_time_ns))
+    performance = _ratio(best.iteration_time_ns, own.iteration_time_ns)
+    return replace(run, result=replace(own, performance=performance, feature_extraction=inner))
+
+
+def _ratio(best_ns: int, own_ns: int) -> float:
+    return best_ns / own_ns if own_ns else 1.0
+
+
+def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> int:
+    if isinstance(value, str):
+        return parse(value, what)
+    if value < 1:
+        raise InvalidInput(f"{what}: found {value}, expected 1 or more")
+    return value
+
+
+def _known(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise UnknownName(kind, name, known)

@@ -1,0 +1,75 @@
+"""What happened, and when: the records that every machine returns and every number is made from.
+
+Times are integer nanoseconds from the start of the iteration. `step` is the index of the program's step; -1 is
+the set-up before the iteration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+SETUP = -1
+COPY_OUT = "copy out"
+COPY_IN = "copy in"
+
+
+class KernelRecord(NamedTuple):
+    """One pass of a layer on the compute engine."""
+
+    step: int
+    layer: str
+    pass_: str
+    algorithm: str
+    begin_ns: int
+    end_ns: int
+
+
+class CopyRecord(NamedTuple):
+    """One copy on the engine of its direction; `alone_ns` is what it takes when nothing slows it."""
+
+    step: int
+    direction: str
+    buffer: str
+    size_bytes: int
+    begin_ns: int
+    end_ns: int
+    alone_ns: int
+
+
+class WaitRecord(NamedTuple):
+    """The host waiting for streams, with the cost of the call. For `stall_ns` of it all kernels that it waited for were
+    done and only copies were not: time that an endless memory would not have lost."""
+
+    step: int
+    begin_ns: int
+    end_ns: int
+    stall_ns: int
+
+
+class MemoryRecord(NamedTuple):
+    """A buffer taken from the pool (`taken`) or given back. `size_bytes` is as asked for, before rounding."""
+
+    step: int
+    time_ns: int
+    taken: bool
+    buffer: str
+    memory_class: str
+    in_classifier: bool
+    address: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One iteration as it ran. `pool_high_water_bytes` and `largest_hole_bytes` are the pool's own, the hole being the
+    largest request that would have succeeded when most bytes were in use."""
+
+    kernels: tuple[KernelRecord, ...]
+    copies: tuple[CopyRecord, ...]
+    waits: tuple[WaitRecord, ...]
+    memory: tuple[MemoryRecord, ...]
+    step_ends_ns: tuple[int, ...]
+    iteration_time_ns: int
+    pool_high_water_bytes: int
+    largest_hole_bytes: int
