@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import MissingTrace
-from vdnnsim.network import Network
+from vdnnsim.network import NETWORKS, Network
 from vdnnsim.trace.files import read_header, read_trace
 from vdnnsim.trace.table import Trace, TraceHeader
 
@@ -34,8 +34,9 @@ def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path
             return read_trace(table, network)
     wanted = f"{network.name} batch {network.batch} on {gpu}, {math}"
     available = [header.title for _, header in list_traces(places)]
+    named = network.name if network.name in NETWORKS else "FILE.toml"
     advice = (
-        f"Make one with 'python -m vdnnsim.builder {network.name} --batch {network.batch} --out DIR' "
+        f"Make one with 'python -m vdnnsim.builder {named} --batch {network.batch} --out DIR' "
         "(modelled, for titan-x-maxwell), then name its table with --trace."
     )
     raise MissingTrace(wanted, available, advice)

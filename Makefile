@@ -1,0 +1,46 @@
+# Two commands for a newcomer: `make demo` and `make test`. All else is below them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OUT := out
+
+.PHONY: demo test bench traces lint clean
+
+demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (256), say where figure and timeline lie
+	@mkdir -p $(OUT)
+	@$(BIN)/vdnnsim compare vgg16 --batch 256 --gpu titan-x-maxwell \
+		--figure $(OUT)/vgg16.png --timeline $(OUT)/vgg16.json
+	@echo "Open the timeline at https://ui.perfetto.dev (it stays on your machine)."
+
+test: $(VENV)/.installed-for-tests  ## everything that CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,min,rounds --benchmark-sort=name -s
+
+traces: $(VENV)/.installed  ## regenerate every shipped Titan X trace
+	$(BIN)/python -m vdnnsim.builder --all --out traces
+
+lint: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vdnnsim needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.installed

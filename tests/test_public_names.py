@@ -1,0 +1,31 @@
+"""The public surface is a list, and the documentation names each item of it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import vdnnsim
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "api.md"
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in vdnnsim.__all__:
+        assert getattr(vdnnsim, name).__name__ == name
+
+
+def test_the_documentation_lists_exactly_the_public_names() -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(documented) == sorted(vdnnsim.__all__)
+
+
+def test_public_names_have_docstrings() -> None:
+    assert [name for name in vdnnsim.__all__ if not getattr(vdnnsim, name).__doc__] == []
+
+
+def test_importing_the_package_imports_no_heavy_library() -> None:
+    heavy = "{'simpy', 'numpy', 'pandas', 'matplotlib', 'pydantic', 'torch', 'pyarrow'}"
+    code = f"import sys, vdnnsim, vdnnsim.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -1,0 +1,40 @@
+"""The commands of `vdnnsim`, gathered. Each imports what it needs when it is called, so that help comes at once."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from vdnnsim.cli import check, comparing, listing
+
+app = typer.Typer(
+    name="vdnnsim",
+    help="Simulate GPU memory virtualisation (vDNN) for training: what fits, what it needs, what it costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vdnnsim {version('vdnnsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+app.command("compare")(comparing.compare_command)
+app.command("run")(comparing.run_command)
+app.command("list")(listing.list_command)
+app.command("check")(check.check_command)

@@ -1,0 +1,40 @@
+"""The options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Network = Annotated[
+    str, typer.Argument(help="A network by name (see 'vdnnsim list networks'), or the path of a TOML file.")
+]
+Batch = Annotated[int, typer.Option("--batch", help="Images in one iteration.", min=1)]
+Gpu = Annotated[str, typer.Option("--gpu", help="A GPU by name (see 'vdnnsim list gpus'), or the path of a profile.")]
+Capacity = Annotated[
+    str | None, typer.Option("--capacity", help="Device memory instead of the GPU's: 12GB (10^9), 12GiB (2^30).")
+]
+LinkBandwidth = Annotated[
+    str | None, typer.Option("--link-bandwidth", help="What large copies reach in each direction: 16GB/s.")
+]
+Math = Annotated[str, typer.Option("--math", help="Math mode of the trace: fp32 or tf32.")]
+Pool = Annotated[str, typer.Option("--pool", help="best-fit (cnmem), first-fit or pytorch-caching.")]
+WeightGradients = Annotated[
+    str,
+    typer.Option(
+        "--weight-gradients", help="per-layer: freed after the layer's backward; resident: all kept; none: not counted."
+    ),
+]
+TraceFile = Annotated[
+    Path | None, typer.Option("--trace", help="The table (CSV) of a trace of your own instead of a built-in one.")
+]
+Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure: .png, .pdf or .svg.")]
+Timeline = Annotated[
+    Path | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto.")
+]
+Json = Annotated[str | None, typer.Option("--json", help="Write all numbers as JSON; - writes only them to stdout.")]
+Csv = Annotated[
+    str | None, typer.Option("--csv", help="Write one row per policy as CSV; - writes only them to stdout.")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Show every trial of vdnn-dyn, and why it was not taken.")]
