@@ -20,7 +20,7 @@ test: $(VENV)/.installed-for-tests  ## everything that CI runs
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,min,rounds --benchmark-sort=name -s
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s
 
 traces: $(VENV)/.installed  ## regenerate every shipped Titan X trace
 	$(BIN)/python -m vdnnsim.builder --all --out traces

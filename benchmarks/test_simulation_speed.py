@@ -1,0 +1,135 @@
+"""How fast comparing and simulating are, each beside its limit and beside the bare cost of as many SimPy events.
+
+Run with `make bench`. Timings on shared machines are noisy: medians are asserted, and ratios within one run say more.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simpy
+
+from vdnnsim import compare_policies, make_policy, make_study
+from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.memory import make_pool
+from vdnnsim.policies import POLICIES
+from vdnnsim.study import Study
+
+VDNNSIM = Path(sys.executable).with_name("vdnnsim")
+
+
+def bare_simpy_s(events: int) -> float:
+    """Seconds that SimPy takes for so many timeouts of one process and nothing else."""
+
+    def process(environment: simpy.Environment) -> Any:
+        for _ in range(events):
+            yield environment.timeout(1)
+
+    environment = simpy.Environment()
+    environment.process(process(environment))
+    begin = time.perf_counter()
+    environment.run()
+    return time.perf_counter() - begin
+
+
+def counted_events(act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many events SimPy schedules while this runs."""
+    count = 0
+    schedule = simpy.Environment.schedule
+
+    def counting(self: simpy.Environment, *arguments: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        schedule(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simpy.Environment, "schedule", counting)
+        act()
+    return count
+
+
+def study_of(network: str, batch: int) -> Study:
+    return make_study(network, batch=batch, gpu="titan-x-maxwell")
+
+
+def report(benchmark: Any, what: str, limit_s: float, events: int = 0) -> float:
+    median_s = float(benchmark.stats.stats.median)
+    bare = f", bare SimPy for its {events} events {bare_simpy_s(events) * 1e3:.1f} ms" if events else ""
+    print(f"\n{what}: median {median_s * 1e3:.1f} ms, limit {limit_s * 1e3:.0f} ms{bare}")
+    return median_s
+
+
+def test_all_policies_on_vgg16(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of("vgg16", 256)
+
+    def act() -> object:
+        return compare_policies(study, list(POLICIES))
+
+    events = counted_events(act, monkeypatch)
+    benchmark(act)
+    assert report(benchmark, "all eight policies on vgg16 (256)", 0.100, events) < 0.100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit_s"),
+    [(["--help"], 0.3), (["compare", "vgg16", "--batch", "256", "--gpu", "titan-x-maxwell"], 2.0)],
+    ids=["help", "compare"],
+)
+def test_whole_process(benchmark: Any, arguments: list[str], limit_s: float) -> None:
+    benchmark.pedantic(
+        lambda: subprocess.run([str(VDNNSIM), *arguments], stdout=subprocess.DEVNULL, check=True),
+        rounds=7,
+        warmup_rounds=1,
+    )
+    assert report(benchmark, f"vdnnsim {' '.join(arguments)}", limit_s) < limit_s
+
+
+def test_commands_through_the_simulated_machine(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of("vgg416", 32)
+    run = study.run(make_policy("vdnn-all(p)"))
+    machine = SimulatedMachine(study.trace, study.gpu)
+
+    def act() -> object:
+        return machine.run(run.program, make_pool("best-fit", study.gpu.capacity_bytes))
+
+    events = counted_events(act, monkeypatch)
+    benchmark(act)
+    commands = len(run.program.commands)
+    limit_s = commands / 200_000
+    median_s = report(benchmark, f"{commands} commands, pool included", limit_s, events)
+    print(f"that is {commands / median_s:,.0f} commands/s, limit 200,000")
+    assert median_s < limit_s
+
+
+def test_cost_is_linear_in_layers(benchmark: Any) -> None:
+    """From vgg16 to vgg416, the cost of a layer grows by less than half."""
+    per_layer_us = {}
+    for network, batch in (("vgg16", 64), ("vgg116", 32), ("vgg216", 32), ("vgg416", 32)):
+        study = study_of(network, batch)
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            study.run(make_policy("vdnn-all(p)"))
+            times.append(time.perf_counter() - begin)
+        per_layer_us[network] = statistics.median(times) / len(study.network.layers) * 1e6
+    study = study_of("vgg416", 32)
+    benchmark(lambda: study.run(make_policy("vdnn-all(p)")))
+    print("\nmicroseconds a layer:", {name: round(cost, 1) for name, cost in per_layer_us.items()})
+    assert per_layer_us["vgg416"] < 1.5 * per_layer_us["vgg16"]
+
+
+def test_resident_memory() -> None:
+    """Comparing all policies on the deepest network stays below 250 MB."""
+    code = "from vdnnsim import compare; compare('vgg416', batch=32, gpu='titan-x-maxwell')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    print(f"\nresident: {peak_mb:.0f} MB, limit 250 MB")
+    assert peak_mb < 250
