@@ -1,0 +1,21 @@
+"""cuDNN with the algorithm chosen by name: what the real machine's kernels are made of. Needs an NVIDIA GPU to run."""
+
+from vdnnsim.machines.cudnn_convolution import ALGORITHMS, AlgorithmResult, Convolution
+from vdnnsim.machines.cudnn_handle import Cudnn, Tensor4
+from vdnnsim.machines.cudnn_layers import Activation, BatchNorm, LocalResponse, Pooling, Softmax
+from vdnnsim.machines.cudnn_library import AlgorithmRefused, CudnnFailure
+
+__all__ = [
+    "ALGORITHMS",
+    "Activation",
+    "AlgorithmRefused",
+    "AlgorithmResult",
+    "BatchNorm",
+    "Convolution",
+    "Cudnn",
+    "CudnnFailure",
+    "LocalResponse",
+    "Pooling",
+    "Softmax",
+    "Tensor4",
+]
