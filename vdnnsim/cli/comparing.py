@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vdnnsim.cli import options
+from vdnnsim.cli.outputs import Outputs
 from vdnnsim.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from vdnnsim.results import Comparison
-
-STDOUT = "-"
 
 
 def compare_command(
@@ -41,38 +36,25 @@ def compare_command(
     explain: options.Explain = False,
 ) -> None:
     """Compare memory policies on one network, batch and GPU with a GPU whose memory is endless."""
-    from vdnnsim.study import compare
-
-    sys.path.insert(0, "")  # so that --policies module:Class finds a module in the current folder
-    comparison = compare(
-        network,
-        batch=batch,
-        gpu=gpu,
-        policies=_names(policies),
-        capacity=capacity,
-        link_bandwidth=link_bandwidth,
-        math=math,
-        pool=pool,
-        weight_gradients=weight_gradients,
-        trace=trace,
-    )
-    console = _console(quiet=STDOUT in (json, csv))
+    outputs = Outputs(json, csv, figure, timeline)
+    outputs.check()
+    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    comparison = _compare(network, batch, _names(policies), hardware, math, weight_gradients, trace)
+    console = outputs.console()
     if console:
         from vdnnsim.report.table import print_comparison, print_trials
 
         print_comparison(comparison, console)
-        if explain:
-            for run in comparison.runs:
-                if run.result.trials:
-                    print_trials(run, console)
-    _write_text(json, comparison, "vdnnsim.report.json_text", "comparison_json", console)
-    _write_text(csv, comparison, "vdnnsim.report.csv_text", "comparison_csv", console)
-    if figure:
+        for run in comparison.runs:
+            if explain and run.result.trials:
+                print_trials(run, console)
+
+    def draw(path: Any) -> None:
         from vdnnsim.report.figure import comparison_figure
 
-        comparison_figure(comparison, figure)
-        _tell(console, "figure", figure)
-    _write_timeline(timeline, comparison, console)
+        comparison_figure(comparison, path)
+
+    outputs.write(comparison, console, draw)
 
 
 def run_command(
@@ -93,37 +75,42 @@ def run_command(
     explain: options.Explain = False,
 ) -> None:
     """Run one policy: a table of its layers, and its memory over time as a figure."""
-    from vdnnsim.study import compare
-
-    sys.path.insert(0, "")
-    comparison = compare(
-        network,
-        batch=batch,
-        gpu=gpu,
-        policies=[policy],
-        capacity=capacity,
-        link_bandwidth=link_bandwidth,
-        math=math,
-        pool=pool,
-        weight_gradients=weight_gradients,
-        trace=trace,
-    )
+    outputs = Outputs(json, csv, figure, timeline)
+    outputs.check()
+    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace)
     run = comparison.runs[0]
-    console = _console(quiet=STDOUT in (json, csv))
+    console = outputs.console()
     if console:
         from vdnnsim.report.table import print_run, print_trials
 
         print_run(run, comparison, console)
         if explain and run.result.trials:
             print_trials(run, console)
-    _write_text(json, comparison, "vdnnsim.report.json_text", "comparison_json", console)
-    _write_text(csv, comparison, "vdnnsim.report.csv_text", "comparison_csv", console)
-    if figure:
+
+    def draw(path: Any) -> None:
         from vdnnsim.report.figure import run_figure
 
-        run_figure(run, comparison, figure)
-        _tell(console, "figure", figure)
-    _write_timeline(timeline, comparison, console)
+        run_figure(run, comparison, path)
+
+    outputs.write(comparison, console, draw)
+
+
+def _compare(
+    network: str,
+    batch: int,
+    policies: list[str] | None,
+    hardware: dict[str, str | None],
+    math: str,
+    weight_gradients: str,
+    trace: Any,
+) -> Comparison:
+    from vdnnsim.study import compare
+
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # so that module:Class finds a module in the current folder
+    arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
+    return compare(network, batch=batch, policies=policies, **arguments)
 
 
 def _names(policies: str | None) -> list[str] | None:
@@ -133,41 +120,3 @@ def _names(policies: str | None) -> list[str] | None:
     if not all(names):
         raise InvalidInput(f"--policies: found '{policies}', expected names with commas between them")
     return names
-
-
-def _console(quiet: bool) -> Console | None:
-    if quiet:
-        return None
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=False)
-
-
-def _write_text(
-    target: str | None, comparison: Comparison, module: str, function: str, console: Console | None
-) -> None:
-    if target is None:
-        return
-    import importlib
-
-    make: Callable[[Comparison], str] = getattr(importlib.import_module(module), function)
-    if target == STDOUT:
-        sys.stdout.write(make(comparison))
-        return
-    from vdnnsim.files import write_text
-
-    write_text(Path(target), make(comparison))
-    _tell(console, "numbers", Path(target))
-
-
-def _write_timeline(path: Path | None, comparison: Comparison, console: Console | None) -> None:
-    if path:
-        from vdnnsim.report.chrome_trace import write_timeline
-
-        write_timeline(comparison, path)
-        _tell(console, "timeline", path)
-
-
-def _tell(console: Console | None, what: str, path: Path) -> None:
-    if console:
-        console.print(f"{what}: {path.resolve()}", soft_wrap=True)

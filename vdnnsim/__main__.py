@@ -1,0 +1,5 @@
+"""`python -m vdnnsim` is `vdnnsim`."""
+
+from vdnnsim.cli import main
+
+main()
