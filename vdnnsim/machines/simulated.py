@@ -36,6 +36,8 @@ _Process = Generator[simpy.Event, Any, None]
 _DIRECTIONS = (COPY_OUT, COPY_IN)
 _OUT, _IN = 0, 1
 _ALONE = (PPM, PPM)
+_FINE = PPM * PPM
+"""What remains of a copy is counted in this part of a nanosecond, so that changes of rate do not add up to one."""
 
 
 class _KernelWork(NamedTuple):
@@ -61,6 +63,11 @@ class SimulatedMachine:
     def run(self, program: Program, pool: Pool) -> Timeline:
         """Run one iteration with memory from `pool`. Raises `OutOfMemory`."""
         return _Run(self, program, DeviceMemory(pool)).timeline()
+
+    def time(self, program: Program) -> Timeline:
+        """Run one iteration on the clock alone: the same times, no pool, no memory records. Addresses do not depend on
+        time, so that whoever runs one program often has its memory from `replay_memory`, once."""
+        return _Run(self, program, None).timeline()
 
 
 class _Engine:
@@ -104,6 +111,7 @@ class _Link:
         self._kernel_ppm = _ALONE
         self._copying = [False, False]
         self._slowdowns = [PPM, PPM]
+        self._told = [False, False]
         self.processes: list[simpy.Process] = []
 
     def kernel(self, slowdowns_ppm: tuple[int, int]) -> None:
@@ -115,6 +123,7 @@ class _Link:
 
     def begin(self, direction: int) -> None:
         self._copying[direction] = True
+        self._told[direction] = False
         self._slowdowns[direction] = self._slowdown(direction)
         self._changed(1 - direction)
 
@@ -123,6 +132,8 @@ class _Link:
         self._changed(1 - direction)
 
     def slowdown_ppm(self, direction: int) -> int:
+        """The slowdown from now on; whoever asks has heard of all changes so far."""
+        self._told[direction] = False
         return self._slowdowns[direction]
 
     def _slowdown(self, direction: int) -> int:
@@ -136,13 +147,16 @@ class _Link:
             slowdown = self._slowdown(direction)
             if slowdown != self._slowdowns[direction]:
                 self._slowdowns[direction] = slowdown
-                self.processes[direction].interrupt()
+                if not self._told[direction]:
+                    # Once for all changes of one moment: a second interrupt could hit a process whose copy is over.
+                    self._told[direction] = True
+                    self.processes[direction].interrupt()
 
 
 class _Run:
     """One iteration under way."""
 
-    def __init__(self, machine: SimulatedMachine, program: Program, memory: DeviceMemory) -> None:
+    def __init__(self, machine: SimulatedMachine, program: Program, memory: DeviceMemory | None) -> None:
         self.machine = machine
         self.program = program
         self.device = memory
@@ -178,8 +192,8 @@ class _Run:
             tuple(self.memory_records),
             tuple(self.step_ends_ns),
             self.step_ends_ns[-1] if self.step_ends_ns else 0,
-            self.device.pool.high_water_bytes,
-            self.device.largest_hole_at_peak(),
+            self.device.pool.high_water_bytes if self.device else 0,
+            self.device.largest_hole_at_peak() if self.device else 0,
         )
 
     def _finish_steps(self) -> None:
@@ -205,7 +219,7 @@ class _Run:
                     self._allocate(index, command.buffer, step.title)
                 elif isinstance(command, Free):
                     self.host_ns += costs.free_ns
-                    self._remember(index, False, command.buffer, self.device.free(command.buffer))
+                    self._free(index, command.buffer)
                 elif isinstance(command, Kernel):
                     self.host_ns += costs.kernel_ns
                     self.compute.put(self.host_ns, self._kernel_work(index, command))
@@ -233,7 +247,12 @@ class _Run:
         self.wait_records.append(WaitRecord(index, begin_ns, self.host_ns, stall_ns))
 
     def _allocate(self, index: int, buffer: Buffer, where: str) -> None:
-        self._remember(index, True, buffer, self.device.allocate(buffer, where))
+        if self.device:
+            self._remember(index, True, buffer, self.device.allocate(buffer, where))
+
+    def _free(self, index: int, buffer: Buffer) -> None:
+        if self.device:
+            self._remember(index, False, buffer, self.device.free(buffer))
 
     def _remember(self, index: int, taken: bool, buffer: Buffer, address: int) -> None:
         name, size_bytes, memory_class, _, in_classifier = buffer
@@ -278,15 +297,16 @@ class _Run:
                 yield environment.timeout(ready_at_ns - environment.now)
             begin_ns = int(environment.now)
             link.begin(direction)
-            remaining = work.alone_ns * PPM  # millionths of a nanosecond of the copy alone
+            remaining = work.alone_ns * _FINE
             while remaining > 0:
                 slowdown_ppm = link.slowdown_ppm(direction)
                 started_ns = int(environment.now)
                 try:
-                    yield environment.timeout(-(-remaining * slowdown_ppm // (PPM * PPM)))
+                    yield environment.timeout(-(-remaining * slowdown_ppm // (_FINE * PPM)))
                     remaining = 0
                 except simpy.Interrupt:
-                    remaining -= (int(environment.now) - started_ns) * PPM * PPM // slowdown_ppm
+                    elapsed_ns = int(environment.now) - started_ns
+                    remaining -= -(-elapsed_ns * _FINE * PPM // slowdown_ppm)  # rounded up: done in time is done
             link.end(direction)
             buffer = work.buffer
             self.copy_records.append(

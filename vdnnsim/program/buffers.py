@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from vdnnsim.network import DATA, FeatureMap, Kind, Layer, Network
+from vdnnsim.network import DATA, FeatureMap, Layer, Network
 from vdnnsim.program.commands import (
     Buffer,
     MemoryClass,
@@ -14,6 +14,7 @@ from vdnnsim.program.commands import (
     weight_gradient_operand,
     weights_operand,
 )
+from vdnnsim.program.kernels import gradient_targets
 
 
 class WeightGradients(StrEnum):
@@ -63,12 +64,11 @@ class Buffers:
         return self._of_layer(layer, f"workspace:{layer.name}:{pass_}", size_bytes, MemoryClass.WORKSPACE)
 
     def has_gradient(self, feature_map: FeatureMap) -> bool:
-        """Whether backward writes this map's gradient. Training needs none for the input data, but only CONV and FC
-        can leave it out."""
+        """Whether backward writes this map's gradient: not that of the input data, unless a kind of layer reads them
+        that cannot leave it out."""
         if feature_map.name != DATA:
             return True
-        kinds = {self.network.by_name[name].kind for name in feature_map.readers}
-        return not kinds <= {Kind.CONV, Kind.FC}
+        return any(DATA in gradient_targets(self.network, self.network.by_name[name]) for name in feature_map.readers)
 
     def all_weights(self) -> tuple[Buffer, ...]:
         return tuple(self.weights(layer) for layer in self.network.layers if layer.weights_bytes)

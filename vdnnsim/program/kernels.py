@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vdnnsim.network import Layer, Network
+from vdnnsim.network import DATA, Kind, Layer, Network
 from vdnnsim.policies.plan import Plan
 from vdnnsim.program.commands import Kernel
 
 BACKWARD_ORDER = ("backward_sum", "backward_filter", "backward_data", "backward")
 """CONV: filter gradient, then data gradient, one after the other (vDNN)."""
 WRITES_GRADIENT = frozenset({"backward_data", "backward"})
+
+
+def gradient_targets(network: Network, layer: Layer) -> tuple[str, ...]:
+    """The maps whose gradient the layer's backward writes: those of its X, each once. Training needs no gradient of the
+    input data; CONV and FC can leave it out, other kinds make it with the same kernel as the rest."""
+    skips_data = layer.kind in (Kind.CONV, Kind.FC)
+    names = (feature_map.name for feature_map in network.input_maps(layer))
+    return tuple(name for name in names if not (skips_data and name == DATA))
 
 
 class KernelOrder:
@@ -33,7 +41,7 @@ class KernelOrder:
                 continue
             accumulates: frozenset[str] = frozenset()
             if pass_ in WRITES_GRADIENT:
-                targets = {feature_map.name for feature_map in self._network.input_maps(layer)}
+                targets = set(gradient_targets(self._network, layer))
                 accumulates = frozenset(targets & self._written)
                 self._written |= targets
             yield Kernel(layer.name, pass_, algorithm, None, accumulates)

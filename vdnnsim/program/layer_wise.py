@@ -47,10 +47,12 @@ def build_layer_wise(network: Network, plan: Plan, weight_gradients: WeightGradi
 
 def offloaded_maps(network: Network, plan: Plan) -> dict[str, FeatureMap]:
     """The maps that leave: X of the plan's offloading layers, less what backward never reads and what the classifier
-    reads last."""
+    reads last; in network order, so that every process gives the same program."""
     leaving = {}
-    for name in plan.offload:
-        for feature_map in network.input_maps(network.by_name[name]):
+    for layer in network.layers:
+        if layer.name not in plan.offload:
+            continue
+        for feature_map in network.input_maps(layer):
             last_reader = feature_map.readers[-1]
             if feature_map.backward_users and not network.in_classifier(last_reader):
                 leaving[feature_map.name] = feature_map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vdnnsim.network import DATA, Kind, Layer, Network
+from vdnnsim.network import Kind, Layer, Network
 from vdnnsim.network.layers import READS_X_IN_BACKWARD, READS_Y_IN_BACKWARD
 from vdnnsim.program.commands import (
     Kernel,
@@ -14,6 +14,7 @@ from vdnnsim.program.commands import (
     weight_gradient_operand,
     weights_operand,
 )
+from vdnnsim.program.kernels import gradient_targets
 
 
 class Operands(NamedTuple):
@@ -48,7 +49,7 @@ def operands_of(network: Network, kernel: Kernel) -> Operands:
     if layer.saved_bytes:
         reads.add(saved_operand(layer.name))
     if data:
-        writes.update(_input_gradients(network, layer))
+        writes.update(gradient_operand(name) for name in gradient_targets(network, layer))
         reads.update(gradient_operand(name) for name in kernel.accumulates)
         if layer.name in network.in_place:
             writes.add(own_gradient)
@@ -63,12 +64,3 @@ def _forward(layer: Layer, inputs: list[str], output: str, in_place: bool) -> Op
     if layer.saved_bytes:
         writes.add(saved_operand(layer.name))
     return Operands(frozenset(reads), frozenset(writes))
-
-
-def _input_gradients(network: Network, layer: Layer) -> set[str]:
-    skips_data = layer.kind in (Kind.CONV, Kind.FC)
-    return {
-        gradient_operand(feature_map.name)
-        for feature_map in network.input_maps(layer)
-        if not (skips_data and feature_map.name == DATA)
-    }

@@ -1,0 +1,1 @@
+"""What many tests share: small networks, synthetic traces, plain renderings, an independent checker of runs."""

@@ -1,0 +1,197 @@
+"""Hypothesis strategies: networks of all shapes that vdnnsim knows, traces for them, plans, links, host costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from support.cases import ROOMY_BYTES, row, trace_of
+from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
+from vdnnsim.memory import ENDLESS_BYTES
+from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
+from vdnnsim.policies import Plan
+from vdnnsim.policies.plan import Layout, kernels_of, workspaces_of
+from vdnnsim.program import WeightGradients
+from vdnnsim.trace import PASSES, Trace, TraceRow, required_passes
+from vdnnsim.units import PPM
+
+KEEPS_SHAPE = (Kind.ACTV, Kind.ACTV, Kind.BN, Kind.LRN, Kind.DROPOUT)
+SLOWDOWNS = (1, 1, 1.05, 1.17, 1.25, 1.5, 2)
+ALGORITHMS = ("IMPLICIT_GEMM", "GEMM", "FFT")
+
+
+class _Growing:
+    """A network under construction: every method adds layers behind `source` and returns the name of the last."""
+
+    def __init__(self, draw: DrawFn) -> None:
+        self.draw = draw
+        self.specs: list[LayerSpec] = []
+        self.channels = {DATA: 2}
+
+    def add(self, kind: Kind, sources: tuple[str, ...], channels: int, **fields: object) -> str:
+        name = f"l{len(self.specs)}"
+        if kind in (Kind.CONV, Kind.FC):
+            fields["channels"] = channels
+        self.specs.append(LayerSpec(name, kind, sources, **fields))  # type: ignore[arg-type]
+        self.channels[name] = channels
+        return name
+
+    def convolution(self, source: str, channels: int, stride: int = 1) -> str:
+        side = self.draw(st.sampled_from([1, 3]))
+        padding = (side // 2, side // 2)
+        return self.add(Kind.CONV, (source,), channels, kernel=(side, side), padding=padding, stride=(stride, stride))
+
+    def simple(self, source: str) -> str:
+        """One layer that keeps the side; CONV may change the channels."""
+        kind = self.draw(st.sampled_from([Kind.CONV, Kind.CONV, Kind.POOL, *KEEPS_SHAPE]))
+        if kind is Kind.CONV:
+            return self.convolution(source, self.draw(st.integers(1, 3)))
+        channels = self.channels[source]
+        if kind is Kind.POOL:
+            average = self.draw(st.booleans())
+            return self.add(kind, (source,), channels, kernel=(3, 3), padding=(1, 1), average=average)
+        return self.add(kind, (source,), channels)
+
+    def chain(self, source: str, most: int) -> str:
+        for _ in range(self.draw(st.integers(1, most))):
+            source = self.simple(source)
+        return source
+
+    def residual(self, source: str) -> str:
+        branch = self.convolution(self.chain(source, 2), self.channels[source])
+        shortcut = source
+        if self.draw(st.booleans()):
+            shortcut = self.convolution(source, self.channels[source])
+        return self.add(Kind.ADD, (branch, shortcut), self.channels[source])
+
+    def concat(self, source: str, depth: int) -> str:
+        branches = []
+        for _ in range(self.draw(st.integers(2, 3))):
+            inner = self.draw(st.sampled_from(["chain", "chain", "source", "nested"]))
+            if inner == "source" and source not in branches:
+                branches.append(source)
+            elif inner == "nested" and depth:
+                branches.append(self.concat(source, depth - 1))
+            else:
+                branches.append(self.chain(source, 2))
+        return self.add(Kind.CONCAT, tuple(branches), sum(self.channels[name] for name in branches))
+
+    def classifier(self, source: str) -> None:
+        if self.draw(st.booleans()):
+            source = self.add(Kind.POOL, (source,), self.channels[source], average=True)
+        for _ in range(self.draw(st.integers(0, 2))):
+            source = self.add(Kind.FC, (source,), 7)
+            if self.draw(st.booleans()):
+                source = self.add(Kind.ACTV, (source,), 7)
+            if self.draw(st.booleans()):
+                source = self.add(Kind.DROPOUT, (source,), 7)
+        self.add(Kind.SOFTMAX, (source,), self.channels[source])
+
+
+@st.composite
+def networks(draw: DrawFn, largest_modules: int = 5) -> Network:
+    """Chains, residual blocks, concatenations within each other; layers in place wherever the rules allow it."""
+    growing = _Growing(draw)
+    top = DATA
+    for _ in range(draw(st.integers(1, largest_modules))):
+        module = draw(st.sampled_from(["simple", "simple", "smaller", "residual", "concat"]))
+        if module == "simple":
+            top = growing.simple(top)
+        elif module == "smaller":
+            top = growing.convolution(top, draw(st.integers(1, 3)), stride=2)
+        elif module == "residual":
+            top = growing.residual(top)
+        else:
+            top = growing.concat(top, 1)
+    growing.classifier(top)
+    return build_network("random", (draw(st.integers(1, 3)), 2, 5, 5), growing.specs)
+
+
+@st.composite
+def traces(draw: DrawFn, network: Network, with_sums: bool = True) -> Trace:
+    """Timings with several algorithms for CONV, and kernels for views and gradient sums here and there."""
+    rows: list[TraceRow] = []
+    for name, pass_ in required_passes(network):
+        if network.by_name[name].kind is Kind.CONV:
+            algorithms = draw(st.lists(st.sampled_from(ALGORITHMS), min_size=1, max_size=3, unique=True))
+            rows += [_row(draw, name, pass_, algorithm, draw(st.integers(0, 5000))) for algorithm in algorithms]
+        else:
+            rows.append(_row(draw, name, pass_))
+    if with_sums:
+        for layer in network.layers:
+            extra = ["backward_sum"] if len(network.output_map(layer).readers) > 1 else []
+            if layer.kind is Kind.CONCAT and network.output_map(layer).name == layer.name:
+                extra += [pass_ for pass_ in ("forward", "backward") if (layer.name, pass_) not in _passes(rows)]
+            rows += [_row(draw, layer.name, pass_) for pass_ in extra if draw(st.booleans())]
+    order = {pass_: index for index, pass_ in enumerate(PASSES)}
+    rows.sort(key=lambda entry: (network.position[entry.layer], order[entry.pass_]))
+    return trace_of(network, rows)
+
+
+def _passes(rows: list[TraceRow]) -> set[tuple[str, str]]:
+    return {(entry.layer, entry.pass_) for entry in rows}
+
+
+def _row(draw: DrawFn, name: str, pass_: str, algorithm: str = "default", workspace_bytes: int = 0) -> TraceRow:
+    duration_ns = draw(st.integers(0, 2000))
+    out, back = draw(st.sampled_from(SLOWDOWNS)), draw(st.sampled_from(SLOWDOWNS))
+    return row(name, pass_, duration_ns, workspace_bytes, algorithm, out, back)
+
+
+@st.composite
+def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = None) -> Plan:
+    """Any layers offloading, any algorithms, any layers that put their prefetch off."""
+    names = [layer.name for layer in network.layers]
+    some = st.frozensets(st.sampled_from(names))
+    offload = draw(st.just(frozenset(names)) | some)
+    deferred = draw(st.just(frozenset[str]()) | some)
+    keys = list(kernels_of(network, trace))
+    algorithms = {key: draw(st.sampled_from([entry.algorithm for entry in trace.choices(*key)])) for key in keys}
+    chosen = layout or draw(st.sampled_from([Layout.LAYER_WISE, Layout.LAYER_WISE, Layout.NETWORK_WIDE]))
+    return Plan(chosen, offload, algorithms, workspaces_of(algorithms, trace), deferred=deferred)
+
+
+def host_costs() -> SearchStrategy[HostCosts]:
+    cost = st.sampled_from([0, 0, 1, 7, 50, 400])
+    return st.builds(HostCosts, cost, cost, cost, cost, cost)
+
+
+@st.composite
+def curves(draw: DrawFn) -> LinkCurve:
+    """Two to four points, both sizes and times rising."""
+    count = draw(st.integers(2, 4))
+    size_bytes, duration_ns = 0, 0
+    points = []
+    for _ in range(count):
+        size_bytes += draw(st.integers(1, 500))
+        duration_ns += draw(st.integers(1, 1000))
+        points.append(LinkPoint(size_bytes, duration_ns))
+    return LinkCurve(tuple(points))
+
+
+@st.composite
+def gpus(draw: DrawFn, capacity_bytes: int = ROOMY_BYTES) -> GpuProfile:
+    both = [round(draw(st.sampled_from(SLOWDOWNS)) * PPM) for _ in range(2)]
+    link = Link(draw(curves()), draw(curves()), both[0], both[1])
+    return GpuProfile("test-gpu", "Random GPU", capacity_bytes, ENDLESS_BYTES, link, draw(host_costs()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a run needs."""
+
+    network: Network
+    trace: Trace
+    plan: Plan
+    gpu: GpuProfile
+    weight_gradients: WeightGradients
+
+
+@st.composite
+def cases(draw: DrawFn, layout: Layout | None = None, with_sums: bool = True) -> Case:
+    network = draw(networks())
+    trace = draw(traces(network, with_sums))
+    plan = draw(plans(network, trace, layout))
+    return Case(network, trace, plan, draw(gpus()), draw(st.sampled_from(WeightGradients)))
