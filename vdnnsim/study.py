@@ -46,8 +46,12 @@ class Study:
         plan, program, failure = self.prepare(plan)
         timeline = self._simulate(program, endless=plan.endless or failure is not None)
         steps = step_times(timeline, _step_names(program))
-        needed_bytes = timeline.pool_high_water_bytes if failure is None else self._needed_bytes(program, timeline)
-        reason = "" if failure is None else self._explain(failure, needed_bytes)
+        needed_bytes = (
+            timeline.pool_high_water_bytes
+            if failure is None
+            else self.needed_bytes(program, timeline.pool_high_water_bytes)
+        )
+        reason = "" if failure is None else self.explain(failure, needed_bytes)
         result = self._result(name, plan, program, timeline, steps, reason, needed_bytes)
         return PolicyRun(result, plan, program, timeline, steps)
 
@@ -91,11 +95,11 @@ class Study:
         machine = SimulatedMachine(self.trace, self.gpu)
         return machine.run(program, make_pool(self.pool, capacity_bytes))
 
-    def _needed_bytes(self, program: Program, timeline: Timeline) -> int:
+    def needed_bytes(self, program: Program, high_water_bytes: int) -> int:
         """A capacity in which the program was seen to fit: what an endless pool used, or little more, since a pool with
         an end may place blocks elsewhere."""
         for factor in _SPARE_ROOM:
-            capacity_bytes = round(timeline.pool_high_water_bytes * factor)
+            capacity_bytes = round(high_water_bytes * factor)
             try:
                 replay_memory(program, self._memory(capacity_bytes))
             except OutOfMemory:
@@ -103,7 +107,8 @@ class Study:
             return capacity_bytes
         return ENDLESS_BYTES
 
-    def _explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
+    def explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
+        """Why a plan does not fit, and what to do."""
         advice = (
             f"fits in {format_bytes(needed_bytes)} ({needed_bytes} bytes); or use a smaller batch or a leaner policy"
         )

@@ -73,6 +73,11 @@ class Network:
     maps: Mapping[str, FeatureMap]
     in_place: frozenset[str]
 
+    def __reduce__(self) -> tuple[type[Network], tuple[object, ...]]:
+        """Networks travel to other processes; read-only views of dicts do not, the dicts do."""
+        fields = (self.name, self.batch, self.input_shape, self.layers, dict(self.views), dict(self.maps))
+        return Network, (*fields, self.in_place)
+
     @cached_property
     def by_name(self) -> Mapping[str, Layer]:
         return MappingProxyType({layer.name: layer for layer in self.layers})
