@@ -1,0 +1,140 @@
+"""The proof that programs compute the right thing: every policy against autograd, with freed bytes overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vdnnsim.calibration.kernels import choices_of
+from vdnnsim.calibration.reference import reference_gradients, relative_error, worst_error
+from vdnnsim.calibration.training import make_training
+from vdnnsim.gpu import load_profile
+from vdnnsim.machines.cpu import CpuDevice
+from vdnnsim.machines.operators_cpu import GEMM, CpuOperators
+from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.memory import make_pool
+from vdnnsim.network import Network
+from vdnnsim.policies import make_policy
+from vdnnsim.program import CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Synchronise, WeightGradients
+from vdnnsim.study import Study
+from vdnnsim.trace import Trace, TraceHeader, TraceRow
+
+POLICIES = ("baseline(m)", "baseline(p)", "vdnn-all(m)", "vdnn-all(p)", "vdnn-conv(m)", "vdnn-conv(p)", "vdnn-dyn")
+LIMIT = 1e-4
+
+
+def made_up_trace(network: Network) -> Trace:
+    """GEMM, with workspace, is the faster one everywhere, so that (m) and (p) differ."""
+    rows = [
+        TraceRow(layer, pass_, algorithm.name, 900 if algorithm.name == GEMM else 1000, algorithm.workspace_bytes)
+        for (layer, pass_), algorithms in choices_of(network, CpuOperators()).items()
+        for algorithm in algorithms
+    ]
+    return Trace(TraceHeader("cpu", network.name, network.batch, "fp32"), rows)
+
+
+def study_of(network: Network, **options: object) -> Study:
+    return replace(Study(network, made_up_trace(network), load_profile("titan-x-maxwell")), **options)
+
+
+def loaded(study: Study, device: CpuDevice, program: Program) -> LoadedProgram:
+    training = make_training(study.network, device.torch_device)
+    machine = RealMachine(device, CpuOperators(), study.network, training)
+    return machine.load(program, lambda: make_pool(study.pool, study.gpu.capacity_bytes))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_gradients_equal_autograd_under_every_policy(network: Network, device: CpuDevice, policy: str) -> None:
+    study = study_of(network)
+    run = study.run(make_policy(policy))
+    found = loaded(study, device, run.program).check()
+    training = make_training(network, device.torch_device)
+    error, where = worst_error(found, reference_gradients(network, training, double=True))
+    assert error < LIMIT, where
+    assert set(found) == {layer.name for layer in network.layers if layer.weights_bytes} | {"loss"}
+
+
+@pytest.mark.parametrize("weight_gradients", [WeightGradients.RESIDENT, WeightGradients.PER_LAYER])
+def test_weight_gradients_wherever_they_are_held(
+    network: Network, device: CpuDevice, weight_gradients: WeightGradients
+) -> None:
+    study = study_of(network, weight_gradients=weight_gradients, pool="first-fit")
+    found = loaded(study, device, study.run(make_policy("vdnn-all(p)")).program).check()
+    training = make_training(network, device.torch_device)
+    error, where = worst_error(found, reference_gradients(network, training))
+    assert error < LIMIT, where
+
+
+def test_policies_agree_to_the_bit(network: Network, device: CpuDevice) -> None:
+    """The same algorithms on other addresses, with copies in between, give the same numbers."""
+    study = study_of(network)
+    results = [
+        loaded(study, device, study.run(make_policy(policy)).program).check()
+        for policy in ("baseline(m)", "vdnn-all(m)", "vdnn-conv(m)")
+    ]
+    for other in results[1:]:
+        assert all(torch.equal(results[0][name], value) for name, value in other.items())
+
+
+def test_a_pool_that_is_too_tight_for_the_fastest_still_trains(network: Network, device: CpuDevice) -> None:
+    study = study_of(network)
+    needed = study.run(make_policy("vdnn-all(m)")).result.needed_bytes
+    tight = replace(study, gpu=study.gpu.with_capacity(needed + 4096))
+    run = tight.run(make_policy("vdnn-dyn"))
+    assert run.result.trainable
+    found = loaded(tight, device, run.program).check()
+    training = make_training(network, device.torch_device)
+    assert worst_error(found, reference_gradients(network, training))[0] < LIMIT
+
+
+def without(program: Program, unwanted: object) -> Program:
+    """The program with one command replaced by a wait for nothing."""
+    commands = tuple(Synchronise(()) if command is unwanted else command for command in program.commands)
+    return replace(program, commands=commands)
+
+
+def moved_up(program: Program, index: int) -> Program:
+    """The program with a map given back before the kernel of its last reader."""
+    commands = list(program.commands)
+    kernel = max(number for number in range(index) if isinstance(commands[number], Kernel))
+    commands.insert(kernel, commands.pop(index))
+    return replace(program, commands=tuple(commands))
+
+
+def test_a_map_freed_too_early_shows(small_network: Network, device: CpuDevice) -> None:
+    study = study_of(small_network)
+    program = study.run(make_policy("vdnn-conv(m)")).program
+    frees = [
+        index
+        for index, command in enumerate(program.commands)
+        if isinstance(command, Free) and command.buffer.memory_class is MemoryClass.FEATURE_MAPS
+    ]
+    training = make_training(small_network, device.torch_device)
+    expected = reference_gradients(small_network, training)
+    missed = []
+    for free in frees:
+        try:
+            found = loaded(study, device, moved_up(program, free)).check()
+        except KeyError:  # the kernel finds no such operand any more
+            continue
+        if worst_error(found, expected)[0] < LIMIT:
+            missed.append(program.commands[free])
+    assert frees
+    assert not missed
+
+
+def test_a_fetch_left_out_shows(small_network: Network, device: CpuDevice) -> None:
+    study = study_of(small_network)
+    program = study.run(make_policy("vdnn-all(m)")).program
+    training = make_training(small_network, device.torch_device)
+    expected = reference_gradients(small_network, training)
+    for command in program.commands:
+        if isinstance(command, CopyIn | CopyOut):
+            found = loaded(study, device, without(program, command)).check()
+            assert worst_error(found, expected)[0] > LIMIT, command.buffer.name
+
+
+def test_a_number_that_is_none_is_an_infinite_error() -> None:
+    assert relative_error(torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 1.0])) == float("inf")

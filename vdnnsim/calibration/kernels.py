@@ -1,0 +1,28 @@
+"""Which kernels a network has, and with which algorithms each can be run on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vdnnsim.machines.operands import layout_of
+from vdnnsim.machines.operators import Algorithm, Operators, Place
+from vdnnsim.network import Kind, Network
+from vdnnsim.trace import DEFAULT_ALGORITHM
+from vdnnsim.trace.files import required_passes
+
+Choices = Mapping[tuple[str, str], tuple[Algorithm, ...]]
+"""What each (layer, pass) can be run with."""
+
+
+def choices_of(network: Network, operators: Operators) -> Choices:
+    """Every pass of the network with its algorithms; layers other than CONV have one, without workspace."""
+    choices = {}
+    for name, pass_ in required_passes(network):
+        layer = network.by_name[name]
+        if layer.kind == Kind.CONV:
+            x = Place(*layout_of(network, layer.inputs[0]))
+            y = Place(*layout_of(network, name))
+            choices[name, pass_] = tuple(operators.algorithms(layer, pass_, x, y))
+        else:
+            choices[name, pass_] = (Algorithm(DEFAULT_ALGORITHM, 0),)
+    return choices

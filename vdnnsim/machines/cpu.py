@@ -1,0 +1,187 @@
+"""The CPU as a device: host memory as the slab, one worker thread for each stream, so that copies really overlap."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+from threading import Event, Thread
+
+import torch
+
+from vdnnsim.machines.device import (
+    Action,
+    available_host_bytes,
+    out_of_device_memory,
+    out_of_pinned_memory,
+)
+from vdnnsim.program import Stream
+
+_POISON = 255
+"""A byte; four of them are a NaN."""
+
+
+class CpuDevice:
+    """See `Device`. "Pinned" buffers are ordinary memory here, and the arena is one tensor."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self.torch_device = torch.device("cpu")
+        self._streams = {stream: _Worker(stream.value) for stream in Stream}
+        self._slab = torch.empty(0, dtype=torch.uint8)
+        self._pinned = torch.empty(0, dtype=torch.uint8)
+
+    def describe(self) -> Mapping[str, str]:
+        """As `Device.describe`."""
+        return {
+            "gpu": f"none: the kernels ran on the CPU ({_processor()}, {os.cpu_count()} logical cores)",
+            "driver": f"none; {platform.system()} {platform.release()}",
+            "libraries": f"PyTorch {torch.__version__}",
+            "clocks": "not read",
+        }
+
+    def free_bytes(self) -> int:
+        """As `Device.free_bytes`."""
+        return available_host_bytes() + self._slab.numel()
+
+    def make_slab(self, size_bytes: int) -> torch.Tensor:
+        """As `Device.make_slab`."""
+        if size_bytes > self._slab.numel():
+            if size_bytes > self.free_bytes():
+                raise out_of_device_memory(self.name, size_bytes, self.free_bytes())
+            self._slab = torch.empty(0, dtype=torch.uint8)
+            self._slab = torch.empty(size_bytes, dtype=torch.uint8)
+        return self._slab
+
+    def make_pinned(self, sizes_bytes: Sequence[int]) -> list[torch.Tensor]:
+        """As `Device.make_pinned`."""
+        needed = sum(sizes_bytes)
+        if needed > self._pinned.numel():
+            available = available_host_bytes() + self._pinned.numel()
+            if needed > available:
+                raise out_of_pinned_memory(needed, available)
+            self._pinned = torch.empty(needed, dtype=torch.uint8)
+        return list(torch.split(self._pinned[:needed], list(sizes_bytes)))
+
+    def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
+        """As `Device.copy`."""
+        return self._put(stream, lambda: target.copy_(source))
+
+    def on_compute(self, kernels: Action) -> Action:
+        """As `Device.on_compute`."""
+        return self._put(Stream.COMPUTE, kernels)
+
+    def wait(self, stream: Stream) -> Action:
+        """As `Device.wait`."""
+        return self._streams[stream].wait
+
+    def timed(self, stream: Stream, action: Action) -> tuple[Action, CpuStopwatch]:
+        """As `Device.timed`."""
+        stopwatch = CpuStopwatch()
+        put = self._streams[stream].put
+
+        def marked() -> None:
+            put(stopwatch.begin)
+            action()
+            put(stopwatch.end)
+
+        return marked, stopwatch
+
+    def head_start(self, duration_ns: int) -> None:
+        """As `Device.head_start`."""
+        self._streams[Stream.COMPUTE].put(lambda: time.sleep(duration_ns / 1e9))
+
+    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+        """As `Device.poison`."""
+        if stream is None:
+            memory.fill_(_POISON)
+        else:
+            self._streams[stream].put(lambda: memory.fill_(_POISON))
+
+    def now_ns(self) -> int:
+        """As `Device.now_ns`."""
+        return time.perf_counter_ns()
+
+    def drain(self) -> None:
+        """As `Device.drain`."""
+        for worker in self._streams.values():
+            worker.wait()
+
+    def enter(self) -> None:
+        """As `Device.enter`; the workers are the streams here."""
+
+    def close(self) -> None:
+        """As `Device.close`."""
+        for worker in self._streams.values():
+            worker.end()
+        self._slab = self._pinned = torch.empty(0, dtype=torch.uint8)
+
+    def _put(self, stream: Stream, work: Action) -> Action:
+        put = self._streams[stream].put
+        return lambda: put(work)
+
+
+class CpuStopwatch:
+    """See `Stopwatch`."""
+
+    def __init__(self) -> None:
+        self._begin_ns = 0
+        self._end_ns = 0
+
+    def begin(self) -> None:
+        """The work begins now."""
+        self._begin_ns = time.perf_counter_ns()
+
+    def end(self) -> None:
+        """The work has ended."""
+        self._end_ns = time.perf_counter_ns()
+
+    def read(self) -> tuple[int, int]:
+        """As `Stopwatch.read`."""
+        return self._begin_ns, self._end_ns
+
+
+class _Worker:
+    """A thread that works a queue off in order. After an error it skips what follows until the next wait tells it."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: SimpleQueue[Action | None] = SimpleQueue()
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, work: Action) -> None:
+        self._queue.put(work)
+
+    def wait(self) -> None:
+        reached = Event()
+        self._queue.put(reached.set)
+        reached.wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def end(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            is_mark = getattr(work, "__self__", None).__class__ is Event
+            if self._error is not None and not is_mark:
+                continue
+            try:
+                work()
+            except BaseException as error:  # told to whoever waits for the stream
+                self._error = error
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    except OSError:
+        return platform.processor() or "unknown"

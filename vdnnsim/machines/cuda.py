@@ -1,0 +1,245 @@
+"""An NVIDIA GPU as a device: PyTorch for memory, streams and events, the CUDA driver for copies and waits."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.machines.cuda_driver import Action, CudaFailure, Driver, PageMemory
+from vdnnsim.machines.cudnn import Cudnn
+from vdnnsim.machines.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
+from vdnnsim.program import Stream
+
+_POISON = 255
+_GRANULE_BYTES = 4096
+_PIECE_BYTES = 1 << 30
+_SPARE_HOST_BYTES = 1 << 30
+_QUERY = (
+    "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,pstate,power.draw,power.limit,temperature.gpu,pci.bus_id"
+)
+
+
+class CudaDevice:
+    """See `Device`. Raises `InvalidInput` in one line where there is no usable GPU."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise InvalidInput(
+                "device cuda: found no NVIDIA GPU that PyTorch can use, expected one with its driver; "
+                "use --device cpu to try the same without one"
+            )
+        torch.cuda.init()
+        self.torch_device = torch.device("cuda", torch.cuda.current_device())
+        self._driver = Driver()
+        self._streams = {stream: torch.cuda.Stream() for stream in Stream}
+        self._poison_stream = torch.cuda.Stream()
+        self.cudnn = Cudnn()
+        self.cudnn.set_stream(self._streams[Stream.COMPUTE].cuda_stream)
+        self._slab = torch.empty(0, dtype=torch.uint8, device=self.torch_device)
+        self._pinned: list[PageMemory] = []
+        self._sleep_cycles_per_us = 0.0
+        self._zero = torch.cuda.Event(enable_timing=True)
+        self._zero_ns = 0
+        self._align_clocks()
+
+    def describe(self) -> Mapping[str, str]:
+        """As `Device.describe`; clocks, power and temperature are those of nvidia-smi at this moment."""
+        properties = torch.cuda.get_device_properties(self.torch_device)
+        state = _nvidia_smi()
+        clocks = ", ".join(f"{key} {state[key]}" for key in _QUERY.split(",")[2:-1] if key in state)
+        return {
+            "gpu": f"{properties.name}, {properties.total_memory} B, {properties.multi_processor_count} SMs",
+            "driver": f"{state.get('driver_version', 'unknown')}; {platform.system()} {platform.release()}",
+            "libraries": f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {self.cudnn.version}",
+            "clocks": clocks or "not readable",
+        }
+
+    def free_bytes(self) -> int:
+        """As `Device.free_bytes`."""
+        return int(torch.cuda.mem_get_info()[0]) + self._slab.numel()
+
+    def total_bytes(self) -> int:
+        """All memory of the card."""
+        return int(torch.cuda.mem_get_info()[1])
+
+    def make_slab(self, size_bytes: int) -> torch.Tensor:
+        """As `Device.make_slab`."""
+        if size_bytes > self._slab.numel():
+            self._slab = torch.empty(0, dtype=torch.uint8, device=self.torch_device)
+            torch.cuda.empty_cache()
+            free_bytes = self.free_bytes()
+            try:
+                self._slab = torch.empty(size_bytes, dtype=torch.uint8, device=self.torch_device)
+            except torch.OutOfMemoryError:
+                raise out_of_device_memory(self.name, size_bytes, free_bytes) from None
+        return self._slab
+
+    def make_pinned(self, sizes_bytes: Sequence[int]) -> list[torch.Tensor]:
+        """As `Device.make_pinned`. The arena grows by pieces, so that no buffer lies across two of them."""
+        pieces = [len(memory.buffer) for memory in self._pinned]
+        places = _pack(sizes_bytes, pieces)
+        for size_bytes in pieces[len(self._pinned) :]:
+            self._grow(size_bytes, sum(sizes_bytes))
+        tensors = [torch.frombuffer(memory.buffer, dtype=torch.uint8) for memory in self._pinned]
+        return [tensors[piece][start : start + size] for (piece, start), size in zip(places, sizes_bytes, strict=True)]
+
+    def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
+        """As `Device.copy`."""
+        prepare = self._driver.copy_out if source.is_cuda else self._driver.copy_in
+        return prepare(target.data_ptr(), source.data_ptr(), source.numel(), self._streams[stream].cuda_stream)
+
+    def on_compute(self, kernels: Action) -> Action:
+        """As `Device.on_compute`: the calls themselves, since cuDNN and PyTorch launch into the compute stream."""
+        return kernels
+
+    def wait(self, stream: Stream) -> Action:
+        """As `Device.wait`."""
+        return self._driver.synchronise(self._streams[stream].cuda_stream)
+
+    def timed(self, stream: Stream, action: Action) -> tuple[Action, CudaStopwatch]:
+        """As `Device.timed`."""
+        stopwatch = CudaStopwatch(self)
+        begin, end, on = stopwatch.begin, stopwatch.end, self._streams[stream]
+
+        def marked() -> None:
+            begin.record(on)
+            action()
+            end.record(on)
+
+        return marked, stopwatch
+
+    def head_start(self, duration_ns: int) -> None:
+        """As `Device.head_start`."""
+        if not self._sleep_cycles_per_us:
+            self._sleep_cycles_per_us = self._measure_sleep()
+        with torch.cuda.stream(self._streams[Stream.COMPUTE]):
+            torch.cuda._sleep(round(self._sleep_cycles_per_us * duration_ns / 1000))
+
+    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+        """As `Device.poison`; "at once" is a stream of its own."""
+        with torch.cuda.stream(self._streams[stream] if stream else self._poison_stream):
+            memory.fill_(_POISON)
+        if stream is None:
+            self._poison_stream.synchronize()
+
+    def now_ns(self) -> int:
+        """As `Device.now_ns`."""
+        return time.perf_counter_ns()
+
+    def on_host_clock(self, event: torch.cuda.Event) -> int:
+        """When an event of the device was, on the host's clock."""
+        return self._zero_ns + round(self._zero.elapsed_time(event) * 1e6)
+
+    def drain(self) -> None:
+        """As `Device.drain`."""
+        torch.cuda.synchronize()
+
+    def enter(self) -> None:
+        """As `Device.enter`. Also sets both clocks side by side again, since they drift."""
+        torch.cuda.set_stream(self._streams[Stream.COMPUTE])
+        self._align_clocks()
+
+    def close(self) -> None:
+        """As `Device.close`."""
+        torch.cuda.synchronize()
+        self.cudnn.close()
+        for memory in self._pinned:
+            self._driver.unpin(memory)
+        self._pinned = []
+        self._slab = torch.empty(0, dtype=torch.uint8, device=self.torch_device)
+        torch.cuda.empty_cache()
+
+    def _grow(self, size_bytes: int, asked_bytes: int) -> None:
+        available_bytes = sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
+        if available_host_bytes() < size_bytes + _SPARE_HOST_BYTES:
+            time.sleep(1)  # memory of a virtual machine may still be on its way
+            if available_host_bytes() < size_bytes + _SPARE_HOST_BYTES:
+                raise out_of_pinned_memory(asked_bytes, available_bytes)
+        try:
+            memory = PageMemory(size_bytes)
+            _touch(memory)
+            self._driver.pin(memory)
+        except (OSError, CudaFailure):
+            raise out_of_pinned_memory(asked_bytes, available_bytes) from None
+        self._pinned.append(memory)
+
+    def _align_clocks(self) -> None:
+        """Record an event on an idle device and note the host's time between the call and its completion: what is known
+        of the two clocks is this narrow window, the narrowest of some."""
+        best_ns = 1 << 62
+        for _ in range(50):
+            event = torch.cuda.Event(enable_timing=True)
+            torch.cuda.synchronize()
+            before_ns = time.perf_counter_ns()
+            event.record(self._streams[Stream.COMPUTE])
+            while not event.query():
+                pass
+            after_ns = time.perf_counter_ns()
+            if after_ns - before_ns < best_ns:
+                best_ns = after_ns - before_ns
+                self._zero, self._zero_ns = event, (before_ns + after_ns) // 2
+
+    def _measure_sleep(self) -> float:
+        cycles = 1_000_000
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        with torch.cuda.stream(self._streams[Stream.COMPUTE]):
+            torch.cuda._sleep(cycles)
+            begin.record()
+            torch.cuda._sleep(cycles)
+            end.record()
+        end.synchronize()
+        return float(cycles / (begin.elapsed_time(end) * 1000))
+
+
+class CudaStopwatch:
+    """See `Stopwatch`: two events of the device."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device = device
+        self.begin = torch.cuda.Event(enable_timing=True)
+        self.end = torch.cuda.Event(enable_timing=True)
+
+    def read(self) -> tuple[int, int]:
+        """As `Stopwatch.read`."""
+        begin_ns = self._device.on_host_clock(self.begin)
+        return begin_ns, begin_ns + round(self.begin.elapsed_time(self.end) * 1e6)
+
+
+def _pack(sizes_bytes: Sequence[int], pieces: list[int]) -> list[tuple[int, int]]:
+    """(piece, start) of each buffer; appends the sizes of pieces that are still missing to `pieces`."""
+    used = [0] * len(pieces)
+    places: list[tuple[int, int]] = [(0, 0)] * len(sizes_bytes)
+    for index in sorted(range(len(sizes_bytes)), key=lambda index: -sizes_bytes[index]):
+        size = -(-sizes_bytes[index] // _GRANULE_BYTES) * _GRANULE_BYTES
+        piece = next((number for number, taken in enumerate(used) if taken + size <= pieces[number]), len(used))
+        if piece == len(used):
+            pieces.append(max(size, min(_PIECE_BYTES, sum(sizes_bytes) + _GRANULE_BYTES * len(sizes_bytes))))
+            used.append(0)
+        places[index] = (piece, used[piece])
+        used[piece] += size
+    return places
+
+
+def _touch(memory: PageMemory) -> None:
+    """Write every page from several threads: the first write is what takes the time in pinning."""
+    threads = min(8, torch.get_num_threads())
+    tensor = torch.frombuffer(memory.buffer, dtype=torch.uint8)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: part.fill_(0), torch.chunk(tensor, threads)))
+
+
+def _nvidia_smi() -> dict[str, str]:
+    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader", "--id=0"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(zip(_QUERY.split(","), (cell.strip() for cell in answer.strip().split(",")), strict=False))

@@ -1,0 +1,118 @@
+"""What a device must do so that the real machine can run programs on it: memory, streams, copies, clocks.
+
+A `Device` owns one slab of device memory at a time, from which the pool's addresses count, and one arena of pinned host
+memory. Its three streams are those of the program. Everything that the timed loop calls is prepared beforehand as an
+`Action`, a call without arguments, so that the loop does the program's commands and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.program import Stream
+from vdnnsim.units import format_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+Action = Callable[[], object]
+"""One prepared command: it puts work on a stream, or waits."""
+
+
+class DeviceRefused(InvalidInput):
+    """Something that the device or its host cannot give; ``args`` is (message,)."""
+
+
+class Stopwatch(Protocol):
+    """Begin and end of one piece of work on a stream, on the clock of `Device.now_ns`; read it after a drain."""
+
+    def read(self) -> tuple[int, int]:
+        """(begin, end) in nanoseconds."""
+
+
+class Device(Protocol):
+    """A device with a slab of memory and three in-order streams."""
+
+    @property
+    def name(self) -> str:
+        """What the device is called in messages: "cuda" or "cpu"."""
+
+    def describe(self) -> Mapping[str, str]:
+        """Hardware, driver, library versions and clocks as they are now, for the headers of files."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where tensors for inputs and references lie."""
+
+    def free_bytes(self) -> int:
+        """Device memory that a slab could take, its present one counted as free."""
+
+    def make_slab(self, size_bytes: int) -> torch.Tensor:
+        """The device memory that programs use, as bytes; the one before it is given back. Raises `DeviceRefused`."""
+
+    def make_pinned(self, sizes_bytes: Sequence[int]) -> list[torch.Tensor]:
+        """Host buffers for copies, as bytes, out of an arena that is pinned once, grows when it must and keeps what it
+        has. Buffers of an earlier call are no longer valid. Raises `DeviceRefused` with the bytes asked for and
+        available."""
+
+    def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
+        """Prepare a copy between pinned host and device memory on a stream; both are contiguous bytes."""
+
+    def on_compute(self, kernels: Action) -> Action:
+        """Prepare work for the compute stream: `kernels` launches it."""
+
+    def wait(self, stream: Stream) -> Action:
+        """Prepare the host's wait for a stream. The action raises what the stream's work raised."""
+
+    def timed(self, stream: Stream, action: Action) -> tuple[Action, Stopwatch]:
+        """The same action between two marks on its stream."""
+
+    def head_start(self, duration_ns: int) -> None:
+        """Keep the compute stream busy for about so long, so that what is put behind it runs without gaps."""
+
+    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+        """Overwrite bytes so that every float in them is NaN: in a stream's turn, or at once where `stream` is None,
+        whatever the streams are doing; at once means also done when this returns."""
+
+    def now_ns(self) -> int:
+        """The host's clock; stopwatches read on the same one."""
+
+    def drain(self) -> None:
+        """Wait until all streams are done. Raises what their work raised."""
+
+    def enter(self) -> None:
+        """Make the compute stream the one on which this thread's tensor operations run."""
+
+    def close(self) -> None:
+        """Give back slab, pinned memory and streams."""
+
+
+def out_of_device_memory(device: str, asked_bytes: int, free_bytes: int) -> DeviceRefused:
+    """The refusal of a slab, in words."""
+    return DeviceRefused(
+        f"device memory of {device}: found {format_bytes(free_bytes)} free, expected the {format_bytes(asked_bytes)} "
+        f"({asked_bytes} bytes) of the pool; use a smaller batch or --capacity, or end what else uses the device"
+    )
+
+
+def out_of_pinned_memory(asked_bytes: int, available_bytes: int) -> DeviceRefused:
+    """The refusal of pinned host memory, in words."""
+    return DeviceRefused(
+        f"pinned host memory: found {format_bytes(available_bytes)} ({available_bytes} bytes) available, expected "
+        f"{format_bytes(asked_bytes)} ({asked_bytes} bytes) for the offloaded maps; use a smaller batch or a policy "
+        "that offloads less"
+    )
+
+
+def available_host_bytes() -> int:
+    """Host memory that could be taken now, as Linux tells it; 0 where it is not told."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

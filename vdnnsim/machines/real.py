@@ -1,0 +1,332 @@
+"""The real machine: runs the very program that the simulated machine runs, on a device, with the same pool code.
+
+A program is loaded once: the pool is walked to learn every address, each kernel is bound to its tensors, each copy to its
+pinned buffer. An iteration then gives the program's commands in order and nothing else; the pool is asked for every
+allocation again, and must answer with the address that the kernels were bound to.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+
+from vdnnsim.errors import VdnnsimError
+from vdnnsim.machines.device import Action, Device, Stopwatch
+from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
+from vdnnsim.machines.operands import split_weights, tensors_of
+from vdnnsim.machines.operators import Operators
+from vdnnsim.machines.real_timeline import Marks, timeline_of
+from vdnnsim.memory import NULL_ADDRESS, Pool
+from vdnnsim.network import DATA, Kind, Network
+from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise
+from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
+from vdnnsim.timeline import Timeline
+
+PoolMaker = Callable[[], Pool]
+
+
+class AddressChanged(VdnnsimError):  # noqa: N818 - reads as what it is
+    """A pool that did not repeat itself; ``args`` is (buffer, address before, address now)."""
+
+    def __str__(self) -> str:
+        buffer, before, now = self.args
+        return f"{buffer}: found at address {now}, expected {before} as in the iteration before; the pool must repeat"
+
+
+class _Kind(IntEnum):
+    CALL = 0
+    ALLOCATE = 1
+    FREE = 2
+
+
+class _Order(NamedTuple):
+    """One command made ready: `call` to run, or a buffer for the pool, at `address`."""
+
+    kind: _Kind
+    call: Action
+    buffer: Buffer | None = None
+    address: int = NULL_ADDRESS
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained on: images, the class of each, and each layer's weights as one flat tensor, on the device."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    weights: Mapping[str, torch.Tensor]
+
+
+class Observed(NamedTuple):
+    """One iteration in which everything was marked; the marks themselves cost a little time."""
+
+    timeline: Timeline
+    marks: Marks
+
+
+@dataclass(frozen=True)
+class RealMachine:
+    """A device with the kernels that it runs, ready to load programs of one network."""
+
+    device: Device
+    operators: Operators
+    network: Network
+    training: Training
+
+    def load(self, program: Program, make_pool: PoolMaker) -> LoadedProgram:
+        """Make a program ready in a fresh slab. Raises `OutOfMemory`, `DeviceRefused`, `InvalidInput`."""
+        pool = make_pool()
+        replay_memory(program, DeviceMemory(pool))
+        slab = self.device.make_slab(pool.span_bytes)
+        host = dict(
+            zip(
+                (buffer.name for buffer in program.offloaded),
+                self.device.make_pinned([buffer.size_bytes for buffer in program.offloaded]),
+                strict=True,
+            )
+        )
+        return LoadedProgram(self, program, make_pool, slab, host)
+
+
+class LoadedProgram:
+    """A program with addresses, tensors and copies resolved. Valid until the device makes another slab or arena."""
+
+    def __init__(
+        self,
+        machine: RealMachine,
+        program: Program,
+        make_pool: PoolMaker,
+        slab: torch.Tensor,
+        host: Mapping[str, torch.Tensor],
+    ) -> None:
+        self.machine = machine
+        self.program = program
+        self.slab = slab
+        self.host = host
+        self._make_pool = make_pool
+        self._setup: dict[str, tuple[int, int]] = {}
+        self.orders = self._lower()
+        self._where = [""] * len(program.commands)
+        for step in program.steps:
+            self._where[step.first : step.last] = [step.title] * (step.last - step.first)
+
+    def run(self) -> int:
+        """One iteration as fast as it goes; returns its nanoseconds, from the first command until all is done."""
+        memory = self._begin()
+        allocate, free, where = memory.allocate, memory.free, self._where
+        now_ns = self.machine.device.now_ns
+        with _no_collection():
+            begin_ns = now_ns()
+            for (kind, call, buffer, address), place in zip(self.orders, where, strict=True):
+                if kind == 0:
+                    call()
+                elif kind == 1:
+                    if allocate(buffer, place) != address:  # type: ignore[arg-type]
+                        self._changed(buffer, address, memory)
+                else:
+                    free(buffer)  # type: ignore[arg-type]
+            end_ns = now_ns()
+        self.machine.device.drain()
+        return end_ns - begin_ns
+
+    def run_paced(self) -> tuple[list[int], int]:
+        """One iteration with the host's clock read after every command: those times, and when it began."""
+        memory = self._begin()
+        times: list[int] = []
+        now_ns = self.machine.device.now_ns
+        with _no_collection():
+            begin_ns = now_ns()
+            for order, place in zip(self.orders, self._where, strict=True):
+                self._give(order, place, memory)
+                times.append(now_ns())
+        self.machine.device.drain()
+        return times, begin_ns
+
+    def observe(self, head_start_ns: int = 0) -> Observed:
+        """One iteration with the beginning and end of every kernel and copy marked on its stream. With a head start, the
+        device is kept busy for so long beforehand, so that the host is ahead of it."""
+        device = self.machine.device
+        stopwatches: dict[int, Stopwatch] = {}
+        orders = []
+        for index, (order, command) in enumerate(zip(self.orders, self.program.commands, strict=True)):
+            stream = _stream_of(command)
+            if stream is not None:
+                call, stopwatches[index] = device.timed(stream, order.call)
+                order = order._replace(call=call)
+            orders.append(order)
+        memory = self._begin()
+        times: list[int] = []
+        with _no_collection():
+            if head_start_ns:
+                device.head_start(head_start_ns)
+            begin_ns = device.now_ns()
+            for order, place in zip(orders, self._where, strict=True):
+                self._give(order, place, memory)
+                times.append(device.now_ns())
+        device.drain()
+        marks = Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
+        return Observed(timeline_of(self.program, marks, memory, self._addresses()), marks)
+
+    def check(self) -> dict[str, torch.Tensor]:
+        """One iteration in the checking mode: bytes that the program gives back are overwritten with NaN, whatever else
+        the device is doing. Returns the gradient of each layer's weights, flat, on the host; "loss" is the loss.
+
+        A workspace given back while its kernel may still run is overwritten in the compute stream's turn, since only
+        the next kernel's workspace may take it over before the host has waited.
+        """
+        device = self.machine.device
+        for host in self.host.values():
+            host.fill_(255)
+        device.poison(None, self.slab)
+        memory = self._begin()
+        found: dict[str, torch.Tensor] = {}
+        place_of = dict(self._setup)
+        computing = False
+        for order, command, place in zip(self.orders, self.program.commands, self._where, strict=True):
+            self._give(order, place, memory)
+            if isinstance(command, Allocate):
+                place_of[command.buffer.name] = (order.address, command.buffer.size_bytes)
+            elif isinstance(command, Free):
+                in_turn = computing and command.buffer.memory_class is MemoryClass.WORKSPACE
+                device.poison(Stream.COMPUTE if in_turn else None, self._bytes(*place_of.pop(command.buffer.name)))
+            elif isinstance(command, Kernel):
+                computing = True
+                self._keep_results(command, place_of, found)
+            elif isinstance(command, Synchronise) and Stream.COMPUTE in command.streams:
+                computing = False
+        device.drain()
+        return found
+
+    def _keep_results(
+        self, kernel: Kernel, place_of: Mapping[str, tuple[int, int]], found: dict[str, torch.Tensor]
+    ) -> None:
+        layer = self.machine.network.by_name[kernel.layer]
+        operands = self.program.operands
+        if kernel.pass_ in ("backward", "backward_filter") and layer.weight_gradients_bytes:
+            address, _ = place_of[operands[weight_gradient_operand(layer.name)]]
+            self.machine.device.wait(Stream.COMPUTE)()
+            flat = self._bytes(address, layer.weight_gradients_bytes).view(torch.float32)
+            parts = split_weights(layer, flat)
+            found[layer.name] = torch.cat([part.reshape(-1) for part in parts]).to("cpu", copy=True)
+        if kernel.pass_ == "forward" and layer.kind == Kind.SOFTMAX:
+            y = self.machine.network.output_map(layer)
+            address, _ = place_of[operands[map_operand(y.name)]]
+            self.machine.device.wait(Stream.COMPUTE)()
+            shares = self._bytes(address, y.size_bytes).view(torch.float32).view(y.shape)
+            chosen = shares.gather(1, self.machine.training.labels.unsqueeze(1))
+            found["loss"] = -chosen.log().mean().to("cpu")
+
+    def _begin(self) -> DeviceMemory:
+        """Everything as it is before an iteration: the pool with the set-up buffers, weights and images in place."""
+        device, machine = self.machine.device, self.machine
+        device.enter()
+        machine.operators.begin()
+        memory = DeviceMemory(self._make_pool())
+        for buffer in self.program.setup:
+            memory.allocate(buffer, "set-up")
+        self._fill(map_operand(DATA), machine.training.images)
+        for layer, weights in machine.training.weights.items():
+            self._fill(weights_operand(layer), weights)
+        device.drain()
+        return memory
+
+    def _fill(self, operand: str, values: torch.Tensor) -> None:
+        address, size_bytes = self._setup[self.program.operands[operand]]
+        flat = values.reshape(-1)
+        self._bytes(address, size_bytes).view(torch.float32)[: flat.numel()].copy_(flat)
+
+    def _give(self, order: _Order, place: str, memory: DeviceMemory) -> None:
+        if order.buffer is None:
+            order.call()
+        elif order.kind is _Kind.ALLOCATE:
+            if memory.allocate(order.buffer, place) != order.address:
+                self._changed(order.buffer, order.address, memory)
+        else:
+            memory.free(order.buffer)
+
+    def _changed(self, buffer: Buffer | None, address: int, memory: DeviceMemory) -> None:
+        name = buffer.name if buffer else ""
+        raise AddressChanged(name, address, memory.addresses[name])
+
+    def _bytes(self, address: int, size_bytes: int) -> torch.Tensor:
+        return self.slab[address : address + size_bytes]
+
+    def _addresses(self) -> list[int]:
+        return [order.address for order in self.orders]
+
+    def _lower(self) -> list[_Order]:
+        machine, device = self.machine, self.machine.device
+        memory = DeviceMemory(self._make_pool())
+        for buffer in self.program.setup:
+            self._setup[buffer.name] = (memory.allocate(buffer, "set-up"), buffer.size_bytes)
+        operands = self.program.operands
+
+        def bytes_of(operand: str, size_bytes: int) -> torch.Tensor:
+            return self._bytes(memory.addresses[operands.get(operand, operand)], size_bytes)
+
+        orders = []
+        for command in self.program.commands:
+            if isinstance(command, Allocate):
+                address = memory.allocate(command.buffer, "lowering")
+                orders.append(_Order(_Kind.ALLOCATE, _nothing, command.buffer, address))
+            elif isinstance(command, Free):
+                orders.append(_Order(_Kind.FREE, _nothing, command.buffer, memory.free(command.buffer)))
+            elif isinstance(command, Kernel):
+                tensors = tensors_of(machine.network, command, bytes_of, machine.training.labels)
+                layer = machine.network.by_name[command.layer]
+                call = machine.operators.prepare(layer, command, tensors)
+                orders.append(_Order(_Kind.CALL, device.on_compute(call)))
+            elif isinstance(command, Synchronise):
+                orders.append(_Order(_Kind.CALL, _one_after_the_other([device.wait(s) for s in command.streams])))
+            else:
+                here = bytes_of(command.buffer.name, command.buffer.size_bytes)
+                orders.append(_Order(_Kind.CALL, self._copy(command, here)))
+        return orders
+
+    def _copy(self, command: CopyOut | CopyIn, here: torch.Tensor) -> Action:
+        there = self.host[command.buffer.name]
+        if isinstance(command, CopyOut):
+            return self.machine.device.copy(Stream.COPY_OUT, there, here)
+        return self.machine.device.copy(Stream.COPY_IN, here, there)
+
+
+def _stream_of(command: object) -> Stream | None:
+    """The stream on which a command puts work."""
+    if isinstance(command, Kernel):
+        return Stream.COMPUTE
+    if isinstance(command, CopyOut):
+        return Stream.COPY_OUT
+    return Stream.COPY_IN if isinstance(command, CopyIn) else None
+
+
+def _nothing() -> None:
+    """The call of a command that only the pool carries out."""
+
+
+def _one_after_the_other(actions: list[Action]) -> Action:
+    if len(actions) == 1:
+        return actions[0]
+
+    def call() -> None:
+        for action in actions:
+            action()
+
+    return call
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's collector of cyclic garbage out of what is timed."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,96 @@
+"""From the marks of an observed iteration to the same records that the simulated machine makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.machines.step_ends import step_ends_ns
+from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.timeline import COPY_IN, COPY_OUT, SETUP, CopyRecord, KernelRecord, MemoryRecord, Timeline, WaitRecord
+
+
+class Marks(NamedTuple):
+    """When an iteration began, when the host was through with each command, and (begin, end) of each kernel and copy by
+    the command's index; nanoseconds on one clock."""
+
+    begin_ns: int
+    done_ns: Sequence[int]
+    spans_ns: Mapping[int, tuple[int, int]]
+
+
+def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses: Sequence[int]) -> Timeline:
+    """The timeline of an iteration, with times from its beginning. `memory` is the pool after it; `addresses` has one
+    entry per command, of which those of Allocate and Free count.
+
+    The two clocks of a GPU and its host are known to a few microseconds, so that a record may begin a little before
+    the command that caused it.
+    """
+    kernels: list[KernelRecord] = []
+    copies: list[CopyRecord] = []
+    waits: list[WaitRecord] = []
+    records = _setup_records(program, memory)
+    for index, step in enumerate(program.steps):
+        for number in range(step.first, step.last):
+            command = program.commands[number]
+            given_ns = (marks.done_ns[number - 1] if number else marks.begin_ns) - marks.begin_ns
+            done_ns = marks.done_ns[number] - marks.begin_ns
+            if isinstance(command, Allocate | Free):
+                taken = isinstance(command, Allocate)
+                records.append(_memory_record(index, given_ns, taken, command.buffer, addresses[number]))
+                continue
+            if isinstance(command, Synchronise):
+                stall_ns = _stall_ns(command, kernels, given_ns, done_ns)
+                waits.append(WaitRecord(index, given_ns, done_ns, stall_ns))
+                continue
+            begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
+            if isinstance(command, Kernel):
+                kernels.append(KernelRecord(index, command.layer, command.pass_, command.algorithm, begin_ns, end_ns))
+            else:
+                copies.append(_copy_record(index, command, begin_ns, end_ns))
+    end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
+    ends = step_ends_ns(len(program.steps), kernels, waits, end_ns)
+    return Timeline(
+        tuple(kernels),
+        tuple(copies),
+        tuple(waits),
+        tuple(records),
+        ends,
+        ends[-1] if ends else 0,
+        memory.pool.high_water_bytes,
+        memory.largest_hole_at_peak(),
+    )
+
+
+def _setup_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord]:
+    fresh = DeviceMemory(type(memory.pool)(memory.pool.capacity_bytes))
+    return [_memory_record(SETUP, 0, True, buffer, fresh.allocate(buffer, "set-up")) for buffer in program.setup]
+
+
+def _memory_record(step: int, time_ns: int, taken: bool, buffer: Buffer, address: int) -> MemoryRecord:
+    return MemoryRecord(
+        step,
+        time_ns,
+        taken,
+        buffer.name,
+        buffer.memory_class,
+        buffer.in_classifier,
+        address,
+        buffer.size_bytes,
+    )
+
+
+def _copy_record(step: int, command: CopyOut | CopyIn, begin_ns: int, end_ns: int) -> CopyRecord:
+    """What the copy would have taken alone is not known here; the link's curve says it."""
+    direction = COPY_OUT if isinstance(command, CopyOut) else COPY_IN
+    size_bytes = command.buffer.size_bytes
+    return CopyRecord(step, direction, command.buffer.name, size_bytes, begin_ns, end_ns, end_ns - begin_ns)
+
+
+def _stall_ns(command: Synchronise, kernels: Sequence[KernelRecord], begin_ns: int, end_ns: int) -> int:
+    """The part of a wait in which the kernels given before it were done and only copies were not."""
+    if command.streams == (Stream.COMPUTE,):
+        return 0
+    kernels_end_ns = kernels[-1].end_ns if kernels else 0
+    return max(0, end_ns - max(begin_ns, kernels_end_ns))
