@@ -268,10 +268,12 @@ def test_pooling_takes_the_size_rounded_down_or_up(cudnn: Cudnn, side: int, fits
             Pooling(cudnn, x, y, (3, 3), (2, 2))
 
 
-@pytest.mark.parametrize(("average", "mode"), [(False, 3), (True, 1)])
-def test_pooling_is_described_as_asked(c: StandIn, cudnn: Cudnn, average: bool, mode: int) -> None:
+@pytest.mark.parametrize(
+    ("average", "deterministic", "mode"), [(False, False, 0), (False, True, 3), (True, False, 1), (True, True, 1)]
+)
+def test_pooling_is_described_as_asked(c: StandIn, cudnn: Cudnn, average: bool, deterministic: bool, mode: int) -> None:
     x, y = Tensor4.dense((1, 2, 14, 12)), Tensor4.dense((1, 2, 7, 12))
-    layer = Pooling(cudnn, x, y, (3, 5), (2, 1), (1, 2), average)
+    layer = Pooling(cudnn, x, y, (3, 5), (2, 1), (1, 2), average, deterministic)
     assert c.last("cudnnSetPooling2dDescriptor")[1:] == (mode, 1, 3, 5, 1, 2, 2, 1)
     layer.backward(0x10, 0x20, 0x30, 0x40, beta=1.0)
     arguments = c.last("cudnnPoolingBackward")
