@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given, settings
+from dataclasses import replace
+
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from support.checker import check_engines, check_memory, check_run, left_over
-from support.strategies import Case, cases
+from support.replay import replay_times
+from support.strategies import Case, cases, curves
+from vdnnsim.gpu import Link, LinkCurve, LinkPoint
+from vdnnsim.machines import OutOfMemory
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
+from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
 
@@ -21,10 +26,70 @@ def run(case: Case, pool: str = "best-fit", capacity_bytes: int = ROOMY_BYTES) -
     return program, SimulatedMachine(case.trace, case.gpu).run(program, make_pool(pool, capacity_bytes))
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(cases(), st.sampled_from(tuple(POOLS)))
 def test_every_kernel_finds_what_it_reads_and_no_gradient_is_lost(case: Case, pool: str) -> None:
     program, timeline = run(case, pool)
     check_run(case.network, program, timeline)
     check_engines(timeline)
     check_memory(timeline)
+
+
+@settings(max_examples=60)
+@given(cases(layout=Layout.LAYER_WISE))
+def test_what_is_left_at_the_end_is_what_was_there_before(case: Case) -> None:
+    """Weights, the classifier's maps and gradients; the input data only where no backward kernel reads them. And every
+    map that went out came back, once."""
+    program, timeline = run(case)
+    stays = {buffer.name for buffer in program.setup}
+    if case.network.maps["data"].backward_users:
+        stays.discard("map:data")
+    assert left_over(program) == stays
+    out = sorted(copy.buffer for copy in timeline.copies if copy.direction == "copy out")
+    back = sorted(copy.buffer for copy in timeline.copies if copy.direction == "copy in")
+    assert out == back == sorted(buffer.name for buffer in program.offloaded)
+
+
+@settings(max_examples=60)
+@given(cases(layout=Layout.LAYER_WISE))
+def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case) -> None:
+    """A second machine of some forty lines, without SimPy and without rounding: same kernels, same copies."""
+    program, timeline = run(case)
+    kernel_times, copy_times = replay_times(program, case.trace, case.gpu)
+    assert [(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels] == kernel_times
+    assert [(copy.begin_ns, copy.end_ns) for copy in timeline.copies] == copy_times
+
+
+@settings(max_examples=60)
+@given(cases(), curves(), curves(), st.integers(0, 3), st.integers(0, 3))
+def test_a_faster_link_never_makes_an_iteration_slower(
+    case: Case, out: LinkCurve, back: LinkCurve, more_out: int, more_in: int
+) -> None:
+    """For a fixed program, to the nanosecond: each copy time not shorter, the iteration not shorter. It holds because
+    every layer ends by waiting for what it started, so that no copy meets another layer's kernels."""
+    slow = Link(_slower(out, more_out), _slower(back, more_in))
+    fast_run = run(replace(case, gpu=replace(case.gpu, link=Link(out, back))))[1]
+    slow_run = run(replace(case, gpu=replace(case.gpu, link=slow)))[1]
+    assert fast_run.iteration_time_ns <= slow_run.iteration_time_ns
+    assert all(fast <= slow for fast, slow in zip(fast_run.step_ends_ns, slow_run.step_ends_ns, strict=True))
+
+
+def _slower(curve: LinkCurve, times: int) -> LinkCurve:
+    rising = enumerate(curve.points, start=1)
+    return LinkCurve(tuple(LinkPoint(size, duration + times * index) for index, (size, duration) in rising))
+
+
+@settings(max_examples=60)
+@given(cases(), st.sampled_from(tuple(POOLS)), st.integers(0, 10**6))
+def test_a_larger_pool_never_makes_an_iteration_slower(case: Case, pool: str, more_bytes: int) -> None:
+    """For a fixed program time does not depend on addresses at all: where it fits, it takes the same."""
+    _, roomy = run(case, pool)
+    capacity_bytes = roomy.pool_high_water_bytes
+    try:
+        program, tight = run(case, pool, capacity_bytes)
+    except OutOfMemory:
+        reject()  # a pool with an end may place blocks elsewhere
+    _, larger = run(case, pool, capacity_bytes + more_bytes)
+    assert tight.iteration_time_ns == larger.iteration_time_ns == roomy.iteration_time_ns
+    assert tight.kernels == larger.kernels == roomy.kernels
+    assert program.pinned_host_bytes == sum(buffer.size_bytes for buffer in program.offloaded)

@@ -13,6 +13,7 @@ from vdnnsim.trace import DEFAULT_ALGORITHM, Trace, TraceHeader, TraceRow, requi
 from vdnnsim.units import PPM
 
 ROOMY_BYTES = 2**40
+NO_COSTS = HostCosts()
 SIDE = 5
 """Maps of the small networks are 5 x 5 with one image: 25 elements, 100 bytes, for each channel."""
 
@@ -89,7 +90,7 @@ def gpu_of(
     capacity_bytes: int = ROOMY_BYTES,
     out_ns_per_100_bytes: int = 100,
     in_ns_per_100_bytes: int = 100,
-    host: HostCosts = HostCosts(),
+    host: HostCosts = NO_COSTS,
     both_out: float = 1,
     both_in: float = 1,
 ) -> GpuProfile:

@@ -7,16 +7,19 @@ of what each kernel reads and writes.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from vdnnsim.network import Kind, Network
+from vdnnsim.network import Network
 from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, operands_of
 from vdnnsim.timeline import COPY_OUT, CopyRecord, KernelRecord, MemoryRecord, Timeline
+from vdnnsim.trace import required_passes
 
 GRANULARITY_BYTES = 512
 
 
-class BrokenRun(AssertionError):
+class BrokenRun(AssertionError):  # noqa: N818 - reads as what it is
     """A run that would have computed something wrong."""
 
 
@@ -60,13 +63,16 @@ class _Checker:
         self.live: dict[str, Block] = {}
         self.blocks: list[Block] = []
         self.host_copies: dict[str, tuple[set[str], int]] = {}
-        forward = [command for command in program.commands if isinstance(command, Kernel)]
-        self.ran_forward = {kernel.layer for kernel in forward if kernel.pass_ == "forward"}
+        ran = Counter((command.layer, command.pass_) for command in program.commands if isinstance(command, Kernel))
+        for key in required_passes(network):
+            self._expect(ran[key] == 1, f"{key} runs {ran[key]} times")
+        self.ran_forward = {layer for layer, pass_ in ran if pass_ == "forward"}
         self.gradient_writers: dict[str, set[str]] = {}
-        for kernel in forward:
+        for layer, pass_ in ran:
+            kernel = Kernel(layer, pass_, "")
             for operand in operands_of(network, kernel).writes:
                 if self._is_input_gradient(kernel, operand):
-                    self.gradient_writers.setdefault(operand, set()).add(kernel.layer)
+                    self.gradient_writers.setdefault(operand, set()).add(layer)
 
     def _is_input_gradient(self, kernel: Kernel, operand: str) -> bool:
         own = f"gradient:{self.network.views[kernel.layer].map_name}"
@@ -231,7 +237,7 @@ def check_engines(timeline: Timeline, slowest: bool = True) -> None:
     """One thing at a time on each engine, in order; a copy is never quicker than alone where nothing speeds it up."""
     engines = [timeline.kernels, *([c for c in timeline.copies if c.direction == way] for way in _directions(timeline))]
     for engine in engines:
-        for left, right in zip(engine, engine[1:], strict=False):
+        for left, right in pairwise(engine):
             if left.end_ns > right.begin_ns:
                 raise BrokenRun(f"{left} and {right} at once")
     for copy in timeline.copies:
@@ -270,10 +276,6 @@ def left_over(program: Program) -> set[str]:
         elif isinstance(command, Free):
             live.discard(command.buffer.name)
     return live
-
-
-def softmax_of(network: Network) -> str:
-    return next(layer.name for layer in network.layers if layer.kind is Kind.SOFTMAX)
 
 
 def _end(record: MemoryRecord) -> int:
