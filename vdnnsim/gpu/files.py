@@ -90,6 +90,7 @@ class _Host(_Sourced):
     synchronise_ns: _Nanoseconds
     allocate_ns: _Nanoseconds
     free_ns: _Nanoseconds
+    copy_start_ns: _Nanoseconds = 0
 
 
 _Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False)]
@@ -146,7 +147,14 @@ class ProfileFile(_Strict):
                 round(both.copy_out_slowdown * PPM),
                 round(both.copy_in_slowdown * PPM),
             ),
-            HostCosts(host.kernel_ns, host.copy_ns, host.synchronise_ns, host.allocate_ns, host.free_ns),
+            HostCosts(
+                host.kernel_ns,
+                host.copy_ns,
+                host.synchronise_ns,
+                host.allocate_ns,
+                host.free_ns,
+                host.copy_start_ns,
+            ),
             power,
             {name: part.provenance for name, part in parts.items()},
             {name: part.source for name, part in parts.items()},

@@ -85,13 +85,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class HostCosts:
-    """Nanoseconds that the host spends on one call of each kind."""
+    """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
+    begins on an idle engine."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
     synchronise_ns: int = 0
     allocate_ns: int = 0
     free_ns: int = 0
+    copy_start_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class CudaDevice:
         """As `Device.describe`; clocks, power and temperature are those of nvidia-smi at this moment."""
         properties = torch.cuda.get_device_properties(self.torch_device)
         state = _nvidia_smi()
-        clocks = ", ".join(f"{key} {state[key]}" for key in _QUERY.split(",")[2:-1] if key in state)
+        clocks = ", ".join(f"{key} {state[key]}" for key in _QUERY.split(",")[1:] if key in state)
         return {
             "gpu": f"{properties.name}, {properties.total_memory} B, {properties.multi_processor_count} SMs",
             "driver": f"{state.get('driver_version', 'unknown')}; {platform.system()} {platform.release()}",

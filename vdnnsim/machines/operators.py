@@ -1,8 +1,8 @@
-"""The kernels of every kind of layer, as a machine asks for them; and those kernels that both devices take from PyTorch.
+"""The kernels of every kind of layer, as a machine asks for them; and those that both devices take from PyTorch.
 
 `CommonOperators` holds what needs no library beside PyTorch on either device: FC (GEMM), DROPOUT, ADD, CONCAT where it
-owns a map, and the loss. Every call writes into the tensors that it is given, so that no feature map lies outside of the
-slab.
+owns a map, and the loss. Every call writes into the tensors that it is given, so that no feature map lies outside of
+the slab.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ class CommonOperators:
 
         return forward
 
-    def softmax(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
-        """Softmax over channels, then the mean cross-entropy of the labels; backward gives dX = (Y - labels) / count."""
+    def softmax(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:  # noqa: ARG002 - as the others
+        """Softmax over channels under the mean cross-entropy of the labels, whose gradient is (Y - labels) / count."""
         y = present(tensors.y)
         if kernel.pass_ == "forward":
             x = tensors.x[0]

@@ -6,6 +6,8 @@ is PyTorch's own convolution, and GEMM, which unfolds one image after the other 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional, grad
 
@@ -20,6 +22,8 @@ LRN_ALPHA, LRN_BETA, LRN_K = 1e-4, 0.75, 1.0
 BN_MOMENTUM, BN_EPSILON = 0.1, 1e-5
 IMPLICIT_GEMM, GEMM = "IMPLICIT_GEMM", "GEMM"
 _aten = torch.ops.aten
+_conv2d_input: Callable[..., torch.Tensor] = grad.conv2d_input
+_conv2d_weight: Callable[..., torch.Tensor] = grad.conv2d_weight
 
 
 class CpuOperators(CommonOperators):
@@ -72,12 +76,12 @@ def _convolution(layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
     dy = present(tensors.dy)
     if kernel.pass_ == "backward_data":
         weight, dx = tensors.weights[0], present(tensors.dx[0])
-        return _writer(dx, tensors.adds[0], lambda: grad.conv2d_input(layer.input_shape, weight, dy, *options))
+        return _writer(dx, tensors.adds[0], lambda: _conv2d_input(layer.input_shape, weight, dy, *options))
     x = tensors.x[0]
     weight_gradient = tensors.weight_gradients[0]
 
     def backward_filter() -> None:
-        weight_gradient.copy_(grad.conv2d_weight(x, weight_gradient.shape, dy, *options))
+        weight_gradient.copy_(_conv2d_weight(x, weight_gradient.shape, dy, *options))
         _bias_gradient(layer, tensors, dy)
 
     return backward_filter
@@ -130,7 +134,7 @@ def _explicit_gemm(layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
     return backward_filter
 
 
-def _writer(target: torch.Tensor, adds: bool, compute: Action) -> Action:
+def _writer(target: torch.Tensor, adds: bool, compute: Callable[[], torch.Tensor]) -> Action:
     """Write what `compute` returns to the target, or add it."""
     put = target.add_ if adds else target.copy_
     return lambda: put(compute())

@@ -83,7 +83,7 @@ class CudnnOperators(CommonOperators):
         return kept
 
     def _convolution(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
-        x_place, y_place = _places(layer, kernel, tensors)
+        x_place, y_place = _places(kernel, tensors)
         convolution = self._descriptors(layer, x_place, y_place)
         name = kernel.algorithm
         room = tensors.workspace
@@ -147,18 +147,18 @@ class CudnnOperators(CommonOperators):
         dy, dx, beta = _address(tensors.dy), _address(tensors.dx[0]), float(tensors.adds[0])
         return lambda: lrn.backward(y, dy, x, dx, beta)
 
-    def _batch_norm(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
+    def _batch_norm(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:  # noqa: ARG002
         place = _place(tensors.x[0])
         norm = self._keep((Kind.BN, place), lambda: BatchNorm(self._cudnn, place))
         x = tensors.x[0].data_ptr()
-        parameters = [part.data_ptr() for part in tensors.weights]
-        saved = [part.data_ptr() for part in present(tensors.saved).view(torch.float32).view(2, -1)]
+        scale, shift, running_mean, running_variance = (part.data_ptr() for part in tensors.weights)
+        mean, inverse = (part.data_ptr() for part in present(tensors.saved).view(torch.float32).view(2, -1))
         if kernel.pass_ == "forward":
             y = _address(tensors.y)
-            return lambda: norm.forward(x, y, *parameters, *saved)
+            return lambda: norm.forward(x, y, scale, shift, running_mean, running_variance, mean, inverse)
         dy, dx, beta = _address(tensors.dy), _address(tensors.dx[0]), float(tensors.adds[0])
-        gradients = [part.data_ptr() for part in tensors.weight_gradients]
-        return lambda: norm.backward(x, dy, dx, parameters[0], *gradients, *saved, beta)
+        dscale, dshift = (part.data_ptr() for part in tensors.weight_gradients)
+        return lambda: norm.backward(x, dy, dx, scale, dscale, dshift, mean, inverse, beta)
 
     def _softmax(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
         if kernel.pass_ != "forward":
@@ -179,7 +179,7 @@ def _place(tensor: torch.Tensor) -> Tensor4:
     return Tensor4((n, c, h, w), (a, b, d, e))
 
 
-def _places(layer: Layer, kernel: Kernel, tensors: Tensors) -> tuple[Place, Place]:
+def _places(kernel: Kernel, tensors: Tensors) -> tuple[Place, Place]:
     """X's and Y's places, from whichever of map and gradient this pass has: they lie alike."""
     x = tensors.x[0] if tensors.x else tensors.dx[0]
     y = tensors.y if kernel.pass_ == "forward" else tensors.dy

@@ -1,7 +1,7 @@
 """The real machine: runs the very program that the simulated machine runs, on a device, with the same pool code.
 
-A program is loaded once: the pool is walked to learn every address, each kernel is bound to its tensors, each copy to its
-pinned buffer. An iteration then gives the program's commands in order and nothing else; the pool is asked for every
+A program is loaded once: the pool is walked to learn every address, each kernel is bound to its tensors, each copy to
+its pinned buffer. An iteration then gives the program's commands in order and nothing else; the pool is asked for every
 allocation again, and must answer with the address that the kernels were bound to.
 """
 
@@ -149,8 +149,8 @@ class LoadedProgram:
         return times, begin_ns
 
     def observe(self, head_start_ns: int = 0) -> Observed:
-        """One iteration with the beginning and end of every kernel and copy marked on its stream. With a head start, the
-        device is kept busy for so long beforehand, so that the host is ahead of it."""
+        """One iteration with the beginning and end of every kernel and copy marked on its stream. With a head start,
+        the device is kept busy for so long beforehand, so that the host is ahead of it."""
         device = self.machine.device
         stopwatches: dict[int, Stopwatch] = {}
         orders = []

@@ -4,6 +4,10 @@ The host gives the program's commands one after the other, each at its cost, and
 it synchronises. Each engine works its stream off in order. A copy's rate changes while it is under way: by the
 slowdown that the running kernel's trace row states, and by the link's when both directions copy at once. All
 times are integer nanoseconds, so that the same input gives the same timeline to the bit.
+
+A kernel whose trace row says so costs the host its own launch time, and begins on an idle engine that row's start time
+after its launch began; any other costs what the profile says and begins when its launch is done. A copy begins
+the profile's copy start time after its call.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import simpy
 
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.machines.step_ends import step_ends_ns
 from vdnnsim.memory import Pool
 from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.timeline import (
@@ -173,7 +178,6 @@ class _Run:
         self.copy_records: list[CopyRecord] = []
         self.wait_records: list[WaitRecord] = []
         self.memory_records: list[MemoryRecord] = []
-        self.step_ends_ns = [0] * len(program.steps)
         self.host_ns = 0
 
     def timeline(self) -> Timeline:
@@ -184,30 +188,17 @@ class _Run:
         self.link.processes = [environment.process(self._copy(direction)) for direction in (_OUT, _IN)]
         host = environment.process(self._host())
         environment.run(host)
-        self._finish_steps()
+        ends = step_ends_ns(len(self.program.steps), self.kernel_records, self.wait_records, self.host_ns)
         return Timeline(
             tuple(self.kernel_records),
             tuple(self.copy_records),
             tuple(self.wait_records),
             tuple(self.memory_records),
-            tuple(self.step_ends_ns),
-            self.step_ends_ns[-1] if self.step_ends_ns else 0,
+            ends,
+            ends[-1] if ends else 0,
             self.device.pool.high_water_bytes if self.device else 0,
             self.device.largest_hole_at_peak() if self.device else 0,
         )
-
-    def _finish_steps(self) -> None:
-        """A step ends when its kernels and waits have, and never before the step ahead of it."""
-        ends = self.step_ends_ns
-        for kernel in self.kernel_records:
-            ends[kernel.step] = max(ends[kernel.step], kernel.end_ns)
-        for wait in self.wait_records:
-            ends[wait.step] = max(ends[wait.step], wait.end_ns)
-        latest = 0
-        for index, end_ns in enumerate(ends):
-            latest = ends[index] = max(latest, end_ns)
-        if ends:
-            ends[-1] = max(latest, self.host_ns)
 
     def _host(self) -> _Process:
         """Gives commands at its own time `host_ns`, which runs ahead of the clock until it waits."""
@@ -221,8 +212,7 @@ class _Run:
                     self.host_ns += costs.free_ns
                     self._free(index, command.buffer)
                 elif isinstance(command, Kernel):
-                    self.host_ns += costs.kernel_ns
-                    self.compute.put(self.host_ns, self._kernel_work(index, command))
+                    self._put_kernel(index, command)
                 elif isinstance(command, Synchronise):
                     yield from self._synchronise(index, command)
                 else:
@@ -260,16 +250,20 @@ class _Run:
             MemoryRecord(index, self.host_ns, taken, name, memory_class, in_classifier, address, size_bytes)
         )
 
-    def _kernel_work(self, index: int, kernel: Kernel) -> _KernelWork:
+    def _put_kernel(self, index: int, kernel: Kernel) -> None:
         row = self.machine.trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
+        called_ns = self.host_ns
+        self.host_ns += self.machine.gpu.host.kernel_ns if row.launch_ns is None else row.launch_ns
+        ready_at_ns = self.host_ns if row.start_ns is None else called_ns + row.start_ns
         slowdowns_ppm = (row.copy_out_slowdown_ppm, row.copy_in_slowdown_ppm)
-        return _KernelWork(index, kernel, row.duration_ns, slowdowns_ppm)
+        self.compute.put(ready_at_ns, _KernelWork(index, kernel, row.duration_ns, slowdowns_ppm))
 
     def _put_copy(self, index: int, command: CopyOut | CopyIn) -> None:
         direction = _OUT if isinstance(command, CopyOut) else _IN
         curve = self.machine.gpu.link.copy_in if direction else self.machine.gpu.link.copy_out
         alone_ns = curve.duration_ns(command.buffer.size_bytes)
-        self.copies[direction].put(self.host_ns, _CopyWork(index, command.buffer, alone_ns))
+        ready_at_ns = self.host_ns + self.machine.gpu.host.copy_start_ns
+        self.copies[direction].put(ready_at_ns, _CopyWork(index, command.buffer, alone_ns))
 
     def _compute(self) -> _Process:
         environment, engine, link = self.environment, self.compute, self.link

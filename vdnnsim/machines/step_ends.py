@@ -13,8 +13,10 @@ def step_ends_ns(
     """A step ends when its kernels and waits have, never before the step ahead of it, and the last one not before the
     host is through."""
     ends = [0] * steps
-    for record in (*kernels, *waits):
-        ends[record.step] = max(ends[record.step], record.end_ns)
+    for kernel in kernels:
+        ends[kernel.step] = max(ends[kernel.step], kernel.end_ns)
+    for wait in waits:
+        ends[wait.step] = max(ends[wait.step], wait.end_ns)
     latest = 0
     for index, end_ns in enumerate(ends):
         latest = ends[index] = max(latest, end_ns)

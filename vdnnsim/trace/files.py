@@ -32,6 +32,8 @@ COLUMNS = (
     "provenance",
     "source",
 )
+HOST_COLUMNS = ("launch_ns", "start_ns")
+"""Columns that measured traces have besides; an empty cell is a number that was not measured."""
 MATH_MODES = ("fp32", "tf32")
 LONGEST_NS = 10**15
 LARGEST_WORKSPACE_BYTES = 2**48
@@ -91,7 +93,8 @@ def table_text(trace: Trace) -> str:
     """The CSV table as text."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    with_host = any(row.launch_ns is not None or row.start_ns is not None for row in trace.rows)
+    writer.writerow((*COLUMNS, *HOST_COLUMNS) if with_host else COLUMNS)
     for row in trace.rows:
         writer.writerow(
             [
@@ -100,6 +103,7 @@ def table_text(trace: Trace) -> str:
                 _decimal(row.copy_in_slowdown_ppm),
                 row.provenance.value,
                 row.source,
+                *([row.launch_ns, row.start_ns] if with_host else []),
             ]
         )
     return out.getvalue()
@@ -141,7 +145,8 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
         columns = next(reader, [])
         if faults := _column_faults(file, columns):
             return [], [], faults
-        order = [columns.index(name) for name in COLUMNS]
+        order = [columns.index(name) for name in (*COLUMNS, *HOST_COLUMNS) if name in columns]
+        present = [name for name in HOST_COLUMNS if name in columns]
         for cells in reader:
             line = reader.line_num
             if len(faults) >= _MOST_FAULTS:
@@ -149,7 +154,9 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
             if len(cells) != len(columns):
                 faults.append(Fault(file, line, "row", f"{len(cells)} cells", f"{len(columns)}, one for each column"))
                 continue
-            row = _parse_row(file, line, [cells[index] for index in order], sources, faults)
+            ordered = [cells[index] for index in order]
+            host = dict(zip(present, ordered[len(COLUMNS) :], strict=True))
+            row = _parse_row(file, line, ordered[: len(COLUMNS)], host, sources, faults)
             if row is None:
                 continue
             key = (row.layer, row.pass_, row.algorithm)
@@ -167,9 +174,15 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
 
 def _column_faults(file: str, columns: list[str]) -> list[Fault]:
     faults = [
-        Fault(file, 1, f"column '{name[:60]}'", "a column of this name", f"only {', '.join(COLUMNS)}")
+        Fault(
+            file,
+            1,
+            f"column '{name[:60]}'",
+            "a column of this name",
+            f"only {', '.join(COLUMNS)}, and for measured traces {', '.join(HOST_COLUMNS)}",
+        )
         for name in columns
-        if name not in COLUMNS
+        if name not in (*COLUMNS, *HOST_COLUMNS)
     ]
     faults += [Fault(file, 1, f"column '{name}'", "no such column", "it") for name in COLUMNS if name not in columns]
     if not faults and len(set(columns)) < len(columns):
@@ -178,7 +191,7 @@ def _column_faults(file: str, columns: list[str]) -> list[Fault]:
 
 
 def _parse_row(
-    file: str, line: int, cells: list[str], sources: Mapping[str, str], faults: list[Fault]
+    file: str, line: int, cells: list[str], host: Mapping[str, str], sources: Mapping[str, str], faults: list[Fault]
 ) -> TraceRow | None:
     layer, pass_, algorithm, duration, workspace, slow_out, slow_in, provenance, source = cells
     before = len(faults)
@@ -197,6 +210,9 @@ def _parse_row(
     ):
         if not _INTEGER.fullmatch(digits) or int(digits) > largest:
             fault(field, digits, f"a whole number from 0 to {largest}, without unit")
+    for field, digits in host.items():
+        if digits and (not _INTEGER.fullmatch(digits) or int(digits) > LONGEST_NS):
+            fault(field, digits, f"nothing, or a whole number from 0 to {LONGEST_NS}, without unit")
     low, high = _SLOWDOWN_RANGE
     for field, ratio in (("copy_out_slowdown", slow_out), ("copy_in_slowdown", slow_in)):
         if not _DECIMAL.fullmatch(ratio) or not low <= float(ratio) <= high:
@@ -217,6 +233,7 @@ def _parse_row(
         round(float(slow_in) * PPM),
         Provenance(provenance),
         source,
+        *(int(host[name]) if host.get(name) else None for name in HOST_COLUMNS),
     )
 
 

@@ -37,6 +37,10 @@ def weakest(labels: Iterable[Provenance]) -> Provenance:
 class TraceRow(NamedTuple):
     """One kernel: `duration_ns` alone on the GPU, `workspace_bytes` it needs, and by how much a copy out or in that
     runs beside it is slowed (parts per million; 1_000_000 is not at all). `source` is a key of the header's sources.
+
+    Measured traces also say what the host does for a kernel: `launch_ns`, what the launch costs the host (None: what
+    the GPU's profile says of any kernel), and `start_ns`, from the beginning of the launch until the duration begins
+    to count on an idle device, gaps between the kernel's parts included (None: the end of the launch).
     """
 
     layer: str
@@ -48,6 +52,8 @@ class TraceRow(NamedTuple):
     copy_in_slowdown_ppm: int = PPM
     provenance: Provenance = Provenance.MODELLED
     source: str = ""
+    launch_ns: int | None = None
+    start_ns: int | None = None
 
 
 @dataclass(frozen=True)
