@@ -131,6 +131,7 @@ def test_backward_runs_filter_then_data_gradient_each_with_its_own_workspace() -
         "allocate weight gradient:b",
         "allocate workspace:b:backward_filter",
         "run b backward_filter",
+        "wait for compute",
         "free workspace:b:backward_filter",
         "allocate workspace:b:backward_data",
         "run b backward_data",

@@ -6,7 +6,8 @@ Rules, from the paper's mechanism (MICRO 2016, the memory manager and its prefet
   and whose last reader this is. End of layer: wait for the compute stream, and for the memory stream if something was
   copied; then free what left and the workspace.
 * Backward: fetch an X that is not back, alone; choose at most one layer to prefetch; launch filter gradient, then data
-  gradient, each with a workspace of its own. End of layer: wait for both streams; free Y, dY, the weight gradient.
+  gradient, each with a workspace of its own: the first is done and its workspace freed before the second gets one.
+  End of layer: wait for both streams; free Y, dY, the weight gradient.
 * Prefetch window: walk back from the layer before; the first one with an X on the host is taken; a CONV without one
   ends the walk. So there is at most one prefetch per layer, and none from further back than the closest CONV.
 * The paper does not say what happens to a prefetch that finds no room. Here the plan may name layers whose backward
@@ -157,8 +158,10 @@ class _LayerWise:
             self._allocate(weight_gradient)
         workspace = None
         for kernel in self.order.backward(layer):
-            # The next pass runs on the same stream, so that it may take over the bytes without waiting.
-            self._free_workspaces([workspace])
+            if workspace:
+                # A block in use is not free: the filter gradient has to be done before its workspace goes.
+                self.commands.append(Synchronise((Stream.COMPUTE,)))
+                self._free_workspaces([workspace])
             workspace = self._launch(layer, kernel)
         self._end_of_layer(first, Stream.COPY_IN if wanting else None)
         self._free_workspaces([workspace])
