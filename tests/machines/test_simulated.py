@@ -327,6 +327,35 @@ def test_host_costs() -> None:
     assert step_ends(timeline) == [126, 453, 489, 544, 925, 1047]  # the last one with its three frees
 
 
+def test_a_kernel_may_bring_its_own_launch_and_start_and_copies_start_after_their_call() -> None:
+    """b's forward costs the host 8 to launch and begins 3 after the call; its filter gradient costs 2 and begins 30
+    after. Copies begin 7 after their call. Kernels without such numbers cost 5 and begin when launched."""
+    own = [
+        row("a", "forward", 100),
+        row("b", "forward", 300)._replace(launch_ns=8, start_ns=3),
+        row("loss", "forward", 20),
+        row("b", "backward_filter", 200)._replace(launch_ns=2, start_ns=30),
+        row("b", "backward_data", 150)._replace(launch_ns=400),
+    ]
+    gpu = gpu_of(out_ns_per_100_bytes=40, in_ns_per_100_bytes=40, host=HostCosts(kernel_ns=5, copy_start_ns=7))
+    timeline = run(gpu, trace=trace_of(NETWORK, own), offload=ALL)
+    assert kernel_lines(timeline) == [
+        ("a", "forward", 5, 105),
+        ("b", "forward", 108, 408),
+        ("loss", "forward", 413, 433),
+        ("loss", "backward", 438, 448),
+        ("b", "backward_filter", 510, 710),  # 480, as the prefetch of loss ends, and 30
+        ("b", "backward_data", 882, 1032),  # the host is through with both launches at 480 + 2 + 400
+        ("a", "backward_filter", 1037, 1047),
+    ]
+    assert copy_lines(timeline) == [
+        (OUT, "map:data", 12, 52),
+        (OUT, "map:a", 105 + 8 + 7, 160),
+        (IN, "map:a", 433 + 7, 480),
+        (IN, "map:data", 480 + 7, 527),
+    ]
+
+
 def test_memory_records_have_the_hosts_times_and_the_pools_addresses() -> None:
     host = HostCosts(kernel_ns=5, copy_ns=3, synchronise_ns=10, allocate_ns=1, free_ns=1)
     timeline = run(gpu_of(out_ns_per_100_bytes=40, in_ns_per_100_bytes=40, host=host), offload=ALL)

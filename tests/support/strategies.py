@@ -137,7 +137,9 @@ def _passes(rows: list[TraceRow]) -> set[tuple[str, str]]:
 def _row(draw: DrawFn, name: str, pass_: str, algorithm: str = "default", workspace_bytes: int = 0) -> TraceRow:
     duration_ns = draw(st.integers(0, 2000))
     out, back = draw(st.sampled_from(SLOWDOWNS)), draw(st.sampled_from(SLOWDOWNS))
-    return row(name, pass_, duration_ns, workspace_bytes, algorithm, out, back)
+    launch_ns, start_ns = draw(st.sampled_from([(None, None), (None, None), (0, 3), (5, 2), (30, None), (200, 300)]))
+    timed = row(name, pass_, duration_ns, workspace_bytes, algorithm, out, back)
+    return timed._replace(launch_ns=launch_ns, start_ns=start_ns)
 
 
 @st.composite
@@ -155,7 +157,7 @@ def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = 
 
 def host_costs() -> SearchStrategy[HostCosts]:
     cost = st.sampled_from([0, 0, 1, 7, 50, 400])
-    return st.builds(HostCosts, cost, cost, cost, cost, cost)
+    return st.builds(HostCosts, cost, cost, cost, cost, cost, cost)
 
 
 @st.composite
