@@ -1,0 +1,234 @@
+"""Figures: files in each format, texts that do not overlap, and what the shades and areas are computed from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.report.figure import comparison_figure, run_figure
+from vdnnsim.report.figure.lanes import DOTS, Interval, busy_shares
+from vdnnsim.report.figure.run import most_per_dot
+from vdnnsim.report.levels import Level
+from vdnnsim.results import Comparison, PolicyRun
+
+Write = Callable[[Comparison, Path], None]
+BEGINNINGS = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml", ".PNG": b"\x89PNG\r\n"}
+
+
+def run_of(comparison: Comparison, policy: str = "vdnn-all(p)") -> PolicyRun:
+    return next(run for run in comparison.runs if run.result.policy == policy)
+
+
+def write_run(comparison: Comparison, path: Path) -> None:
+    run_figure(run_of(comparison), comparison, path)
+
+
+@pytest.fixture(params=[comparison_figure, write_run], ids=["comparison", "run"])
+def write(request: pytest.FixtureRequest) -> Write:
+    chosen: Write = request.param
+    return chosen
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were written."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def remember(figure: Figure, *arguments: Any, **options: Any) -> None:
+        save(figure, *arguments, **options)
+        figures.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    return figures
+
+
+def texts_of(figure: Figure) -> list[Text]:
+    texts = figure.findobj(Text)
+    return [text for text in texts if isinstance(text, Text) and text.get_visible() and text.get_text().strip()]
+
+
+def assert_legible(figure: Figure) -> None:
+    """Every text lies within the page, and none upon another. Tick labels beyond an axis' limits are not drawn."""
+    figure.set_dpi(300)
+    FigureCanvasAgg(figure).draw()
+    boxes = []
+    for text in texts_of(figure):
+        box = text.get_window_extent()
+        if box.width and box.height:
+            boxes.append((text.get_text(), box))
+    page = figure.bbox
+    hidden = {label.get_text() for axes in figure.axes for label in _undrawn_tick_labels(axes)}
+    shown = [(text, box) for text, box in boxes if text not in hidden]
+    for text, box in shown:
+        assert page.x0 <= box.x0 and box.x1 <= page.x1, text  # noqa: PT018 - one statement about one box
+        assert page.y0 <= box.y0 and box.y1 <= page.y1, text  # noqa: PT018
+    for (one, first), (two, second) in combinations(shown, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        down = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert across <= 1 or down <= 1, (one, two)
+
+
+def _undrawn_tick_labels(axes: Any) -> list[Text]:
+    labels = []
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, sorted(axes.get_ylim()))):
+        labels += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+    return labels
+
+
+@pytest.mark.parametrize("suffix", BEGINNINGS)
+def test_each_format_is_written(roomy: Comparison, write: Write, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"figure{suffix}"
+    write(roomy, path)
+    assert path.read_bytes().startswith(BEGINNINGS[suffix])
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_equal_comparisons_give_equal_bytes(tight: Comparison, write: Write, suffix: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tight, tmp_path / f"{name}{suffix}")
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+def test_subject_and_provenance_travel_in_the_file(roomy: Comparison, write: Write, tmp_path: Path) -> None:
+    write(roomy, tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert "tiny, batch 1, on test-gpu" in text
+    assert "Provenance: modelled" in text
+
+
+@pytest.mark.parametrize(("name", "found"), [("figure.jpg", "'.jpg'"), ("figure", "none")])
+def test_other_suffixes_are_refused(roomy: Comparison, write: Write, name: str, found: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        write(roomy, tmp_path / name)
+    assert f"found suffix {found}, expected one of: .png, .pdf, .svg" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_old_file(
+    roomy: Comparison, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+
+    def half(_figure: Figure, target: Path, **_options: Any) -> None:
+        target.write_bytes(b"\x89PNG")
+        raise MemoryError
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(MemoryError):
+        write(roomy, path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_a_folder_that_is_not_there_is_named(roomy: Comparison, write: Write, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="nowhere"):
+        write(roomy, tmp_path / "nowhere" / "figure.png")
+
+
+def test_texts_lie_apart(every: Comparison, write: Write, tmp_path: Path, drawn: list[Figure]) -> None:
+    write(every, tmp_path / "figure.png")
+    assert_legible(drawn[0])
+
+
+@pytest.mark.parametrize("policy", ["baseline(p)", "vdnn-dyn", "oracle"])
+def test_texts_of_other_runs_lie_apart(tight: Comparison, policy: str, tmp_path: Path, drawn: list[Figure]) -> None:
+    run_figure(run_of(tight, policy), tight, tmp_path / "figure.png")
+    assert_legible(drawn[0])
+
+
+def test_one_policy_or_many_with_long_names(roomy: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+    alone = replace(roomy, runs=roomy.runs[:1])
+    run = roomy.runs[1]
+    names = [f"a-policy-with-quite-a-long-name-{number}" for number in range(15)]
+    many = replace(roomy, runs=tuple(replace(run, result=replace(run.result, policy=name)) for name in names))
+    for comparison in (alone, many):
+        comparison_figure(comparison, tmp_path / "figure.png")
+        assert_legible(drawn.pop())
+
+
+def test_names_are_shown_as_they_are(roomy: Comparison, write: Write, tmp_path: Path, drawn: list[Figure]) -> None:
+    write(replace(roomy, network="a_b$x^2$ネット"), tmp_path / "figure.png")
+    assert any("a_b$x^2$ネット, batch 1" in text.get_text() for text in texts_of(drawn[0]))
+    assert not any(text.get_parse_math() for text in texts_of(drawn[0]))
+
+
+def test_what_does_not_train_is_starred(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+    comparison_figure(tight, tmp_path / "figure.png")
+    texts = [text.get_text() for text in texts_of(drawn[0])]
+    assert {"★ baseline(p)", "★ vdnn-all(p)", "vdnn-conv(m)", "vdnn-dyn", "oracle (no limit)"} <= set(texts)
+    stars = [f"★ ({result.performance:.2f})" for result in tight if not result.trainable]
+    assert sorted(text for text in texts if text.startswith("★ (")) == sorted(stars)
+    assert any("★ does not train" in text for text in texts)
+
+
+def test_bars_add_up_to_the_peak(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+    comparison_figure(tight, tmp_path / "figure.png")
+    memory, performance = drawn[0].axes
+    ends = [0.0] * len(tight.runs)
+    for bar in memory.patches:
+        row = round(bar.get_y() + bar.get_height() / 2)
+        assert bar.get_x() == pytest.approx(ends[row])
+        ends[row] += bar.get_width()
+    assert ends == pytest.approx([result.peak_bytes / 1e9 for result in tight])
+    assert [bar.get_width() for bar in performance.patches] == [result.performance for result in tight]
+
+
+def test_an_average_and_the_capacity_are_marked(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+    comparison_figure(tight, tmp_path / "figure.png")
+    markers = [line for line in drawn[0].axes[0].lines if line.get_marker() == "D"]
+    assert [float(line.get_xdata()[0]) for line in markers] == [result.average_bytes / 1e9 for result in tight]
+    [capacity] = [line for line in drawn[0].axes[0].lines if line.get_marker() != "D"]
+    assert set(capacity.get_xdata()) == {32_768 / 1e9}
+
+
+def test_pyplot_and_the_users_settings_are_left_alone(roomy: Comparison, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    comparison_figure(roomy, tmp_path / "one.png")
+    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        comparison_figure(roomy, tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    program = "import sys, vdnnsim.report.figure; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_other_formats_import_no_plotting_library() -> None:
+    program = (
+        "import sys\n"
+        "from vdnnsim.report import chrome_trace, csv_text, json_text, table\n"
+        "sys.exit(bool({'matplotlib', 'pandas', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_shares_of_busy_time() -> None:
+    # four dots of 100 ns: 50 and 100 busy, then 10 and 30 in pieces
+    intervals = [Interval(210, 220), Interval(50, 200), Interval(310, 320), Interval(350, 370)]
+    assert busy_shares(intervals, 400, 4).tolist() == pytest.approx([0.5, 1.0, 0.1, 0.3])
+    assert busy_shares([Interval(0, 400)], 400, 4).tolist() == [1, 1, 1, 1]
+
+
+def test_no_peak_is_too_narrow_to_be_drawn() -> None:
+    end_ns = DOTS * 100
+    levels = [Level(0, (10, 0)), Level(150, (10, 90)), Level(151, (10, 1)), Level(1000, (5, 0))]
+    begins_ns, heights = most_per_dot(levels, end_ns)
+    assert begins_ns.tolist() == [100.0 * dot for dot in range(DOTS + 1)]
+    assert heights[:3].tolist() == [[10, 0], [10, 90], [10, 1]]
+    assert heights[9:12].tolist() == [[10, 1], [5, 0], [5, 0]]
+    assert np.all(heights[10:] == [5, 0])

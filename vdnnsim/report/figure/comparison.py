@@ -1,0 +1,158 @@
+"""The comparison figure: memory by class, and performance, one row per policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vdnnsim.report.figure import style
+from vdnnsim.report.figure.style import FAINT, INK, LIMIT
+from vdnnsim.report.words import provenance, subject
+from vdnnsim.results import Comparison, PolicyResult, PolicyRun
+
+_ROW_IN = 0.25
+_GAP_IN = 0.22
+_PERFORMANCE_IN = 2.35
+_BAR = 0.68
+_NAME_LENGTH = 24
+_FADED = 0.45
+_PERFORMANCE_COLOUR = "#44AA99"
+_STAR = "★"
+
+
+def comparison_figure(comparison: Comparison, path: Path) -> None:
+    """Write a figure of a comparison: (a) device memory at each policy's peak, stacked by class, with the average and
+    the capacity; (b) performance relative to the oracle, with a star where a policy does not train.
+
+    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
+    the file cannot be written.
+    """
+    style.save_figure(path, comparison, lambda: _draw(comparison))
+
+
+def _draw(comparison: Comparison) -> Figure:
+    rows = len(comparison.runs)
+    height_in = rows * _ROW_IN
+    figure = style.new_figure(style.TOP_IN + height_in + style.BOTTOM_IN)
+    names = [_name(run) for run in comparison.runs]
+    left_in = style.MARGIN_IN + max(style.text_width_in(figure, name) for name in names) + 0.08
+    memory_in = style.WIDTH_IN - left_in - _GAP_IN - _PERFORMANCE_IN - style.MARGIN_IN
+    memory = style.add_axes(figure, left_in, style.BOTTOM_IN, memory_in, height_in)
+    performance = style.add_axes(figure, left_in + memory_in + _GAP_IN, style.BOTTOM_IN, _PERFORMANCE_IN, height_in)
+    colours = style.class_colours(_classes(comparison))
+    _draw_memory(memory, comparison, colours)
+    _draw_performance(performance, comparison)
+    for axes in (memory, performance):
+        axes.set_ylim(rows - 0.5, -0.5)
+        axes.set_yticks(range(rows), names if axes is memory else [""] * rows)
+        axes.tick_params(axis="y", length=0, labelsize=style.TEXT_SIZE)
+        axes.grid(axis="x", color=style.GRID, linewidth=0.5)
+        axes.set_axisbelow(True)
+    note = provenance(comparison)
+    if not all(result.trainable for result in comparison.results):
+        note += f". {_STAR} does not train: shown as it would run if the memory had room"
+    handles = [*style.class_handles(colours), _average_marker(label="average over time")]
+    style.dress(figure, subject(comparison), handles, note)
+    return figure
+
+
+def _name(run: PolicyRun) -> str:
+    name = style.shortened(run.result.policy, _NAME_LENGTH)
+    if run.plan.endless:
+        return f"{name} (no limit)"
+    return name if run.result.trainable else f"{_STAR} {name}"
+
+
+def _classes(comparison: Comparison) -> list[str]:
+    """Classes that hold anything, in the order in which the results name them."""
+    sizes: dict[str, int] = {}
+    for result in comparison.results:
+        for name, size_bytes in result.bytes_by_class_at_peak.items():
+            sizes[name] = sizes.get(name, 0) + size_bytes
+    return [name for name, size_bytes in sizes.items() if size_bytes]
+
+
+def _average_marker(**options: Any) -> Line2D:
+    line = Line2D([], [], marker="D", linestyle="", markersize=3.4, color="white", **options)
+    line.set_markeredgecolor(INK)
+    line.set_markeredgewidth(0.7)
+    return line
+
+
+def _draw_memory(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
+    largest_gb = max(1e-9, *(result.peak_bytes / 1e9 for result in comparison.results))
+    for row, result in enumerate(comparison.results):
+        _draw_classes(axes, row, result, colours)
+        peak_gb, average_gb = result.peak_bytes / 1e9, result.average_bytes / 1e9
+        text = f"{peak_gb:.{_decimals(largest_gb)}f}"
+        _write_value(axes, row, peak_gb, text, result, room_pt=6 if average_gb > 0.97 * peak_gb else 3)
+        marker = _average_marker()
+        marker.set_data([average_gb], [row])
+        axes.add_line(marker)
+    _draw_capacity(axes, comparison.capacity_bytes / 1e9, largest_gb)
+    axes.set_xlabel("(a) device memory in use at the peak (GB)")
+
+
+def _draw_classes(axes: Axes, row: int, result: PolicyResult, colours: dict[str, str]) -> None:
+    begin_gb = 0.0
+    for name, colour in colours.items():
+        size_gb = result.bytes_by_class_at_peak.get(name, 0) / 1e9
+        if size_gb:
+            alpha = 1 if result.trainable else _FADED
+            axes.barh(row, size_gb, _BAR, begin_gb, color=colour, edgecolor="white", alpha=alpha)
+        begin_gb += size_gb
+
+
+def _draw_capacity(axes: Axes, capacity_gb: float, largest_gb: float) -> None:
+    far = capacity_gb > style.FAR * largest_gb
+    limit_gb = 1.13 * (largest_gb if far else max(largest_gb, capacity_gb))
+    axes.set_xlim(0, limit_gb)
+    text = f"capacity {capacity_gb:.2f} GB"
+    if far:
+        text, at, align = f"{text} →", limit_gb, "right"
+    else:
+        axes.axvline(capacity_gb, color=LIMIT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
+        at, align = capacity_gb, "right" if capacity_gb > 0.6 * limit_gb else "center"
+    style.write_beside(
+        axes, text, at, 1, coords=("data", "axes fraction"), shift_pt=(0, 2), ha=align, va="bottom", color=LIMIT
+    )
+
+
+def _draw_performance(axes: Axes, comparison: Comparison) -> None:
+    longest = max(1.0, *(result.performance for result in comparison.results))
+    for row, result in enumerate(comparison.results):
+        if result.trainable:
+            axes.barh(row, result.performance, _BAR, color=_PERFORMANCE_COLOUR)
+            text = f"{result.performance:.2f}"
+        else:
+            axes.barh(row, result.performance, _BAR, color="white", edgecolor=FAINT, linestyle="--")
+            text = f"{_STAR} ({result.performance:.2f})"
+        _write_value(axes, row, result.performance, text, result)
+    axes.set_xlim(0, 1.2 * longest)
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= longest])
+    axes.spines["bottom"].set_bounds(0, longest)
+    axes.set_xlabel("(b) performance relative to the oracle")
+
+
+def _write_value(axes: Axes, row: int, value: float, text: str, result: PolicyResult, room_pt: float = 3) -> None:
+    """A number behind the end of its bar, in front of lines that pass there."""
+    style.write_beside(
+        axes,
+        text,
+        value,
+        row,
+        shift_pt=(room_pt, 0),
+        size=style.SMALL_SIZE + 0.5,
+        color=INK if result.trainable else FAINT,
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+        zorder=4,
+    )
+
+
+def _decimals(largest: float) -> int:
+    """Decimals that give the largest number four digits or so."""
+    return 1 if largest >= 100 else 2 if largest >= 1 else 4

@@ -1,0 +1,189 @@
+"""The figure of one run: memory over time, and below it what each engine did."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vdnnsim.report.figure import style
+from vdnnsim.report.figure.lanes import DOTS, LANE_IN, Interval, draw_density, draw_lane
+from vdnnsim.report.figure.style import FAINT, INK, LIMIT
+from vdnnsim.report.levels import Level, memory_levels
+from vdnnsim.report.stalls import stalls
+from vdnnsim.report.words import provenance, subject
+from vdnnsim.results import Comparison, PolicyResult, PolicyRun
+from vdnnsim.timeline import COPY_IN, COPY_OUT
+from vdnnsim.units import format_bytes
+
+_LEFT_IN = 0.68
+_LANES_IN = 0.95
+_GAP_IN = 0.12
+_MEMORY_IN = 1.95
+_COMPUTE, _COPY, _STALL = "#555555", "#997700", LIMIT
+_SHADE = 0.16
+_LINE_PT = style.SMALL_SIZE + 2.5
+
+
+def run_figure(run: PolicyRun, comparison: Comparison, path: Path) -> None:
+    """Write a figure of one iteration: bytes in use by class over time with the capacity, and below it, on the same
+    time axis, when the engines were busy and when they stalled.
+
+    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
+    the file cannot be written.
+    """
+    style.save_figure(path, comparison, lambda: _draw(run, comparison))
+
+
+def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
+    memory_bottom_in = style.BOTTOM_IN + _LANES_IN + _GAP_IN
+    figure = style.new_figure(memory_bottom_in + _MEMORY_IN + style.TOP_IN)
+    lanes = style.add_axes(figure, _LEFT_IN, style.BOTTOM_IN, LANE_IN, _LANES_IN)
+    memory = style.add_axes(figure, _LEFT_IN, memory_bottom_in, LANE_IN, _MEMORY_IN)
+    end_ns = max(1, run.timeline.iteration_time_ns)
+    unit, scale = _time_unit(end_ns)
+    colours = _draw_memory(memory, run, comparison, end_ns, scale)
+    _draw_lanes(lanes, run, end_ns, scale)
+    _draw_boundary(memory, lanes, run, scale)
+    for axes in (memory, lanes):
+        axes.set_xlim(0, end_ns * scale)
+    memory.tick_params(labelbottom=False)
+    memory.set_ylabel("memory in use (GB)")
+    lanes.set_xlabel(f"time ({unit})")
+    note = provenance(comparison)
+    if not run.result.trainable:
+        note += ". This policy does not train here: shown as it would run if the memory had room"
+    title = f"{style.shortened(run.result.policy, 24)}: {subject(comparison)}"
+    style.dress(figure, title, style.class_handles(colours), note)
+    return figure
+
+
+def _time_unit(end_ns: int) -> tuple[str, float]:
+    """The unit of the time axis, and what nanoseconds are multiplied with."""
+    if end_ns >= 10**10:
+        return "s", 1e-9
+    return ("ms", 1e-6) if end_ns >= 10**6 else ("µs", 1e-3)
+
+
+def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int, scale: float) -> dict[str, str]:
+    """The areas, the lines and their labels at the right; returns the colours of the classes there are."""
+    result = run.result
+    every_class = list(result.bytes_by_class_at_peak)
+    levels = memory_levels(run.timeline.memory, every_class)
+    used = [name for place, name in enumerate(every_class) if any(level.bytes_by_class[place] for level in levels)]
+    colours = style.class_colours(used)
+    times, heights = most_per_dot(levels, end_ns)
+    base = np.zeros(len(times))
+    for place, name in enumerate(every_class):
+        if name in colours:
+            top = base + heights[:, place] / 1e9
+            axes.fill_between(times * scale, base, top, step="post", color=colours[name], linewidth=0, zorder=2)
+            base = top
+    _draw_limits(axes, result, comparison.capacity_bytes)
+    axes.grid(axis="y", color=style.GRID, linewidth=0.5)
+    axes.set_axisbelow(True)
+    return colours
+
+
+class _Limit(NamedTuple):
+    """A height worth a label, and the line style that marks it, if any."""
+
+    value_gb: float
+    label: str
+    colour: str
+    line: str
+
+
+def _draw_limits(axes: Axes, result: PolicyResult, capacity_bytes: int) -> None:
+    """The peak, the average and the capacity as lines, with labels at the right, moved apart where they would
+    overlap."""
+    peak_gb, average_gb, capacity_gb = result.peak_bytes / 1e9, result.average_bytes / 1e9, capacity_bytes / 1e9
+    far = capacity_gb > style.FAR * peak_gb
+    top_gb = 1.06 * max(1e-9, peak_gb if far else max(peak_gb, capacity_gb))
+    axes.set_ylim(0, top_gb)
+    limits = [
+        _Limit(peak_gb, f"peak {format_bytes(result.peak_bytes)}", INK, "-"),
+        _Limit(average_gb, f"average {format_bytes(result.average_bytes)}", INK, ":"),
+        _Limit(top_gb if far else capacity_gb, f"capacity {format_bytes(capacity_bytes)}", LIMIT, "" if far else "--"),
+    ]
+    lowest_pt = 0.0
+    for value_gb, label, colour, line in sorted(limits):
+        if line:
+            axes.axhline(value_gb, color=colour, linewidth=0.6 if line == "-" else 0.9, linestyle=line, zorder=3)
+        height_pt = value_gb / top_gb * _MEMORY_IN * 72
+        lowest_pt = max(height_pt, lowest_pt)
+        _write_right(axes, label if line else f"{label} ↑", value_gb, colour, lift_pt=lowest_pt - height_pt)
+        lowest_pt += _LINE_PT
+
+
+def _write_right(axes: Axes, text: str, y: float, colour: str, lift_pt: float = 0) -> None:
+    style.write_beside(axes, text, 1, y, coords=("axes fraction", "data"), shift_pt=(4, lift_pt), color=colour)
+
+
+def most_per_dot(
+    levels: Sequence[Level], end_ns: int
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+    """For each dot of the time axis its start and the level with most bytes in it, so that no peak is too narrow to
+    be seen; with the last one once more at the end."""
+    times_ns = [level.time_ns for level in levels]
+    totals = [sum(level.bytes_by_class) for level in levels]
+    edges_ns = np.linspace(0, end_ns, DOTS + 1)
+    chosen = []
+    for begin_ns, stop_ns in zip(edges_ns[:-1].tolist(), edges_ns[1:].tolist(), strict=True):
+        first = max(0, bisect_right(times_ns, begin_ns) - 1)
+        last = max(first + 1, bisect_left(times_ns, stop_ns))
+        chosen.append(max(range(first, last), key=totals.__getitem__))
+    chosen.append(chosen[-1])
+    return edges_ns, np.array([levels[index].bytes_by_class for index in chosen], dtype=np.float64)
+
+
+def _draw_lanes(axes: Axes, run: PolicyRun, end_ns: int, scale: float) -> None:
+    timeline = run.timeline
+    kernels = [Interval(kernel.begin_ns, kernel.end_ns, kernel.layer) for kernel in timeline.kernels]
+    copies = {
+        direction: [
+            Interval(copy.begin_ns, copy.end_ns, copy.buffer.partition(":")[2])
+            for copy in timeline.copies
+            if copy.direction == direction
+        ]
+        for direction in (COPY_OUT, COPY_IN)
+    }
+    stalled = [Interval(stall.begin_ns, stall.end_ns) for stall in stalls(timeline) if stall.end_ns > stall.begin_ns]
+    lanes = (
+        ("compute", kernels, _COMPUTE),
+        (COPY_OUT, copies[COPY_OUT], _COPY),
+        (COPY_IN, copies[COPY_IN], _COPY),
+        ("stall", stalled, _STALL),
+    )
+    rows = (-0.5, len(lanes) - 0.5)
+    if stalled:
+        draw_density(axes, rows, stalled, end_ns, scale, _STALL, strength=_SHADE, zorder=0)
+    for row, (_, intervals, colour) in enumerate(lanes):
+        draw_lane(axes, row, intervals, end_ns, scale, colour)
+        busy_ns = sum(interval.end_ns - interval.begin_ns for interval in intervals)
+        _write_right(axes, _share(busy_ns, end_ns), row, colour if intervals else FAINT)
+    axes.set_ylim(rows[1], rows[0])
+    axes.set_yticks(range(len(lanes)), [name for name, _, _ in lanes])
+    axes.tick_params(axis="y", length=0)
+
+
+def _share(busy_ns: int, end_ns: int) -> str:
+    share = 100 * busy_ns / end_ns
+    return f"{share:.0f} % of the time" if share >= 10 or not busy_ns else f"{share:.1f} % of the time"
+
+
+def _draw_boundary(memory: Axes, lanes: Axes, run: PolicyRun, scale: float) -> None:
+    """Where backward begins."""
+    begins_ns = next((step.begin_ns for step in run.steps if step.backward), None)
+    if begins_ns is None:
+        return
+    for axes in (memory, lanes):
+        axes.axvline(begins_ns * scale, color=INK, linewidth=0.6, linestyle=(0, (1, 1.5)), zorder=4)
+    for text, align, shift_pt in (("forward", "right", -3), ("backward", "left", 3)):
+        coords, shift = ("data", "axes fraction"), (shift_pt, 2)
+        style.write_beside(memory, text, begins_ns * scale, 1, coords=coords, shift_pt=shift, ha=align, va="bottom")

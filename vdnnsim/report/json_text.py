@@ -1,0 +1,84 @@
+"""JSON: everything that a comparison holds, under a version number.
+
+Times are integer nanoseconds, sizes integer bytes, `performance` the oracle's iteration time over the policy's. A field
+once published keeps its name and meaning within a schema number; new fields may appear.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any
+
+from vdnnsim.policies import Plan, Trial
+from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
+
+SCHEMA = 1
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """The comparison as JSON text; the same comparison gives the same bytes."""
+    document = {
+        "schema": SCHEMA,
+        "network": comparison.network,
+        "batch": comparison.batch,
+        "gpu": comparison.gpu,
+        "math": comparison.math,
+        "pool": comparison.pool,
+        "capacity_bytes": comparison.capacity_bytes,
+        "weight_gradients": comparison.weight_gradients,
+        "provenance": comparison.provenance.value,
+        "sources": dict(comparison.sources),
+        "results": [_result(run) for run in comparison.runs],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _result(run: PolicyRun) -> dict[str, Any]:
+    order = [layer.layer for layer in run.result.layers]
+    document = _record(run.result)
+    trials = [_trial(trial, order) for trial in run.result.trials]
+    return {**document, "plan": _decisions(run.plan, order), "trials": trials}
+
+
+def _record(record: PolicyResult | FeatureExtraction | LayerResult) -> dict[str, Any]:
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.name != "trials"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FeatureExtraction | LayerResult):
+        return _record(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _trial(trial: Trial, order: Iterable[str]) -> dict[str, Any]:
+    algorithms: dict[str, dict[str, str]] = {}
+    for (layer, pass_), algorithm in trial.plan.algorithms.items():
+        algorithms.setdefault(layer, {})[pass_] = algorithm
+    return {
+        "title": trial.title,
+        "fits": trial.fits,
+        "reason": trial.reason,
+        "iteration_time_ns": trial.iteration_time_ns,
+        "peak_bytes": trial.peak_bytes,
+        "plan": _decisions(trial.plan, order),
+        "algorithms": algorithms,
+    }
+
+
+def _decisions(plan: Plan, order: Iterable[str]) -> dict[str, Any]:
+    """What a plan decides beside algorithms; layers in network order, since sets have none."""
+    return {
+        "layout": plan.layout.value,
+        "endless": plan.endless,
+        "offload": [layer for layer in order if layer in plan.offload],
+        "deferred": [layer for layer in order if layer in plan.deferred],
+    }

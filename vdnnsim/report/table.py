@@ -1,0 +1,210 @@
+"""Tables for terminals: the comparison, one policy layer by layer, vDNN-dyn's trials.
+
+Columns are narrow enough for 80 characters, the width that rich takes for files and pipes. Texts are never read as
+rich's markup, so that a name with brackets stays what it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vdnnsim.policies import Plan, Trial
+from vdnnsim.report.words import binding, provenance, subject
+from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
+
+_FAILED = "bold red"
+_PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
+_ONLY_WAY = "default"
+_UNITS = "perf.: relative to the oracle; avg.: over time; GB: 10^9 bytes"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row per policy. What does not train is marked, says what capacity it needs, and shows in dim letters the
+    numbers of a memory that has room."""
+    results = comparison.results
+    table = _table(subject(comparison), f"{provenance(comparison)}\n{_UNITS}")
+    table.add_column("policy", no_wrap=True)
+    table.add_column("trains", no_wrap=True)
+    times_ms = [result.iteration_time_ns / 1e6 for result in results]
+    peaks_gb = [result.peak_bytes / 1e9 for result in results]
+    numbers = [
+        _column(table, "iter.\nms", times_ms),
+        _column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
+        _column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
+        _column(table, "peak\nGB", peaks_gb),
+        _column(table, "avg.\nGB", [result.average_bytes / 1e9 for result in results], beside=peaks_gb),
+        _column(table, "offl.\nGB", [result.offloaded_bytes / 1e9 for result in results], beside=peaks_gb),
+        _column(table, "pinned\nGB", [result.pinned_host_bytes / 1e9 for result in results], beside=peaks_gb),
+    ]
+    table.add_column("what\nbinds", overflow="fold")
+    for row, result in enumerate(results):
+        dim = "" if result.trainable else "dim"
+        table.add_row(
+            Text(result.policy),
+            Text("yes") if result.trainable else Text("NO", _FAILED),
+            *(Text(column[row], dim) for column in numbers),
+            Text(binding(result).removesuffix("-bound"), "" if result.trainable else _FAILED),
+        )
+    return table
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The table, and under it what binds each policy, or why it does not train."""
+    console.print(comparison_table(comparison))
+    _print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
+    if not all(result.trainable for result in comparison.results):
+        console.print(Text("Numbers of policies that do not train: as they would run if the memory had room.", "dim"))
+
+
+def _finding(result: PolicyResult) -> Text:
+    if result.trainable:
+        return Text(result.verdict)
+    return Text.assemble(("does not train: ", _FAILED), result.reason)
+
+
+def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
+    """One policy layer by layer, with totals."""
+    result = run.result
+    layers = result.layers
+    table = _table(f"{result.policy}: {subject(comparison)}", provenance(comparison))
+    forward_ms = sum(layer.forward_ns for layer in layers) / 1e6
+    backward_ms = sum(layer.backward_ns for layer in layers) / 1e6
+    stall_ms, times_ms = result.stall_ns / 1e6, (forward_ms, backward_ms)
+    out_mb, in_mb = result.offloaded_bytes / 1e6, result.prefetched_bytes / 1e6
+    table.add_column("layer", "total", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    numbers = [
+        _column(table, "forw.\nms", [layer.forward_ns / 1e6 for layer in layers], forward_ms, times_ms),
+        _column(table, "backw.\nms", [layer.backward_ns / 1e6 for layer in layers], backward_ms, times_ms),
+        _column(table, "stall\nms", [layer.stall_ns / 1e6 for layer in layers], stall_ms, times_ms),
+        _column(table, "offl.\nMB", [layer.offloaded_bytes / 1e6 for layer in layers], out_mb, (in_mb,)),
+        _column(table, "pref.\nMB", [layer.prefetched_bytes / 1e6 for layer in layers], in_mb, (out_mb,)),
+        _column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
+    ]
+    table.add_column("algorithms", overflow="fold")
+    table.show_footer = True
+    for row, layer in enumerate(layers):
+        cells = (Text(column[row]) for column in numbers)
+        table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(_algorithms(layer)))
+    console.print(table)
+    legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
+    if any(_algorithms(layer) for layer in layers):
+        console.print(Text(legend, "dim"))
+    console.print(Text("Reuse: from the end of the layer's forward to the start of its backward.", "dim"))
+    _print_items(console, [(result.policy, _finding(result))])
+
+
+def _algorithms(layer: LayerResult) -> str:
+    """The algorithms of a layer's passes, those of one name together; nothing where there is no choice."""
+    letters: dict[str, str] = {}
+    for pass_, algorithm in layer.algorithms.items():
+        if algorithm != _ONLY_WAY:
+            letters[algorithm] = letters.get(algorithm, "") + _PASS_LETTERS.get(pass_, pass_)
+    return " ".join(f"{passes}:{algorithm}" for algorithm, passes in letters.items())
+
+
+def print_trials(run: PolicyRun, console: Console) -> None:
+    """What a policy tried, in order, and where the algorithms it chose are not the fastest."""
+    result = run.result
+    if not result.trials:
+        console.print(Text(f"{result.policy} decides without trying anything."))
+        return
+    table = _table(f"{result.policy}: what it tried, in this order", "")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("configuration")
+    table.add_column("outcome", no_wrap=True)
+    times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in result.trials])
+    peaks = _column(table, "peak GB", [trial.peak_bytes / 1e9 for trial in result.trials])
+    taken = _taken(run)
+    for index, trial in enumerate(result.trials):
+        dim = "" if trial.fits else "dim"
+        outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
+        table.add_row(str(index + 1), Text(trial.title), outcome, Text(times[index], dim), Text(peaks[index], dim))
+    console.print(table)
+    rejected = [(str(number), trial) for number, trial in enumerate(result.trials, start=1) if not trial.fits]
+    _print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
+    if rejected:
+        console.print(Text("Numbers of what was rejected: as it would run if the memory had room.", "dim"))
+    _print_slower_choices(run.plan, result.trials, console)
+
+
+def _taken(run: PolicyRun) -> int | None:
+    """The trial that the run's plan is from: the last of equals."""
+    plan = run.plan
+    for index in range(len(run.result.trials) - 1, -1, -1):
+        tried = run.result.trials[index].plan
+        if (tried.layout, tried.offload, tried.algorithms) == (plan.layout, plan.offload, plan.algorithms):
+            return index
+    return None
+
+
+def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console) -> None:
+    """Where the plan's algorithms are not those of the first trial that takes the fastest everywhere."""
+    fastest = next((trial.plan for trial in trials if trial.title.endswith("fastest")), None)
+    if fastest is None:
+        return
+    slower = [key for key, algorithm in plan.algorithms.items() if algorithm != fastest.algorithms.get(key)]
+    if not slower:
+        console.print(Text("Every pass runs its fastest algorithm."))
+        return
+    table = _table("passes that do not run their fastest algorithm", "")
+    for title in ("layer", "pass", "fastest", "chosen"):
+        table.add_column(title, overflow="fold")
+    wanted_mb = [fastest.workspaces.get(key, 0) / 1e6 for key in slower]
+    given_mb = [plan.workspaces.get(key, 0) / 1e6 for key in slower]
+    wanted = _column(table, "workspace\nMB", wanted_mb)
+    given = _column(table, "chosen's\nMB", given_mb, beside=wanted_mb)
+    for row, (layer, pass_) in enumerate(slower):
+        names = (layer, pass_, fastest.algorithms.get((layer, pass_), ""), plan.algorithms[layer, pass_])
+        table.add_row(*map(Text, names), wanted[row], given[row])
+    console.print(table)
+
+
+def _table(title: str, caption: str) -> Table:
+    return Table(
+        title=Text(title, "bold"),
+        caption=Text(caption, "dim") if caption else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,  # the box has a blank between columns already
+        pad_edge=False,
+        show_edge=False,
+        min_width=len(title),  # a title is wrapped to its table
+    )
+
+
+def _column(
+    table: Table,
+    title: str,
+    values: Sequence[float],
+    total: float | None = None,
+    beside: Sequence[float] = (),
+    most_decimals: int = 6,
+) -> list[str]:
+    """Add a column of numbers and return its cells: as many decimals as show the largest of these and of those in the
+    columns `beside` with four digits or so."""
+    largest = max(*values, *beside, total or 0.0, 0.0)
+    decimals = min(most_decimals, 3 - math.floor(math.log10(largest))) if largest else 1
+    decimals = max(1, decimals)
+    footer = "" if total is None else f"{total:.{decimals}f}"
+    table.add_column(title, footer, justify="right", no_wrap=True)
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def _print_items(console: Console, items: Iterable[tuple[str, Text]]) -> None:
+    """Lines that begin with a name, the rest wrapped beside it."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in items:
+        grid.add_row(Text(name, "bold"), text)
+    if grid.row_count:
+        console.print(Padding(grid, (1, 0)))

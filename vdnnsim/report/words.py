@@ -1,0 +1,32 @@
+"""Phrases that tables and figures share: what was simulated, and where its numbers are from."""
+
+from __future__ import annotations
+
+from vdnnsim.results import Comparison, PolicyResult
+from vdnnsim.units import format_bytes
+
+
+def subject(comparison: Comparison) -> str:
+    """What was compared, in one line."""
+    return (
+        f"{comparison.network}, batch {comparison.batch}, on {comparison.gpu} "
+        f"({format_bytes(comparison.capacity_bytes)}), {comparison.math}, {comparison.pool} pool"
+    )
+
+
+def provenance(comparison: Comparison) -> str:
+    """The weakest label of all numbers used, and how much of the kernel time has which label."""
+    times: dict[str, int] = {}
+    for result in comparison.results:
+        for label, time_ns in result.kernel_time_ns_by_provenance.items():
+            times[label] = times.get(label, 0) + time_ns
+    total_ns = sum(times.values())
+    shares = ", ".join(f"{100 * time_ns / total_ns:.0f} % {label}" for label, time_ns in times.items() if time_ns)
+    return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "")
+
+
+def binding(result: PolicyResult) -> str:
+    """The verdict in a word or two: "link-bound", or the memory that a policy which does not train would need."""
+    if not result.trainable:
+        return f"needs {format_bytes(result.needed_bytes)}"
+    return result.verdict.split(":")[0].split()[0] if result.verdict else ""
