@@ -44,10 +44,12 @@ def fit_plan(
         program = build(plan)
         walk = _Walk(program, empty_memory(), trace)
         if walk.no_room is None:
-            if trace is None or not walk.chosen:
+            algorithms = {**plan.algorithms, **walk.chosen}
+            if trace is None or algorithms == plan.algorithms:
                 return Fitted(plan, program, None)
-            plan = plan.with_algorithms({**plan.algorithms, **walk.chosen}, trace)
-            return Fitted(plan, build(plan), None)
+            # Walked once more: in some pools a request that found no room has changed where later ones go.
+            plan = plan.with_algorithms(algorithms, trace)
+            continue
         first = first or walk.no_room.error
         waiting = _unused_prefetch(program, walk.no_room.step)
         if waiting is None:
