@@ -1,0 +1,240 @@
+"""Two engines, one meaning: the recurrence gives the simulated machine's numbers to the nanosecond and the byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from support.cases import gpu_of, row
+from support.strategies import Case, cases, gpus
+from vdnnsim.gpu import GpuProfile
+from vdnnsim.memory import ENDLESS_BYTES
+from vdnnsim.metrics import MemoryUse
+from vdnnsim.policies import POLICIES, Plan
+from vdnnsim.program import (
+    Allocate,
+    Buffer,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    Kernel,
+    MemoryClass,
+    Program,
+    Step,
+    Stream,
+    Synchronise,
+)
+from vdnnsim.study import Study, make_study
+from vdnnsim.sweep.axes import OWN
+from vdnnsim.sweep.engines import Engine, run_points
+from vdnnsim.sweep.links import LinkTable, point_gpu
+from vdnnsim.sweep.prepared import Prepared, prepare, prepare_plan
+from vdnnsim.sweep.recurrence import Times, covers
+from vdnnsim.sweep.scaling import scaled_trace
+from vdnnsim.sweep.segments import lower
+from vdnnsim.trace import Provenance, Trace, TraceHeader
+from vdnnsim.units import PPM
+
+_NO_USE = MemoryUse(0, 0, 0, {}, {}, -1)
+_BUFFERS = tuple(Buffer(f"b{size}", size, MemoryClass.FEATURE_MAPS, "a", size > 300) for size in (100, 250, 400, 900))
+
+
+def study_of(case: Case) -> Study:
+    return Study(case.network, case.trace, case.gpu, "best-fit", case.weight_gradients)
+
+
+def link_tables(gpu: GpuProfile) -> st.SearchStrategy[LinkTable]:
+    bandwidths = st.sampled_from([OWN, 10**7, 3 * 10**8, 10**9, 10**10])
+    latencies = st.sampled_from([OWN, 1, 40, 700])
+    pairs = st.lists(st.tuples(bandwidths, latencies), min_size=1, max_size=4, unique=True)
+    return pairs.map(lambda some: LinkTable(gpu, *np.array(some, dtype=np.int64).T)).filter(
+        lambda table: bool(table.possible().all())
+    )
+
+
+SCALES = st.lists(st.sampled_from([PPM, PPM // 3, 700_001, 2 * PPM, 17 * PPM]), min_size=1, max_size=3, unique=True)
+
+
+def every_point(links: LinkTable, scales: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    link_of, scale_of = np.divmod(np.arange(len(links) * len(scales)), len(scales))
+    return link_of, scale_of
+
+
+def expected(study: Study, plan: Plan, links: LinkTable, link: int, scale_ppm: int) -> tuple[int, ...]:
+    """The same point by the package's main road: its own GPU, its own trace, the whole timeline."""
+    bandwidth, latency = int(links.bandwidths_bytes_per_s[link]), int(links.latencies_ns[link])
+    gpu = point_gpu(study.gpu, bandwidth, latency)
+    result = replace(study, gpu=gpu, trace=scaled_trace(study.trace, scale_ppm)).run_plan("plan", plan).result
+    inner = result.feature_extraction
+    return (
+        result.iteration_time_ns,
+        result.stall_ns,
+        sum(layer.kernel_ns for layer in result.layers),
+        result.average_bytes,
+        inner.iteration_time_ns,
+        inner.stall_ns,
+        inner.average_bytes,
+    )
+
+
+def at(times: Times, index: int) -> tuple[int, ...]:
+    return tuple(int(column[index]) for column in times)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> None:
+    case = data.draw(cases())
+    study = study_of(case)
+    prepared = prepare_plan(study, case.plan)
+    links = data.draw(link_tables(case.gpu))
+    scales = data.draw(SCALES)
+    link_of, scale_of = every_point(links, scales)
+    times, engine = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.AUTO)
+    assert engine is (Engine.VECTORISED if covers(prepared.lowered, case.gpu.link) else Engine.REFERENCE)
+    for index, (link, scale) in enumerate(zip(link_of, scale_of, strict=True)):
+        assert at(times, index) == expected(study, case.plan, links, int(link), scales[scale])
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_plans_of_the_policies_are_always_covered(data: st.DataObject) -> None:
+    """Layer-wise programs copy one way at a time, whatever the network."""
+    case = data.draw(cases())
+    prepared = prepare_plan(study_of(case), case.plan)
+    assert covers(prepared.lowered, case.gpu.link)
+
+
+@st.composite
+def programs(draw: DrawFn) -> tuple[Program, Trace]:
+    """Commands in any order: copies both ways, waits for some streams only, work that is never waited for."""
+    slowdowns = st.sampled_from([1, 1.05, 1.17, 1.5, 2, 0.75])
+    rows = [
+        row("a", "forward", draw(st.integers(0, 900)), 0, f"k{index}", draw(slowdowns), draw(slowdowns))._replace(
+            **draw(st.sampled_from([{}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns": 1}]))
+        )
+        for index in range(3)
+    ]
+    ways = draw(st.sampled_from([(CopyOut,), (CopyIn,), (CopyOut, CopyIn)]))
+    steps: list[Step] = []
+    commands: list[Command] = []
+    live: list[Buffer] = []
+    for index in range(draw(st.integers(1, 6))):
+        first = len(commands)
+        for _ in range(draw(st.integers(0, 6))):
+            kind = draw(st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"]))
+            if kind == "kernel":
+                commands.append(Kernel("a", "forward", draw(st.sampled_from([entry.algorithm for entry in rows]))))
+            elif kind == "copy":
+                buffer = draw(st.sampled_from(_BUFFERS))
+                way = draw(st.sampled_from(ways))
+                commands.append(CopyOut(buffer, "a") if way is CopyOut else CopyIn(buffer, "a", "a"))
+            elif kind == "wait":
+                streams = draw(st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True))
+                commands.append(Synchronise(tuple(streams)))
+            elif live and draw(st.booleans()):
+                commands.append(Free(live.pop()))
+            else:
+                buffer = draw(st.sampled_from(_BUFFERS))._replace(name=f"m{len(commands)}")
+                live.append(buffer)
+                commands.append(Allocate(buffer))
+        steps.append(Step(f"s{index}", False, draw(st.booleans()), first, len(commands)))
+    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
+    return Program(_BUFFERS[:1], tuple(commands), tuple(steps), {}, ()), Trace(header, rows)
+
+
+def prepared_program(program: Program, trace: Trace, gpu: GpuProfile) -> Prepared:
+    small = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
+    study = replace(small, trace=trace, gpu=gpu)
+    lowered = lower(program, trace, gpu.host)
+    return Prepared(study, program, lowered, "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_any_program_that_is_covered_runs_the_same_on_both_engines(data: st.DataObject) -> None:
+    program, trace = data.draw(programs())
+    gpu = data.draw(gpus())
+    if data.draw(st.booleans()):
+        link = replace(gpu.link, both_ways_out_slowdown_ppm=PPM, both_ways_in_slowdown_ppm=PPM)
+        gpu = replace(gpu, link=link)
+    prepared = prepared_program(program, trace, gpu)
+    links = data.draw(link_tables(gpu))
+    scales = data.draw(SCALES)
+    link_of, scale_of = every_point(links, scales)
+    fast, engine = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.AUTO)
+    slow, _ = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.REFERENCE)
+    for index in range(len(link_of)):
+        assert at(fast, index) == at(slow, index)
+    both_ways = prepared.lowered.both_ways
+    couples = (gpu.link.both_ways_out_slowdown_ppm, gpu.link.both_ways_in_slowdown_ppm) != (PPM, PPM)
+    assert engine is (Engine.REFERENCE if both_ways and couples else Engine.VECTORISED)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_single_points_and_whole_rectangles_agree(policy: str) -> None:
+    """Few points of many links and scales are gathered one by one, a full product is worked out crossed."""
+    study = make_study("vgg16", batch=64, gpu="titan-x-maxwell")
+    prepared = prepare(study, policy)
+    links = LinkTable(study.gpu, np.linspace(1e9, 9e10, 23).astype(np.int64), np.full(23, OWN))
+    scales = np.linspace(300_000, 5_000_000, 29).astype(np.int64)
+    link_of, scale_of = every_point(links, list(scales))
+    whole, engine = run_points(prepared, links, link_of, scales, scale_of, Engine.AUTO)
+    some = np.random.default_rng(5).permutation(len(link_of))[:50]
+    part, _ = run_points(prepared, links, link_of[some], scales, scale_of[some], Engine.AUTO)
+    slow, _ = run_points(prepared, links, link_of[some[:4]], scales, scale_of[some[:4]], Engine.REFERENCE)
+    assert engine is Engine.VECTORISED
+    for index, point in enumerate(some):
+        assert at(part, index) == at(whole, int(point))
+    for index, point in enumerate(some[:4]):
+        assert at(slow, index) == at(whole, int(point))
+
+
+def test_numbers_that_would_leave_63_bits_go_to_the_reference() -> None:
+    study = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
+    rows = [entry._replace(duration_ns=10**12) for entry in study.trace.rows]
+    study = replace(study, trace=Trace(study.trace.header, rows))
+    prepared = prepare(study, "vdnn-all(m)")
+    links = LinkTable(study.gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
+    assert engine is Engine.REFERENCE
+    assert int(times.iteration_time_ns[0]) == study.run_plan("x", prepared_plan(study)).result.iteration_time_ns
+
+
+def prepared_plan(study: Study) -> Plan:
+    from vdnnsim.policies import Problem, make_policy
+
+    return make_policy("vdnn-all(m)").plan(Problem(study.network, study.trace, study.gpu, study))
+
+
+def test_a_segment_by_hand() -> None:
+    """conv runs 100 ns, its copy out takes 150; then a lone kernel of 30. Host: 5 a launch, 7 a copy, 11 a wait."""
+    gpu = gpu_of()
+    host = replace(gpu.host, kernel_ns=5, copy_ns=7, synchronise_ns=11)
+    gpu = replace(gpu, host=host, capacity_bytes=ENDLESS_BYTES)
+    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
+    trace = Trace(header, [row("a", "forward", 100), row("b", "forward", 30)])
+    buffer = Buffer("x", 150, MemoryClass.FEATURE_MAPS, "a", False)
+    commands: tuple[Command, ...] = (
+        Kernel("a", "forward", "default"),
+        CopyOut(buffer, "a"),
+        Synchronise((Stream.COMPUTE, Stream.COPY_OUT)),
+        Free(buffer),
+        Kernel("b", "forward", "default"),
+        Synchronise((Stream.COMPUTE,)),
+    )
+    program = Program((buffer,), commands, (Step("a", False, False, 0, 4), Step("b", False, True, 4, 6)), {}, ())
+    prepared = prepared_program(program, trace, gpu)
+    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
+    assert engine is Engine.VECTORISED
+    # kernel 5..105, wait till 105 + 11; copy 12..162, stall 46, + 11 = 173; launch at 178, kernel till 208, + 11
+    assert at(times, 0) == (219, 46, 130, 150 * 173 // 219, 173, 46, 150 * 173 // 219)

@@ -1,0 +1,178 @@
+"""The axes a sweep may have, and how a spec's lists and ranges become values.
+
+Inside, names are text and all else whole numbers in the unit that the axis's column names. The value of a point that
+leaves an axis to the GPU's own is `OWN`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.memory import POOLS
+from vdnnsim.policies import POLICIES
+from vdnnsim.program import WeightGradients
+from vdnnsim.trace import MATH_MODES
+from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, ratio_to_ppm
+
+OWN = -1
+"""The value of capacity, link bandwidth or link latency where a point takes the GPU's own."""
+MOST_VALUES = 10_000_000
+_RANGE_KEYS = ("from", "to", "count", "step", "spacing")
+_LEAST_SCALE, _MOST_SCALE = 0.001, 1000.0
+
+Value = str | int
+
+
+class Axis(NamedTuple):
+    """`name` stands in specs and filters, `column` in results. `default` holds for specs that do not name the axis;
+    None where they must. Values are whole numbers where `numeric`, names elsewhere."""
+
+    name: str
+    column: str
+    parse: Callable[[object, str], Value]
+    default: tuple[Value, ...] | None
+    numeric: bool
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{what}: found {value!r}, expected a name in quotes")
+    return value
+
+
+def _one_of(known: Sequence[str]) -> Callable[[object, str], str]:
+    def parse(value: object, what: str) -> str:
+        name = _name(value, what)
+        if name not in known:
+            raise InvalidInput(f"{what}: found '{name}', expected one of: {', '.join(known)}")
+        return name
+
+    return parse
+
+
+def _count(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{what}: found {value!r}, expected a whole number, 1 or more")
+    return value
+
+
+def _with_unit(parse: Callable[[str, str], int], example: str) -> Callable[[object, str], int]:
+    def checked(value: object, what: str) -> int:
+        if not isinstance(value, str):
+            raise InvalidInput(f'{what}: found {value!r}, expected text with its unit, such as "{example}"')
+        return parse(value, what)
+
+    return checked
+
+
+def _scale(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST_SCALE <= value <= _MOST_SCALE:
+        raise InvalidInput(
+            f"{what}: found {value!r}, expected a factor from {_LEAST_SCALE:g} to {_MOST_SCALE:g}; 2 is twice as fast"
+        )
+    return ratio_to_ppm(float(value))
+
+
+_PER_LAYER = WeightGradients.PER_LAYER.value
+AXES: Mapping[str, Axis] = MappingProxyType(
+    {
+        axis.name: axis
+        for axis in (
+            Axis("network", "network", _name, None, False),
+            Axis("batch", "batch", _count, None, True),
+            Axis("gpu", "gpu", _name, None, False),
+            Axis("math", "math", _one_of(MATH_MODES), ("fp32",), False),
+            Axis(
+                "weight_gradients",
+                "weight_gradients",
+                _one_of(tuple(choice.value for choice in WeightGradients)),
+                (_PER_LAYER,),
+                False,
+            ),
+            Axis("pool", "pool", _one_of(tuple(POOLS)), ("best-fit",), False),
+            Axis("policy", "policy", _name, tuple(POLICIES), False),
+            Axis("capacity", "capacity_bytes", _with_unit(parse_bytes, "12GB"), (OWN,), True),
+            Axis("link_bandwidth", "link_bandwidth_bytes_per_s", _with_unit(parse_bandwidth, "16GB/s"), (OWN,), True),
+            Axis("link_latency", "link_latency_ns", _with_unit(parse_duration, "10us"), (OWN,), True),
+            Axis("compute_scale", "compute_scale_ppm", _scale, (PPM,), True),
+        )
+    }
+)
+"""Every axis, in the order in which points vary: the last changes fastest, so that points of one program stand
+together."""
+STUDY_AXES = ("network", "batch", "gpu", "math")
+"""What chooses a trace."""
+TIME_AXES = ("link_bandwidth", "link_latency", "compute_scale")
+"""What changes times and not the program."""
+
+
+def expand(axis: Axis, entry: object, what: str) -> tuple[Value, ...]:
+    """The values that a spec gives an axis: one, a list, or a range. Raises `InvalidInput`, which begins with
+    `what`."""
+    if isinstance(entry, Mapping):
+        if not axis.numeric:
+            raise InvalidInput(f"{what}: found a range, expected a name or a list of names")
+        values: tuple[Value, ...] = _range(axis, entry, what)
+    elif isinstance(entry, list):
+        values = tuple(axis.parse(value, f"{what}[{index}]") for index, value in enumerate(entry))
+    else:
+        values = (axis.parse(entry, what),)
+    if not values:
+        raise InvalidInput(f"{what}: found an empty list, expected one value or more")
+    seen: set[Value] = set()
+    for value in values:
+        if value in seen:
+            raise InvalidInput(f"{what}: found {value} twice, expected each value once")
+        seen.add(value)
+    return values
+
+
+def _range(axis: Axis, entry: Mapping[str, object], what: str) -> tuple[int, ...]:
+    unknown = sorted(set(entry) - set(_RANGE_KEYS))
+    if unknown:
+        raise InvalidInput(f"{what}: found '{unknown[0]}', expected only {', '.join(_RANGE_KEYS)}")
+    if "from" not in entry or "to" not in entry or ("count" in entry) == ("step" in entry):
+        raise InvalidInput(f"{what}: found {sorted(entry)}, expected from, to, and either count or step")
+    spacing = entry.get("spacing", "linear")
+    if spacing not in ("linear", "log"):
+        raise InvalidInput(f"{what}.spacing: found {spacing!r}, expected linear or log")
+    low = int(axis.parse(entry["from"], f"{what}.from"))
+    high = int(axis.parse(entry["to"], f"{what}.to"))
+    if low > high:
+        raise InvalidInput(f"{what}: found from {entry['from']} to {entry['to']}, an empty range; swap them")
+    if "step" in entry:
+        if spacing == "log":
+            raise InvalidInput(f"{what}.step: found a step with log spacing, expected a count")
+        step = int(axis.parse(entry["step"], f"{what}.step"))
+        _bounded((high - low) // step + 1, what)
+        return tuple(range(low, high + 1, step))
+    count = _bounded(_count(entry["count"], f"{what}.count"), what)
+    if count == 1 and low != high:
+        raise InvalidInput(f"{what}.count: found 1 for a range from {low} to {high}, expected 2 or more")
+    values = _spread(low, high, count, spacing == "log")
+    if len(set(values)) < count:
+        expected = f"at most one for each of the {high - low + 1} whole numbers between"
+        raise InvalidInput(f"{what}.count: found {count} for a range from {low} to {high}, expected {expected}")
+    return values
+
+
+def _bounded(count: int, what: str) -> int:
+    if count > MOST_VALUES:
+        raise InvalidInput(f"{what}: found {count} values, expected at most {MOST_VALUES}")
+    return count
+
+
+def _spread(low: int, high: int, count: int, logarithmic: bool) -> tuple[int, ...]:
+    if count == 1:
+        return (low,)
+    last = count - 1
+    if logarithmic:
+        ratio = math.log(high / low)
+        inner = [round(low * math.exp(ratio * index / last)) for index in range(1, last)]
+    else:
+        inner = [low + ((high - low) * index + last // 2) // last for index in range(1, last)]
+    return (low, *inner, high)

@@ -1,0 +1,123 @@
+"""Parts worked out on a dask cluster. Its workers need the installed package and nothing else: what points are made of
+travels with them, rows travel back, and the process that started the sweep writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.local import Part, PartDone, encode
+from vdnnsim.sweep.points import Assignment, Worker
+from vdnnsim.sweep.store import Store
+
+_CONNECT_S = 10
+_WITHOUT_WORKERS_S = 30
+_PARTS_AHEAD = 3
+"""Parts that wait on the cluster for each of its threads, so that none is idle while rows travel."""
+
+
+class Cluster:
+    """The scheduler at an address such as tcp://10.0.0.1:8786. Raises `InvalidInput` where there is none, or it has no
+    workers, or workers with another version of the package."""
+
+    def __init__(self, address: str) -> None:
+        self._distributed = _distributed()
+        self._address = address
+        try:
+            self._client = self._distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InvalidInput(
+                f"cluster: found no scheduler at {address} ({type(error).__name__}), expected one; "
+                "start it with: dask scheduler"
+            ) from None
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def check_workers(self) -> int:
+        """How many threads there are, on workers of the same version of the package."""
+        try:
+            self._client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError:
+            raise InvalidInput(
+                f"cluster: found no workers at {self._address}, expected one or more; start some with: "
+                f"dask worker {self._address} --nthreads 1"
+            ) from None
+        own = version("vdnnsim")
+        for worker, found in self._client.run(_installed_version).items():
+            if found != own:
+                raise InvalidInput(
+                    f"cluster: found vdnnsim {found} on worker {worker}, expected {own} as here; install it there"
+                )
+        return max(1, sum(int(threads) for threads in self._client.nthreads().values()))
+
+    def run(self, assignment: Assignment, parts: Sequence[Part], store: Store) -> Iterator[PartDone]:
+        """The parts as they get done, in any order. The scheduler gives the parts of a lost worker to others; raises
+        `InvalidInput` when none are left."""
+        threads = self.check_workers()
+        worker = self._client.submit(Worker, assignment, pure=False)
+        waiting = iter(parts)
+        pending: set[Any] = set()
+        while True:
+            for part in waiting:
+                pending.add(self._client.submit(encode, worker, part, pure=False, retries=2))
+                if len(pending) >= _PARTS_AHEAD * threads:
+                    break
+            if not pending:
+                return
+            finished = self._finished(pending)
+            pending -= finished
+            for future in finished:
+                done, contents = self._result(future)
+                store.write_part(done.number, contents)
+                future.release()
+                yield done
+
+    def _finished(self, pending: set[Any]) -> set[Any]:
+        while True:
+            try:
+                return set(
+                    self._distributed.wait(pending, timeout=_WITHOUT_WORKERS_S, return_when="FIRST_COMPLETED").done
+                )
+            except TimeoutError:
+                self._still_there()
+
+    def _still_there(self) -> None:
+        try:
+            workers = self._client.nthreads()
+        except (OSError, TimeoutError):
+            workers = {}
+        if not workers:
+            raise self._lost("all workers, or the scheduler, are gone")
+
+    def _result(self, future: Any) -> tuple[PartDone, bytes]:
+        try:
+            done, contents = future.result(timeout=_WITHOUT_WORKERS_S)
+        except (self._distributed.CancelledError, TimeoutError, OSError) as error:
+            raise self._lost(f"the connection is lost ({type(error).__name__})") from None
+        except self._distributed.KilledWorker as error:
+            raise self._lost(f"workers were killed again and again at the same points: {error}") from None
+        return done, contents
+
+    def _lost(self, why: str) -> InvalidInput:
+        return InvalidInput(
+            f"cluster at {self._address}: {why}. Nothing that was done is lost: start workers, "
+            "then run again with --resume"
+        )
+
+
+def _installed_version() -> str:
+    return version("vdnnsim")
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise InvalidInput("--cluster needs dask: install vdnnsim[cluster]") from None
+    return distributed

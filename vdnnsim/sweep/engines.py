@@ -1,0 +1,103 @@
+"""Two engines, one meaning: the vectorised recurrence where it is exact, the simulated machine elsewhere.
+
+Both answer for one prepared program at many (link, compute scale) pairs. `choose` decides: the recurrence where
+`recurrence.covers` holds for the program on the GPU's link and no time or area can leave 63 bits.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+
+from vdnnsim.program import Stream
+from vdnnsim.sweep.links import LinkTable
+from vdnnsim.sweep.prepared import Prepared
+from vdnnsim.sweep.recurrence import LONGEST_NS, Durations, Times, covers, evaluate, longest_ns
+from vdnnsim.sweep.reference import ReferencePoints
+from vdnnsim.sweep.scaling import LONGEST_SCALED_NS, scaled_durations_ns
+
+_AT_ONCE = 1 << 14
+"""Points worked out together: arrays of them stay in a core's cache."""
+
+
+class Engine(StrEnum):
+    """Which engine worked a point out; `AUTO` asks for the vectorised one wherever it is exact."""
+
+    AUTO = "auto"
+    VECTORISED = "vectorised"
+    REFERENCE = "reference"
+
+
+def run_points(
+    prepared: Prepared,
+    links: LinkTable,
+    link_of: np.ndarray,
+    scales_ppm: np.ndarray,
+    scale_of: np.ndarray,
+    engine: Engine,
+) -> tuple[Times, Engine]:
+    """The times of points given as numbers of links and of scales. All links must be possible."""
+    if engine is not Engine.REFERENCE and covers(prepared.lowered, prepared.study.gpu.link):
+        durations = _durations(prepared, links, scales_ppm)
+        if durations is not None:
+            return _vectorised(prepared, durations, link_of, scale_of), Engine.VECTORISED
+    return _reference(prepared, links, link_of, scales_ppm, scale_of), Engine.REFERENCE
+
+
+def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> Durations | None:
+    """Kernels by scale, shape (1, scales), and copies by link, shape (links, 1); None where numbers get too large."""
+    lowered = prepared.lowered
+    alone_ns = np.array([kind.duration_ns for kind in lowered.kernels], dtype=object)
+    if alone_ns.max(initial=0) > LONGEST_SCALED_NS:
+        return None
+    kernels = scaled_durations_ns(alone_ns.astype(np.int64), scales_ppm)[:, None, :]
+    outs = links.durations(Stream.COPY_OUT, lowered.out_sizes_bytes)[:, :, None]
+    ins = links.durations(Stream.COPY_IN, lowered.in_sizes_bytes)[:, :, None]
+    durations = Durations(list(kernels), list(outs), list(ins))
+    longest = longest_ns(lowered, durations, prepared.study.gpu.host.synchronise_ns)
+    return durations if longest < LONGEST_NS else None
+
+
+def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, scale_of: np.ndarray) -> Times:
+    """Where links and scales are crossed, every combination is worked out, which shares what depends on one of them
+    alone; else point by point."""
+    synchronise_ns = prepared.study.gpu.host.synchronise_ns
+    lowered = prepared.lowered
+    links, scales = int(link_of.max()) + 1, int(scale_of.max()) + 1
+    if links * scales <= 2 * len(link_of):
+        columns = min(scales, _AT_ONCE)
+        rows = max(1, _AT_ONCE // columns)
+        whole = [np.empty((links, scales), dtype=np.int64) for _ in Times._fields]
+        for row in range(0, links, rows):
+            for column in range(0, scales, columns):
+                part = np.s_[row : min(row + rows, links), column : min(column + columns, scales)]
+                block = Durations(
+                    [kernel[:, part[1]] for kernel in durations.kernels],
+                    [copy[part[0]] for copy in durations.outs],
+                    [copy[part[0]] for copy in durations.ins],
+                )
+                times = evaluate(lowered, block, synchronise_ns, whole[0][part].shape)
+                for target, values in zip(whole, times, strict=True):
+                    target[part] = values
+        return Times(*(values[link_of, scale_of] for values in whole))
+    parts = []
+    for first in range(0, len(link_of), _AT_ONCE):
+        link, scale = link_of[first : first + _AT_ONCE], scale_of[first : first + _AT_ONCE]
+        block = Durations(
+            [kernel[0, scale] for kernel in durations.kernels],
+            [copy[link, 0] for copy in durations.outs],
+            [copy[link, 0] for copy in durations.ins],
+        )
+        parts.append(evaluate(lowered, block, synchronise_ns, link.shape))
+    return Times(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _reference(
+    prepared: Prepared, links: LinkTable, link_of: np.ndarray, scales_ppm: np.ndarray, scale_of: np.ndarray
+) -> Times:
+    machines = ReferencePoints(prepared)
+    points = [
+        machines.times(links, int(link), int(scales_ppm[scale])) for link, scale in zip(link_of, scale_of, strict=True)
+    ]
+    return Times(*(np.array(column, dtype=np.int64) for column in zip(*points, strict=True)))

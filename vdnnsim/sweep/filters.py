@@ -1,0 +1,149 @@
+"""Filters: which points of the product of all axes are wanted, as conditions over the axes' names.
+
+    capacity >= "8 GB" and batch * 2 <= 256
+    network == "vgg16" or policy in ["vdnn-dyn", "oracle"]
+
+A condition is parsed as a Python expression, of which only comparisons, and, or, not, in, arithmetic, names of axes and
+constants are known; nothing is ever executed. It is worked out for many points at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.axes import AXES
+
+Columns = Mapping[str, Any]
+_LONGEST = 1000
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = MappingProxyType(
+    {
+        ast.Eq: operator.eq,
+        ast.NotEq: operator.ne,
+        ast.Lt: operator.lt,
+        ast.LtE: operator.le,
+        ast.Gt: operator.gt,
+        ast.GtE: operator.ge,
+    }
+)
+_ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = MappingProxyType(
+    {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
+    }
+)
+
+
+class Filter:
+    """One condition. Raises `InvalidInput`, which begins with `what`, for one that cannot be understood."""
+
+    def __init__(self, text: str, axes: frozenset[str], what: str) -> None:
+        self.text = text
+        self._axes = axes
+        self._what = what
+        if len(text) > _LONGEST:
+            raise InvalidInput(f"{what}: found {len(text)} characters, expected at most {_LONGEST}")
+        try:
+            self._tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            raise self._fault(f"'{text}'", "a condition such as: batch <= 128 and capacity > '4 GB'") from None
+        names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
+        if unknown := sorted(names - axes):
+            raise self._fault(f"'{unknown[0]}'", f"names of this sweep's axes: {', '.join(sorted(axes))}")
+        sample = {name: np.array([1] if AXES[name].numeric else [""]) for name in axes}
+        self.keeps(sample)  # faults show before anything runs
+
+    def keeps(self, columns: Columns) -> np.ndarray:
+        """Which points to keep, from one array of values for each axis; a boolean array of the same length."""
+        try:
+            with np.errstate(all="ignore"):
+                kept = self._value(self._tree, columns, None)
+        except RecursionError:
+            raise self._fault(f"'{self.text}'", "a condition of less depth") from None
+        except (TypeError, np.exceptions.DTypePromotionError, ZeroDivisionError, OverflowError):
+            raise self._fault(f"'{self.text}'", "numbers compared with numbers, names with names") from None
+        if isinstance(kept, bool | np.bool_) or (isinstance(kept, np.ndarray) and kept.dtype == bool):
+            size = len(next(iter(columns.values())))
+            return np.broadcast_to(np.asarray(kept), (size,))
+        raise self._fault(f"'{self.text}'", "a condition that is true or false for each point")
+
+    def _fault(self, found: str, expected: str) -> InvalidInput:
+        return InvalidInput(f"{self._what}: found {found}, expected {expected}")
+
+    def _value(self, node: ast.expr, columns: Columns, beside: str | None) -> Any:
+        match node:
+            case ast.Name():
+                return columns[node.id]
+            case ast.Constant(value=str() as text):
+                return self._text(text, beside)
+            case ast.Constant(value=bool() | int() | float()):
+                return node.value
+            case ast.BoolOp():
+                parts = [self._condition(part, columns) for part in node.values]
+                combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+                return combine.reduce(np.broadcast_arrays(*parts))
+            case ast.UnaryOp(op=ast.Not()):
+                return np.logical_not(self._condition(node.operand, columns))
+            case ast.UnaryOp(op=ast.USub()):
+                return -self._value(node.operand, columns, beside)
+            case ast.BinOp() if type(node.op) in _ARITHMETIC:
+                left, right = (self._value(side, columns, None) for side in (node.left, node.right))
+                if any(isinstance(side, str) or np.asarray(side).dtype.kind not in "iuf" for side in (left, right)):
+                    raise TypeError
+                return _ARITHMETIC[type(node.op)](left, right)
+            case ast.Compare():
+                return self._compare(node, columns)
+        raise self._fault(f"'{ast.unparse(node)}'", "comparisons, and, or, not, in, + - * / // %, names and constants")
+
+    def _condition(self, node: ast.expr, columns: Columns) -> Any:
+        value = np.asarray(self._value(node, columns, None))
+        if value.dtype != bool:
+            raise self._fault(f"'{ast.unparse(node)}'", "a comparison")
+        return value
+
+    def _compare(self, node: ast.Compare, columns: Columns) -> Any:
+        sides = [node.left, *node.comparators]
+        names = [side.id for side in sides if isinstance(side, ast.Name)]
+        beside = names[0] if names else None
+        kept: Any = np.True_
+        for left, kind, right in zip(sides, node.ops, sides[1:], strict=False):
+            value = self._value(left, columns, beside)
+            if isinstance(kind, ast.In | ast.NotIn):
+                if not isinstance(right, ast.List | ast.Tuple | ast.Set):
+                    raise self._fault(f"'{ast.unparse(right)}'", "a list such as [64, 128] after 'in'")
+                among = [self._equal(value, self._value(item, columns, beside)) for item in right.elts]
+                found: Any = np.logical_or.reduce(among) if among else np.False_
+                step = np.logical_not(found) if isinstance(kind, ast.NotIn) else found
+            elif type(kind) in _COMPARISONS:
+                other = self._value(right, columns, beside)
+                self._comparable(value, other)
+                step = _COMPARISONS[type(kind)](value, other)
+            else:
+                raise self._fault(f"'{ast.unparse(node)}'", "== != < <= > >= in, not in")
+            kept = np.logical_and(kept, step)
+        return kept
+
+    def _equal(self, left: Any, right: Any) -> Any:
+        self._comparable(left, right)
+        return np.asarray(left == right)
+
+    def _comparable(self, left: Any, right: Any) -> None:
+        """Text with text, numbers with numbers; numpy would answer 'all differ' for the rest."""
+        if (np.asarray(left).dtype.kind in "US") != (np.asarray(right).dtype.kind in "US"):
+            raise TypeError
+
+    def _text(self, text: str, beside: str | None) -> str | int:
+        """Text beside the name of an axis with a unit is a value of that axis."""
+        if beside is None or not AXES[beside].numeric:
+            return text
+        return int(AXES[beside].parse(text, f"{self._what}, {beside}"))

@@ -1,0 +1,92 @@
+"""A sweep before it runs: read, counted, its sources found, cut into parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from vdnnsim.sweep.engines import Engine
+from vdnnsim.sweep.grid import Grid, Size
+from vdnnsim.sweep.points import Assignment
+from vdnnsim.sweep.sources import load_sources, policy_digests
+from vdnnsim.sweep.spec import Spec, read_spec
+from vdnnsim.sweep.store import Manifest
+
+_VECTORISED_CHUNK = 1 << 16
+_REFERENCE_CHUNK = 1 << 10
+_LEAST_CHUNK = 64
+_CHUNKS_FOR_EACH_JOB = 8
+_JOBS_PLANNED_FOR = 16
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All that is needed to run. `chunks` are the raw points [first, last) of each part, `manifest` what its folder
+    says."""
+
+    spec: Spec
+    size: Size
+    assignment: Assignment
+    chunks: tuple[tuple[int, int], ...]
+    manifest: Manifest
+
+
+def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
+    """Read a spec and all that it names. Raises `InvalidFile`, with the place in the spec for what there is not."""
+    spec = read_spec(path)
+    grid = Grid(spec)
+    size = grid.size()
+    if not size.points:
+        raise spec.fault(("filters",), f"no point of {size.raw_points} that passes", "filters that leave one or more")
+    policies = policy_digests_of(spec)
+    sources = load_sources(spec, size.studies)
+    assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"))
+    chunk_points = _chunk_points(size, engine)
+    chunks = tuple(grid.chunks(chunk_points))
+    filtered = bool(spec.filters)
+    parts = tuple(len(grid.codes(*chunk)["point"]) if filtered else chunk[1] - chunk[0] for chunk in chunks)
+    manifest = Manifest(
+        spec.title,
+        _digest(assignment),
+        assignment.version,
+        engine.value,
+        size.points,
+        size.raw_points,
+        chunk_points,
+        parts,
+    )
+    return Sweep(spec, size, assignment, chunks, manifest)
+
+
+def policy_digests_of(spec: Spec) -> dict[str, str]:
+    """Raises `InvalidFile` with the spec's line for a policy that cannot be used."""
+    from vdnnsim.errors import InvalidInput
+
+    try:
+        return policy_digests([str(name) for name in spec.axes["policy"]])
+    except InvalidInput as error:
+        raise spec.fault(("axes", "policy"), "a policy that cannot be used", f"another: {error}") from None
+
+
+def _chunk_points(size: Size, engine: Engine) -> int:
+    """Parts small enough that a crash loses seconds and every core has some, large enough that a file is worth it. It
+    must not depend on the machine: a sweep may be resumed on another."""
+    most = _REFERENCE_CHUNK if engine is Engine.REFERENCE else _VECTORISED_CHUNK
+    share = size.raw_points // (_CHUNKS_FOR_EACH_JOB * _JOBS_PLANNED_FOR) + 1
+    return max(_LEAST_CHUNK, min(most, share))
+
+
+def _digest(assignment: Assignment) -> str:
+    """Of what the sweep means: the values of axes and not how they were written, contents and not names of files."""
+    spec = assignment.spec
+    meaning = {
+        "axes": {name: list(values) for name, values in spec.axes.items()},
+        "zip": sorted(sorted(group) for group in spec.zipped),
+        "filters": list(spec.filters),
+        "sources": [[list(codes), source.digest] for codes, source in sorted(assignment.sources.items())],
+        "policies": dict(assignment.policies),
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,203 @@
+"""From numbers of points to rows: the one place where spec, sources, prepared programs and engines meet.
+
+A `Worker` works out any range of raw points by itself, so that the same code runs in this process, in others, or on a
+cluster. It goes run by run: neighbouring points of one program, which differ in link and compute scale alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from vdnnsim.policies import make_policy
+from vdnnsim.study import Study
+from vdnnsim.sweep.axes import AXES, OWN, STUDY_AXES, TIME_AXES, Value
+from vdnnsim.sweep.engines import Engine, run_points
+from vdnnsim.sweep.grid import POINT, Codes, Grid
+from vdnnsim.sweep.links import LinkTable
+from vdnnsim.sweep.prepared import Prepared, point_study, prepare, sees_times
+from vdnnsim.sweep.recurrence import Times
+from vdnnsim.sweep.rows import failed_entries, input_entries, number_entries
+from vdnnsim.sweep.scaling import scaled_trace
+from vdnnsim.sweep.sources import Source, StudyCodes
+from vdnnsim.sweep.spec import Spec
+from vdnnsim.sweep.table import Arrow, Entry, TableBuilder
+
+_MOST_PREPARED = 256
+_PROGRAM_AXES = tuple(name for name in AXES if name not in TIME_AXES)
+_ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that a worker must know: it travels to other processes and machines. `version` is the package's; `policies`
+    has a digest of the code of each policy."""
+
+    spec: Spec
+    sources: Mapping[StudyCodes, Source]
+    policies: Mapping[str, str]
+    engine: Engine
+    version: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Points of one program. `values` are those of the axes that are the same for all of them, `digest` covers the
+    content of what these name; the arrays have one element for each point."""
+
+    source: Source
+    digest: str
+    values: Mapping[str, Value]
+    points: np.ndarray
+    bandwidths_bytes_per_s: np.ndarray
+    latencies_ns: np.ndarray
+    scales_ppm: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> Run:
+        """The points that a mask or an array of places chooses."""
+        return replace(
+            self,
+            points=self.points[chosen],
+            bandwidths_bytes_per_s=self.bandwidths_bytes_per_s[chosen],
+            latencies_ns=self.latencies_ns[chosen],
+            scales_ppm=self.scales_ppm[chosen],
+        )
+
+    def study(self) -> Study:
+        """Network, trace and GPU with the run's pool, weight gradients and capacity."""
+        capacity_bytes = int(self.values["capacity"])
+        return point_study(
+            self.source.study,
+            str(self.values["pool"]),
+            str(self.values["weight_gradients"]),
+            None if capacity_bytes == OWN else capacity_bytes,
+        )
+
+
+class Worker:
+    """Works out points. Programs that were made for earlier points are kept, as far as neighbours may need them."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._grid = Grid(assignment.spec)
+        self._numbers = {name: np.array(assignment.spec.axes[name], dtype=np.int64) for name in TIME_AXES}
+        self._kept: dict[tuple[object, ...], Prepared | str] = {}
+        self._own_plans = {name: self._plans_for_itself(str(name)) for name in assignment.spec.axes["policy"]}
+
+    @staticmethod
+    def _plans_for_itself(policy: str) -> bool:
+        try:
+            return sees_times(make_policy(policy))
+        except Exception:
+            return True  # its points fail one by one, with the reason
+
+    def table(self, first: int, last: int) -> Arrow:
+        """One row for each kept point among the raw points [first, last), in order."""
+        builder = TableBuilder()
+        for run in self._runs(self._grid.codes(first, last)):
+            self._add(run, builder)
+        table = builder.table()
+        points = table["point"].to_numpy()
+        # Points that failed were added in one piece before others of their run.
+        return table if (np.diff(points) > 0).all() else table.take(np.argsort(points))
+
+    def _runs(self, codes: Codes) -> Iterator[Run]:
+        points = codes[POINT]
+        if not len(points):
+            return
+        spec = self._assignment.spec
+        changes = np.logical_or.reduce([np.diff(codes[name]) != 0 for name in _PROGRAM_AXES])
+        borders = [0, *(int(index) + 1 for index in np.flatnonzero(changes)), len(points)]
+        for begin, end in pairwise(borders):
+            study = tuple(int(codes[name][begin]) for name in STUDY_AXES)
+            values = {name: spec.axes[name][int(codes[name][begin])] for name in _PROGRAM_AXES}
+            times = (self._numbers[name][codes[name][begin:end]] for name in TIME_AXES)
+            source = self._assignment.sources[study]
+            digest = f"{source.digest} {self._assignment.policies[str(values['policy'])]}"
+            yield Run(source, digest, values, points[begin:end], *times)
+
+    def _add(self, run: Run, builder: TableBuilder) -> None:
+        pairs, link_of = _distinct_links(run)
+        links = LinkTable(run.source.study.gpu, *pairs)
+        reasons = links.impossible()
+        good = ~np.isin(link_of, list(reasons))
+        for link, reason in reasons.items():
+            self._add_failed(run.part(link_of == link), reason, builder)
+        if self._own_plans[run.values["policy"]]:
+            for index in np.flatnonzero(good):
+                self._add_planned_alone(run.part(np.array([index])), builder)
+        elif good.any():
+            self._add_good(run.part(good), builder)
+
+    def _add_good(self, run: Run, builder: TableBuilder) -> None:
+        study = run.study()
+        prepared = self._prepare(run, study, str(run.values["policy"]))
+        oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
+        self._add_prepared(run, prepared, oracle, builder)
+
+    def _add_planned_alone(self, run: Run, builder: TableBuilder) -> None:
+        """One point of a policy that may look at times: it sees the point's own link and durations."""
+        study = run.study()
+        gpu = LinkTable(study.gpu, run.bandwidths_bytes_per_s, run.latencies_ns).gpu(0)
+        trace = scaled_trace(study.trace, int(run.scales_ppm[0]))
+        prepared = _prepared_or_reason(replace(study, gpu=gpu, trace=trace), str(run.values["policy"]))
+        if isinstance(prepared, Prepared):
+            prepared = prepared.under(study)
+        oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
+        self._add_prepared(run, prepared, oracle, builder)
+
+    def _add_prepared(self, run: Run, prepared: Prepared | str, oracle: Prepared | str, builder: TableBuilder) -> None:
+        for outcome in (prepared, oracle):
+            if isinstance(outcome, str):
+                self._add_failed(run, outcome, builder)
+                return
+        assert isinstance(prepared, Prepared)
+        assert isinstance(oracle, Prepared)
+        times, engine = self._times(run, prepared)
+        best, _ = self._times(run, oracle)
+        builder.add(
+            len(run.points),
+            {**self._inputs(run), **number_entries(run, prepared, times, best), "engine": engine.value},
+        )
+
+    def _times(self, run: Run, prepared: Prepared) -> tuple[Times, Engine]:
+        pairs, link_of = _distinct_links(run)
+        if not prepared.copies:  # the link is not used: one for all
+            pairs, link_of = pairs[:, :1], np.zeros_like(link_of)
+        scales_ppm, scale_of = np.unique(run.scales_ppm, return_inverse=True)
+        links = LinkTable(run.source.study.gpu, *pairs)
+        return run_points(prepared, links, link_of, scales_ppm, scale_of, self._assignment.engine)
+
+    def _add_failed(self, run: Run, reason: str, builder: TableBuilder) -> None:
+        builder.add(len(run.points), {**self._inputs(run), **failed_entries(reason)})
+
+    def _inputs(self, run: Run) -> dict[str, Entry]:
+        return input_entries(run, self._assignment.version)
+
+    def _prepare(self, run: Run, study: Study, policy: str) -> Prepared | str:
+        """The prepared program, or why there is none."""
+        values = [run.values[name] for name in _PROGRAM_AXES if name not in ("policy", "capacity")]
+        key = (*values, study.gpu.capacity_bytes, policy)
+        if key not in self._kept:
+            for oldest in list(self._kept)[: -_MOST_PREPARED + 1]:
+                self._kept.pop(oldest, None)
+            self._kept[key] = prepared = _prepared_or_reason(study, policy)
+            return prepared
+        return self._kept[key]
+
+
+def _prepared_or_reason(study: Study, policy: str) -> Prepared | str:
+    try:
+        return prepare(study, policy)
+    except Exception as error:  # a user's policy may raise anything; its points fail, the sweep goes on
+        return str(error) if str(error) else type(error).__name__
+
+
+def _distinct_links(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The run's distinct links as columns of (bandwidth, latency), and which of them each point has."""
+    stacked = np.stack([run.bandwidths_bytes_per_s, run.latencies_ns])
+    pairs, link_of = np.unique(stacked, axis=1, return_inverse=True)
+    return pairs, link_of.reshape(-1)

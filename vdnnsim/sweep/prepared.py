@@ -1,0 +1,147 @@
+"""What a sweep's points share: the plan, the program and the memory of one policy in one pool of one capacity.
+
+None of it depends on the link or on how fast kernels are, for the policies of this package: they choose by the order
+of durations and by what fits. So it is worked out once and used by every point that differs in times only. A user's
+policy may look at times: it plans anew for each point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vdnnsim.machines import DeviceMemory
+from vdnnsim.memory import ENDLESS_BYTES, make_pool
+from vdnnsim.metrics import MemoryUse, memory_use
+from vdnnsim.policies import Plan, Policy, Problem, Trial, make_policy
+from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.oracle import Oracle
+from vdnnsim.policies.vdnn_all import VdnnAll
+from vdnnsim.policies.vdnn_conv import VdnnConv
+from vdnnsim.policies.vdnn_dyn import VdnnDyn
+from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, WeightGradients
+from vdnnsim.study import Study
+from vdnnsim.sweep.segments import Lowered, lower
+from vdnnsim.timeline import SETUP, MemoryRecord
+from vdnnsim.trace import Provenance, weakest
+
+_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
+_BLIND_TO_TIME = (Baseline, Oracle, VdnnAll, VdnnConv, VdnnDyn)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One policy's program and all its numbers that do not depend on time. `reason` says why it does not train, if it
+    does not: then its numbers are those of a pool that had room, as in `PolicyResult`."""
+
+    study: Study
+    program: Program
+    lowered: Lowered
+    reason: str
+    needed_bytes: int
+    use: MemoryUse
+    inner_use: MemoryUse
+    pool_high_water_bytes: int
+    largest_hole_bytes: int
+    offloaded_bytes: int
+    prefetched_bytes: int
+    deferred_prefetches: int
+    provenance: Provenance
+
+    @property
+    def copies(self) -> bool:
+        return bool(self.offloaded_bytes or self.prefetched_bytes)
+
+    def under(self, study: Study) -> Prepared:
+        """The same program where its own study had a point's link and durations and `study` has the source's."""
+        return replace(self, study=study, lowered=lower(self.program, study.trace, study.gpu.host))
+
+
+def sees_times(policy: Policy) -> bool:
+    """Whether the policy may decide by durations other than by their order, or by the link."""
+    return type(policy) not in _BLIND_TO_TIME
+
+
+def prepare(study: Study, policy_name: str) -> Prepared:
+    """Plan, fit and lower. Raises `InvalidInput` for a policy that cannot be used or cannot work on this problem."""
+    policy = make_policy(policy_name)
+    laboratory = study if sees_times(policy) else _TimelessLaboratory(study)
+    problem = Problem(study.network, study.trace, study.gpu, laboratory)
+    policy.check(problem)
+    return prepare_plan(study, policy.plan(problem))
+
+
+def prepare_plan(study: Study, plan: Plan) -> Prepared:
+    """Fit a plan and lower its program. Raises `InvalidInput` where the trace lacks a kernel."""
+    plan, program, failure = study.prepare(plan)
+    endless = plan.endless or failure is not None
+    memory = DeviceMemory(make_pool(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes))
+    records = _memory_records(program, memory)
+    high_water_bytes = memory.pool.high_water_bytes
+    needed_bytes = high_water_bytes if failure is None else study.needed_bytes(program, high_water_bytes)
+    steps = len(program.steps)
+    copies = [command for command in program.commands if isinstance(command, CopyOut | CopyIn)]
+    return Prepared(
+        study=study,
+        program=program,
+        lowered=lower(program, study.trace, study.gpu.host),
+        reason="" if failure is None else study.explain(failure, needed_bytes),
+        needed_bytes=needed_bytes,
+        use=memory_use(records, steps, 0, _CLASSES),
+        inner_use=memory_use([record for record in records if not record.in_classifier], steps, 0, _CLASSES),
+        pool_high_water_bytes=high_water_bytes,
+        largest_hole_bytes=0 if endless else memory.largest_hole_at_peak(),
+        offloaded_bytes=sum(command.buffer.size_bytes for command in copies if isinstance(command, CopyOut)),
+        prefetched_bytes=sum(command.buffer.size_bytes for command in copies if isinstance(command, CopyIn)),
+        deferred_prefetches=len(plan.deferred),
+        provenance=_provenance(program, study, bool(copies)),
+    )
+
+
+def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord]:
+    """What the program takes and gives back, in order; times are left at 0, since only orders and sizes are asked."""
+    records: list[MemoryRecord] = []
+
+    def remember(index: int, taken: bool, buffer: Buffer, address: int) -> None:
+        name, size_bytes, memory_class, _, in_classifier = buffer
+        records.append(MemoryRecord(index, 0, taken, name, memory_class, in_classifier, address, size_bytes))
+
+    for buffer in program.setup:
+        remember(SETUP, True, buffer, memory.allocate(buffer, "set-up"))
+    for index, step in enumerate(program.steps):
+        for command in program.commands[step.first : step.last]:
+            if isinstance(command, Allocate):
+                remember(index, True, command.buffer, memory.allocate(command.buffer, step.title))
+            elif isinstance(command, Free):
+                remember(index, False, command.buffer, memory.free(command.buffer))
+    return records
+
+
+def _provenance(program: Program, study: Study, copies: bool) -> Provenance:
+    labels: Mapping[str, str] = study.gpu.provenance
+    parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if copies else [])]
+    used = [Provenance(labels[part]) for part in parts if part in labels]
+    for command in program.commands:
+        if isinstance(command, Kernel):
+            used.append(study.trace.row(command.layer, command.pass_, command.algorithm).provenance)
+    return weakest(used)
+
+
+class _TimelessLaboratory:
+    """Tries plans for policies that ask only whether they fit: nothing is simulated, and trials have no times."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def attempt(self, title: str, plan: Plan) -> Trial:
+        plan, _, failure = self._study.prepare(plan)
+        return Trial(title, plan, failure is None, 0, 0, "" if failure is None else str(failure))
+
+    def shrink_workspaces(self, plan: Plan) -> Plan:
+        return self._study.shrink_workspaces(plan)
+
+
+def point_study(study: Study, pool: str, weight_gradients: str, capacity_bytes: int | None) -> Study:
+    """A source's study with a point's pool, layout of weight gradients and capacity (None for the GPU's own)."""
+    gpu = study.gpu if capacity_bytes is None else study.gpu.with_capacity(capacity_bytes)
+    return replace(study, gpu=gpu, pool=pool, weight_gradients=WeightGradients(weight_gradients))

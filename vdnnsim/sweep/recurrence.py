@@ -1,0 +1,237 @@
+"""The vectorised engine: completion times of a lowered program for many design points at once.
+
+Streams are in-order queues and the host gives its commands in order, so that each launch begins at the later of two
+times and each wait ends at the latest of a few: a max-plus recurrence along the streams, evaluated here in 64-bit
+integers with one array element for each point. It is the simulated machine's arithmetic, not an approximation of it.
+
+It holds where nothing couples the streams but the host and kernels that slow copies. What it leaves out is two copies
+of opposite directions that slow each other, whose rates hang on each other's ends: `covers` says no to a program in
+which two such copies may meet on a link that slows them, and callers turn to the simulated machine. So do they for
+numbers that would leave 63 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vdnnsim.gpu import Link
+from vdnnsim.program import Stream
+from vdnnsim.sweep.copying import LARGEST_SLOWDOWN_PPM, LONGEST_NS, Busy, Ns, copy_end_ns
+from vdnnsim.sweep.segments import Held, Launch, Lowered, Segment, Wait
+from vdnnsim.units import PPM
+
+_MOST_BYTES = 1 << 42
+_LOW_BITS = 20
+_LOW_MASK = (1 << _LOW_BITS) - 1
+_COPIES = (Stream.COPY_OUT, Stream.COPY_IN)
+
+
+class Times(NamedTuple):
+    """What of a point's numbers depends on time, one element for each point; averages are over the iteration."""
+
+    iteration_time_ns: np.ndarray
+    stall_ns: np.ndarray
+    kernel_ns: np.ndarray
+    average_bytes: np.ndarray
+    feature_extraction_time_ns: np.ndarray
+    feature_extraction_stall_ns: np.ndarray
+    feature_extraction_average_bytes: np.ndarray
+
+
+class Durations(NamedTuple):
+    """The durations of each kernel kind and of each distinct copy, by stream. All elements broadcast against each
+    other: kernels of shape (1, scales) and copies of shape (links, 1) give every combination of a scale with a link."""
+
+    kernels: Sequence[np.ndarray]
+    outs: Sequence[np.ndarray]
+    ins: Sequence[np.ndarray]
+
+    def of(self, stream: Stream) -> Sequence[np.ndarray]:
+        return self.kernels if stream is Stream.COMPUTE else self.outs if stream is Stream.COPY_OUT else self.ins
+
+
+def covers(lowered: Lowered, link: Link) -> bool:
+    """Whether the recurrence is exact for every point of this program on links with these slowdowns."""
+    couples = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm) != (PPM, PPM)
+    largest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM)
+    return not (lowered.both_ways and couples) and largest <= LARGEST_SLOWDOWN_PPM and lowered.most_bytes < _MOST_BYTES
+
+
+def longest_ns(lowered: Lowered, durations: Durations, synchronise_ns: int) -> int:
+    """More than any point's iteration takes: everything one after the other. Callers check it against `LONGEST_NS`."""
+    slowest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM) / PPM
+    longest = {stream: [int(part.max()) for part in durations.of(stream)] for stream in Stream}
+    total = float(lowered.host_ns)
+    for segment, count, _ in lowered.segments:
+        for item in segment.items:
+            if isinstance(item, Launch):
+                factor = 1.0 if item.stream is Stream.COMPUTE else max(slowest, 1.0)
+                total += count * (item.ready_ns + longest[item.stream][item.number] * factor)
+            elif isinstance(item, Wait):
+                total += count * len(item.streams) * synchronise_ns
+    return int(total * 1.001) + 1
+
+
+def evaluate(lowered: Lowered, durations: Durations, synchronise_ns: int, shape: tuple[int, ...]) -> Times:
+    """The times of every point; arrays of `shape`, to which all durations broadcast. Needs `covers`, and `longest_ns`
+    below `LONGEST_NS`."""
+    totals = _Totals()
+    for segment, count, held in lowered.segments:
+        outcome = _Run(lowered, durations, synchronise_ns).run(segment)
+        totals.add("extra", outcome.extra_ns, count)
+        totals.add("inner", outcome.feature_extraction_ns, count)
+        for wait, its_held in zip(outcome.waits, held, strict=True):
+            totals.add("wait", wait.wait_ns, count)
+            totals.add("stall", wait.stall_ns, count)
+            if not wait.in_classifier:
+                totals.add("inner stall", wait.stall_ns, count)
+            totals.add_area(wait.wait_ns, its_held)
+        totals.add_area(outcome.extra_ns, lowered.end)
+    totals.add("wait", lowered.host_ns, 1)
+    for kernel_ns, count in zip(durations.kernels, lowered.kernel_counts, strict=True):
+        totals.add("kernels", kernel_ns, count)
+    totals.add_area(1, lowered.host_area)
+    iteration_ns = totals.sum("wait", shape) + totals.sum("extra", shape)
+    return Times(
+        iteration_ns,
+        totals.sum("stall", shape),
+        totals.sum("kernels", shape),
+        totals.average("area", iteration_ns, lowered.end.all_bytes),
+        totals.sum("inner", shape),
+        totals.sum("inner stall", shape),
+        totals.average("inner area", iteration_ns, lowered.end.feature_extraction_bytes),
+    )
+
+
+class _Totals:
+    """Sums by name. Parts of one shape are added up by themselves, so that what depends on the scale alone costs one
+    addition for each scale and not for each point. Areas (bytes times nanoseconds) leave 63 bits, so that the low
+    bits of the bytes are summed apart."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, dict[tuple[int, ...], Ns]] = {}
+
+    def add(self, name: str, value: Ns, weight: int) -> None:
+        parts = self._parts.setdefault(name, {})
+        shape = np.shape(value)
+        parts[shape] = parts.get(shape, 0) + (value if weight == 1 else value * weight)
+
+    def add_area(self, duration_ns: Ns, held: Held) -> None:
+        if isinstance(duration_ns, int) and duration_ns == 0:
+            return
+        for name, weight in (("area", held.all_bytes), ("inner area", held.feature_extraction_bytes)):
+            self.add(f"high {name}", duration_ns, weight >> _LOW_BITS)
+            self.add(f"low {name}", duration_ns, weight & _LOW_MASK)
+
+    def sum(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        total: Ns = 0
+        for part in sorted(self._parts.get(name, {}).values(), key=np.ndim):
+            total = total + part
+        return np.broadcast_to(np.asarray(total, dtype=np.int64), shape)
+
+    def average(self, name: str, iteration_ns: np.ndarray, end_bytes: int) -> np.ndarray:
+        """The area over the time, rounded down; what is held at the end where no time passes."""
+        time_ns = np.maximum(iteration_ns, 1)
+        high, rest = np.divmod(self.sum(f"high {name}", iteration_ns.shape), time_ns)
+        low = ((rest << _LOW_BITS) + self.sum(f"low {name}", iteration_ns.shape)) // time_ns
+        return np.where(iteration_ns > 0, (high << _LOW_BITS) + low, end_bytes)
+
+
+class _WaitTime(NamedTuple):
+    wait_ns: Ns
+    stall_ns: Ns
+    in_classifier: bool
+
+
+class _Outcome(NamedTuple):
+    """`extra_ns` is how much later than the host's own end the segment ends: only for one that is not closed."""
+
+    waits: list[_WaitTime]
+    extra_ns: Ns
+    feature_extraction_ns: Ns
+
+
+class _Run:
+    """One segment from its start, at relative time 0, with every engine idle."""
+
+    def __init__(self, lowered: Lowered, durations: Durations, synchronise_ns: int) -> None:
+        self.kinds = lowered.kernels
+        self.durations = durations
+        self.synchronise_ns = synchronise_ns
+        self.host_ns: Ns = 0
+        self.free_ns: dict[Stream, Ns] = dict.fromkeys(Stream, 0)
+        self.under_way: set[Stream] = set()
+        self.busy: list[tuple[Ns, Ns, int]] = []
+        self.copies: dict[Stream, list[tuple[Ns, Ns]]] = {stream: [] for stream in _COPIES}
+
+    def run(self, segment: Segment) -> _Outcome:
+        waits: list[_WaitTime] = []
+        waited_until_ns: Ns = 0
+        inner_ns: Ns = 0
+        since_ns: Ns = 0
+        inside = not segment.starts_in_classifier
+        for item in segment.items:
+            if isinstance(item, Launch):
+                self._launch(item)
+            elif isinstance(item, Wait):
+                waits.append(self._wait(item))
+                waited_until_ns = self.host_ns
+            else:
+                ended_ns = _later(self.free_ns[Stream.COMPUTE], waited_until_ns)
+                inner_ns = inner_ns + ended_ns - since_ns if inside else inner_ns
+                since_ns, inside = ended_ns, not inside
+        end_ns: Ns = self.host_ns
+        extra_ns: Ns = 0
+        if not segment.closed:
+            host_end_ns = self.host_ns + segment.rest_ns
+            end_ns = _later(_later(self.free_ns[Stream.COMPUTE], waited_until_ns), host_end_ns)
+            extra_ns = end_ns - host_end_ns
+        inner_ns = inner_ns + end_ns - since_ns if inside else inner_ns
+        return _Outcome(waits, extra_ns, inner_ns)
+
+    def _launch(self, item: Launch) -> None:
+        self.under_way.add(item.stream)
+        ready_ns = self.host_ns + item.ready_ns
+        duration_ns = self.durations.of(item.stream)[item.number]
+        if item.stream is Stream.COMPUTE:
+            begin_ns = _later(ready_ns, self.free_ns[Stream.COMPUTE])
+            self.free_ns[Stream.COMPUTE] = end_ns = begin_ns + duration_ns
+            self.busy.append((begin_ns, end_ns, item.number))
+        else:
+            self.copies[item.stream].append((ready_ns, duration_ns))
+
+    def _wait(self, item: Wait) -> _WaitTime:
+        begin_ns = now_ns = self.host_ns + item.offset_ns
+        stall_ns: Ns = 0
+        for stream in item.streams:
+            if stream in self.under_way:
+                self._finish_copies(stream)
+                later_ns = _later(now_ns, self.free_ns[stream])
+                if stream is not Stream.COMPUTE:
+                    stall_ns = stall_ns + (later_ns - now_ns)
+                now_ns = later_ns
+                self.under_way.discard(stream)
+            now_ns = now_ns + self.synchronise_ns
+        self.host_ns = now_ns
+        return _WaitTime(now_ns - begin_ns, stall_ns, item.in_classifier)
+
+    def _finish_copies(self, stream: Stream) -> None:
+        """Works out copies when the host waits for them: every kernel that can run beside them has been launched."""
+        if stream is Stream.COMPUTE or not self.copies[stream]:
+            return
+        column = 1 + _COPIES.index(stream)
+        beside = [Busy(begin_ns, end_ns, self.kinds[index][column]) for begin_ns, end_ns, index in self.busy]
+        for ready_ns, alone_ns in self.copies[stream]:
+            self.free_ns[stream] = copy_end_ns(_later(ready_ns, self.free_ns[stream]), alone_ns, beside)
+        self.copies[stream].clear()
+
+
+def _later(one: Ns, other: Ns) -> Ns:
+    if isinstance(one, int) and isinstance(other, int):
+        return max(one, other)
+    return np.maximum(one, other)
+
+
+__all__ = ["LONGEST_NS", "Durations", "Times", "covers", "evaluate", "longest_ns"]

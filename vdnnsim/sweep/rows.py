@@ -1,0 +1,152 @@
+"""The entries of a run of points in the table: its inputs, and its numbers or the reason that there are none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from vdnnsim.gpu import LinkCurve
+from vdnnsim.metrics.verdict import NEGLIGIBLE
+from vdnnsim.sweep.axes import OWN, Value
+from vdnnsim.sweep.columns import class_column
+from vdnnsim.sweep.prepared import Prepared
+from vdnnsim.sweep.recurrence import Times
+from vdnnsim.sweep.sources import Source
+from vdnnsim.sweep.table import Entry
+from vdnnsim.trace import Provenance
+from vdnnsim.units import PPM
+
+_HASH_BYTES = 12
+
+
+class Points(Protocol):
+    """What is needed of a run; see `points.Run`."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def values(self) -> Mapping[str, Value]: ...
+    @property
+    def points(self) -> np.ndarray: ...
+    @property
+    def bandwidths_bytes_per_s(self) -> np.ndarray: ...
+    @property
+    def latencies_ns(self) -> np.ndarray: ...
+    @property
+    def scales_ppm(self) -> np.ndarray: ...
+
+
+def input_entries(run: Points, version: str) -> dict[str, Entry]:
+    """What the points are, and where it is from."""
+    values = dict(run.values)
+    capacity_bytes = values.pop("capacity")
+    gpu = run.source.study.gpu
+    bandwidths, latencies = run.bandwidths_bytes_per_s, run.latencies_ns
+    error_ppm = run.source.interpolation_error_ppm
+
+    def bandwidth(curve: LinkCurve) -> np.ndarray:
+        return np.where(bandwidths == OWN, curve.bandwidth_bytes_per_s, bandwidths)
+
+    def latency(curve: LinkCurve) -> np.ndarray:
+        return np.where(latencies == OWN, curve.points[0].duration_ns, latencies)
+
+    return {
+        **values,
+        "point": run.points,
+        "capacity_bytes": gpu.capacity_bytes if capacity_bytes == OWN else capacity_bytes,
+        "link_bandwidth_bytes_per_s": None if (bandwidths == OWN).all() else bandwidths,
+        "link_latency_ns": None if (latencies == OWN).all() else latencies,
+        "compute_scale_ppm": run.scales_ppm,
+        "link_out_bytes_per_s": bandwidth(gpu.link.copy_out),
+        "link_in_bytes_per_s": bandwidth(gpu.link.copy_in),
+        "link_out_latency_ns": latency(gpu.link.copy_out),
+        "link_in_latency_ns": latency(gpu.link.copy_in),
+        "trace_batch": run.source.trace_batch,
+        "interpolation_error_ppm": None if error_ppm < 0 else error_ppm,
+        "vdnnsim_version": version,
+        "point_hash": _hashes(run),
+    }
+
+
+def failed_entries(reason: str) -> dict[str, Entry]:
+    """What a failed point has instead of numbers."""
+    return {"status": "failed", "reason": reason}
+
+
+def number_entries(run: Points, prepared: Prepared, times: Times, oracle: Times) -> dict[str, Entry]:
+    """All numbers of points that ran; `oracle` are the oracle's times at the same points."""
+    use, inner = prepared.use, prepared.inner_use
+    at_peak: dict[str, Entry] = {class_column(name): size for name, size in use.by_class_at_peak.items()}
+    return {
+        "status": "ok",
+        "trainable": not prepared.reason,
+        "reason": prepared.reason,
+        "needed_bytes": prepared.needed_bytes,
+        "iteration_time_ns": times.iteration_time_ns,
+        "oracle_time_ns": oracle.iteration_time_ns,
+        "performance": _ratio(oracle.iteration_time_ns, times.iteration_time_ns),
+        "stall_ns": times.stall_ns,
+        "kernel_ns": times.kernel_ns,
+        "bound": _bound(times, prepared),
+        "peak_bytes": use.peak_bytes,
+        "average_bytes": times.average_bytes,
+        "average_bytes_per_step": use.average_bytes_per_step,
+        "pool_high_water_bytes": prepared.pool_high_water_bytes,
+        "largest_hole_bytes": prepared.largest_hole_bytes,
+        **at_peak,
+        "offloaded_bytes": prepared.offloaded_bytes,
+        "prefetched_bytes": prepared.prefetched_bytes,
+        "pinned_host_bytes": prepared.program.pinned_host_bytes,
+        "deferred_prefetches": prepared.deferred_prefetches,
+        "feature_extraction_time_ns": times.feature_extraction_time_ns,
+        "feature_extraction_performance": _ratio(oracle.feature_extraction_time_ns, times.feature_extraction_time_ns),
+        "feature_extraction_stall_ns": times.feature_extraction_stall_ns,
+        "feature_extraction_peak_bytes": inner.peak_bytes,
+        "feature_extraction_average_bytes": times.feature_extraction_average_bytes,
+        "feature_extraction_average_bytes_per_step": inner.average_bytes_per_step,
+        "provenance": _provenance(run, prepared),
+    }
+
+
+def _ratio(best_ns: np.ndarray, own_ns: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(own_ns > 0, best_ns / np.maximum(own_ns, 1), 1.0))
+
+
+def _bound(times: Times, prepared: Prepared) -> Entry:
+    """`metrics.verdict` in one word."""
+    if prepared.reason:
+        return "memory"
+    total_ns = times.iteration_time_ns
+    overhead_ns = total_ns - times.kernel_ns - times.stall_ns
+    link = (times.stall_ns >= NEGLIGIBLE * total_ns) & (times.stall_ns >= overhead_ns)
+    host = overhead_ns >= 10 * NEGLIGIBLE * total_ns
+    return np.select([link, host], ["link", "host"], "compute")
+
+
+def _provenance(run: Points, prepared: Prepared) -> Entry:
+    """What the program used, and modelled where the point has kernels or copies that nobody timed."""
+    hypothetical = run.scales_ppm != PPM
+    if prepared.copies:
+        hypothetical = hypothetical | (run.bandwidths_bytes_per_s != OWN) | (run.latencies_ns != OWN)
+    own = prepared.provenance.value
+    if not hypothetical.any():
+        return own
+    return np.where(hypothetical, Provenance.MODELLED.value, own)
+
+
+def _hashes(run: Points) -> np.ndarray:
+    """A hash of each point's inputs by content: traces and GPUs by what they say, not by their names."""
+    text = "\0".join([run.digest, *(f"{name}={value}" for name, value in sorted(run.values.items()))])
+    key = hashlib.sha256(text.encode()).digest()
+    varying = np.stack([run.bandwidths_bytes_per_s, run.latencies_ns, run.scales_ppm], axis=1).astype("<i8").tobytes()
+    width = len(varying) // len(run.points)
+    hashes = [
+        hashlib.blake2b(varying[start : start + width], digest_size=_HASH_BYTES, key=key).hexdigest()
+        for start in range(0, len(varying), width)
+    ]
+    return np.array(hashes, dtype=object)

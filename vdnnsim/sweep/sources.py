@@ -1,0 +1,135 @@
+"""What a sweep's points are made from, read once before it runs: networks, traces, GPUs, and a digest of each."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from vdnnsim.catalog import data_directory
+from vdnnsim.errors import InvalidInput, MissingTrace
+from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.network import Network, load_network
+from vdnnsim.policies import POLICIES, make_policy
+from vdnnsim.study import Study
+from vdnnsim.sweep.axes import STUDY_AXES
+from vdnnsim.sweep.interpolation import interpolate_trace
+from vdnnsim.sweep.spec import Spec
+from vdnnsim.trace import Trace, find_trace, list_traces, read_trace
+from vdnnsim.trace.files import header_text, table_text
+
+StudyCodes = tuple[int, ...]
+
+
+class Source(NamedTuple):
+    """One (network, batch, GPU, math). `trace_batch` is the batch that was timed, as text, or the two that an
+    interpolated trace lies between; `interpolation_error_ppm` is -1 where it is unknown and 0 where nothing was
+    interpolated. `digest` covers all content."""
+
+    study: Study
+    trace_batch: str
+    interpolation_error_ppm: int
+    digest: str
+
+
+class TraceShelf:
+    """Traces as a sweep looks for them: in folders of the user's, then those of the package; exact, or between two."""
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        self._folders = (*folders, data_directory("traces"))
+        self._by_batch: dict[tuple[str, str, str], dict[int, Path]] = {}
+        self._read: dict[Path, Trace] = {}
+
+    def batches(self, network: str, gpu: str, math: str) -> dict[int, Path]:
+        """The table of each batch that was timed; of several folders the first that has it."""
+        if not self._by_batch:
+            for folder in reversed(self._folders):
+                for path, header in list_traces((folder,)):
+                    key = (header.network, header.gpu, header.math)
+                    self._by_batch.setdefault(key, {})[header.batch] = path
+        return self._by_batch.get((network, gpu, math), {})
+
+    def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
+        """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
+        trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
+        digest = _digest(repr(network.layers), repr(network.input_shape), repr(gpu), table_text(trace))
+        digest = _digest(digest, header_text(trace.header))
+        return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
+
+    def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:
+        try:
+            return find_trace(network, gpu.name, math, self._folders), str(network.batch), 0
+        except MissingTrace as missing:
+            batches = self.batches(network.name, gpu.name, math)
+            timed = sorted(batches)
+            if not timed or not timed[0] < network.batch < timed[-1]:
+                if timed:
+                    raise _out_of_range(network, gpu, math, timed, missing) from None
+                raise
+        traces = {batch: self._checked(path, load_network(network_name, batch)) for batch, path in batches.items()}
+        found = interpolate_trace(network, traces)
+        low, high = found.batches
+        return found.trace, f"{low}..{high}", -1 if found.error_ppm is None else found.error_ppm
+
+    def _checked(self, path: Path, network: Network) -> Trace:
+        if path not in self._read:
+            self._read[path] = read_trace(path, network)
+        return self._read[path]
+
+
+def _out_of_range(
+    network: Network, gpu: GpuProfile, math: str, timed: list[int], missing: MissingTrace
+) -> MissingTrace:
+    _, available, advice = missing.args
+    wanted = (
+        f"{network.name} batch {network.batch} on {gpu.name}, {math}: outside the timed batches {timed}, "
+        "beyond which nothing is extrapolated"
+    )
+    return MissingTrace(wanted, available, advice)
+
+
+def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, Source]:
+    """The source of each study of a sweep. Raises `InvalidFile` with the spec's line for what there is not."""
+    shelf = TraceShelf(spec.traces)
+    profiles: dict[str, GpuProfile] = {}
+    found: dict[StudyCodes, Source] = {}
+    for codes in studies:
+        values = {name: spec.axes[name][code] for name, code in zip(STUDY_AXES, codes, strict=True)}
+        network_name, gpu_name = (_beside(spec, str(values[name])) for name in ("network", "gpu"))
+        place = "gpu"
+        try:
+            if gpu_name not in profiles:
+                profiles[gpu_name] = load_profile(gpu_name)
+            place = "network"
+            network = load_network(network_name, int(values["batch"]))
+            place = "batch"
+            found[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
+        except InvalidInput as error:
+            value = ", ".join(f"{name} {values[name]}" for name in STUDY_AXES)
+            raise spec.fault(("axes", place), value, f"something else: {error}") from None
+    return found
+
+
+def policy_digests(names: Iterable[str]) -> dict[str, str]:
+    """A digest of the code of each policy: its own file for a user's, nothing more than its name for a built-in one,
+    which changes with the package's version only."""
+    digests = {}
+    for name in names:
+        policy = make_policy(name)
+        file = inspect.getsourcefile(type(policy))
+        own = "" if name in POLICIES or file is None else Path(file).read_text(encoding="utf-8")
+        digests[name] = _digest(name, own)
+    return digests
+
+
+def _beside(spec: Spec, name: str) -> str:
+    """Files that a spec names are looked for from its own folder."""
+    if name.endswith(".toml") and not Path(name).is_absolute():
+        return str(Path(spec.file).parent / name)
+    return name
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""Tables of points, built run by run and written as Parquet. The only module of the package that writes pyarrow
+tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.columns import COLUMNS, Column
+
+Entry = str | bool | int | float | None | np.ndarray
+"""A column's entry for a run of points: one value for all, None for null, or an array."""
+Arrow = Any
+"""A table, a schema or an array of pyarrow, which is imported only where it is used."""
+
+
+def arrow() -> Any:
+    """The pyarrow module. Raises `InvalidInput` with what to install where there is none."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise InvalidInput("sweeps keep their results as Parquet: install vdnnsim[sweep]") from None
+    return pyarrow
+
+
+class TableBuilder:
+    """Takes runs of points and gives one table with all of `COLUMNS`."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, list[tuple[Entry, int]]] = {column.name: [] for column in COLUMNS}
+        self.points = 0
+
+    def add(self, count: int, entries: Mapping[str, Entry]) -> None:
+        """`count` points; columns without an entry are null."""
+        for name, kept in self._entries.items():
+            kept.append((entries.get(name), count))
+        self.points += count
+
+    def table(self) -> Arrow:
+        """The table of all points, with each column's unit and meaning in its field's metadata."""
+        arrays = [_array(column, self._entries[column.name]) for column in COLUMNS]
+        return arrow().Table.from_arrays(arrays, schema=schema())
+
+
+def schema() -> Arrow:
+    """The schema of every part of a sweep's results."""
+    pa = arrow()
+    kinds = {
+        "text": pa.dictionary(pa.int32(), pa.string()),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                pa.string() if column.name == "point_hash" else kinds[column.kind],
+                metadata={"unit": column.unit, "meaning": column.meaning},
+            )
+            for column in COLUMNS
+        ]
+    )
+
+
+def _array(column: Column, entries: list[tuple[Entry, int]]) -> Arrow:
+    pa = arrow()
+    if column.name == "point_hash":
+        return pa.array(np.concatenate([np.asarray(entry) for entry, _ in entries]), type=pa.string())
+    if column.kind == "text":
+        return _text_array(entries)
+    counts = [count for _, count in entries]
+    if not any(isinstance(entry, np.ndarray) for entry, _ in entries):
+        values, missing = _filled([entry for entry, _ in entries], column.kind)
+        return pa.array(np.repeat(values, counts), mask=np.repeat(missing, counts))
+    parts = [_part(entry, count, column.kind) for entry, count in entries]
+    values = np.concatenate([values for values, _ in parts])
+    return pa.array(values, mask=np.concatenate([missing for _, missing in parts]))
+
+
+_TYPES: Mapping[str, Any] = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+
+
+def _filled(entries: list[Any], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    missing = np.array([entry is None for entry in entries])
+    return np.array([0 if entry is None else entry for entry in entries], dtype=_TYPES[kind]), missing
+
+
+def _part(entry: Entry, count: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(entry, np.ndarray):
+        return entry.astype(_TYPES[kind], copy=False), np.zeros(count, dtype=bool)
+    values, missing = _filled([entry], kind)
+    return np.repeat(values, count), np.repeat(missing, count)
+
+
+def _text_array(entries: list[tuple[Entry, int]]) -> Arrow:
+    """A dictionary array; an array entry holds text of which few are distinct."""
+    pa = arrow()
+    vocabulary: dict[str, int] = {}
+    codes = []
+    for entry, count in entries:
+        if isinstance(entry, np.ndarray):
+            words, own = np.unique(entry, return_inverse=True)
+            numbers = np.array([vocabulary.setdefault(str(word), len(vocabulary)) for word in words], dtype=np.int32)
+            codes.append(numbers[own])
+        else:
+            code = -1 if entry is None else vocabulary.setdefault(str(entry), len(vocabulary))
+            codes.append(np.full(count, code, dtype=np.int32))
+    indices = np.concatenate(codes)
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), pa.array(list(vocabulary), pa.string()))
+
+
+def parquet_bytes(table: Arrow) -> bytes:
+    """The table as a Parquet file."""
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
