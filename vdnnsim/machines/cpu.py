@@ -47,6 +47,10 @@ class CpuDevice:
         """As `Device.free_bytes`."""
         return available_host_bytes() + self._slab.numel()
 
+    def total_bytes(self) -> int:
+        """As `Device.total_bytes`."""
+        return available_host_bytes("MemTotal")
+
     def make_slab(self, size_bytes: int) -> torch.Tensor:
         """As `Device.make_slab`."""
         if size_bytes > self._slab.numel():

@@ -19,10 +19,9 @@ from vdnnsim.program import Stream
 _POISON = 255
 _GRANULE_BYTES = 4096
 _PIECE_BYTES = 1 << 30
-_SPARE_HOST_BYTES = 1 << 30
-_QUERY = (
-    "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,pstate,power.draw,power.limit,temperature.gpu,pci.bus_id"
-)
+_SPARE_HOST_BYTES = 1 << 28
+_PATIENCE_S = 10
+_QUERY = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,pstate,power.draw,power.limit,temperature.gpu"
 
 
 class CudaDevice:
@@ -67,7 +66,7 @@ class CudaDevice:
         return int(torch.cuda.mem_get_info()[0]) + self._slab.numel()
 
     def total_bytes(self) -> int:
-        """All memory of the card."""
+        """As `Device.total_bytes`."""
         return int(torch.cuda.mem_get_info()[1])
 
     def make_slab(self, size_bytes: int) -> torch.Tensor:
@@ -159,10 +158,12 @@ class CudaDevice:
 
     def _grow(self, size_bytes: int, asked_bytes: int) -> None:
         available_bytes = sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
-        if available_host_bytes() < size_bytes + _SPARE_HOST_BYTES:
-            time.sleep(1)  # memory of a virtual machine may still be on its way
-            if available_host_bytes() < size_bytes + _SPARE_HOST_BYTES:
-                raise out_of_pinned_memory(asked_bytes, available_bytes)
+        for _ in range(_PATIENCE_S):  # more memory of a virtual machine may be on its way
+            if available_host_bytes() >= size_bytes + _SPARE_HOST_BYTES:
+                break
+            time.sleep(1)
+        else:
+            raise out_of_pinned_memory(asked_bytes, available_bytes)
         try:
             memory = PageMemory(size_bytes)
             _touch(memory)

@@ -49,6 +49,9 @@ class Device(Protocol):
     def free_bytes(self) -> int:
         """Device memory that a slab could take, its present one counted as free."""
 
+    def total_bytes(self) -> int:
+        """All memory of the device."""
+
     def make_slab(self, size_bytes: int) -> torch.Tensor:
         """The device memory that programs use, as bytes; the one before it is given back. Raises `DeviceRefused`."""
 
@@ -106,12 +109,12 @@ def out_of_pinned_memory(asked_bytes: int, available_bytes: int) -> DeviceRefuse
     )
 
 
-def available_host_bytes() -> int:
-    """Host memory that could be taken now, as Linux tells it; 0 where it is not told."""
+def available_host_bytes(kind: str = "MemAvailable") -> int:
+    """Host memory that could be taken now (or all of it: "MemTotal"), as Linux tells it; 0 where it is not told."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
-                if line.startswith("MemAvailable:"):
+                if line.startswith(f"{kind}:"):
                     return int(line.split()[1]) * 1024
     except OSError:
         pass

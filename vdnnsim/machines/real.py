@@ -8,7 +8,7 @@ allocation again, and must answer with the address that the kernels were bound t
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -61,13 +61,6 @@ class Training:
     images: torch.Tensor
     labels: torch.Tensor
     weights: Mapping[str, torch.Tensor]
-
-
-class Observed(NamedTuple):
-    """One iteration in which everything was marked; the marks themselves cost a little time."""
-
-    timeline: Timeline
-    marks: Marks
 
 
 @dataclass(frozen=True)
@@ -148,19 +141,27 @@ class LoadedProgram:
         self.machine.device.drain()
         return times, begin_ns
 
-    def observe(self, head_start_ns: int = 0) -> Observed:
-        """One iteration with the beginning and end of every kernel and copy marked on its stream. With a head start,
-        the device is kept busy for so long beforehand, so that the host is ahead of it."""
+    def observe(self, head_start_ns: int = 0) -> Timeline:
+        """One iteration with the beginning and end of every kernel and copy marked on its stream; the marks cost a
+        little time. With a head start, the device is kept busy for so long beforehand, so that the host is ahead."""
+        memory = self._begin()
+        marks = self._marked(memory, head_start_ns, range(len(self.orders)))
+        return timeline_of(self.program, marks, memory, [order.address for order in self.orders])
+
+    def mark(self, marked: Container[int], head_start_ns: int = 0) -> Marks:
+        """One iteration in which only the commands of these indices are marked on their streams."""
+        return self._marked(self._begin(), head_start_ns, marked)
+
+    def _marked(self, memory: DeviceMemory, head_start_ns: int, marked: Container[int]) -> Marks:
         device = self.machine.device
         stopwatches: dict[int, Stopwatch] = {}
         orders = []
         for index, (order, command) in enumerate(zip(self.orders, self.program.commands, strict=True)):
-            stream = _stream_of(command)
-            if stream is not None:
+            stream = stream_of(command)
+            if stream is not None and index in marked:
                 call, stopwatches[index] = device.timed(stream, order.call)
                 order = order._replace(call=call)
             orders.append(order)
-        memory = self._begin()
         times: list[int] = []
         with _no_collection():
             if head_start_ns:
@@ -170,8 +171,7 @@ class LoadedProgram:
                 self._give(order, place, memory)
                 times.append(device.now_ns())
         device.drain()
-        marks = Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
-        return Observed(timeline_of(self.program, marks, memory, self._addresses()), marks)
+        return Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
 
     def check(self) -> dict[str, torch.Tensor]:
         """One iteration in the checking mode: bytes that the program gives back are overwritten with NaN, whatever else
@@ -257,9 +257,6 @@ class LoadedProgram:
     def _bytes(self, address: int, size_bytes: int) -> torch.Tensor:
         return self.slab[address : address + size_bytes]
 
-    def _addresses(self) -> list[int]:
-        return [order.address for order in self.orders]
-
     def _lower(self) -> list[_Order]:
         machine, device = self.machine, self.machine.device
         memory = DeviceMemory(self._make_pool())
@@ -296,7 +293,7 @@ class LoadedProgram:
         return self.machine.device.copy(Stream.COPY_IN, here, there)
 
 
-def _stream_of(command: object) -> Stream | None:
+def stream_of(command: object) -> Stream | None:
     """The stream on which a command puts work."""
     if isinstance(command, Kernel):
         return Stream.COMPUTE

@@ -1,0 +1,83 @@
+"""One device with what belongs to it, as all measurements use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vdnnsim.calibration.training import make_training
+from vdnnsim.errors import UnknownName
+from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.memory import ENDLESS_BYTES, make_pool
+from vdnnsim.network import Network
+from vdnnsim.program import Program
+
+if TYPE_CHECKING:
+    from vdnnsim.machines.device import Device
+    from vdnnsim.machines.operators import Operators
+
+DEVICES = ("cuda", "cpu")
+
+
+@dataclass
+class Bench:
+    """A device, and the operators of each math mode on it."""
+
+    device: Device
+    operators: dict[str, Operators]
+
+    def operators_in(self, math: str) -> Operators:
+        """The kernels in a math mode; made once. Raises `InvalidInput` for a mode that the device does not have."""
+        if math not in self.operators:
+            self.operators[math] = _make_operators(self.device, math)
+        return self.operators[math]
+
+    def machine(self, network: Network, math: str) -> RealMachine:
+        """A machine that trains this network."""
+        training = make_training(network, self.device.torch_device)
+        return RealMachine(self.device, self.operators_in(math), network, training)
+
+    def load(
+        self, machine: RealMachine, program: Program, pool: str = "best-fit", capacity_bytes: int = ENDLESS_BYTES
+    ) -> LoadedProgram:
+        """A program made ready in a pool of this kind and capacity. Raises `OutOfMemory`, `DeviceRefused`."""
+        return machine.load(program, lambda: make_pool(pool, capacity_bytes))
+
+
+@contextmanager
+def open_bench(device: str) -> Iterator[Bench]:
+    """The device of this name, given back at the end whatever happens. Raises `UnknownName`, or `InvalidInput` in one
+    line where the machine has none."""
+    made = _make_device(device)
+    try:
+        yield Bench(made, {})
+    finally:
+        made.close()
+
+
+def _make_device(name: str) -> Device:
+    if name == "cuda":
+        from vdnnsim.machines.cuda import CudaDevice
+
+        return CudaDevice()
+    if name == "cpu":
+        from vdnnsim.machines.cpu import CpuDevice
+
+        return CpuDevice()
+    raise UnknownName("device", name, DEVICES)
+
+
+def _make_operators(device: Device, math: str) -> Operators:
+    from vdnnsim.machines.cpu import CpuDevice
+
+    if isinstance(device, CpuDevice):
+        from vdnnsim.machines.operators_cpu import CpuOperators
+
+        return CpuOperators(math)
+    from vdnnsim.machines.cuda import CudaDevice
+    from vdnnsim.machines.operators_cudnn import CudnnOperators
+
+    assert isinstance(device, CudaDevice)
+    return CudnnOperators(device.cudnn, math)

@@ -1,0 +1,215 @@
+"""`calibrate link`: how long copies take by size and direction, and what the host's calls cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+
+from vdnnsim.calibration.bench import Bench
+from vdnnsim.calibration.kernels import choices_of
+from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.samples import Sample, sample
+from vdnnsim.gpu import Link, LinkCurve, LinkPoint
+from vdnnsim.gpu.profile import HostCosts
+from vdnnsim.machines.device import Action, Device
+from vdnnsim.network import load_network
+from vdnnsim.policies.plan import Layout, Plan, feature_extraction_layers
+from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Stream, build_program
+from vdnnsim.units import PPM
+
+SMALLEST_COPY_BYTES = 4 << 10
+LARGEST_COPY_BYTES = 1 << 30
+_LARGEST_ON_CPU_BYTES = 64 << 20
+_ENGINES = (Stream.COPY_OUT, Stream.COPY_IN)
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """What was measured of a device; `spreads_ppm` says how steady each part was."""
+
+    capacity_bytes: int
+    memory_bandwidth_bytes_per_s: int
+    link: Link
+    host: HostCosts
+    spreads_ppm: Mapping[str, int]
+    repetitions: str
+    date: str
+    conditions: Mapping[str, str]
+
+
+def copy_piece_bytes(device: Device) -> int:
+    """A copy long enough to be timed and short enough to be repeated: about a millisecond on a GPU's link."""
+    return 64 << 20 if device.name == "cuda" else 1 << 20
+
+
+def measure_synchronise(device: Device) -> Sample:
+    """The host's cost of waiting for a stream that has nothing to do."""
+    device.drain()
+    wait = device.wait(Stream.COMPUTE)
+    return sample([_host_ns(device, wait) for _ in range(500)])
+
+
+def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
+    """Copy times from 4 KiB to 1 GiB (64 MiB on the CPU) in each direction and both at once; costs of calls from a
+    small offloading program. Raises `DeviceRefused` where memory for the largest copy is missing."""
+    device = bench.device
+    date = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    capacity_bytes = device.total_bytes()
+    largest = LARGEST_COPY_BYTES if device.name == "cuda" else _LARGEST_ON_CPU_BYTES
+    slab = device.make_slab(2 * largest)
+    hosts = device.make_pinned([largest, largest])
+    device.enter()
+    progress(0, 4, "copies of each size")
+    curves: list[LinkCurve] = []
+    spreads: dict[str, int] = {}
+    starts: list[int] = []
+    synchronise = measure_synchronise(device)
+    for engine in _ENGINES:
+        curve, spread_ppm, residues = _curve(device, engine, slab, hosts[0], largest, synchronise.median_ns)
+        curves.append(curve)
+        spreads[engine.value] = spread_ppm
+        starts += residues
+    progress(1, 4, "copies both ways")
+    out_ppm, in_ppm = _both_ways(device, slab, hosts, largest)
+    bandwidth = _memory_bandwidth(device, slab)
+    progress(2, 4, "costs of the host's calls")
+    costs, cost_spreads = _host_costs(bench)
+    host = replace(costs, synchronise_ns=synchronise.median_ns, copy_start_ns=max(0, round(median(starts))))
+    spreads |= cost_spreads | {"synchronise": synchronise.spread_ppm}
+    progress(4, 4, "done")
+    return LinkReport(
+        capacity_bytes,
+        bandwidth,
+        Link(curves[0], curves[1], out_ppm, in_ppm),
+        host,
+        spreads,
+        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: each command of 12 iterations",
+        date,
+        device.describe(),
+    )
+
+
+def _host_ns(device: Device, action: Action) -> int:
+    begin_ns = device.now_ns()
+    action()
+    return device.now_ns() - begin_ns
+
+
+def _prepared(device: Device, engine: Stream, memory: torch.Tensor, host: torch.Tensor) -> Action:
+    if engine is Stream.COPY_OUT:
+        return device.copy(engine, host, memory)
+    return device.copy(engine, memory, host)
+
+
+def _curve(
+    device: Device, engine: Stream, slab: torch.Tensor, host: torch.Tensor, largest: int, synchronise_ns: int
+) -> tuple[LinkCurve, int, list[int]]:
+    """Copy time by size, its widest spread from 1 MiB on, and for each size what a copy and a wait for it take beyond
+    the call, the copy and an idle wait: how long a copy takes to begin."""
+    points: list[LinkPoint] = []
+    widest_ppm = 0
+    residues = []
+    wait = device.wait(engine)
+    for _ in range(3):
+        _prepared(device, engine, slab[:largest], host[:largest])()
+    wait()
+    size = SMALLEST_COPY_BYTES
+    while size <= largest:
+        copy = _prepared(device, engine, slab[:size], host[:size])
+        repetitions = 30 if size <= 1 << 20 else 10 if size <= 64 << 20 else 5
+        durations, calls, wholes = [], [], []
+        for _ in range(repetitions):
+            marked, stopwatch = device.timed(engine, copy)
+            marked()
+            wait()
+            begin_ns, end_ns = stopwatch.read()
+            durations.append(end_ns - begin_ns)
+            begin_ns = device.now_ns()
+            copy()
+            calls.append(device.now_ns() - begin_ns)
+            wait()
+            wholes.append(device.now_ns() - begin_ns)
+        found = sample(durations)
+        if size >= 1 << 20:
+            widest_ppm = max(widest_ppm, found.spread_ppm)
+        # A size that took longer than a larger one was disturbed: the larger one is the better witness.
+        points = [point for point in points if point.duration_ns < found.median_ns]
+        points.append(LinkPoint(size, found.median_ns))
+        if size <= 16 << 20:
+            residues.append(round(median(wholes) - median(calls)) - found.median_ns - synchronise_ns)
+        size *= 2
+    return LinkCurve(tuple(points)), widest_ppm, residues
+
+
+def _both_ways(device: Device, slab: torch.Tensor, hosts: list[torch.Tensor], size: int) -> tuple[int, int]:
+    """Slowdowns of (out, in) while the other direction copies as well. The other one is given twice, so that it lasts
+    longer than the one that is timed."""
+    slowdowns = []
+    parts = (slab[:size], slab[size : 2 * size])
+    copies = {engine: _prepared(device, engine, parts[i], hosts[i]) for i, engine in enumerate(_ENGINES)}
+    for engine, other in (_ENGINES, _ENGINES[::-1]):
+        alone = [_copy_ns(device, engine, copies[engine], None) for _ in range(3)]
+        beside = [_copy_ns(device, engine, copies[engine], copies[other]) for _ in range(3)]
+        slowdowns.append(round(PPM * median(beside) / median(alone)))
+    return slowdowns[0], slowdowns[1]
+
+
+def _copy_ns(device: Device, engine: Stream, copy: Action, other: Action | None) -> int:
+    marked, stopwatch = device.timed(engine, copy)
+    if other is not None:
+        other()
+        other()
+    marked()
+    device.drain()
+    begin_ns, end_ns = stopwatch.read()
+    return end_ns - begin_ns
+
+
+def _memory_bandwidth(device: Device, slab: torch.Tensor) -> int:
+    """Bytes read and written per second by a copy within device memory."""
+    half = slab.numel() // 2
+    source, target = slab[:half], slab[half : 2 * half]
+    times = []
+    for _ in range(5):
+        marked, stopwatch = device.timed(Stream.COMPUTE, device.on_compute(lambda: target.copy_(source)))
+        marked()
+        device.drain()
+        begin_ns, end_ns = stopwatch.read()
+        times.append(end_ns - begin_ns)
+    return round(2 * half / median(times[1:]) * 1e9)
+
+
+def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
+    """The host's cost of each kind of command, from the commands of a small network that offloads everything."""
+    network = load_network("alexnet", 4)
+    operators = bench.operators_in("fp32")
+    chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
+    plan = Plan(
+        Layout.LAYER_WISE,
+        feature_extraction_layers(network),
+        {key: algorithm.name for key, algorithm in chosen.items()},
+        {key: algorithm.workspace_bytes for key, algorithm in chosen.items()},
+    )
+    loaded = bench.load(bench.machine(network, "fp32"), build_program(network, plan))
+    loaded.run()
+    kinds: Mapping[str, Callable[[object], bool]] = {
+        "kernel": lambda command: isinstance(command, Kernel),
+        "copy": lambda command: isinstance(command, CopyOut | CopyIn),
+        "allocate": lambda command: isinstance(command, Allocate),
+        "free": lambda command: isinstance(command, Free),
+    }
+    costs: dict[str, list[int]] = {kind: [] for kind in kinds}
+    for _ in range(12):
+        times, before_ns = loaded.run_paced()
+        for command, time_ns in zip(loaded.program.commands, times, strict=True):
+            for kind, belongs in kinds.items():
+                if belongs(command):
+                    costs[kind].append(time_ns - before_ns)
+            before_ns = time_ns
+    samples = {kind: sample(values) for kind, values in costs.items()}
+    host = HostCosts(**{f"{kind}_ns": found.median_ns for kind, found in samples.items()})
+    return host, {kind: found.spread_ppm for kind, found in samples.items()}

@@ -1,0 +1,83 @@
+"""A measured link as a GPU profile: the TOML text."""
+
+from __future__ import annotations
+
+import re
+
+from vdnnsim.calibration.link import LinkReport
+from vdnnsim.gpu import LinkCurve
+from vdnnsim.units import PPM
+
+
+def profile_name(gpu: str) -> str:
+    """A profile's name from the device's: "NVIDIA H200, ..." is "h200"."""
+    words = re.findall(r"[a-z0-9]+", gpu.split(",")[0].lower())
+    kept = [word for word in words if word not in ("nvidia", "geforce", "tesla", "gpu")]
+    return "-".join(kept) or "gpu"
+
+
+def profile_text(report: LinkReport, name: str, title: str) -> str:
+    """The profile of a measured device."""
+    link, host = report.link, report.host
+    source = f"Measured {report.date} with 'vdnnsim calibrate link'; medians. {report.repetitions}."
+    lines = [
+        "schema = 1",
+        f'name = "{name}"',
+        f'title = "{title}"',
+        "",
+        "[memory]",
+        f'capacity = "{report.capacity_bytes} B"',
+        f'bandwidth = "{report.memory_bandwidth_bytes_per_s} B/s"',
+        'provenance = "measured"',
+        'source = "Capacity: all memory that the driver reports. Bandwidth: bytes read and written by a copy within '
+        f'device memory. {source}"',
+        "",
+        *_curve("copy_out", link.copy_out, source, report.spreads_ppm.get("copy out", 0)),
+        *_curve("copy_in", link.copy_in, source, report.spreads_ppm.get("copy in", 0)),
+        "[link.both_ways]",
+        f"copy_out_slowdown = {max(0.5, link.both_ways_out_slowdown_ppm / PPM)}",
+        f"copy_in_slowdown = {max(0.5, link.both_ways_in_slowdown_ppm / PPM)}",
+        'provenance = "measured"',
+        f'source = "The largest copy alone and beside copies the other way. {source}"',
+        "",
+        "[host]",
+        f"kernel_ns = {host.kernel_ns}",
+        f"copy_ns = {host.copy_ns}",
+        f"synchronise_ns = {host.synchronise_ns}",
+        f"allocate_ns = {host.allocate_ns}",
+        f"free_ns = {host.free_ns}",
+        f"copy_start_ns = {host.copy_start_ns}",
+        'provenance = "measured"',
+        f'source = "Commands of a small offloading program; a wait with nothing to wait for; a copy with a wait, less '
+        f'both and the copy itself. {source}"',
+        "",
+        "[conditions]",
+        *(f'"{key}" = "{_plain(text)}"' for key, text in report.conditions.items()),
+        f'"date" = "{report.date}"',
+        f'"repetitions" = "{report.repetitions}"',
+        f'"spread" = "{_spreads(report)}"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _curve(name: str, curve: LinkCurve, source: str, spread_ppm: int) -> list[str]:
+    points = [f'  {{ size = "{size} B", duration = "{duration} ns" }},' for size, duration in curve.points]
+    return [
+        f"[link.{name}]",
+        "points = [",
+        *points,
+        "]",
+        'provenance = "measured"',
+        f'source = "Pinned host memory, one copy at a time. {source} Largest spread from 1 MiB on: '
+        f'{spread_ppm / 1e4:.2f} %."',
+        "",
+    ]
+
+
+def _spreads(report: LinkReport) -> str:
+    parts = [f"{kind} {spread_ppm / 1e4:.1f} %" for kind, spread_ppm in report.spreads_ppm.items()]
+    return "middle half over median: " + ", ".join(parts)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\\", "/").replace('"', "'")

@@ -1,0 +1,122 @@
+"""A case's numbers as they are stored: one JSON object each, from which the tests simulate again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vdnnsim.calibration.running import CaseRun
+from vdnnsim.calibration.samples import STEADY_PPM
+from vdnnsim.errors import Fault, InvalidFile
+from vdnnsim.files import read_text, write_text
+from vdnnsim.study import Study
+from vdnnsim.timeline import COPY_OUT, Timeline
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One case on both machines. Byte counts are as asked for; `steps` holds the end of each step on both machines, in
+    nanoseconds from the start of a marked iteration; `held_out` is false where the case's own measurements went into
+    the trace (the baselines, whose order the kernels were timed in)."""
+
+    network: str
+    batch: int
+    math: str
+    policy: str
+    capacity_bytes: int
+    pool: str
+    measured_iteration_time_ns: int
+    predicted_iteration_time_ns: int
+    measured_peak_bytes: int
+    predicted_peak_bytes: int
+    measured_offloaded_bytes: int
+    predicted_offloaded_bytes: int
+    held_out: bool
+    same_addresses: bool
+    same_decisions: bool
+    repetitions: int
+    spread_ppm: int
+    steady: bool
+    plan: Mapping[str, Any]
+    trials: tuple[Mapping[str, Any], ...]
+    steps: tuple[tuple[str, int, int], ...]
+
+    @property
+    def error(self) -> float:
+        """(predicted - measured) / measured."""
+        measured_ns = self.measured_iteration_time_ns
+        return (self.predicted_iteration_time_ns - measured_ns) / measured_ns
+
+    @property
+    def title(self) -> str:
+        return f"{self.network} ({self.batch}), {self.math}, {self.policy}"
+
+
+def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
+    """The record of a case that was run."""
+    plan = run.measured_plan
+    found = run.iterations
+    measured, predicted = run.timeline, run.predicted.timeline
+    titles = [step.title for step in run.predicted.program.steps]
+    return CaseRecord(
+        study.network.name,
+        study.network.batch,
+        study.trace.header.math,
+        policy,
+        study.gpu.capacity_bytes,
+        study.pool,
+        found.median_ns,
+        run.predicted.result.iteration_time_ns,
+        run.measured_peak_bytes,
+        run.predicted_peak_bytes,
+        _offloaded(measured),
+        _offloaded(predicted),
+        not policy.startswith("baseline"),
+        run.same_addresses,
+        run.same_decisions,
+        found.repetitions,
+        found.spread_ppm,
+        found.spread_ppm <= STEADY_PPM,
+        {
+            "layout": plan.layout.value,
+            "offload": sorted(plan.offload),
+            "deferred": sorted(plan.deferred),
+        },
+        tuple(
+            {"title": trial.title, "fits": trial.fits, "measured_ns": trial.iteration_time_ns} for trial in run.trials
+        ),
+        tuple(zip(titles, measured.step_ends_ns, predicted.step_ends_ns, strict=True)),
+    )
+
+
+def write_records(path: Path, records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> None:
+    """Write records with the conditions under which they were measured, whole or not at all."""
+    document = {"schema": 1, "conditions": dict(conditions), "cases": [asdict(record) for record in records]}
+    write_text(path, json.dumps(document, separators=(",", ":")).replace('{"network"', '\n{"network"') + "\n")
+
+
+def read_records(path: Path) -> tuple[CaseRecord, ...]:
+    """The records of a file. Raises `InvalidFile` for one that is none."""
+    try:
+        document = json.loads(read_text(path))
+        cases = [
+            CaseRecord(
+                **{
+                    **case,
+                    "trials": tuple(case["trials"]),
+                    "steps": tuple((str(title), int(ours), int(theirs)) for title, ours, theirs in case["steps"]),
+                }
+            )
+            for case in document["cases"]
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        fault = Fault(str(path), None, "calibration records", str(error), "a file that 'calibrate report' wrote")
+        raise InvalidFile([fault]) from None
+    return tuple(cases)
+
+
+def _offloaded(timeline: Timeline) -> int:
+    return sum(copy.size_bytes for copy in timeline.copies if copy.direction == COPY_OUT)

@@ -1,0 +1,141 @@
+"""`calibrate report`: every case of a list on both machines, as table, JSON and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from vdnnsim.calibration.bench import Bench
+from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
+from vdnnsim.calibration.link import measure_link
+from vdnnsim.calibration.profile_text import profile_text
+from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.records import CaseRecord, record_of, write_records
+from vdnnsim.calibration.running import run_case
+from vdnnsim.calibration.tracing import measure_trace
+from vdnnsim.errors import VdnnsimError
+from vdnnsim.files import write_text
+from vdnnsim.gpu import GpuProfile, read_profile
+from vdnnsim.network import Network, load_network
+from vdnnsim.policies import make_policy
+from vdnnsim.study import Study
+from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
+
+if TYPE_CHECKING:
+    from vdnnsim.machines.real import RealMachine
+
+CREATED_BY = "vdnnsim calibrate report"
+RESULTS, TABLE, FIGURE = "results.json", "table.md", "errors.png"
+LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
+"""What the simulation is held to: iteration time in every case, and in the median."""
+
+
+def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> tuple[CaseRecord, ...]:
+    """Run all cases. `out` receives the profile and the traces (those that are there already are used), and after every
+    group of cases the table, JSON and figure of all so far, so that an interruption loses one group at most."""
+    out.mkdir(parents=True, exist_ok=True)
+    profile = _profile(bench, cases.gpu, out, progress)
+    conditions = dict(bench.device.describe())
+    records: list[CaseRecord] = []
+    groups = [(group, math) for group in cases.case for math in group.math]
+    for number, (group, math) in enumerate(groups):
+        network = load_network(group.network, group.batch)
+
+        def tell(done: int, total: int, now: str, number: int = number, group: CaseGroup = group) -> None:
+            progress(number * 100 + 100 * done // max(1, total), 100 * len(groups), f"{group.network}: {now}")
+
+        try:
+            trace = _trace(bench, network, math, profile.name, out, tell)
+            records += _run_group(bench, group, Study(network, trace, profile), tell)
+        except VdnnsimError as error:
+            progress(number * 100, 100 * len(groups), f"{group.network} batch {group.batch}, {math} failed: {error}")
+            conditions[f"failed: {group.network} batch {group.batch}, {math}"] = str(error)
+        write_report(out, records, conditions)
+    return tuple(records)
+
+
+def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
+    """Table, JSON and figure of records."""
+    from vdnnsim.calibration.figure import draw_errors
+
+    write_records(out / RESULTS, records, conditions)
+    write_text(out / TABLE, table_text(records))
+    if records:
+        draw_errors(records, out / FIGURE)
+
+
+def table_text(records: Iterable[CaseRecord]) -> str:
+    """All cases as a Markdown table, with the sign of each error, and a summary."""
+    rows = list(records)
+    lines = [
+        "| network (batch) | math | policy | capacity GB | measured ms | predicted ms | error % | spread % | "
+        "bytes, addresses, decisions | used for |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        equal = (
+            row.measured_peak_bytes == row.predicted_peak_bytes
+            and row.measured_offloaded_bytes == row.predicted_offloaded_bytes
+            and row.same_addresses
+            and row.same_decisions
+        )
+        lines.append(
+            f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {row.capacity_bytes / 1e9:.1f} | "
+            f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
+            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f}{'' if row.steady else ' (unsteady)'} | "
+            f"{'equal' if equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
+        )
+    return "\n".join([*lines, "", summary(rows)]) + "\n"
+
+
+def summary(records: Sequence[CaseRecord]) -> str:
+    """How near the predictions came, in a sentence, for held-out cases and for all."""
+    parts = []
+    for title, chosen in (("all", records), ("held out", [record for record in records if record.held_out])):
+        if chosen:
+            errors = sorted(abs(record.error) for record in chosen)
+            within = sum(error <= LARGEST_ERROR for error in errors)
+            parts.append(
+                f"{title}: {len(chosen)} cases, median error {100 * median(errors):.2f} %, largest "
+                f"{100 * errors[-1]:.2f} %, {within} within {100 * LARGEST_ERROR:g} %"
+            )
+    return "; ".join(parts) or "no cases"
+
+
+def _profile(bench: Bench, gpu: str, out: Path, progress: Progress) -> GpuProfile:
+    path = out / f"{gpu}.toml"
+    if not path.is_file():
+        progress(0, 1, "link")
+        measured = measure_link(bench)
+        title = measured.conditions["gpu"].split(",")[0].replace('"', "'")
+        write_text(path, profile_text(measured, gpu, title))
+    return read_profile(path)
+
+
+def _trace(bench: Bench, network: Network, math: str, gpu: str, out: Path, progress: Progress) -> Trace:
+    table = trace_path(out / "traces", gpu, network.name, network.batch, math)
+    if table.is_file() and table.with_suffix(".toml").is_file():
+        return read_trace(table, network)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    trace = measure_trace(bench, network, math, gpu, CREATED_BY, progress)
+    write_trace(trace, table)
+    return trace
+
+
+def _run_group(bench: Bench, group: CaseGroup, study: Study, progress: Progress) -> list[CaseRecord]:
+    machine = bench.machine(study.network, study.trace.header.math)
+    records = []
+    total = len(group.policies) + len(group.limited)
+    for number, policy in enumerate(group.policies):
+        progress(number, total, policy)
+        records.append(_run(bench, machine, study, policy))
+    for number, (policy, capacity) in enumerate(group.limited.items(), start=len(group.policies)):
+        progress(number, total, f"{policy} in a pool of limited size")
+        records.append(_run(bench, machine, limited_study(study, capacity), policy))
+    return records
+
+
+def _run(bench: Bench, machine: RealMachine, study: Study, policy: str) -> CaseRecord:
+    return record_of(study, policy, run_case(bench, machine, study, make_policy(policy)))

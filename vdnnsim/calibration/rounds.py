@@ -1,0 +1,158 @@
+"""Kernels timed in the order in which an iteration runs them, with the caches, clocks and power of training.
+
+A round is one program whose CONV passes each use one of their algorithms. The device is kept busy beforehand so that
+the host is ahead and no kernel waits for its launch. The marks around kernels cost time themselves; what they add is
+seen by comparing with an iteration that has two marks in all, and taken off each kernel in equal parts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from vdnnsim.calibration.samples import repetitions_within
+from vdnnsim.calibration.screening import HOPELESS, Look, Looks
+from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
+from vdnnsim.machines.real import LoadedProgram
+from vdnnsim.memory import ENDLESS_BYTES, make_pool
+from vdnnsim.network import Network
+from vdnnsim.policies.plan import Algorithms, Layout, Plan, feature_extraction_layers
+from vdnnsim.program import Kernel, Program, Stream, Synchronise, build_program
+from vdnnsim.trace.table import MEMORY_OPTIMAL_NAME
+
+Key = tuple[str, str, str]
+"""(layer, pass, algorithm)."""
+_HEAD_START_PER_KERNEL_NS = 25_000
+_LONGEST_HEAD_START_NS = 60_000_000
+
+
+@dataclass
+class Timings:
+    """Everything seen of each kernel, in nanoseconds: its duration in a busy stream; what its launch cost the host and
+    how long it took from launch to the end of a wait, on an idle stream."""
+
+    durations: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
+    launches: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
+    alone: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
+    mark_costs: list[int] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Drop what was seen of durations, so that a later round alone counts."""
+        self.durations.clear()
+
+
+def rounds_of(looks: Looks) -> list[Algorithms]:
+    """The algorithms of each round: the leanest everywhere, the fastest everywhere, then every other one that is not
+    hopeless, as many passes at a time as possible."""
+    worth = {key: tuple(look for look in found if not hopeless(look, found)) for key, found in looks.items()}
+    rounds: list[Algorithms] = [
+        {key: leanest(found).algorithm.name for key, found in looks.items()},
+        {key: found[0].algorithm.name for key, found in worth.items()},
+    ]
+    for index in range(1, max(len(found) for found in worth.values())):
+        rounds.append({key: found[min(index, len(found) - 1)].algorithm.name for key, found in worth.items()})
+    return rounds
+
+
+def hopeless(look: Look, found: tuple[Look, ...]) -> bool:
+    """Whether an algorithm is so slow that it is not timed in a round, unless it is the leanest."""
+    return look.duration_ns > HOPELESS * found[0].duration_ns and look is not leanest(found)
+
+
+def leanest(found: tuple[Look, ...]) -> Look:
+    """As `Trace.leanest` chooses."""
+    return min(
+        found,
+        key=lambda look: (
+            look.algorithm.workspace_bytes,
+            look.algorithm.name != MEMORY_OPTIMAL_NAME,
+            look.duration_ns,
+            look.algorithm.name,
+        ),
+    )
+
+
+def program_of(network: Network, looks: Looks, algorithms: Algorithms, free_bytes: int) -> Program:
+    """A round's program: everything allocated beforehand, or where that finds no room in the device's free memory,
+    layer by layer with everything offloaded."""
+    sizes = {
+        (key, look.algorithm.name): look.algorithm.workspace_bytes for key, found in looks.items() for look in found
+    }
+    workspaces = {key: sizes[key, name] for key, name in algorithms.items()}
+    program = build_program(network, Plan(Layout.NETWORK_WIDE, frozenset(), algorithms, workspaces))
+    if span_bytes(program) > free_bytes:
+        offload = feature_extraction_layers(network)
+        program = build_program(network, Plan(Layout.LAYER_WISE, offload, algorithms, workspaces))
+    return program
+
+
+def span_bytes(program: Program) -> int:
+    """The slab that a program needs."""
+    pool = make_pool("best-fit", ENDLESS_BYTES)
+    replay_memory(program, DeviceMemory(pool))
+    return pool.span_bytes
+
+
+def one_by_one(program: Program) -> Program:
+    """The same program with the host waiting after every kernel."""
+    commands = []
+    steps = []
+    for step in program.steps:
+        first = len(commands)
+        for command in program.commands[step.first : step.last]:
+            commands.append(command)
+            if isinstance(command, Kernel):
+                commands.append(Synchronise((Stream.COMPUTE,)))
+        steps.append(step._replace(first=first, last=len(commands)))
+    return replace(program, commands=tuple(commands), steps=tuple(steps))
+
+
+def time_in_stream(loaded: LoadedProgram, timings: Timings, budget_ns: int, fewest: int) -> None:
+    """Add the durations of a program's kernels as they follow each other in a busy stream."""
+    kernels = kernels_of_program(loaded.program)
+    head_start_ns = min(_LONGEST_HEAD_START_NS, _HEAD_START_PER_KERNEL_NS * len(kernels))
+    ends = {min(kernels), max(kernels)}
+    loaded.mark(ends, head_start_ns)  # the first iteration may load kernels
+    totals = [_between(loaded.mark(ends, head_start_ns).spans_ns) for _ in range(max(2, fewest))]
+    repetitions = repetitions_within(budget_ns, totals[0], fewest, 12)
+    marked = [loaded.mark(kernels, head_start_ns).spans_ns for _ in range(repetitions)]
+    # Where the host waits inside the program, marks are not all that lies between kernels: nothing is taken off.
+    waits = sum(isinstance(command, Synchronise) for command in loaded.program.commands)
+    excess_ns = 0
+    if waits <= 1:
+        sums = [sum(end - begin for begin, end in spans.values()) for spans in marked]
+        excess_ns = round((median(sums) - median(totals)) / len(kernels))
+        timings.mark_costs.append(excess_ns)
+    for spans in marked:
+        for index, (begin_ns, end_ns) in spans.items():
+            timings.durations[kernels[index]].append(max(1, end_ns - begin_ns - excess_ns))
+
+
+def time_one_by_one(loaded: LoadedProgram, timings: Timings, budget_ns: int, fewest: int) -> None:
+    """Add what each launch costs and each kernel takes alone; `loaded` is a program made by `one_by_one`."""
+    kernels = kernels_of_program(loaded.program)
+    done = 0
+    most = fewest
+    while done < most:
+        times, begin_ns = loaded.run_paced()
+        most = repetitions_within(budget_ns, times[-1] - begin_ns, fewest, 12)
+        for index, key in kernels.items():
+            before_ns = times[index - 1] if index else begin_ns
+            timings.launches[key].append(times[index] - before_ns)
+            timings.alone[key].append(times[index + 1] - before_ns)
+        done += 1
+
+
+def kernels_of_program(program: Program) -> dict[int, Key]:
+    """Which kernel each command is, by the command's index."""
+    return {
+        index: (command.layer, command.pass_, command.algorithm)
+        for index, command in enumerate(program.commands)
+        if isinstance(command, Kernel)
+    }
+
+
+def _between(spans: object) -> int:
+    assert isinstance(spans, dict)
+    return int(max(end for _, end in spans.values()) - min(begin for begin, _ in spans.values()))

@@ -1,0 +1,142 @@
+"""`calibrate run`: a network trained for real under a policy, beside what the simulated machine says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vdnnsim.calibration.bench import Bench
+from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.reference import reference_gradients, worst_error
+from vdnnsim.calibration.samples import Sample, repetitions_within, sample
+from vdnnsim.errors import InvalidInput
+from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.memory import ENDLESS_BYTES
+from vdnnsim.metrics import memory_use
+from vdnnsim.policies import Plan, Policy, Problem, Trial
+from vdnnsim.program import MemoryClass, Program
+from vdnnsim.results import PolicyRun
+from vdnnsim.study import Study
+from vdnnsim.timeline import MemoryRecord, Timeline
+
+_BUDGET_NS = 2_000_000_000
+_FEWEST, _MOST = 5, 40
+_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
+
+
+@dataclass(frozen=True)
+class CaseRun:
+    """One policy on both machines. `iterations` are plain ones, without marks; `timeline` is of a marked one."""
+
+    predicted: PolicyRun
+    measured_plan: Plan
+    iterations: Sample
+    timeline: Timeline
+    trials: tuple[Trial, ...]
+
+    @property
+    def error(self) -> float:
+        """(predicted - measured) / measured iteration time; positive where the simulation is slower."""
+        measured_ns = self.iterations.median_ns
+        return (self.predicted.result.iteration_time_ns - measured_ns) / measured_ns
+
+    @property
+    def measured_peak_bytes(self) -> int:
+        return peak_bytes(self.timeline)
+
+    @property
+    def predicted_peak_bytes(self) -> int:
+        return peak_bytes(self.predicted.timeline)
+
+    @property
+    def same_addresses(self) -> bool:
+        """Whether every buffer lay at the same address, in the same order, on both machines."""
+        return placements(self.timeline.memory) == placements(self.predicted.timeline.memory)
+
+    @property
+    def same_decisions(self) -> bool:
+        """Whether the policy decided the same on both machines, its trials included."""
+        ours, theirs = self.measured_plan, self.predicted.plan
+        return decisions(ours) == decisions(theirs)
+
+
+def decisions(plan: Plan) -> tuple[object, ...]:
+    """What a plan decides, and which trials led to it, without their times."""
+    trials = [(trial.title, trial.fits, trial.peak_bytes) for trial in plan.trials]
+    return (plan.layout, plan.offload, dict(plan.algorithms), dict(plan.workspaces), plan.deferred, trials)
+
+
+def placements(records: tuple[MemoryRecord, ...]) -> list[tuple[object, ...]]:
+    """Every allocation and free in order, with its address and size, without its time."""
+    return [(one.step, one.taken, one.buffer, one.address, one.size_bytes) for one in records]
+
+
+def peak_bytes(timeline: Timeline) -> int:
+    """The most bytes in use, as asked for."""
+    steps = len(timeline.step_ends_ns)
+    return memory_use(timeline.memory, steps, timeline.iteration_time_ns, _CLASSES).peak_bytes
+
+
+@dataclass(frozen=True)
+class RealLaboratory:
+    """vDNN-dyn's trials on the device itself; see `Laboratory`. What fits is decided by the same pool code."""
+
+    study: Study
+    bench: Bench
+    machine: RealMachine
+
+    def attempt(self, title: str, plan: Plan) -> Trial:
+        """One real iteration of a plan after one to warm up, if it fits."""
+        plan, program, failure = self.study.prepare(plan)
+        if failure is not None:
+            trial = self.study.attempt(title, plan)  # there is no real run of what does not fit
+            return trial._replace(iteration_time_ns=0)
+        loaded = load(self.study, self.bench, self.machine, program, plan)
+        loaded.run()
+        timeline = loaded.observe()
+        return Trial(title, plan, True, timeline.iteration_time_ns, peak_bytes(timeline), "")
+
+    def shrink_workspaces(self, plan: Plan) -> Plan:
+        """As `Laboratory.shrink_workspaces`; addresses do not depend on the machine."""
+        return self.study.shrink_workspaces(plan)
+
+
+def load(study: Study, bench: Bench, machine: RealMachine, program: Program, plan: Plan) -> LoadedProgram:
+    """A study's program on the device, in a pool of the study's kind and capacity."""
+    capacity_bytes = ENDLESS_BYTES if plan.endless else study.gpu.capacity_bytes
+    return bench.load(machine, program, study.pool, capacity_bytes)
+
+
+def run_case(
+    bench: Bench, machine: RealMachine, study: Study, policy: Policy, iterations: int | None = None
+) -> CaseRun:
+    """Run one policy on both machines. Raises `InvalidInput` for a policy that does not fit, with what it needs."""
+    problem = Problem(study.network, study.trace, study.gpu, RealLaboratory(study, bench, machine))
+    policy.check(problem)
+    plan = policy.plan(problem)
+    predicted = study.run(policy)
+    prepared, program, failure = study.prepare(plan)
+    if failure is not None:
+        raise InvalidInput(f"{policy.name} does not fit: {predicted.result.reason}")
+    loaded = load(study, bench, machine, program, prepared)
+    loaded.run()
+    warm_ns = min(loaded.run() for _ in range(2))
+    count = iterations or repetitions_within(_BUDGET_NS, warm_ns, _FEWEST, _MOST)
+    found = sample([loaded.run() for _ in range(count)])
+    if not found.steady and iterations is None:
+        again = sample([loaded.run() for _ in range(count)])
+        found = min(found, again, key=lambda one: one.spread_ppm)
+    observed = sorted((loaded.observe() for _ in range(3)), key=lambda timeline: timeline.iteration_time_ns)[1]
+    return CaseRun(predicted, prepared, found, observed, plan.trials)
+
+
+def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> float:
+    """The largest relative error of loss and weight gradients against autograd, in the checking mode."""
+    problem = Problem(study.network, study.trace, study.gpu, study)
+    policy.check(problem)
+    plan, program, failure = study.prepare(policy.plan(problem))
+    if failure is not None:
+        raise InvalidInput(f"{policy.name} does not fit: {failure}")
+    progress(0, 2, "one iteration with freed bytes overwritten")
+    found = load(study, bench, machine, program, plan).check()
+    progress(1, 2, "the same by autograd")
+    return worst_error(found, reference_gradients(study.network, machine.training))[0]
