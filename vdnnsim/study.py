@@ -14,11 +14,11 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, step_times, verdict
 from vdnnsim.network import Network, load_network
-from vdnnsim.policies import POLICIES, Plan, Policy, Problem, Trial, make_policy
+from vdnnsim.policies import POLICIES, Plan, Policy, Problem, Trial, check_plan, make_policy
 from vdnnsim.program import MemoryClass, Program, WeightGradients, build_program
 from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
 from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
-from vdnnsim.trace import MATH_MODES, Provenance, Trace, find_trace, read_trace, weakest
+from vdnnsim.trace import MATH_MODES, Provenance, Trace, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
@@ -72,6 +72,7 @@ class Study:
 
         A plan that fits nowhere keeps its prefetches: it is shown as it would run in a pool that has room.
         """
+        check_plan(plan, self.network, self.trace)
         if plan.endless:
             return plan, build_program(self.network, plan, self.weight_gradients), None
         fitted = self._fit(plan)
@@ -246,6 +247,8 @@ def make_study(
         trace = find_trace(network, profile.name, math)
     elif not isinstance(trace, Trace):
         trace = read_trace(Path(trace), network)
+    else:
+        check_trace(trace, network)
     if trace.header.math != math:
         raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
     return Study(network, trace, profile, pool, WeightGradients(weight_gradients))

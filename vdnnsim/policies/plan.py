@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.network import Kind, Network
 from vdnnsim.trace import Trace
@@ -132,6 +133,33 @@ def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
 def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:
     """A plan from its decisions; the workspaces follow from the algorithms."""
     return Plan(layout, frozenset(offload), algorithms, workspaces_of(algorithms, problem.trace))
+
+
+def check_plan(plan: Plan, network: Network, trace: Trace) -> None:
+    """Raise `InvalidInput` for a plan that is not one for this network and trace: an unknown layer, a kernel left out
+    or unknown, an algorithm that the trace lacks, a workspace that is not the trace's."""
+    if not isinstance(plan, Plan):
+        raise InvalidInput(f"plan: found {type(plan).__name__}, expected a Plan, such as make_plan returns")
+    for field, names in (("offload", plan.offload), ("deferred", plan.deferred)):
+        unknown = sorted(names - network.by_name.keys())
+        if unknown:
+            raise InvalidInput(f"plan: {field}: found '{unknown[0]}', expected names of layers of {network.name}")
+    wanted = set(kernels_of(network, trace))
+    for found, keys in (
+        ("no algorithm", wanted - plan.algorithms.keys()),
+        ("an algorithm", plan.algorithms.keys() - wanted),
+    ):
+        if keys:
+            layer, pass_ = min(keys)
+            expected = "one for each pass that an iteration runs, and no other"
+            raise InvalidInput(f"plan: algorithms: found {found} for {pass_} of '{layer}', expected {expected}")
+    for (layer, pass_), size_bytes in workspaces_of(plan.algorithms, trace).items():
+        stated_bytes = plan.workspaces.get((layer, pass_))
+        if stated_bytes != size_bytes:
+            raise InvalidInput(
+                f"plan: workspaces: found {stated_bytes} bytes for {pass_} of '{layer}', "
+                f"expected the {size_bytes} bytes that '{plan.algorithms[layer, pass_]}' needs"
+            )
 
 
 def feature_extraction_layers(network: Network, kinds: Iterable[Kind] = tuple(Kind)) -> frozenset[str]:

@@ -54,14 +54,18 @@ def _from_module(reference: str) -> Policy:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise InvalidInput(f"{what}: {error}; put the module on PYTHONPATH or into the current folder") from None
+    except Exception as error:  # whatever a user's module may do, or a name that no module can have
+        raise InvalidInput(f"{what}: cannot be imported: {type(error).__name__}: {error}") from error
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type):
-        classes = [name for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"]
+        own = {name: value for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"}
+        classes = [name for name, value in own.items() if value.__module__ == module.__name__]
         raise InvalidInput(f"{what}: {module_name} has no class '{class_name}'; it has: {', '.join(classes) or 'none'}")
     try:
         policy = kind()
-    except TypeError as error:
-        raise InvalidInput(f"{what}: cannot be made without arguments: {error}") from None
+    except Exception as error:  # as above
+        found = f"{type(error).__name__}: {error}"
+        raise InvalidInput(f"{what}: cannot be made without arguments: {found}") from error
     missing = [part for part in ("name", "check", "plan") if not hasattr(policy, part)]
     if missing:
         raise InvalidInput(f"{what}: lacks {', '.join(missing)}; a policy has a name, check(problem) and plan(problem)")

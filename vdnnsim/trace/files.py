@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,6 +81,13 @@ def read_trace(table: Path, network: Network | None = None) -> Trace:
     if faults:
         raise InvalidFile(faults)
     return Trace(header, rows)
+
+
+def check_trace(trace: Trace, network: Network) -> None:
+    """As `read_trace` with a network, for a trace that did not come from a file. Raises `InvalidFile`."""
+    lines = [None] * len(trace.rows)
+    if faults := _compare_with_network(f"trace of {trace.header.title}", trace.header, trace.rows, lines, network):
+        raise InvalidFile(faults)
 
 
 def write_trace(trace: Trace, table: Path) -> None:
@@ -238,7 +245,7 @@ def _parse_row(
 
 
 def _compare_with_network(
-    file: str, header: TraceHeader, rows: list[TraceRow], lines: list[int], network: Network
+    file: str, header: TraceHeader, rows: Sequence[TraceRow], lines: Sequence[int | None], network: Network
 ) -> list[Fault]:
     faults = []
     if (header.network, header.batch) != (network.name, network.batch):
