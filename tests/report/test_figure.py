@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,13 +18,13 @@ from matplotlib.text import Text
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure import comparison_figure, run_figure
-from vdnnsim.report.figure.lanes import DOTS, Interval, busy_shares
+from vdnnsim.report.figure.lanes import Interval, busy_shares
 from vdnnsim.report.figure.run import most_per_dot
 from vdnnsim.report.levels import Level
 from vdnnsim.results import Comparison, PolicyRun
 
 Write = Callable[[Comparison, Path], None]
-BEGINNINGS = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml", ".PNG": b"\x89PNG\r\n"}
+BEGINNINGS = {".PNG": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml"}
 
 
 def run_of(comparison: Comparison, policy: str = "vdnn-all(p)") -> PolicyRun:
@@ -43,9 +42,9 @@ def write(request: pytest.FixtureRequest) -> Write:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that were written."""
-    figures: list[Figure] = []
+    figures: list[Any] = []
     save = Figure.savefig
 
     def remember(figure: Figure, *arguments: Any, **options: Any) -> None:
@@ -64,7 +63,8 @@ def texts_of(figure: Figure) -> list[Text]:
 def assert_legible(figure: Figure) -> None:
     """Every text lies within the page, and none upon another. Tick labels beyond an axis' limits are not drawn."""
     figure.set_dpi(300)
-    FigureCanvasAgg(figure).draw()
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
     boxes = []
     for text in texts_of(figure):
         box = text.get_window_extent()
@@ -73,9 +73,9 @@ def assert_legible(figure: Figure) -> None:
     page = figure.bbox
     hidden = {label.get_text() for axes in figure.axes for label in _undrawn_tick_labels(axes)}
     shown = [(text, box) for text, box in boxes if text not in hidden]
-    for text, box in shown:
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, text  # noqa: PT018 - one statement about one box
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, text  # noqa: PT018
+    for name, box in shown:
+        assert page.x0 <= box.x0 and box.x1 <= page.x1, name  # noqa: PT018 - one statement about one box
+        assert page.y0 <= box.y0 and box.y1 <= page.y1, name  # noqa: PT018
     for (one, first), (two, second) in combinations(shown, 2):
         across = min(first.x1, second.x1) - max(first.x0, second.x0)
         down = min(first.y1, second.y1) - max(first.y0, second.y0)
@@ -83,7 +83,7 @@ def assert_legible(figure: Figure) -> None:
 
 
 def _undrawn_tick_labels(axes: Any) -> list[Text]:
-    labels = []
+    labels: list[Text] = []
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, sorted(axes.get_ylim()))):
         labels += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
     return labels
@@ -97,7 +97,9 @@ def test_each_format_is_written(roomy: Comparison, write: Write, suffix: str, tm
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+@pytest.mark.parametrize(
+    ("write", "suffix"), [(comparison_figure, ".png"), (write_run, ".pdf"), (comparison_figure, ".svg")]
+)
 def test_equal_comparisons_give_equal_bytes(tight: Comparison, write: Write, suffix: str, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tight, tmp_path / f"{name}{suffix}")
@@ -141,19 +143,19 @@ def test_a_folder_that_is_not_there_is_named(roomy: Comparison, write: Write, tm
         write(roomy, tmp_path / "nowhere" / "figure.png")
 
 
-def test_texts_lie_apart(every: Comparison, write: Write, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_texts_lie_apart(every: Comparison, write: Write, tmp_path: Path, drawn: list[Any]) -> None:
     write(every, tmp_path / "figure.png")
     assert_legible(drawn[0])
 
 
 @pytest.mark.parametrize("policy", ["baseline(p)", "vdnn-dyn", "oracle"])
-def test_texts_of_other_runs_lie_apart(tight: Comparison, policy: str, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_texts_of_other_runs_lie_apart(tight: Comparison, policy: str, tmp_path: Path, drawn: list[Any]) -> None:
     run_figure(run_of(tight, policy), tight, tmp_path / "figure.png")
     assert_legible(drawn[0])
 
 
-def test_one_policy_or_many_with_long_names(roomy: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
-    alone = replace(roomy, runs=roomy.runs[:1])
+def test_one_policy_or_many_with_long_names(roomy: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
+    alone = replace(roomy, network=100 * "n", gpu=100 * "g", runs=roomy.runs[:1])
     run = roomy.runs[1]
     names = [f"a-policy-with-quite-a-long-name-{number}" for number in range(15)]
     many = replace(roomy, runs=tuple(replace(run, result=replace(run.result, policy=name)) for name in names))
@@ -162,13 +164,13 @@ def test_one_policy_or_many_with_long_names(roomy: Comparison, tmp_path: Path, d
         assert_legible(drawn.pop())
 
 
-def test_names_are_shown_as_they_are(roomy: Comparison, write: Write, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_names_are_shown_as_they_are(roomy: Comparison, write: Write, tmp_path: Path, drawn: list[Any]) -> None:
     write(replace(roomy, network="a_b$x^2$ネット"), tmp_path / "figure.png")
     assert any("a_b$x^2$ネット, batch 1" in text.get_text() for text in texts_of(drawn[0]))
     assert not any(text.get_parse_math() for text in texts_of(drawn[0]))
 
 
-def test_what_does_not_train_is_starred(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_what_does_not_train_is_starred(tight: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
     comparison_figure(tight, tmp_path / "figure.png")
     texts = [text.get_text() for text in texts_of(drawn[0])]
     assert {"★ baseline(p)", "★ vdnn-all(p)", "vdnn-conv(m)", "vdnn-dyn", "oracle (no limit)"} <= set(texts)
@@ -177,7 +179,7 @@ def test_what_does_not_train_is_starred(tight: Comparison, tmp_path: Path, drawn
     assert any("★ does not train" in text for text in texts)
 
 
-def test_bars_add_up_to_the_peak(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_bars_add_up_to_the_peak(tight: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
     comparison_figure(tight, tmp_path / "figure.png")
     memory, performance = drawn[0].axes
     ends = [0.0] * len(tight.runs)
@@ -189,7 +191,7 @@ def test_bars_add_up_to_the_peak(tight: Comparison, tmp_path: Path, drawn: list[
     assert [bar.get_width() for bar in performance.patches] == [result.performance for result in tight]
 
 
-def test_an_average_and_the_capacity_are_marked(tight: Comparison, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_an_average_and_the_capacity_are_marked(tight: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
     comparison_figure(tight, tmp_path / "figure.png")
     markers = [line for line in drawn[0].axes[0].lines if line.get_marker() == "D"]
     assert [float(line.get_xdata()[0]) for line in markers] == [result.average_bytes / 1e9 for result in tight]
@@ -225,10 +227,11 @@ def test_shares_of_busy_time() -> None:
 
 
 def test_no_peak_is_too_narrow_to_be_drawn() -> None:
-    end_ns = DOTS * 100
-    levels = [Level(0, (10, 0)), Level(150, (10, 90)), Level(151, (10, 1)), Level(1000, (5, 0))]
-    begins_ns, heights = most_per_dot(levels, end_ns)
-    assert begins_ns.tolist() == [100.0 * dot for dot in range(DOTS + 1)]
-    assert heights[:3].tolist() == [[10, 0], [10, 90], [10, 1]]
-    assert heights[9:12].tolist() == [[10, 1], [5, 0], [5, 0]]
-    assert np.all(heights[10:] == [5, 0])
+    levels = [Level(0, (10, 0)), Level(150, (10, 90)), Level(151, (10, 1)), Level(1050, (5, 0)), Level(1060, (0, 2))]
+    assert most_per_dot(levels, 2000, 20) == [
+        Level(0, (10, 0)),
+        Level(100, (10, 90)),
+        Level(200, (10, 1)),
+        Level(1100, (0, 2)),
+        Level(2000, (0, 2)),
+    ]

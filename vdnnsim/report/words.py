@@ -9,7 +9,7 @@ from vdnnsim.units import format_bytes
 def subject(comparison: Comparison) -> str:
     """What was compared, in one line."""
     return (
-        f"{comparison.network}, batch {comparison.batch}, on {comparison.gpu} "
+        f"{shortened(comparison.network, 48)}, batch {comparison.batch}, on {shortened(comparison.gpu, 32)} "
         f"({format_bytes(comparison.capacity_bytes)}), {comparison.math}, {comparison.pool} pool"
     )
 
@@ -23,6 +23,11 @@ def provenance(comparison: Comparison) -> str:
     total_ns = sum(times.values())
     shares = ", ".join(f"{100 * time_ns / total_ns:.0f} % {label}" for label, time_ns in times.items() if time_ns)
     return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "")
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def binding(result: PolicyResult) -> str:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from vdnnsim.report.figure import style
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
-from vdnnsim.report.words import provenance, subject
+from vdnnsim.report.words import provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 
 _ROW_IN = 0.25
@@ -61,7 +61,7 @@ def _draw(comparison: Comparison) -> Figure:
 
 
 def _name(run: PolicyRun) -> str:
-    name = style.shortened(run.result.policy, _NAME_LENGTH)
+    name = shortened(run.result.policy, _NAME_LENGTH)
     if run.plan.endless:
         return f"{name} (no limit)"
     return name if run.result.trainable else f"{_STAR} {name}"

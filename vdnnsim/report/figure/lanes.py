@@ -20,7 +20,8 @@ LANE_IN = 5.3
 DOTS = round(LANE_IN * DPI)
 """Dots across the time axis: those of a PNG, so that none falls between two."""
 _MANY = 300
-_COARSER = 4
+COARSER = 4
+"""Where things have but a few dots each, they beat with the raster: dots so many times wider show them evenly."""
 _BOX_DOTS = 6
 _NAME_SIZE = SMALL_SIZE - 1.2
 _CHARACTER_EM = 0.62
@@ -67,8 +68,7 @@ def draw_density(
     zorder: float = 1,
 ) -> None:
     """Draw intervals, none of which overlap, as shares of busy time per dot."""
-    # So many intervals that each has but a few dots would beat with the raster: wider dots show their share evenly.
-    dots = DOTS if len(intervals) < _MANY else DOTS // _COARSER
+    dots = DOTS if len(intervals) < _MANY else DOTS // COARSER
     pixels = np.empty((1, dots, 4))
     pixels[..., :3] = to_rgb(colour)
     pixels[..., 3] = strength * busy_shares(intervals, end_ns, dots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.report.figure import style
-from vdnnsim.report.figure.lanes import DOTS, LANE_IN, Interval, draw_density, draw_lane
+from vdnnsim.report.figure.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.stalls import stalls
-from vdnnsim.report.words import provenance, subject
+from vdnnsim.report.words import provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.timeline import COPY_IN, COPY_OUT
 from vdnnsim.units import format_bytes
@@ -58,7 +59,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     note = provenance(comparison)
     if not run.result.trainable:
         note += ". This policy does not train here: shown as it would run if the memory had room"
-    title = f"{style.shortened(run.result.policy, 24)}: {subject(comparison)}"
+    title = f"{shortened(run.result.policy, 24)}: {subject(comparison)}"
     style.dress(figure, title, style.class_handles(colours), note)
     return figure
 
@@ -77,12 +78,14 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
     levels = memory_levels(run.timeline.memory, every_class)
     used = [name for place, name in enumerate(every_class) if any(level.bytes_by_class[place] for level in levels)]
     colours = style.class_colours(used)
-    times, heights = most_per_dot(levels, end_ns)
+    shown = most_per_dot(levels, end_ns, DOTS if len(levels) < DOTS else DOTS // COARSER)
+    times = np.array([level.time_ns * scale for level in shown])
+    heights_gb = np.array([level.bytes_by_class for level in shown]) / 1e9
     base = np.zeros(len(times))
     for place, name in enumerate(every_class):
         if name in colours:
-            top = base + heights[:, place] / 1e9
-            axes.fill_between(times * scale, base, top, step="post", color=colours[name], linewidth=0, zorder=2)
+            top = base + heights_gb[:, place]
+            axes.fill_between(times, base, top, step="post", color=colours[name], linewidth=0, zorder=2)
             base = top
     _draw_limits(axes, result, comparison.capacity_bytes)
     axes.grid(axis="y", color=style.GRID, linewidth=0.5)
@@ -125,21 +128,19 @@ def _write_right(axes: Axes, text: str, y: float, colour: str, lift_pt: float = 
     style.write_beside(axes, text, 1, y, coords=("axes fraction", "data"), shift_pt=(4, lift_pt), color=colour)
 
 
-def most_per_dot(
-    levels: Sequence[Level], end_ns: int
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-    """For each dot of the time axis its start and the level with most bytes in it, so that no peak is too narrow to
-    be seen; with the last one once more at the end."""
+def most_per_dot(levels: Sequence[Level], end_ns: int, dots: int) -> list[Level]:
+    """The levels as the page can show them: for each of `dots` equal parts of the time the one with most bytes in it,
+    so that no peak is too narrow to be seen, less repetitions; with the last one once more at the end."""
     times_ns = [level.time_ns for level in levels]
-    totals = [sum(level.bytes_by_class) for level in levels]
-    edges_ns = np.linspace(0, end_ns, DOTS + 1)
-    chosen = []
-    for begin_ns, stop_ns in zip(edges_ns[:-1].tolist(), edges_ns[1:].tolist(), strict=True):
+    edges_ns = [dot * end_ns // dots for dot in range(dots + 1)]
+    shown: list[Level] = []
+    for begin_ns, stop_ns in pairwise(edges_ns):
         first = max(0, bisect_right(times_ns, begin_ns) - 1)
         last = max(first + 1, bisect_left(times_ns, stop_ns))
-        chosen.append(max(range(first, last), key=totals.__getitem__))
-    chosen.append(chosen[-1])
-    return edges_ns, np.array([levels[index].bytes_by_class for index in chosen], dtype=np.float64)
+        most = max(levels[first:last], key=lambda level: sum(level.bytes_by_class))
+        if not shown or shown[-1].bytes_by_class != most.bytes_by_class:
+            shown.append(Level(begin_ns, most.bytes_by_class))
+    return [*shown, Level(end_ns, shown[-1].bytes_by_class)]
 
 
 def _draw_lanes(axes: Axes, run: PolicyRun, end_ns: int, scale: float) -> None:

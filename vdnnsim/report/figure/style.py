@@ -176,7 +176,10 @@ def write_beside(axes: Axes, text: str, x: float, y: float, **options: Any) -> N
 
 def _place_text(figure: Figure, y_in: float, text: str, **options: Any) -> None:
     width_in, height_in = figure.get_size_inches()
-    figure.text(MARGIN_IN / width_in, y_in / height_in, text, **options)
+    placed = figure.text(MARGIN_IN / width_in, y_in / height_in, text, **options)
+    room_in, needed_in = width_in - 2 * MARGIN_IN, placed.get_window_extent().width / figure.dpi
+    if needed_in > room_in:
+        placed.set_fontsize(placed.get_fontsize() * room_in / needed_in)
 
 
 def text_width_in(figure: Figure, text: str, size: float = TEXT_SIZE) -> float:
@@ -185,8 +188,3 @@ def text_width_in(figure: Figure, text: str, size: float = TEXT_SIZE) -> float:
     width = probe.get_window_extent().width / figure.dpi
     probe.remove()
     return float(width)
-
-
-def shortened(text: str, most: int) -> str:
-    """A text of at most so many characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
