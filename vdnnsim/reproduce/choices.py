@@ -1,0 +1,90 @@
+"""Which of the rules that the paper leaves open agree with its numbers: each choice is changed alone, and every claim
+is compared again. Nothing here is tuned: the choices are those that the paper's text allows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from vdnnsim.reproduce.claims import Claim, compare_claims, is_near
+from vdnnsim.reproduce.config import Rules, choose_figures, rules
+from vdnnsim.reproduce.runs import Progress, check_traces, measure, plan_jobs, workers
+
+GIB = 2**30 / 10**9
+
+
+class Choice(NamedTuple):
+    """One rule otherwise. `unit_factor` divides claims in GB, for GiB."""
+
+    title: str
+    changes: dict[str, Any]
+    unit_factor: float = 1.0
+
+
+CHOICES = (
+    Choice("as used", {}),
+    Choice("weight gradients: one layer's", {"weight_gradients": "per-layer"}),
+    Choice("weight gradients: all", {"weight_gradients": "resident"}),
+    Choice("average over time", {"average": "time"}),
+    Choice("whole network", {"scope": "network"}),
+    Choice("no offload: layer by layer", {"no_offload": "layer-wise"}),
+    Choice("VGG-16 with 13 CONVs", {"networks": {"VGG-16": "vgg16"}}),
+    Choice("fastest within 3 %", {"fastest_within": 0.03}),
+    Choice("GiB for GB", {}, GIB),
+    Choice("capacity 12 GB", {"capacity": "12 GB"}),
+    Choice("capacity 12 GiB", {"capacity": "12 GiB"}),
+)
+
+
+class Outcome(NamedTuple):
+    """What a choice makes of every claim; `near` counts those as near as was aimed at."""
+
+    choice: Choice
+    values: tuple[float, ...]
+    near: int
+
+
+def changed(base: Rules, choice: Choice, gpu: str) -> Rules:
+    """The rules with one choice made otherwise."""
+    update = dict(choice.changes)
+    if "networks" in update:
+        update["networks"] = {**base.networks, **update["networks"]}
+    if "capacity" in update:
+        other = base.gpus[gpu].model_copy(update={"capacity": update.pop("capacity")})
+        update["gpus"] = {**base.gpus, gpu: other}
+    return base.model_copy(update=update)
+
+
+def compare_choices(
+    gpu: str, progress: Progress, choices: Sequence[Choice] = CHOICES
+) -> tuple[list[Claim], list[Outcome]]:
+    """The claims, and what each choice makes of them, without bands. Raises `InvalidInput` where traces are missing."""
+    figures = choose_figures(())
+    outcomes: list[Outcome] = []
+    claims: list[Claim] = []
+    with workers(len(plan_jobs(figures, gpu, False, rules()))) as executor:
+        for choice in choices:
+            altered = changed(rules(), choice, gpu)
+            check_traces(figures, gpu, altered)
+            found = compare_claims(measure(figures, gpu, executor, False, progress, altered), gpu)
+            claims = claims or found
+            values = tuple(
+                claim.ours.value / (choice.unit_factor if claim.entry.unit == "GB" else 1) for claim in found
+            )
+            near = sum(is_near(claim.entry, value) for claim, value in zip(found, values, strict=True))
+            outcomes.append(Outcome(choice, values, near))
+    return claims, outcomes
+
+
+def choices_csv(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> str:
+    """One row per claim, one column per choice, the number of near ones below."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["claim", "paper", "unit", *(outcome.choice.title for outcome in outcomes)])
+    for index, claim in enumerate(claims):
+        values = [f"{outcome.values[index]:.4g}" for outcome in outcomes]
+        writer.writerow([claim.entry.name, claim.entry.paper, claim.entry.unit, *values])
+    writer.writerow([f"near, of {len(claims)}", "", "", *(outcome.near for outcome in outcomes)])
+    return text.getvalue()

@@ -1,0 +1,223 @@
+"""The paper's stated numbers beside ours, each ours read from the bars of a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vdnnsim.reproduce.bars import BandedBar, weakest_of
+from vdnnsim.reproduce.config import ClaimEntry, claims
+from vdnnsim.reproduce.runs import FigureBars
+
+POINTS = 2.0
+PERCENT = 5.0
+"""Aimed at: so many percentage points of a percentage, so many percent of anything else."""
+
+
+class Ours(NamedTuple):
+    """Our number with its band and the bars it was read from."""
+
+    value: float
+    low: float
+    high: float
+    bars: tuple[BandedBar, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper with our number."""
+
+    entry: ClaimEntry
+    ours: Ours
+    gpu: str
+
+    @property
+    def difference(self) -> float:
+        """Ours less the paper's; 0 within a range of the paper's."""
+        return distance(self.entry, self.ours.value)
+
+    @property
+    def near(self) -> bool:
+        """Whether ours is as near as was aimed at."""
+        return is_near(self.entry, self.ours.value)
+
+    @property
+    def band_holds_it(self) -> bool:
+        """Whether the band of ours reaches the paper's number."""
+        low, high = self.ours.low, self.ours.high
+        return (self.entry.high is None or low <= self.entry.high) and (
+            self.entry.low is None or high >= self.entry.low
+        )
+
+    @property
+    def how_sure(self) -> str:
+        """What our number rests on."""
+        label = weakest_of(self.ours.bars).value
+        return f"tensor sizes; workspace {label}" if self.entry.basis == "sizes" else label
+
+    @property
+    def why(self) -> str:
+        """Why they differ; a GPU that the paper did not use has no reason to agree."""
+        return self.entry.why.get(self.gpu, "another GPU")
+
+
+def distance(entry: ClaimEntry, value: float) -> float:
+    """From the paper's number or the nearest end of its range; a bound that it leaves open is never passed."""
+    if entry.low is not None and value < entry.low:
+        return value - entry.low
+    if entry.high is not None and value > entry.high:
+        return value - entry.high
+    return 0.0
+
+
+def is_near(entry: ClaimEntry, value: float) -> bool:
+    return abs(distance(entry, value)) <= tolerance(entry) + 1e-9
+
+
+def tolerance(entry: ClaimEntry) -> float:
+    """How far from the paper's number ours may be, in its unit."""
+    if entry.unit == "%":
+        return POINTS
+    anchor = entry.low if entry.low is not None else entry.high
+    return 0.0 if anchor is None or not entry.unit else PERCENT / 100 * anchor
+
+
+def compare_claims(found: FigureBars, gpu: str) -> list[Claim]:
+    """Every claim whose figures are there, in the order of the claims' file."""
+    compared = []
+    for entry in claims():
+        figures, read = _READERS[entry.name]
+        if all(figure in found for figure in figures):
+            bars = [banded for figure in figures for banded in found[figure]]
+            compared.append(Claim(entry, read(bars), gpu))
+    return compared
+
+
+_Bars = list[BandedBar]
+_Reader = Callable[[_Bars], Ours]
+
+
+def _select(bars: Iterable[BandedBar], case: str = "", series: str = "", part: str = "") -> _Bars:
+    return [
+        banded
+        for banded in bars
+        if (not case or banded.case == case)
+        and (not series or banded.bar.series == series)
+        and (not part or banded.bar.part == part)
+    ]
+
+
+def _one(case: str = "", series: str = "", part: str = "") -> _Reader:
+    def read(bars: _Bars) -> Ours:
+        found = _select(bars, case, series, part)[0]
+        return Ours(found.bar.value, found.low, found.high, (found,))
+
+    return read
+
+
+def _best_saving(case: str) -> _Reader:
+    """The most that one of vDNN's policies saves on average."""
+
+    def read(bars: _Bars) -> Ours:
+        best = max(_select(bars, case, part="average saved"), key=lambda banded: banded.bar.value)
+        return Ours(best.bar.value, best.low, best.high, (best,))
+
+    return read
+
+
+def _losses(bars: _Bars) -> _Bars:
+    """Performance of vdnn-dyn on the networks that the baseline cannot train, as losses in percent."""
+    untrainable = {banded.case for banded in _baseline(bars) if not banded.bar.trains}
+    found = [banded for banded in _select(bars, series="vdnn-dyn") if banded.bar.part in ("", "performance")]
+    return [_loss(banded) for banded in found if banded.case in untrainable]
+
+
+def _loss(banded: BandedBar) -> BandedBar:
+    bar = banded.bar._replace(value=100 * (1 - banded.bar.value), unit="%")
+    return banded._replace(bar=bar, low=100 * (1 - banded.high), high=100 * (1 - banded.low))
+
+
+def _savings(bars: _Bars) -> _Bars:
+    untrainable = {banded.case for banded in _baseline(bars) if not banded.bar.trains}
+    found = _select(bars, series="vdnn-dyn", part="average saved")
+    return [banded for banded in found if banded.case in untrainable]
+
+
+def _baseline(bars: _Bars) -> _Bars:
+    """One bar of the baseline (p) for each network."""
+    return list({banded.case: banded for banded in _select(bars, series="baseline(p)")}.values())
+
+
+def _end(read: Callable[[_Bars], _Bars], end: Callable[..., float]) -> _Reader:
+    """The least (`min`) or most (`max`) of several bars."""
+
+    def extreme(bars: _Bars) -> Ours:
+        found = read(bars)
+        lowest, highest = end(banded.low for banded in found), end(banded.high for banded in found)
+        return Ours(end(banded.bar.value for banded in found), lowest, highest, tuple(found))
+
+    return extreme
+
+
+def _loss_of(case: str) -> _Reader:
+    def read(bars: _Bars) -> Ours:
+        found = _loss(_select(bars, case, "vdnn-dyn")[0])
+        return Ours(found.bar.value, found.low, found.high, (found,))
+
+    return read
+
+
+def _count(series: str, trains: bool) -> _Reader:
+    def read(bars: _Bars) -> Ours:
+        by_case = {banded.case: banded for banded in _select(bars, series=series) if banded.bar.axis == "left"}
+        found = tuple(by_case.values())
+        counted = float(sum(banded.bar.trains == trains for banded in found))
+        always = sum((banded.trains_in == 1) if trains else (banded.trains_in == 0) for banded in found)
+        ever = sum((banded.trains_in > 0) if trains else (banded.trains_in < 1) for banded in found)
+        return Ours(counted, float(always), float(ever), found)
+
+    return read
+
+
+def _throughput(bars: _Bars) -> Ours:
+    """The mean of vdnn-dyn's performance; the baseline's is the oracle's wherever it trains."""
+    found = _select(bars, series="vdnn-dyn")
+    scale = 100 / len(found)
+    lowest, highest = sum(banded.low for banded in found), sum(banded.high for banded in found)
+    return Ours(scale * sum(banded.bar.value for banded in found), scale * lowest, scale * highest, tuple(found))
+
+
+def _power_range(bars: _Bars) -> Ours:
+    found = [banded for banded in bars if banded.bar.series.endswith("maximum") and banded.bar.value]
+    most = max(found, key=lambda banded: banded.bar.value)
+    return Ours(most.bar.value, most.low, most.high, tuple(found))
+
+
+_SIX = ("11", "15")
+_READERS: Mapping[str, tuple[tuple[str, ...], _Reader]] = MappingProxyType(
+    {
+        "saved AlexNet": (("11",), _best_saving("AlexNet (128)")),
+        "saved OverFeat": (("11",), _best_saving("OverFeat (128)")),
+        "saved GoogLeNet": (("11",), _best_saving("GoogLeNet (128)")),
+        "baseline VGG-16 (256)": (("1",), _one("VGG-16 (256)", part="allocated")),
+        "loss VGG-16 (256)": (("14",), _loss_of("VGG-16 (256)")),
+        "untrainable baseline": (_SIX, _count("baseline(p)", trains=False)),
+        "trainable vdnn-dyn": (_SIX, _count("vdnn-dyn", trains=True)),
+        "least saved": (_SIX, _end(_savings, min)),
+        "most saved": (_SIX, _end(_savings, max)),
+        "least loss": (("14", "15"), _end(_losses, min)),
+        "most loss": (("14", "15"), _end(_losses, max)),
+        "share AlexNet": (("4",), _one("AlexNet (128)", part="feature extraction")),
+        "share VGG-16 (256)": (("4",), _one("VGG-16 (256)", part="feature extraction")),
+        "baseline AlexNet": (("1",), _one("AlexNet (128)", part="allocated")),
+        "baseline VGG-16 (128)": (("1",), _one("VGG-16 (128)", part="allocated")),
+        "throughput": (("14",), _throughput),
+        "offloaded": (("12",), _one("VGG-16 (256)", "vdnn-all(m)")),
+        "reuse AlexNet": (("6",), _one("AlexNet (128)", "reuse distance of X")),
+        "reuse VGG-16 (64)": (("6",), _one("VGG-16 (64)", "reuse distance of X")),
+        "maximum power": (("power",), _power_range),
+    }
+)
+"""For each claim the figures that its number is read from, and how."""

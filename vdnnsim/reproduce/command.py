@@ -1,0 +1,126 @@
+"""`reproduce`: from names of figures to their files and the table of claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.files import whole_file, write_text
+from vdnnsim.reproduce.bars import BandedBar, bars_csv
+from vdnnsim.reproduce.bench import load_gpu
+from vdnnsim.reproduce.choices import choices_csv, compare_choices
+from vdnnsim.reproduce.claims import Claim, compare_claims
+from vdnnsim.reproduce.config import choose_figures, figure_config, gpu_rules, rules
+from vdnnsim.reproduce.runs import FigureBars, Progress, check_traces, measure, plan_jobs, run_all, workers
+from vdnnsim.reproduce.table import claims_csv, markdown
+
+SUFFIXES = (".png", ".pdf")
+RULES = "rules"
+"""Asked for like a figure, by itself: a table of what each choice of rules makes of the claims."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out: the bars of each figure, the claims that they answer, and the files written."""
+
+    gpu: str
+    bars: FigureBars
+    claims: tuple[Claim, ...]
+    files: tuple[Path, ...]
+
+
+class Drawing(NamedTuple):
+    """One figure to draw, in another process."""
+
+    name: str
+    bars: tuple[BandedBar, ...]
+    gpu: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return f"figure {self.name}" if self.name.isdigit() else self.name
+
+
+def quiet(_title: str, _done: int, _all: int) -> None:
+    """Tells nobody."""
+
+
+def reproduce(
+    figures: Sequence[str] = (),
+    *,
+    gpu: str = "titan-x-maxwell",
+    out: Path | None = None,
+    bands: bool = True,
+    progress: Progress = quiet,
+) -> Reproduction:
+    """Measure figures of the paper (all where none are named) on a GPU, and write them where `out` names a folder: each
+    as PNG, PDF and CSV, and the table of claims as CSV and Markdown.
+
+    With "rules" instead of figures, the table of `vdnnsim.reproduce.choices` is written.
+
+    Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where traces are missing or the folder
+    cannot be written; nothing is written then.
+    """
+    gpu_rules(gpu)
+    if list(figures) == [RULES]:
+        return _compare_rules(gpu, out, progress)
+    chosen = choose_figures(figures)
+    check_traces(chosen, gpu, rules())
+    if out is not None:
+        _check_folder(out)
+    jobs = len(plan_jobs(chosen, gpu, bands, rules()))
+    with workers(jobs) as executor:
+        bars = measure(chosen, gpu, executor, bands, progress, rules())
+        claims = tuple(compare_claims(bars, gpu))
+        files = () if out is None else _write(bars, claims, gpu, out, executor, progress)
+    return Reproduction(gpu, bars, claims, files)
+
+
+def _compare_rules(gpu: str, out: Path | None, progress: Progress) -> Reproduction:
+    if out is not None:
+        _check_folder(out)
+    claims, outcomes = compare_choices(gpu, progress)
+    if out is not None:
+        write_text(out / "rules.csv", choices_csv(claims, outcomes))
+    return Reproduction(gpu, {}, tuple(claims), () if out is None else (out / "rules.csv",))
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder, and see that it can be written before any time is spent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {folder}: {error.strerror}; choose a writable folder") from None
+    probe = folder / "claims.csv"
+    if not probe.exists():
+        with whole_file(probe):
+            pass
+        probe.unlink()
+
+
+def _write(
+    bars: FigureBars, claims: Sequence[Claim], gpu: str, folder: Path, executor: Executor | None, progress: Progress
+) -> tuple[Path, ...]:
+    drawings = [Drawing(name, found, gpu, folder) for name, found in bars.items()]
+    files = [path for paths in run_all(draw, drawings, executor, progress) for path in paths]
+    for suffix, text in ((".csv", claims_csv(claims)), (".md", markdown(claims))):
+        write_text(folder / f"claims{suffix}", text)
+        files.append(folder / f"claims{suffix}")
+    return tuple(sorted(files))
+
+
+def draw(drawing: Drawing) -> list[Path]:
+    """Draw one figure and write its bars; returns the paths."""
+    from vdnnsim.reproduce.drawing import draw_figure
+
+    config = figure_config(drawing.name)
+    table = drawing.folder / f"{config.stem}.csv"
+    pictures = [table.with_suffix(suffix) for suffix in SUFFIXES]
+    draw_figure(config, drawing.bars, load_gpu(drawing.gpu, rules()), pictures)
+    write_text(table, bars_csv(drawing.name, drawing.bars))
+    return [*pictures, table]

@@ -1,0 +1,136 @@
+"""Measures every case of the chosen figures, under the traces as they are and as they may be, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.reproduce.bars import BandedBar, Measured, with_bands
+from vdnnsim.reproduce.bench import load_gpu, make_bench, missing_traces
+from vdnnsim.reproduce.config import Case, FigureConfig, Rules, figure_config
+from vdnnsim.reproduce.measures import MEASURES
+
+Progress = Callable[[str, int, int], None]
+"""Called with what was just done, how much is done, and how much there is."""
+FigureBars = dict[str, tuple[BandedBar, ...]]
+"""The bars of each figure, by its name."""
+_WITHOUT_BANDS = frozenset({"overlap"})
+
+
+class Job(NamedTuple):
+    """One case under one sample of its trace, and the figures that want it."""
+
+    case: Case
+    sample: int
+    samples: int
+    figures: tuple[str, ...]
+    gpu: str
+    rules: Rules
+
+    @property
+    def title(self) -> str:
+        return self.case.label + (f", sample {self.sample}" if self.sample else "")
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor | None]:
+    """Processes for so many jobs, or None where one process would do. They start afresh, since a fork of a program with
+    threads is not safe."""
+    count = min(jobs, available_cores())
+    if count < 2:
+        yield None
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
+        yield executor
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_traces(figures: Sequence[FigureConfig], gpu: str, rules: Rules) -> None:
+    """Raises `InvalidInput` in one line where the GPU lacks traces that the figures need."""
+    cases = dict.fromkeys(case.under(rules) for figure in figures for case in figure.cases)
+    math = rules.gpus[gpu].math
+    missing = missing_traces(cases, gpu, math)
+    if missing:
+        raise InvalidInput(
+            f"{gpu}: no {math} traces for {', '.join(missing)}; "
+            "choose another --gpu or other figures ('vdnnsim list traces' shows what there is)"
+        )
+
+
+def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rules) -> list[Job]:
+    """The jobs of these figures, the longest first."""
+    wanted: dict[Case, list[FigureConfig]] = {}
+    for figure in figures:
+        for case in figure.cases:
+            wanted.setdefault(case.under(rules), []).append(figure)
+    jobs = []
+    for case, using in wanted.items():
+        samples = rules.samples_very_deep if case.very_deep else rules.samples
+        jobs.append(Job(case, 0, samples, tuple(figure.name for figure in using), gpu, rules))
+        banded = tuple(figure.name for figure in using if figure.file.measure not in _WITHOUT_BANDS)
+        if bands and banded:
+            jobs += [Job(case, sample, samples, banded, gpu, rules) for sample in range(1, samples + 1)]
+    return sorted(jobs, key=lambda job: (not job.case.very_deep, job.case.network))
+
+
+def run_job(job: Job) -> list[Measured]:
+    """Measure one case for its figures."""
+    rules = job.rules
+    bench = make_bench(
+        job.case, load_gpu(job.gpu, rules), rules.gpus[job.gpu].math, rules, job.sample, job.samples
+    )  # fmt: skip
+    measured = []
+    for name in job.figures:
+        file = figure_config(name).file
+        bars = tuple(MEASURES[file.measure](bench, file))
+        measured.append(Measured(name, job.case.label, job.sample, bars, bench.provenance))
+    return measured
+
+
+def measure(
+    figures: Sequence[FigureConfig],
+    gpu: str,
+    executor: Executor | None,
+    bands: bool,
+    progress: Progress,
+    rules: Rules,
+) -> FigureBars:
+    """The bars of each figure, in the order of its cases."""
+    measured: dict[str, list[Measured]] = {figure.name: [] for figure in figures}
+    for entries in run_all(run_job, plan_jobs(figures, gpu, bands, rules), executor, progress):
+        for entry in entries:
+            measured[entry.figure].append(entry)
+    found: FigureBars = {}
+    for figure in figures:
+        order = {case.label: index for index, case in enumerate(figure.cases)}
+        entries = sorted(measured[figure.name], key=lambda entry: (order[entry.case], entry.sample))
+        found[figure.name] = with_bands(entries)
+    return found
+
+
+def run_all(
+    call: Callable[[Any], Any], jobs: Sequence[Any], executor: Executor | None, progress: Progress
+) -> Iterator[Any]:
+    """The results of all jobs as they come; each job has a `title`."""
+    if executor is None:
+        for done, job in enumerate(jobs, start=1):
+            yield call(job)
+            progress(job.title, done, len(jobs))
+        return
+    waiting: dict[Future[Any], str] = {executor.submit(call, job): job.title for job in jobs}
+    try:
+        for done, future in enumerate(as_completed(waiting), start=1):
+            yield future.result()
+            progress(waiting[future], done, len(jobs))
+    finally:
+        for future in waiting:
+            future.cancel()
