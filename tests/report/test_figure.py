@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -20,6 +19,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure import comparison_figure, run_figure
 from vdnnsim.report.figure.lanes import Interval, busy_shares
 from vdnnsim.report.figure.run import most_per_dot
+from vdnnsim.report.figure.style import byte_unit
 from vdnnsim.report.levels import Level
 from vdnnsim.results import Comparison, PolicyRun
 
@@ -62,9 +62,7 @@ def texts_of(figure: Figure) -> list[Text]:
 
 def assert_legible(figure: Figure) -> None:
     """Every text lies within the page, and none upon another. Tick labels beyond an axis' limits are not drawn."""
-    figure.set_dpi(300)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.set_dpi(300)  # as it was drawn
     boxes = []
     for text in texts_of(figure):
         box = text.get_window_extent()
@@ -164,8 +162,8 @@ def test_one_policy_or_many_with_long_names(roomy: Comparison, tmp_path: Path, d
         assert_legible(drawn.pop())
 
 
-def test_names_are_shown_as_they_are(roomy: Comparison, write: Write, tmp_path: Path, drawn: list[Any]) -> None:
-    write(replace(roomy, network="a_b$x^2$ネット"), tmp_path / "figure.png")
+def test_names_are_shown_as_they_are(roomy: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
+    write_run(replace(roomy, network="a_b$x^2$ネット"), tmp_path / "figure.png")
     assert any("a_b$x^2$ネット, batch 1" in text.get_text() for text in texts_of(drawn[0]))
     assert not any(text.get_parse_math() for text in texts_of(drawn[0]))
 
@@ -187,16 +185,16 @@ def test_bars_add_up_to_the_peak(tight: Comparison, tmp_path: Path, drawn: list[
         row = round(bar.get_y() + bar.get_height() / 2)
         assert bar.get_x() == pytest.approx(ends[row])
         ends[row] += bar.get_width()
-    assert ends == pytest.approx([result.peak_bytes / 1e9 for result in tight])
+    assert ends == pytest.approx([result.peak_bytes / 1e3 for result in tight])
     assert [bar.get_width() for bar in performance.patches] == [result.performance for result in tight]
 
 
 def test_an_average_and_the_capacity_are_marked(tight: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
     comparison_figure(tight, tmp_path / "figure.png")
     markers = [line for line in drawn[0].axes[0].lines if line.get_marker() == "D"]
-    assert [float(line.get_xdata()[0]) for line in markers] == [result.average_bytes / 1e9 for result in tight]
+    assert [float(line.get_xdata()[0]) for line in markers] == [result.average_bytes / 1e3 for result in tight]
     [capacity] = [line for line in drawn[0].axes[0].lines if line.get_marker() != "D"]
-    assert set(capacity.get_xdata()) == {32_768 / 1e9}
+    assert set(capacity.get_xdata()) == {32.768}
 
 
 def test_pyplot_and_the_users_settings_are_left_alone(roomy: Comparison, tmp_path: Path) -> None:
@@ -235,3 +233,10 @@ def test_no_peak_is_too_narrow_to_be_drawn() -> None:
         Level(1100, (0, 2)),
         Level(2000, (0, 2)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("largest_bytes", "unit"), [(28 * 10**9, "GB"), (10**8, "GB"), (99_999_999, "MB"), (10**5, "MB"), (5, "KB")]
+)
+def test_an_axis_has_the_unit_of_its_largest_value(largest_bytes: int, unit: str) -> None:
+    assert byte_unit(largest_bytes) == (unit, {"GB": 10**9, "MB": 10**6, "KB": 10**3}[unit])

@@ -13,6 +13,7 @@ from vdnnsim.report.figure import style
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
 from vdnnsim.report.words import provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
+from vdnnsim.units import format_bytes
 
 _ROW_IN = 0.25
 _GAP_IN = 0.22
@@ -84,39 +85,41 @@ def _average_marker(**options: Any) -> Line2D:
 
 
 def _draw_memory(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
-    largest_gb = max(1e-9, *(result.peak_bytes / 1e9 for result in comparison.results))
+    largest_bytes = max(1, *(result.peak_bytes for result in comparison.results))
+    unit, unit_bytes = style.byte_unit(largest_bytes)
     for row, result in enumerate(comparison.results):
-        _draw_classes(axes, row, result, colours)
-        peak_gb, average_gb = result.peak_bytes / 1e9, result.average_bytes / 1e9
-        text = f"{peak_gb:.{_decimals(largest_gb)}f}"
-        _write_value(axes, row, peak_gb, text, result, room_pt=6 if average_gb > 0.97 * peak_gb else 3)
+        _draw_classes(axes, row, result, colours, unit_bytes)
+        peak, average = result.peak_bytes / unit_bytes, result.average_bytes / unit_bytes
+        text = f"{peak:.{2 if largest_bytes < 100 * unit_bytes else 1}f}"
+        _write_value(axes, row, peak, text, result, room_pt=6 if average > 0.97 * peak else 3)
         marker = _average_marker()
-        marker.set_data([average_gb], [row])
+        marker.set_data([average], [row])
         axes.add_line(marker)
-    _draw_capacity(axes, comparison.capacity_bytes / 1e9, largest_gb)
-    axes.set_xlabel("(a) device memory in use at the peak (GB)")
+    _draw_capacity(axes, comparison.capacity_bytes, largest_bytes, unit_bytes)
+    axes.set_xlabel(f"(a) device memory in use at the peak ({unit})")
 
 
-def _draw_classes(axes: Axes, row: int, result: PolicyResult, colours: dict[str, str]) -> None:
-    begin_gb = 0.0
+def _draw_classes(axes: Axes, row: int, result: PolicyResult, colours: dict[str, str], unit_bytes: int) -> None:
+    begin = 0.0
     for name, colour in colours.items():
-        size_gb = result.bytes_by_class_at_peak.get(name, 0) / 1e9
-        if size_gb:
+        size = result.bytes_by_class_at_peak.get(name, 0) / unit_bytes
+        if size:
             alpha = 1 if result.trainable else _FADED
-            axes.barh(row, size_gb, _BAR, begin_gb, color=colour, edgecolor="white", alpha=alpha)
-        begin_gb += size_gb
+            axes.barh(row, size, _BAR, begin, color=colour, edgecolor="white", alpha=alpha)
+        begin += size
 
 
-def _draw_capacity(axes: Axes, capacity_gb: float, largest_gb: float) -> None:
-    far = capacity_gb > style.FAR * largest_gb
-    limit_gb = 1.13 * (largest_gb if far else max(largest_gb, capacity_gb))
-    axes.set_xlim(0, limit_gb)
-    text = f"capacity {capacity_gb:.2f} GB"
+def _draw_capacity(axes: Axes, capacity_bytes: int, largest_bytes: int, unit_bytes: int) -> None:
+    far = capacity_bytes > style.FAR * largest_bytes
+    capacity = capacity_bytes / unit_bytes
+    limit = 1.13 * (largest_bytes if far else max(largest_bytes, capacity_bytes)) / unit_bytes
+    axes.set_xlim(0, limit)
+    text = f"capacity {format_bytes(capacity_bytes)}"
     if far:
-        text, at, align = f"{text} →", limit_gb, "right"
+        text, at, align = f"{text} →", limit, "right"
     else:
-        axes.axvline(capacity_gb, color=LIMIT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
-        at, align = capacity_gb, "right" if capacity_gb > 0.6 * limit_gb else "center"
+        axes.axvline(capacity, color=LIMIT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
+        at, align = capacity, "right" if capacity > 0.6 * limit else "center"
     style.write_beside(
         axes, text, at, 1, coords=("data", "axes fraction"), shift_pt=(0, 2), ha=align, va="bottom", color=LIMIT
     )
@@ -151,8 +154,3 @@ def _write_value(axes: Axes, row: int, value: float, text: str, result: PolicyRe
         bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         zorder=4,
     )
-
-
-def _decimals(largest: float) -> int:
-    """Decimals that give the largest number four digits or so."""
-    return 1 if largest >= 100 else 2 if largest >= 1 else 4

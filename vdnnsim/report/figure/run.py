@@ -54,7 +54,6 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     for axes in (memory, lanes):
         axes.set_xlim(0, end_ns * scale)
     memory.tick_params(labelbottom=False)
-    memory.set_ylabel("memory in use (GB)")
     lanes.set_xlabel(f"time ({unit})")
     note = provenance(comparison)
     if not run.result.trainable:
@@ -80,14 +79,16 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
     colours = style.class_colours(used)
     shown = most_per_dot(levels, end_ns, DOTS if len(levels) < DOTS else DOTS // COARSER)
     times = np.array([level.time_ns * scale for level in shown])
-    heights_gb = np.array([level.bytes_by_class for level in shown]) / 1e9
+    unit, unit_bytes = style.byte_unit(result.peak_bytes)
+    heights = np.array([level.bytes_by_class for level in shown]) / unit_bytes
     base = np.zeros(len(times))
     for place, name in enumerate(every_class):
         if name in colours:
-            top = base + heights_gb[:, place]
+            top = base + heights[:, place]
             axes.fill_between(times, base, top, step="post", color=colours[name], linewidth=0, zorder=2)
             base = top
-    _draw_limits(axes, result, comparison.capacity_bytes)
+    _draw_limits(axes, result, comparison.capacity_bytes, unit_bytes)
+    axes.set_ylabel(f"memory in use ({unit})")
     axes.grid(axis="y", color=style.GRID, linewidth=0.5)
     axes.set_axisbelow(True)
     return colours
@@ -96,31 +97,32 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
 class _Limit(NamedTuple):
     """A height worth a label, and the line style that marks it, if any."""
 
-    value_gb: float
+    size_bytes: int
     label: str
     colour: str
     line: str
 
 
-def _draw_limits(axes: Axes, result: PolicyResult, capacity_bytes: int) -> None:
+def _draw_limits(axes: Axes, result: PolicyResult, capacity_bytes: int, unit_bytes: int) -> None:
     """The peak, the average and the capacity as lines, with labels at the right, moved apart where they would
     overlap."""
-    peak_gb, average_gb, capacity_gb = result.peak_bytes / 1e9, result.average_bytes / 1e9, capacity_bytes / 1e9
-    far = capacity_gb > style.FAR * peak_gb
-    top_gb = 1.06 * max(1e-9, peak_gb if far else max(peak_gb, capacity_gb))
-    axes.set_ylim(0, top_gb)
+    far = capacity_bytes > style.FAR * result.peak_bytes
+    top_bytes = round(1.06 * max(1, result.peak_bytes if far else max(result.peak_bytes, capacity_bytes)))
+    axes.set_ylim(0, top_bytes / unit_bytes)
+    capacity = f"capacity {format_bytes(capacity_bytes)}"
     limits = [
-        _Limit(peak_gb, f"peak {format_bytes(result.peak_bytes)}", INK, "-"),
-        _Limit(average_gb, f"average {format_bytes(result.average_bytes)}", INK, ":"),
-        _Limit(top_gb if far else capacity_gb, f"capacity {format_bytes(capacity_bytes)}", LIMIT, "" if far else "--"),
+        _Limit(result.peak_bytes, f"peak {format_bytes(result.peak_bytes)}", INK, "-"),
+        _Limit(result.average_bytes, f"average {format_bytes(result.average_bytes)}", INK, ":"),
+        _Limit(top_bytes, f"{capacity} ↑", LIMIT, "") if far else _Limit(capacity_bytes, capacity, LIMIT, "--"),
     ]
     lowest_pt = 0.0
-    for value_gb, label, colour, line in sorted(limits):
+    for size_bytes, label, colour, line in sorted(limits):
+        height = size_bytes / unit_bytes
         if line:
-            axes.axhline(value_gb, color=colour, linewidth=0.6 if line == "-" else 0.9, linestyle=line, zorder=3)
-        height_pt = value_gb / top_gb * _MEMORY_IN * 72
+            axes.axhline(height, color=colour, linewidth=0.6 if line == "-" else 0.9, linestyle=line, zorder=3)
+        height_pt = size_bytes / top_bytes * _MEMORY_IN * 72
         lowest_pt = max(height_pt, lowest_pt)
-        _write_right(axes, label if line else f"{label} ↑", value_gb, colour, lift_pt=lowest_pt - height_pt)
+        _write_right(axes, label, height, colour, lift_pt=lowest_pt - height_pt)
         lowest_pt += _LINE_PT
 
 

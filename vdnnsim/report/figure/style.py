@@ -1,8 +1,8 @@
 """How figures look, and how they reach their files. Nothing here outlives a figure: pyplot is not used, and the
 settings of the user's matplotlib neither change nor are changed by it.
 
-Colours: Paul Tol's medium-contrast set (personal.sron.nl/~pault), told apart with any colour vision and, neighbour
-by neighbour, in grey print.
+Colours: from Paul Tol's medium-contrast set (personal.sron.nl/~pault), with a grey; told apart with any colour vision
+and, neighbour by neighbour, in grey print.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
         "weight gradients": "#6699CC",
         "feature maps": "#EECC66",
         "gradient maps": "#994455",
-        "workspace": "#BBBBBB",
+        "workspace": "#999999",
     }
 )
+_BYTE_UNITS = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 _OTHER_COLOURS = ("#997700", "#EE99AA", "#44AA99", "#332288")
 _SETTINGS: Any = MappingProxyType(
     {
@@ -156,6 +157,11 @@ def dress(figure: Figure, title: str, handles: Sequence[Patch | Line2D], note: s
 def class_handles(colours: Mapping[str, str]) -> list[Patch | Line2D]:
     """The legend's entries for classes of memory."""
     return [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+
+
+def byte_unit(largest_bytes: int) -> tuple[str, int]:
+    """The unit of an axis that goes up to so many bytes."""
+    return next(((name, size) for name, size in _BYTE_UNITS if largest_bytes >= size // 10), _BYTE_UNITS[-1])
 
 
 def write_beside(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
