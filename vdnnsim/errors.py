@@ -33,7 +33,7 @@ class UnknownName(InvalidInput):
     def __str__(self) -> str:
         kind, name, known = self.args
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"
 
 

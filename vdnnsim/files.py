@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=BaseModel)
 
 LARGEST_TEXT_BYTES = 64 * 2**20
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
+_HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'.-]+)*\s*=")
 _Place = tuple[str | int, ...]
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises `InvalidFile` when it is missing, a folder, binary, or above 64 MiB."""
+    """The text of a UTF-8 file, without the byte order mark that some editors and spreadsheets put first.
+
+    Raises `InvalidFile` when it is missing, a folder, binary, or above 64 MiB; no more than that is ever read.
+    """
     file = str(path)
     try:
         size = path.stat().st_size
-        if size > LARGEST_TEXT_BYTES:
+        with path.open("rb") as source:
+            contents = source.read(LARGEST_TEXT_BYTES + 1) if size <= LARGEST_TEXT_BYTES else b""
+        if max(size, len(contents)) > LARGEST_TEXT_BYTES:
             expected = f"at most {LARGEST_TEXT_BYTES} bytes"
-            raise InvalidFile([Fault(file, None, "size", f"{size} bytes", expected)])
-        text = path.read_bytes().decode("utf-8")
+            raise InvalidFile([Fault(file, None, "size", f"{max(size, len(contents))} bytes or more", expected)])
+        text = contents.decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidFile([Fault(file, None, "file", "nothing by this name", "a file")]) from None
     except UnicodeDecodeError as error:
@@ -40,6 +45,8 @@ def read_text(path: Path) -> str:
         raise InvalidFile([Fault(file, None, "text", found, "a text file")]) from None
     except OSError as error:
         raise InvalidFile([Fault(file, None, "file", error.strerror or "an error", "a readable file")]) from None
+    except ValueError:  # a NUL in it, or what is not text
+        raise InvalidFile([Fault(repr(file), None, "file", "a name that no file can have", "a file")]) from None
     if "\0" in text:
         raise InvalidFile([Fault(file, None, "text", "a NUL byte", "a text file, not a binary one")])
     return text
@@ -60,6 +67,8 @@ def parse_toml(text: str, file: str, model: type[Model]) -> Model:
         line = re.search(r"line (\d+)", str(error))
         fault = Fault(file, int(line[1]) if line else None, "TOML", str(error), "well-formed TOML")
         raise InvalidFile([fault]) from None
+    except ValueError:  # Python reads no more than some thousand digits
+        raise InvalidFile([Fault(file, None, "TOML", "a number of too many digits", "well-formed TOML")]) from None
     except RecursionError:
         raise InvalidFile([Fault(file, None, "TOML", "too deep a nesting", "well-formed TOML")]) from None
     try:
@@ -80,7 +89,10 @@ def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> 
 
 
 def _shortened(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return "a very large number"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -107,7 +119,7 @@ def toml_lines(text: str) -> dict[_Place, int]:
     lines: dict[_Place, int] = {}
     counts: dict[_Place, int] = {}
     table: _Place = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             table = tuple(part.strip().strip("\"'") for part in header[2].split("."))
             if header[1] == "[[":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from vdnnsim.errors import InvalidInput
 
@@ -22,6 +22,7 @@ _BYTE_UNITS = {
 _TIME_UNITS = {"NS": 1, "US": 10**3, "MS": 10**6, "S": 10**9}
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9][0-9_.eE+]*?)\s*([A-Za-z]+)\s*", re.ASCII)
 _LARGEST = Decimal(2**62)
+_LONGEST_TEXT = 100
 PPM = 1_000_000
 """Ratios (copy slowdowns) are integers in parts per million: 1_000_000 is x1."""
 
@@ -39,7 +40,7 @@ def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
     expected = "a bandwidth with its unit, such as 16GB/s"
     head, slash, tail = text.rpartition("/")
     if not slash or tail.strip().lower() != "s":
-        raise InvalidInput(f"{what}: found '{text}', expected {expected}")
+        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}")
     return _parse(head, what, _BYTE_UNITS, expected)
 
 
@@ -49,17 +50,22 @@ def parse_duration(text: str, what: str = "duration") -> int:
 
 
 def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
-    match = _NUMBER_AND_UNIT.fullmatch(text)
+    match = _NUMBER_AND_UNIT.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     factor = units.get(match[2].upper()) if match else None
     if match is None or factor is None:
-        raise InvalidInput(f"{what}: found '{text}', expected {expected}")
+        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}")
     try:
         value = Decimal(match[1].replace("_", "")) * factor
-    except InvalidOperation:
-        raise InvalidInput(f"{what}: found '{text}', expected {expected}") from None
+    except ArithmeticError:  # not a number, or one beyond what Decimal holds
+        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}") from None
     if not 1 <= value <= _LARGEST:
-        raise InvalidInput(f"{what}: found '{text}', expected a value between 1 and 2^62 of the base unit")
+        found = _shown(text)
+        raise InvalidInput(f"{what}: found {found}, expected a value between 1 and 2^62 of the base unit")
     return int(value)
+
+
+def _shown(text: str) -> str:
+    return f"'{text}'" if len(text) <= _LONGEST_TEXT else f"'{text[:_LONGEST_TEXT]}...'"
 
 
 def format_bytes(count: int) -> str:

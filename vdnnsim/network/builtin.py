@@ -39,8 +39,8 @@ def load_network(name: str | Path, batch: int) -> Network:
 
     Raises `UnknownName`, `InvalidInput` for an impossible batch, `InvalidFile` for a damaged file.
     """
-    if not 1 <= batch <= LARGEST_BATCH:
-        raise InvalidInput(f"batch: found {batch}, expected between 1 and {LARGEST_BATCH}")
+    if not isinstance(batch, int) or not 1 <= batch <= LARGEST_BATCH:
+        raise InvalidInput(f"batch: found {batch!r}, expected a whole number from 1 to {LARGEST_BATCH}")
     text = str(name)
     if text in NETWORKS:
         side = _SIDES.get(text, 224)

@@ -2,8 +2,8 @@
 
 A *feature map* is one block of memory. Several layers may share it: an in-place layer (ACTV, DROPOUT) writes over
 its input, and the inputs of a CONCAT are written straight into channel slices of the CONCAT's map, so that neither
-owns a map (vDNN does the same for ACTV and CONCAT). Both need that nobody else reads the map in between;
-where somebody does, the layer gets a map of its own.
+owns a map (vDNN does the same for ACTV and CONCAT). Both need that nobody else reads the map in between, in
+backward either; where somebody does, the layer gets a map of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -145,31 +146,37 @@ def _topological_order(specs: list[LayerSpec]) -> list[LayerSpec]:
         for source in spec.inputs:
             if source != DATA and source not in by_name:
                 raise LayerFault(spec.name, "inputs", f"'{source}'", f"'{DATA}' or the name of a layer")
+    missing = {spec.name: len(set(spec.inputs) - {DATA}) for spec in specs}
+    consumers: dict[str, list[int]] = defaultdict(list)
+    for index, spec in enumerate(specs):
+        for source in dict.fromkeys(spec.inputs):
+            consumers[source].append(index)
+    ready = [index for index, spec in enumerate(specs) if not missing[spec.name]]  # ascending, and so a heap
     ordered: list[LayerSpec] = []
-    done = {DATA}
-    waiting = specs
-    while waiting:
-        blocked = []
-        for spec in waiting:
-            if all(source in done for source in spec.inputs):
-                ordered.append(spec)
-                done.add(spec.name)
-            else:
-                blocked.append(spec)
-        if len(blocked) == len(waiting):
-            raise LayerFault(blocked[0].name, "inputs", _cycle(blocked), "a graph without cycles")
-        waiting = blocked
+    while ready:
+        spec = specs[heappop(ready)]  # of those that can come, the first in the author's order
+        ordered.append(spec)
+        for index in consumers[spec.name]:
+            missing[specs[index].name] -= 1
+            if not missing[specs[index].name]:
+                heappush(ready, index)
+    if len(ordered) < len(specs):
+        blocked = [spec for spec in specs if missing[spec.name]]
+        cycle = _cycle(blocked)
+        shown = " <- ".join(cycle if len(cycle) <= 10 else [*cycle[:5], "...", *cycle[-4:]])
+        raise LayerFault(cycle[0], "inputs", f"a cycle {shown}", "a graph without cycles")
     return ordered
 
 
-def _cycle(blocked: list[LayerSpec]) -> str:
+def _cycle(blocked: list[LayerSpec]) -> list[str]:
+    """Names along a cycle, from a layer over what it reads back to it: whatever is blocked reads something blocked."""
     unresolved = {spec.name: spec for spec in blocked}
-    path: list[str] = []
+    path: dict[str, int] = {}
     name = blocked[0].name
     while name not in path:
-        path.append(name)
+        path[name] = len(path)
         name = next(source for source in unresolved[name].inputs if source in unresolved)
-    return "a cycle " + " <- ".join([*path[path.index(name) :], name])
+    return [*list(path)[path[name] :], name]
 
 
 def _consumers(layers: list[Layer]) -> dict[str, list[Layer]]:
@@ -196,9 +203,10 @@ def _place_outputs(layers: list[Layer], consumers: dict[str, list[Layer]]) -> tu
     views: dict[str, View] = {}
     members: dict[str, list[str]] = {}
     in_place: set[str] = set()
+    by_name = {layer.name: layer for layer in layers}
     for layer in layers:
         sole_reader = all(source != DATA and len(consumers[source]) == 1 for source in layer.inputs)
-        if layer.kind in IN_PLACE and sole_reader:
+        if layer.kind in IN_PLACE and sole_reader and not _spoils_y(layer, by_name, views, members):
             in_place.add(layer.name)
             view = views[layer.inputs[0]]
         else:
@@ -208,6 +216,20 @@ def _place_outputs(layers: list[Layer], consumers: dict[str, list[Layer]]) -> tu
         if layer.kind == Kind.CONCAT and sole_reader and len(set(layer.inputs)) == len(layer.inputs):
             _join_into_slices(layer, views, members)
     return views, in_place
+
+
+def _spoils_y(
+    layer: Layer, by_name: Mapping[str, Layer], views: Mapping[str, View], members: Mapping[str, list[str]]
+) -> bool:
+    """Whether working in place would change values that the backward kernel of a layer before it reads as its Y.
+
+    DROPOUT scales what it keeps, which max POOL and LRN would notice. What an ACTV or DROPOUT sets to zero has a
+    gradient of zero as well, so that its value does not matter, and the sign is all that an ACTV reads.
+    """
+    if layer.kind != Kind.DROPOUT:
+        return False
+    writers = (by_name[name] for name in members[views[layer.inputs[0]].map_name])
+    return any(writer.kind == Kind.LRN or (writer.kind == Kind.POOL and not writer.average) for writer in writers)
 
 
 def _join_into_slices(layer: Layer, views: dict[str, View], members: dict[str, list[str]]) -> None:

@@ -173,7 +173,7 @@ def _convolution(spec: LayerSpec, shape: Shape) -> Layer:
     batch, channels, height, width = shape
     if spec.channels < 1:
         raise LayerFault(spec.name, "channels", spec.channels, "1 or more output channels")
-    if channels % spec.groups or spec.channels % spec.groups:
+    if spec.groups < 1 or channels % spec.groups or spec.channels % spec.groups:
         raise LayerFault(
             spec.name,
             "groups",

@@ -17,6 +17,8 @@ _Pad = Annotated[int, Field(ge=0, le=1 << 24, strict=True)]
 _Side = _Count | tuple[_Count, _Count]
 _Padding = _Pad | tuple[_Pad, _Pad]
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s,\"']+$")]
+_FileName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A network's name is part of the names of its traces' files."""
 
 
 class _Entry(BaseModel):
@@ -127,7 +129,7 @@ class NetworkFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: _Name
+    name: _FileName
     input: tuple[_Count, _Count, _Count]
     layer: Annotated[list[_AnyLayer], Field(min_length=1, max_length=100_000)]
 
@@ -146,7 +148,7 @@ def read_network(path: Path, batch: int) -> Network:
         return build_network(contents.name, (batch, *contents.input), contents.specs())
     except LayerFault as fault:
         layer, field, found, expected = fault.args
-        index = next((i for i, entry in enumerate(contents.layer) if entry.name == layer), 0)
+        index = max((i for i, entry in enumerate(contents.layer) if entry.name == layer), default=0)
         line = line_of(toml_lines(text), ("layer", index, field))
         where = f"layer '{layer}', {field}"
         raise InvalidFile([Fault(str(path), line, where, str(found), str(expected))]) from None

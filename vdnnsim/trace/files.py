@@ -63,9 +63,14 @@ class HeaderFile(BaseModel):
         )
 
 
+def header_path(table: Path) -> Path:
+    """Where the header of the table at `table` lies: beside it, with another suffix."""
+    return table.parent / f"{table.stem}.toml"
+
+
 def read_header(table: Path) -> TraceHeader:
     """The header beside the table at `table`. Raises `InvalidFile`."""
-    return read_toml(table.with_suffix(".toml"), HeaderFile).header()
+    return read_toml(header_path(table), HeaderFile).header()
 
 
 def read_trace(table: Path, network: Network | None = None) -> Trace:
@@ -93,7 +98,7 @@ def check_trace(trace: Trace, network: Network) -> None:
 def write_trace(trace: Trace, table: Path) -> None:
     """Write the table at `table` and the header beside it, each whole or not at all. Raises `InvalidInput`."""
     write_text(table, table_text(trace))
-    write_text(table.with_suffix(".toml"), header_text(trace.header))
+    write_text(header_path(table), header_text(trace.header))
 
 
 def table_text(trace: Trace) -> str:
