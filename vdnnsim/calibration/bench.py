@@ -80,4 +80,4 @@ def _make_operators(device: Device, math: str) -> Operators:
     from vdnnsim.machines.operators_cudnn import CudnnOperators
 
     assert isinstance(device, CudaDevice)
-    return CudnnOperators(device.cudnn, math)
+    return CudnnOperators(device.cudnn, math, device.record)

@@ -78,7 +78,10 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
     bandwidth = _memory_bandwidth(device, slab)
     progress(2, 4, "costs of the host's calls")
     costs, cost_spreads = _host_costs(bench)
-    host = replace(costs, synchronise_ns=synchronise.median_ns, copy_start_ns=max(0, round(median(starts))))
+    start_ns = round(median(starts))
+    if start_ns < 0:  # a copy takes less without the marks around it
+        curves = [_shortened(curve, -start_ns) for curve in curves]
+    host = replace(costs, synchronise_ns=synchronise.median_ns, copy_start_ns=max(0, start_ns))
     spreads |= cost_spreads | {"synchronise": synchronise.spread_ppm}
     progress(4, 4, "done")
     return LinkReport(
@@ -143,6 +146,13 @@ def _curve(
             residues.append(round(median(wholes) - median(calls)) - found.median_ns - synchronise_ns)
         size *= 2
     return LinkCurve(tuple(points)), widest_ppm, residues
+
+
+def _shortened(curve: LinkCurve, marks_ns: int) -> LinkCurve:
+    """The curve without what the marks cost."""
+    return LinkCurve(
+        tuple(LinkPoint(size, max(1 + index, time_ns - marks_ns)) for index, (size, time_ns) in enumerate(curve.points))
+    )
 
 
 def _both_ways(device: Device, slab: torch.Tensor, hosts: list[torch.Tensor], size: int) -> tuple[int, int]:

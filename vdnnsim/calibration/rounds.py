@@ -18,7 +18,7 @@ from vdnnsim.machines.real import LoadedProgram
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
 from vdnnsim.policies.plan import Algorithms, Layout, Plan, feature_extraction_layers
-from vdnnsim.program import Kernel, Program, Stream, Synchronise, build_program
+from vdnnsim.program import Command, Kernel, Program, Stream, Synchronise, build_program
 from vdnnsim.trace.table import MEMORY_OPTIMAL_NAME
 
 Key = tuple[str, str, str]
@@ -96,7 +96,7 @@ def span_bytes(program: Program) -> int:
 
 def one_by_one(program: Program) -> Program:
     """The same program with the host waiting after every kernel."""
-    commands = []
+    commands: list[Command] = []
     steps = []
     for step in program.steps:
         first = len(commands)

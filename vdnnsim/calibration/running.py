@@ -129,8 +129,11 @@ def run_case(
     return CaseRun(predicted, prepared, found, observed, plan.trials)
 
 
-def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> float:
-    """The largest relative error of loss and weight gradients against autograd, in the checking mode."""
+def check_case(
+    bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent
+) -> tuple[float, float]:
+    """The largest relative error of loss and weight gradients against autograd in fp64, in the checking mode; and the
+    share of ReLU's and max-pool's choices in which rounding decided otherwise."""
     problem = Problem(study.network, study.trace, study.gpu, study)
     policy.check(problem)
     plan, program, failure = study.prepare(policy.plan(problem))
@@ -139,4 +142,5 @@ def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy,
     progress(0, 2, "one iteration with freed bytes overwritten")
     found = load(study, bench, machine, program, plan).check()
     progress(1, 2, "the same by autograd")
-    return worst_error(found, reference_gradients(study.network, machine.training))[0]
+    reference = reference_gradients(study.network, machine.training, found.choices)
+    return worst_error(found.results, reference.results)[0], reference.other_choices

@@ -118,9 +118,9 @@ def _time(
         return slab[start : start + size_bytes]
 
     kernel = Kernel(layer.name, pass_, algorithm.name, workspace)
-    action = device.on_compute(operators.prepare(layer, kernel, tensors_of(network, kernel, bytes_of)))
-    marked, stopwatch = device.timed(Stream.COMPUTE, action)
     try:
+        action = device.on_compute(operators.prepare(layer, kernel, tensors_of(network, kernel, bytes_of)))
+        marked, stopwatch = device.timed(Stream.COMPUTE, action)
         marked()
         device.drain()
     except AlgorithmRefused:

@@ -7,7 +7,6 @@ the slab.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -55,14 +54,15 @@ class Operators(Protocol):
 Maker = Callable[[Layer, Kernel, Tensors], Action]
 
 
-def dropout_seed(layer: str) -> int:
-    """The seed of a layer's mask: the same in every iteration, so that every policy trains with the same masks."""
-    return zlib.crc32(layer.encode())
+Recorder = Callable[[Action], Action]
+"""Makes one action of all that an action launches."""
+MASK_SEED = 4096
+"""Masks of DROPOUT are drawn layer by layer from this seed in every iteration, the same under every policy."""
 
 
-def dropout_mask(mask: torch.Tensor, layer: Layer, generator: torch.Generator) -> torch.Tensor:
-    """Fill `mask` (uint8, the shape of X) with the layer's 0s and 1s."""
-    return mask.bernoulli_(1 - layer.rate, generator=generator.manual_seed(dropout_seed(layer.name)))
+def draw_mask(mask: torch.Tensor, layer: Layer, generator: torch.Generator) -> torch.Tensor:
+    """Fill `mask` (uint8, the shape of X) with 0s and 1s."""
+    return mask.bernoulli_(1 - layer.rate, generator=generator)
 
 
 def present(tensor: torch.Tensor | None) -> torch.Tensor:
@@ -73,10 +73,14 @@ def present(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 class CommonOperators:
-    """FC, DROPOUT, ADD, CONCAT and the loss through PyTorch on any device."""
+    """FC, DROPOUT, ADD, CONCAT and the loss through PyTorch on any device.
 
-    def __init__(self, device: torch.device) -> None:
+    `record` turns the launches of one kernel into a single one, where the device can; masks are drawn outside of it.
+    """
+
+    def __init__(self, device: torch.device, record: Recorder) -> None:
         self.device = device
+        self.record = record
         self.generator = torch.Generator(device)
         self.makers: dict[Kind, Maker] = {
             Kind.FC: self.fully_connected,
@@ -86,8 +90,15 @@ class CommonOperators:
             Kind.SOFTMAX: self.softmax,
         }
 
+    def begin(self) -> None:
+        """As `Operators.begin`."""
+        self.generator.manual_seed(MASK_SEED)
+
     def prepare(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
-        return self.makers[layer.kind](layer, kernel, tensors)
+        """As `Operators.prepare`."""
+        action = self.makers[layer.kind](layer, kernel, tensors)
+        draws = layer.kind == Kind.DROPOUT and kernel.pass_ == "forward"
+        return action if draws else self.record(action)
 
     def fully_connected(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
         """Y = X W^T + b; dW = dY^T X, db = sum of dY, dX = dY W."""
@@ -129,10 +140,15 @@ class CommonOperators:
         if kernel.pass_ == "forward":
             x, y = tensors.x[0], present(tensors.y)
 
-            def forward() -> None:
-                dropout_mask(mask, layer, generator)
+            def apply() -> None:
                 torch.mul(x, mask, out=y)
                 y.mul_(scale)
+
+            applied = self.record(apply)
+
+            def forward() -> None:
+                draw_mask(mask, layer, generator)
+                applied()
 
             return forward
         dy, dx = present(tensors.dy), present(tensors.dx[0])

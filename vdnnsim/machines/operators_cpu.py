@@ -32,7 +32,7 @@ class CpuOperators(CommonOperators):
     def __init__(self, math: str = "fp32") -> None:
         if math != "fp32":
             raise InvalidInput(f"math: found {math}, expected fp32 on the CPU, which has no other here")
-        super().__init__(torch.device("cpu"))
+        super().__init__(torch.device("cpu"), record=lambda action: action)
         self.math = math
         self.makers |= {
             Kind.CONV: _convolution,
@@ -41,9 +41,6 @@ class CpuOperators(CommonOperators):
             Kind.LRN: _local_response,
             Kind.BN: _batch_norm,
         }
-
-    def begin(self) -> None:
-        """The CPU keeps nothing for the whole process."""
 
     def algorithms(self, layer: Layer, pass_: str, x: Place, y: Place) -> list[Algorithm]:  # noqa: ARG002
         both = [Algorithm(IMPLICIT_GEMM, 0)]

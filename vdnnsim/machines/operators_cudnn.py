@@ -24,7 +24,7 @@ from vdnnsim.machines.cudnn import (
 )
 from vdnnsim.machines.device import Action
 from vdnnsim.machines.operands import Tensors
-from vdnnsim.machines.operators import Algorithm, CommonOperators, Place, present
+from vdnnsim.machines.operators import Algorithm, CommonOperators, Place, Recorder, present
 from vdnnsim.network import Kind, Layer
 from vdnnsim.program import Kernel
 
@@ -34,8 +34,8 @@ _Descriptors = TypeVar("_Descriptors")
 class CudnnOperators(CommonOperators):
     """Every kind of layer on the GPU, in fp32 or with TF32 tensor cores in CONV and FC."""
 
-    def __init__(self, cudnn: Cudnn, math: str) -> None:
-        super().__init__(torch.device("cuda"))
+    def __init__(self, cudnn: Cudnn, math: str, record: Recorder) -> None:
+        super().__init__(torch.device("cuda"), record)
         self.math = math
         self._cudnn = cudnn
         self._kept: dict[object, object] = {}
@@ -50,6 +50,7 @@ class CudnnOperators(CommonOperators):
 
     def begin(self) -> None:
         """Set what GEMM may use; CONV's mode is in its descriptors."""
+        super().begin()
         torch.set_float32_matmul_precision("high" if self.math == "tf32" else "highest")
 
     def algorithms(self, layer: Layer, pass_: str, x: Place, y: Place) -> list[Algorithm]:

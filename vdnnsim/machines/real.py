@@ -15,12 +15,13 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional
 
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines.device import Action, Device, Stopwatch
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.operands import split_weights, tensors_of
-from vdnnsim.machines.operators import Operators
+from vdnnsim.machines.operators import Operators, present
 from vdnnsim.machines.real_timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.network import DATA, Kind, Network
@@ -63,6 +64,15 @@ class Training:
     weights: Mapping[str, torch.Tensor]
 
 
+class Checked(NamedTuple):
+    """What an iteration in the checking mode gave, on the host: `results` are the gradient of each layer's weights as
+    one flat tensor, and "loss"; `choices` which elements each ACTV let pass, and which one each window of a POOL took
+    (its index in the plane), since rounding may decide those otherwise elsewhere."""
+
+    results: dict[str, torch.Tensor]
+    choices: dict[str, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class RealMachine:
     """A device with the kernels that it runs, ready to load programs of one network."""
@@ -76,6 +86,8 @@ class RealMachine:
         """Make a program ready in a fresh slab. Raises `OutOfMemory`, `DeviceRefused`, `InvalidInput`."""
         pool = make_pool()
         replay_memory(program, DeviceMemory(pool))
+        self.device.enter()
+        self.operators.begin()
         slab = self.device.make_slab(pool.span_bytes)
         host = dict(
             zip(
@@ -173,9 +185,9 @@ class LoadedProgram:
         device.drain()
         return Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
 
-    def check(self) -> dict[str, torch.Tensor]:
+    def check(self) -> Checked:
         """One iteration in the checking mode: bytes that the program gives back are overwritten with NaN, whatever else
-        the device is doing. Returns the gradient of each layer's weights, flat, on the host; "loss" is the loss.
+        the device is doing.
 
         A workspace given back while its kernel may still run is overwritten in the compute stream's turn, since only
         the next kernel's workspace may take it over before the host has waited.
@@ -185,7 +197,7 @@ class LoadedProgram:
             host.fill_(255)
         device.poison(None, self.slab)
         memory = self._begin()
-        found: dict[str, torch.Tensor] = {}
+        found = Checked({}, {})
         place_of = dict(self._setup)
         computing = False
         for order, command, place in zip(self.orders, self.program.commands, self._where, strict=True):
@@ -203,24 +215,33 @@ class LoadedProgram:
         device.drain()
         return found
 
-    def _keep_results(
-        self, kernel: Kernel, place_of: Mapping[str, tuple[int, int]], found: dict[str, torch.Tensor]
-    ) -> None:
-        layer = self.machine.network.by_name[kernel.layer]
+    def _keep_results(self, kernel: Kernel, place_of: Mapping[str, tuple[int, int]], found: Checked) -> None:
+        machine = self.machine
+        layer = machine.network.by_name[kernel.layer]
         operands = self.program.operands
+
+        def bytes_of(operand: str, size_bytes: int) -> torch.Tensor:
+            return self._bytes(place_of[operands.get(operand, operand)][0], size_bytes)
+
+        if kernel.pass_ == "forward" and layer.kind in (Kind.ACTV, Kind.POOL, Kind.SOFTMAX):
+            tensors = tensors_of(machine.network, kernel, bytes_of)
+            machine.device.wait(Stream.COMPUTE)()
+            x, y = tensors.x[0], present(tensors.y)
+            if layer.kind == Kind.ACTV:
+                found.choices[layer.name] = (y > 0).to("cpu")
+            elif layer.kind == Kind.POOL and not layer.average:
+                window = (layer.kernel, layer.stride, layer.padding)
+                _, indices = functional.max_pool2d(x, *window, ceil_mode=layer.ceil, return_indices=True)
+                found.choices[layer.name] = indices.to("cpu")
+            elif layer.kind == Kind.SOFTMAX:
+                chosen = y.gather(1, machine.training.labels.unsqueeze(1))
+                found.results["loss"] = -chosen.log().mean().to("cpu")
         if kernel.pass_ in ("backward", "backward_filter") and layer.weight_gradients_bytes:
             address, _ = place_of[operands[weight_gradient_operand(layer.name)]]
             self.machine.device.wait(Stream.COMPUTE)()
             flat = self._bytes(address, layer.weight_gradients_bytes).view(torch.float32)
             parts = split_weights(layer, flat)
-            found[layer.name] = torch.cat([part.reshape(-1) for part in parts]).to("cpu", copy=True)
-        if kernel.pass_ == "forward" and layer.kind == Kind.SOFTMAX:
-            y = self.machine.network.output_map(layer)
-            address, _ = place_of[operands[map_operand(y.name)]]
-            self.machine.device.wait(Stream.COMPUTE)()
-            shares = self._bytes(address, y.size_bytes).view(torch.float32).view(y.shape)
-            chosen = shares.gather(1, self.machine.training.labels.unsqueeze(1))
-            found["loss"] = -chosen.log().mean().to("cpu")
+            found.results[layer.name] = torch.cat([part.reshape(-1) for part in parts]).to("cpu", copy=True)
 
     def _begin(self) -> DeviceMemory:
         """Everything as it is before an iteration: the pool with the set-up buffers, weights and images in place."""
