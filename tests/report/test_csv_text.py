@@ -13,7 +13,9 @@ from vdnnsim.results import Comparison
 
 
 def test_a_row_per_policy_under_one_header(tight: Comparison) -> None:
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(tight))))
+    text = comparison_csv(tight)
+    assert "\r" not in text
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["policy"] for row in rows] == [result.policy for result in tight]
     for row, result in zip(rows, tight, strict=True):
         assert row["network"] == "tiny"

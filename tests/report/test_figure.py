@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from vdnnsim.report.figure import comparison_figure, run_figure
 from vdnnsim.report.figure.lanes import Interval, busy_shares
 from vdnnsim.report.figure.run import most_per_dot
 from vdnnsim.report.figure.style import byte_unit
-from vdnnsim.report.levels import Level
+from vdnnsim.report.levels import Level, memory_levels
+from vdnnsim.report.stalls import stalls
 from vdnnsim.results import Comparison, PolicyRun
 
 Write = Callable[[Comparison, Path], None]
@@ -195,6 +196,46 @@ def test_an_average_and_the_capacity_are_marked(tight: Comparison, tmp_path: Pat
     assert [float(line.get_xdata()[0]) for line in markers] == [result.average_bytes / 1e3 for result in tight]
     [capacity] = [line for line in drawn[0].axes[0].lines if line.get_marker() != "D"]
     assert set(capacity.get_xdata()) == {32.768}
+
+
+def test_areas_are_stacked_up_to_the_level(roomy: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
+    run = run_of(roomy)
+    run_figure(run, roomy, tmp_path / "figure.png")
+    areas = [collection.get_paths()[0] for collection in drawn[0].axes[1].collections]
+    assert len(areas) == len(run.result.bytes_by_class_at_peak)
+    for middle_us in (0.5, 6.9, run.result.iteration_time_ns / 1e3 - 0.05):
+        levels = memory_levels(run.timeline.memory, tuple(run.result.bytes_by_class_at_peak))
+        level = [level for level in levels if level.time_ns <= 1000 * middle_us][-1]
+        spans = [_heights_at(area.vertices, middle_us) for area in areas]
+        assert [high - low for low, high in spans] == pytest.approx([size / 1e3 for size in level.bytes_by_class])
+        assert [low for low, _ in spans[1:]] == pytest.approx([high for _, high in spans[:-1]])
+    assert max(area.vertices[:, 1].max() for area in areas) == pytest.approx(run.result.peak_bytes / 1e3)
+
+
+def _heights_at(outline: Any, x: float) -> tuple[float, float]:
+    """The lowest and highest point at which an outline of upright and level lines passes x."""
+    crossed = [one[1] for one, two in pairwise(outline) if min(one[0], two[0]) <= x < max(one[0], two[0])]
+    return min(crossed), max(crossed)
+
+
+def test_boxes_are_the_records(roomy: Comparison, tmp_path: Path, drawn: list[Any]) -> None:
+    run = run_of(roomy)
+    run_figure(run, roomy, tmp_path / "figure.png")
+    compute, out, back, stalled = drawn[0].axes[0].collections
+    expected = {
+        compute: [(kernel.begin_ns, kernel.end_ns) for kernel in run.timeline.kernels],
+        out: [(copy.begin_ns, copy.end_ns) for copy in run.timeline.copies if copy.direction == "copy out"],
+        back: [(copy.begin_ns, copy.end_ns) for copy in run.timeline.copies if copy.direction == "copy in"],
+        stalled: [(begin_ns, end_ns) for begin_ns, end_ns in stalls(run.timeline) if end_ns > begin_ns],
+    }
+    for collection, spans_ns in expected.items():
+        boxes = [path.vertices[:, 0] for path in collection.get_paths()]
+        assert [(box.min(), box.max()) for box in boxes] == [
+            pytest.approx((begin_ns / 1e3, end_ns / 1e3)) for begin_ns, end_ns in spans_ns
+        ]
+    texts = [text.get_text() for text in texts_of(drawn[0])]
+    stalled_share = 100 * run.result.stall_ns / run.result.iteration_time_ns
+    assert f"{stalled_share:.0f} % of the time" in texts
 
 
 def test_pyplot_and_the_users_settings_are_left_alone(roomy: Comparison, tmp_path: Path) -> None:
