@@ -8,9 +8,10 @@ import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from vdnnsim.reproduce.claims import Claim, compare_claims, is_near
+from vdnnsim.reproduce.claims import Claim, compare_claims, distance, is_near, tolerance
 from vdnnsim.reproduce.config import Rules, choose_figures, rules
 from vdnnsim.reproduce.runs import Progress, check_traces, measure, plan_jobs, workers
+from vdnnsim.reproduce.table import with_unit
 
 GIB = 2**30 / 10**9
 
@@ -39,11 +40,13 @@ CHOICES = (
 
 
 class Outcome(NamedTuple):
-    """What a choice makes of every claim; `near` counts those as near as was aimed at."""
+    """What a choice makes of every claim: `near` counts those as near as was aimed at, `miss` is the mean of their
+    distances from the paper's numbers over the distances aimed at, so that below 1 is good."""
 
     choice: Choice
     values: tuple[float, ...]
     near: int
+    miss: float
 
 
 def changed(base: Rules, choice: Choice, gpu: str) -> Rules:
@@ -74,8 +77,14 @@ def compare_choices(
                 claim.ours.value / (choice.unit_factor if claim.entry.unit == "GB" else 1) for claim in found
             )
             near = sum(is_near(claim.entry, value) for claim, value in zip(found, values, strict=True))
-            outcomes.append(Outcome(choice, values, near))
+            misses = [_miss(claim, value) for claim, value in zip(found, values, strict=True)]
+            outcomes.append(Outcome(choice, values, near, sum(misses) / len(misses)))
     return claims, outcomes
+
+
+def _miss(claim: Claim, value: float) -> float:
+    """Distance over what was aimed at; of a count, which must be met, the distance itself."""
+    return abs(distance(claim.entry, value)) / (tolerance(claim.entry) or 1.0)
 
 
 def choices_csv(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> str:
@@ -86,5 +95,26 @@ def choices_csv(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> str:
     for index, claim in enumerate(claims):
         values = [f"{outcome.values[index]:.4g}" for outcome in outcomes]
         writer.writerow([claim.entry.name, claim.entry.paper, claim.entry.unit, *values])
-    writer.writerow([f"near, of {len(claims)}", "", "", *(outcome.near for outcome in outcomes)])
+    writer.writerow([f"near (of {len(claims)})", "", "", *(outcome.near for outcome in outcomes)])
+    writer.writerow(["mean miss", "", "", *(f"{outcome.miss:.2f}" for outcome in outcomes)])
     return text.getvalue()
+
+
+def choices_markdown(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> str:
+    """One row per choice: how many claims it meets, and each claim that it changes, with those met in bold."""
+    rows = [f"| rule | near, of {len(claims)} | mean miss | what it changes |", "|---|---|---|---|"]
+    first = outcomes[0]
+    for outcome in outcomes:
+        changes = [
+            _change(claim, value)
+            for claim, value, before in zip(claims, outcome.values, first.values, strict=True)
+            if with_unit(value, claim.entry.unit) != with_unit(before, claim.entry.unit)
+        ]
+        text = "; ".join(changes) or ("" if outcome is first else "nothing")
+        rows.append(f"| {outcome.choice.title} | {outcome.near} | {outcome.miss:.2f} | {text} |")
+    return "\n".join(rows) + "\n"
+
+
+def _change(claim: Claim, value: float) -> str:
+    text = f"{claim.entry.name} {with_unit(value, claim.entry.unit)}"
+    return f"**{text}**" if is_near(claim.entry, value) else text

@@ -12,7 +12,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.files import whole_file, write_text
 from vdnnsim.reproduce.bars import BandedBar, bars_csv
 from vdnnsim.reproduce.bench import load_gpu
-from vdnnsim.reproduce.choices import choices_csv, compare_choices
+from vdnnsim.reproduce.choices import choices_csv, choices_markdown, compare_choices
 from vdnnsim.reproduce.claims import Claim, compare_claims
 from vdnnsim.reproduce.config import choose_figures, figure_config, gpu_rules, rules
 from vdnnsim.reproduce.runs import FigureBars, Progress, check_traces, measure, plan_jobs, run_all, workers
@@ -87,7 +87,9 @@ def _compare_rules(gpu: str, out: Path | None, progress: Progress) -> Reproducti
     claims, outcomes = compare_choices(gpu, progress)
     if out is not None:
         write_text(out / "rules.csv", choices_csv(claims, outcomes))
-    return Reproduction(gpu, {}, tuple(claims), () if out is None else (out / "rules.csv",))
+        write_text(out / "rules.md", choices_markdown(claims, outcomes))
+    files = () if out is None else (out / "rules.csv", out / "rules.md")
+    return Reproduction(gpu, {}, tuple(claims), files)
 
 
 def _check_folder(folder: Path) -> None:

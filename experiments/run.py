@@ -1,0 +1,43 @@
+"""Runs the whole evaluation for one GPU and keeps what came out: the numbers of every figure and claim under
+`experiments/expected`, and the tables in `experiments/README.md`.
+
+    python experiments/run.py [GPU]
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from vdnnsim.reproduce import reproduce
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def run(gpu: str) -> None:
+    """Measure, and replace the expected numbers and the README's tables by the new ones."""
+    expected = FOLDER / "expected" / gpu
+    expected.mkdir(parents=True, exist_ok=True)
+    tables = {}
+    for figures in ((), ("rules",)):
+        with tempfile.TemporaryDirectory() as temporary:
+            for path in reproduce(figures, gpu=gpu, out=Path(temporary)).files:
+                if path.suffix == ".csv":
+                    (expected / path.name).write_bytes(path.read_bytes())
+                elif path.suffix == ".md":
+                    tables[path.stem] = path.read_text(encoding="utf-8")
+    readme = FOLDER / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        text = with_table(text, f"{name} {gpu}", table)
+    readme.write_text(text, encoding="utf-8", newline="\n")
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """The text with the table between the marks of this name."""
+    marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
+    return re.sub(marks, lambda found: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1] if len(sys.argv) > 1 else "titan-x-maxwell")

@@ -1,0 +1,65 @@
+"""Claims: how far ours is, what counts as near, how rows read."""
+
+import pytest
+
+from vdnnsim.reproduce.bars import BandedBar, Bar
+from vdnnsim.reproduce.claims import Claim, Ours, is_near
+from vdnnsim.reproduce.config import ClaimEntry
+from vdnnsim.reproduce.table import HEADER, cells, claims_csv, markdown
+from vdnnsim.trace import Provenance
+
+
+def entry(low: float | None, high: float | None, unit: str) -> ClaimEntry:
+    return ClaimEntry(
+        name="n", text="a claim", paper="what it says", low=low, high=high, unit=unit, mark="abstract", basis="times",
+        why={"a-gpu": "because"},
+    )  # fmt: skip
+
+
+def claim(low: float | None, high: float | None, unit: str, value: float, band: tuple[float, float]) -> Claim:
+    bar = BandedBar("case", Bar("g", "s", "", "left", value, unit), *band, 3, 1.0, Provenance.MODELLED)
+    return Claim(entry(low, high, unit), Ours(value, *band, (bar,)), "a-gpu")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "value", "near"),
+    [
+        (89, 89, "%", 91, True),
+        (89, 89, "%", 91.1, False),
+        (28, 28, "GB", 29.4, True),
+        (28, 28, "GB", 29.5, False),
+        (60, None, "ms", 1000, True),
+        (60, None, "ms", 57, True),
+        (60, None, "ms", 56.9, False),
+        (1, 7, "%", 4, True),
+        (6, 6, "", 6, True),
+        (6, 6, "", 7, False),
+    ],
+)
+def test_near(low: float | None, high: float | None, unit: str, value: float, near: bool) -> None:
+    assert is_near(entry(low, high, unit), value) is near
+
+
+def test_a_row_says_all() -> None:
+    row = dict(zip(HEADER, cells(claim(18, 18, "%", 22, (7, 22.5))), strict=True))
+    assert row["ours"] == "22.0 %"
+    assert row["band"] == "7.0 to 22.5 %"
+    assert row["difference"] == "+4.0 points"
+    assert row["near"] == "band"
+    assert (row["ours is"], row["why they differ"]) == ("modelled", "because")
+
+
+def test_a_band_that_does_not_reach_it_is_a_miss() -> None:
+    assert cells(claim(18, 18, "%", 25, (19, 26)))[5] == "no"
+
+
+def test_sizes_differ_by_a_share_and_counts_by_a_number() -> None:
+    assert cells(claim(28, 28, "GB", 29.4, (29.4, 29.4)))[3:5] == ("", "+5.0 % of it")
+    assert cells(claim(6, 6, "", 6, (6, 6)))[4] == "same"
+    assert cells(claim(60, None, "ms", 66, (66, 66)))[4] == "within"
+
+
+def test_tables_have_one_row_for_each_claim() -> None:
+    claims = [claim(6, 6, "", 6, (6, 6)), claim(1, 7, "%", 4, (4, 4))]
+    assert markdown(claims).count("\n") == 4
+    assert len(claims_csv(claims).splitlines()) == 3

@@ -1,0 +1,96 @@
+"""`vdnnsim reproduce`: what it writes, what it prints, what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vdnnsim.cli.reproduce import reproduce_command
+from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.reproduce import reproduce
+from vdnnsim.trace import list_traces
+
+RUNNER = CliRunner()
+
+
+def app() -> typer.Typer:
+    found = typer.Typer()
+    found.command()(reproduce_command)
+    return found
+
+
+def refused(*arguments: str) -> InvalidInput:
+    error = RUNNER.invoke(app(), arguments).exception
+    assert isinstance(error, InvalidInput)
+    assert error.exit_code == 2
+    assert "\n" not in str(error)
+    return error
+
+
+def test_one_figure_and_the_claims_that_rest_on_it(tmp_path: Path) -> None:
+    done = RUNNER.invoke(app(), ["fig12", "--no-bands", "--out", str(tmp_path / "new" / "folder")])
+    assert done.exit_code == 0
+    assert "offloaded by vdnn-all" in done.output
+    assert "16.90 GB" in done.output
+    assert "AlexNet" not in done.output
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
+        "fig12.png", "fig12.pdf", "fig12.csv", "claims.csv", "claims.md",
+    }  # fmt: skip
+
+
+def test_unknown_figure(tmp_path: Path) -> None:
+    error = refused("7", "--out", str(tmp_path))
+    assert isinstance(error, UnknownName)
+    assert str(error).startswith("unknown figure '7'")
+    assert "Known: 1, 4, 5, 6, 9, 11, 12, 13, 14, 15, power" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_gpu(tmp_path: Path) -> None:
+    error = refused("--gpu", "titan", "--out", str(tmp_path / "out"))
+    assert "did you mean 'titan-x-maxwell'?" in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert str(tmp_path / "out") in str(refused("12", "--out", str(tmp_path / "out")))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert "choose a writable folder" in str(refused("12", "--out", str(tmp_path / "file" / "out")))
+
+
+@pytest.mark.skipif(any(header.gpu == "h200" for _, header in list_traces()), reason="the traces are there")
+def test_gpu_without_traces_is_told_in_one_line(tmp_path: Path) -> None:
+    error = refused("12", "--gpu", "h200", "--out", str(tmp_path / "out"))
+    assert "h200: no fp32 traces for alexnet batch 128" in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_is_needed() -> None:
+    assert RUNNER.invoke(app(), ["12"]).exit_code == 2
+
+
+def test_existing_claims_stay_where_nothing_new_comes(tmp_path: Path) -> None:
+    (tmp_path / "claims.csv").write_text("old")
+    refused("7", "--out", str(tmp_path))
+    assert (tmp_path / "claims.csv").read_text() == "old"
+
+
+def test_without_a_folder_nothing_is_written_and_numbers_come_back() -> None:
+    found = reproduce(["12"], bands=False)
+    assert not found.files
+    values = {(bar.case, bar.bar.series): bar.bar.value for bar in found.bars["12"]}
+    assert values["AlexNet (128)", "vdnn-all(m)"] == pytest.approx(0.366, abs=0.001)  # derived from shapes by hand
+
+
+def test_import_is_light() -> None:
+    code = "import sys, vdnnsim.cli.reproduce; print(sorted({'matplotlib', 'simpy', 'pydantic', 'rich.progress'} & set(sys.modules)))"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

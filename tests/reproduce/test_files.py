@@ -1,0 +1,40 @@
+"""Files of a run: all there, pictures large enough to print, nothing left over."""
+
+import struct
+
+from tests.reproduce.conftest import Whole
+from vdnnsim.reproduce import figure_names
+
+
+def test_each_figure_is_drawn_twice_and_tabled(whole: Whole) -> None:
+    names = {"power" if name == "power" else f"fig{int(name):02}" for name in figure_names()}
+    wanted = {f"{name}{suffix}" for name in names for suffix in (".png", ".pdf", ".csv")} | {"claims.csv", "claims.md"}
+    assert {path.name for path in whole.reproduction.files} == wanted
+    assert {path.name for path in whole.folder.iterdir()} == wanted
+
+
+def test_pictures_are_whole_and_as_wide_as_a_page(whole: Whole) -> None:
+    for path in whole.folder.glob("*.png"):
+        data = path.read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        assert width == 2100, path.name  # 7 in at 300 dpi
+        assert 500 < height < 2000, path.name
+        assert data.endswith(b"IEND\xaeB`\x82")
+    for path in whole.folder.glob("*.pdf"):
+        data = path.read_bytes()
+        assert data.startswith(b"%PDF-")
+        assert b"/Type3" not in data
+
+
+def test_progress_reaches_the_end(whole: Whole) -> None:
+    titles = [title for title, _, _ in whole.progress]
+    assert "VGG-416 (32)" in titles
+    assert "figure 11" in titles
+    for title, done, total in whole.progress:
+        assert title
+        assert 1 <= done <= total
+
+
+def test_in_time(whole: Whole) -> None:
+    """Under 20 s on two idle cores (it takes 9); three times that on a busy machine."""
+    assert whole.seconds < 60

@@ -1,0 +1,108 @@
+"""Formulas of single figures, on numbers that can be worked out by hand."""
+
+import pytest
+
+from tests.support.cases import conv, layer, network_of, trace_of
+from vdnnsim.errors import InvalidInput
+from vdnnsim.gpu import load_profile
+from vdnnsim.network import Kind
+from vdnnsim.policies import make_policy
+from vdnnsim.program import WeightGradients
+from vdnnsim.reproduce.bandwidth import layer_bandwidths
+from vdnnsim.reproduce.bars import Bar, Measured, bars_csv, with_bands
+from vdnnsim.reproduce.bench import make_bench, without_near_ties
+from vdnnsim.reproduce.config import parse_case, rules
+from vdnnsim.reproduce.power import power_use
+from vdnnsim.reproduce.touched import most_touched_bytes
+from vdnnsim.study import Study
+from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
+from vdnnsim.trace import Provenance, Trace, TraceRow
+
+
+def small_study() -> Study:
+    """conv1, relu1, conv2, loss on maps of 100 bytes; weights of 4 bytes; every kernel takes 10 ns."""
+    network = network_of(conv("conv1"), layer(Kind.ACTV, "relu1"), conv("conv2"), layer(Kind.SOFTMAX, "loss"))
+    gpu = load_profile("titan-x-maxwell")
+    return Study(network, trace_of(network), gpu, weight_gradients=WeightGradients.NONE)
+
+
+def test_bandwidth_counts_every_operand_once_for_reading_and_once_for_writing() -> None:
+    study = small_study()
+    rates = layer_bandwidths(study.run(make_policy("oracle")), study)
+    assert rates["conv2"]["forward"] == pytest.approx((100 + 4 + 100) / 10e-9)  # X, W, Y
+    assert rates["conv2"]["backward"] == pytest.approx(max(100 + 100 + 4, 100 + 4 + 100) / 10e-9)
+    assert rates["relu1"]["forward"] == pytest.approx((100 + 100) / 10e-9)  # in place: reads and writes it
+    assert rates["relu1"]["backward"] == pytest.approx((100 + 100 + 100) / 10e-9)  # Y, dY, dX
+
+
+def test_most_touched_is_backward_of_a_conv_between_maps() -> None:
+    """conv2 backward: X, dY, W, dX; its weight gradient is not counted."""
+    study = small_study()
+    assert most_touched_bytes(study.run(make_policy("baseline(p)")), study) == 100 + 100 + 4 + 100
+
+
+def timeline(kernels: list[tuple[int, int]], copies: list[tuple[int, int]], end_ns: int) -> Timeline:
+    return Timeline(
+        tuple(KernelRecord(0, "a", "forward", "default", *span) for span in kernels),
+        tuple(CopyRecord(0, "copy out", "map:a", 1, *span, 1) for span in copies),
+        (), (), (end_ns,), end_ns, 0, 0,
+    )  # fmt: skip
+
+
+def test_power_of_kernels_and_copies() -> None:
+    """Idle 15 W, 250 W with kernels, 10 W more with copies; half the time each, overlapping for a quarter."""
+    gpu = load_profile("titan-x-maxwell")
+    use = power_use(timeline([(0, 50)], [(25, 75)], 100), gpu)
+    assert use.maximum_w == 260
+    assert use.average_w == pytest.approx(15 + 235 * 0.5 + 10 * 0.5)
+    assert use.energy_j == pytest.approx(use.average_w * 100e-9)
+
+
+def test_power_without_overlap_is_that_of_computing() -> None:
+    gpu = load_profile("titan-x-maxwell")
+    assert power_use(timeline([(0, 50), (50, 60)], [(60, 80)], 100), gpu).maximum_w == 250
+
+
+def test_power_needs_a_profile_that_has_it() -> None:
+    from dataclasses import replace
+
+    with pytest.raises(InvalidInput, match="no \\[power\\] in its profile"):
+        power_use(timeline([], [], 1), replace(load_profile("titan-x-maxwell"), power=None))
+
+
+def test_bands_reach_from_the_least_to_the_most() -> None:
+    def measured(sample: int, value: float, trains: bool) -> Measured:
+        bar = Bar("group", "series", "", "left", value, "GB", trains)
+        return Measured("1", "case", sample, (bar,), Provenance.MODELLED)
+
+    (banded,) = with_bands([measured(0, 2.0, True), measured(1, 1.5, True), measured(2, 3.0, False)])
+    assert (banded.bar.value, banded.low, banded.high, banded.samples) == (2.0, 1.5, 3.0, 2)
+    assert banded.trains_in == pytest.approx(2 / 3)
+    assert bars_csv("1", [banded]).splitlines()[1] == ("1,case,group,series,,left,2,GB,1.5,3,2,yes,0.666667,modelled")
+
+
+def test_near_ties_go_to_less_workspace() -> None:
+    rows = [
+        TraceRow("conv", "forward", "FFT", 100, 4000),
+        TraceRow("conv", "forward", "GEMM", 102, 10),
+        TraceRow("conv", "forward", "IMPLICIT_GEMM", 150, 0),
+    ]
+    kept = without_near_ties(Trace(trace_of(network_of(conv("conv"), layer(Kind.SOFTMAX, "loss"))).header, rows), 0.03)
+    assert [row.algorithm for row in kept.rows] == ["GEMM", "IMPLICIT_GEMM"]
+
+
+def test_case_of_the_paper() -> None:
+    case = parse_case("VGG-16 256")
+    assert (case.label, case.network, case.batch, case.very_deep) == ("VGG-16 (256)", "vgg19", 256, False)
+    assert parse_case("VGG-416 32").very_deep
+    with pytest.raises(InvalidInput, match="such as 'VGG-16 256'"):
+        parse_case("LeNet 32")
+
+
+def test_bench_runs_a_policy_once_and_measures_against_the_baseline() -> None:
+    bench = make_bench(parse_case("AlexNet 128"), load_profile("titan-x-maxwell"), "fp32", rules())
+    assert bench.run("vdnn-all(m)") is bench.run("vdnn-all(m)")
+    inner = bench.run("vdnn-all(m)").result.feature_extraction.average_bytes_per_step
+    base = bench.run("baseline(p)").result.feature_extraction.average_bytes_per_step
+    assert bench.saved("vdnn-all(m)") == pytest.approx(1 - inner / base)
+    assert bench.performance("oracle") == 1
