@@ -64,6 +64,11 @@ def test_the_header_says_what_was_simulated(tight: Comparison) -> None:
     assert line == f"Provenance: modelled (kernel time: {share:.0f} % modelled, {100 - share:.0f} % published)"
 
 
+def test_the_header_says_how_weight_gradients_are_held(roomy: Comparison) -> None:
+    lines = shown(lambda console: console.print(comparison_table(replace(roomy, weight_gradients="resident"))), 120)
+    assert lines[0] == "tiny, batch 1, on test-gpu (1.0 MB), fp32, best-fit pool, weight gradients: resident"
+
+
 def test_untrainable_numbers_are_dim_and_the_mark_is_not(tight: Comparison) -> None:
     console = Console(width=100, force_terminal=True, color_system="standard", record=True, file=io.StringIO())
     console.print(comparison_table(tight))

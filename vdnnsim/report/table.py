@@ -123,6 +123,7 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in result.trials])
     peaks = _column(table, "peak GB", [trial.peak_bytes / 1e9 for trial in result.trials])
     taken = _taken(run)
+    console.print()
     for index, trial in enumerate(result.trials):
         dim = "" if trial.fits else "dim"
         outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from vdnnsim.program import WeightGradients
 from vdnnsim.results import Comparison, PolicyResult
 from vdnnsim.units import format_bytes
 
 
 def subject(comparison: Comparison) -> str:
-    """What was compared, in one line."""
+    """What was compared, in one line; weight gradients are mentioned where they are not held as the paper's
+    re-implementation does."""
+    gradients = comparison.weight_gradients
     return (
         f"{shortened(comparison.network, 48)}, batch {comparison.batch}, on {shortened(comparison.gpu, 32)} "
         f"({format_bytes(comparison.capacity_bytes)}), {comparison.math}, {comparison.pool} pool"
+        + (f", weight gradients: {gradients}" if gradients != WeightGradients.PER_LAYER else "")
     )
 
 
