@@ -34,13 +34,17 @@ class Cluster:
             ) from None
 
     def __enter__(self) -> Cluster:
+        try:
+            self._check_workers()
+        except InvalidInput:
+            self._client.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def check_workers(self) -> int:
-        """How many threads there are, on workers of the same version of the package."""
+    def _check_workers(self) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError:
@@ -54,12 +58,11 @@ class Cluster:
                 raise InvalidInput(
                     f"cluster: found vdnnsim {found} on worker {worker}, expected {own} as here; install it there"
                 )
-        return max(1, sum(int(threads) for threads in self._client.nthreads().values()))
 
     def run(self, assignment: Assignment, parts: Sequence[Part], store: Store) -> Iterator[PartDone]:
         """The parts as they get done, in any order. The scheduler gives the parts of a lost worker to others; raises
         `InvalidInput` when none are left."""
-        threads = self.check_workers()
+        threads = max(1, sum(int(threads) for threads in self._client.nthreads().values()))
         worker = self._client.submit(Worker, assignment, pure=False)
         waiting = iter(parts)
         pending: set[Any] = set()
@@ -81,11 +84,13 @@ class Cluster:
     def _finished(self, pending: set[Any]) -> set[Any]:
         while True:
             try:
-                return set(
-                    self._distributed.wait(pending, timeout=_WITHOUT_WORKERS_S, return_when="FIRST_COMPLETED").done
-                )
+                with self._client.as_current():
+                    done = self._distributed.wait(pending, timeout=_WITHOUT_WORKERS_S, return_when="FIRST_COMPLETED")
+                return set(done.done)
             except TimeoutError:
                 self._still_there()
+            except self._distributed.CancelledError:
+                raise self._lost("the connection is lost") from None
 
     def _still_there(self) -> None:
         try:

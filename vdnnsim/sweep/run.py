@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.local import LocalWorkers, Part, PartDone, run_here
@@ -13,6 +14,9 @@ from vdnnsim.sweep.plan import Sweep
 from vdnnsim.sweep.points import Worker
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import arrow
+
+if TYPE_CHECKING:
+    from vdnnsim.sweep.cluster import Cluster
 
 
 class Progress(NamedTuple):
@@ -48,41 +52,37 @@ def run_sweep(
         raise InvalidInput(f"jobs: found {jobs}, expected 1 or more")
     arrow()
     store = Store(folder)
-    with store.lock():
+    tell = report or _silent
+    with ExitStack() as stack:
+        there = stack.enter_context(_cluster(cluster)) if cluster is not None else None
+        stack.enter_context(store.lock())
         store.open(sweep.manifest, sweep.spec.text, resume)
         done = store.done(sweep.manifest)
         parts = [Part(number, *chunk) for number, chunk in enumerate(sweep.chunks) if number not in done]
         before = sum(points for number, points in enumerate(sweep.manifest.parts) if number in done)
-        tell = report or _silent
-        progress = start = Progress(0, 0, before, sweep.size.points)
-        if not parts:
-            tell(progress)
-            return progress
-        jobs = min(jobs or usable_cores(), len(parts))
-        for part in _run(sweep, parts, store, jobs, cluster, lambda: tell(start)):
+        progress = Progress(0, 0, before, sweep.size.points)
+        if there is not None:
+            finished = there.run(sweep.assignment, parts, store)
+        else:
+            finished = _local(stack, sweep, parts, store, min(jobs or usable_cores(), len(parts)))
+        tell(progress)
+        for part in finished:
             progress = progress._replace(done=progress.done + part.points, failed=progress.failed + part.failed)
             tell(progress)
     return progress
 
 
-def _run(
-    sweep: Sweep, parts: list[Part], store: Store, jobs: int, cluster: str | None, started: Callable[[], None]
-) -> Iterator[PartDone]:
-    if cluster is not None:
-        from vdnnsim.sweep.cluster import Cluster
+def _cluster(address: str) -> Cluster:
+    from vdnnsim.sweep.cluster import Cluster
 
-        with Cluster(cluster) as there:
-            started()
-            yield from there.run(sweep.assignment, parts, store)
-        return
+    return Cluster(address)
+
+
+def _local(stack: ExitStack, sweep: Sweep, parts: list[Part], store: Store, jobs: int) -> Iterator[PartDone]:
     worker = Worker(sweep.assignment)
-    if jobs == 1:
-        started()
-        yield from run_here(worker, parts, store)
-        return
-    with LocalWorkers(worker, store, jobs) as workers:
-        started()
-        yield from workers.run(parts)
+    if jobs <= 1:
+        return run_here(worker, parts, store)
+    return stack.enter_context(LocalWorkers(worker, store, jobs)).run(parts)
 
 
 def _silent(_: Progress) -> None:
