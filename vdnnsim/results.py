@@ -93,7 +93,7 @@ class PolicyRun:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several policies on one network, batch and GPU."""
+    """Several policies on one network, batch and GPU; the link's bandwidths are what large copies reach."""
 
     network: str
     batch: int
@@ -101,6 +101,8 @@ class Comparison:
     math: str
     pool: str
     capacity_bytes: int
+    copy_out_bytes_per_s: int
+    copy_in_bytes_per_s: int
     weight_gradients: str
     runs: tuple[PolicyRun, ...]
     provenance: Provenance
@@ -135,6 +137,8 @@ def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
         "gpu": comparison.gpu,
         "math": comparison.math,
         "capacity_bytes": comparison.capacity_bytes,
+        "copy_out_bytes_per_s": comparison.copy_out_bytes_per_s,
+        "copy_in_bytes_per_s": comparison.copy_in_bytes_per_s,
         "pool": comparison.pool,
     }
     for field in fields(result):

@@ -306,6 +306,8 @@ def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparis
         study.trace.header.math,
         study.pool,
         study.gpu.capacity_bytes,
+        study.gpu.link.copy_out.bandwidth_bytes_per_s,
+        study.gpu.link.copy_in.bandwidth_bytes_per_s,
         study.weight_gradients.value,
         runs,
         weakest(run.result.provenance for run in runs),

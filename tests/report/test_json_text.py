@@ -24,6 +24,8 @@ def test_the_comparison_is_named_and_versioned(tight: Comparison) -> None:
         "math": "fp32",
         "pool": "best-fit",
         "capacity_bytes": 32_768,
+        "copy_out_bytes_per_s": tight.copy_out_bytes_per_s,
+        "copy_in_bytes_per_s": tight.copy_in_bytes_per_s,
         "weight_gradients": "per-layer",
         "provenance": "modelled",
         "sources": {"made-up": "no measurement"},

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vdnnsim.metrics.steps import StepTime
 
-NEGLIGIBLE = 0.005
-"""Stalls or host time below this share of the iteration are not named."""
+BINDING = 0.02
+"""Stalls or host time below this share of the iteration do not bind it; what they are is still said."""
 _MOST_OF_THE_STALL = 0.9
 
 
@@ -20,14 +20,15 @@ def verdict(times: Sequence[StepTime], untrainable_because: str = "") -> str:
         return "nothing to run"
     stall_ns = sum(time.stall_ns for time in times)
     overhead_ns = sum(time.overhead_ns for time in times)
-    if stall_ns >= NEGLIGIBLE * total_ns and stall_ns >= overhead_ns:
+    if stall_ns >= BINDING * total_ns and stall_ns >= overhead_ns:
         first, last = _stalled_layers(times, stall_ns)
         where = f"at {first}" if first == last else f"from {first} to {last}"
         return f"link-bound {where}: copies wait {_percent(stall_ns, total_ns)} of the iteration"
-    if overhead_ns >= 10 * NEGLIGIBLE * total_ns:
+    if overhead_ns >= BINDING * total_ns:
         return f"host-bound: calls and synchronising take {_percent(overhead_ns, total_ns)} of the iteration"
     kernels_ns = sum(time.kernel_ns for time in times)
-    return f"compute-bound: kernels run {_percent(kernels_ns, total_ns)} of the iteration"
+    waiting = f", copies wait {_percent(stall_ns, total_ns)}" if stall_ns else ""
+    return f"compute-bound: kernels run {_percent(kernels_ns, total_ns)} of the iteration{waiting}"
 
 
 def _stalled_layers(times: Sequence[StepTime], stall_ns: int) -> tuple[str, str]:

@@ -28,6 +28,8 @@ def comparison_json(comparison: Comparison) -> str:
         "math": comparison.math,
         "pool": comparison.pool,
         "capacity_bytes": comparison.capacity_bytes,
+        "copy_out_bytes_per_s": comparison.copy_out_bytes_per_s,
+        "copy_in_bytes_per_s": comparison.copy_in_bytes_per_s,
         "weight_gradients": comparison.weight_gradients,
         "provenance": comparison.provenance.value,
         "sources": dict(comparison.sources),

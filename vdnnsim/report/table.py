@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
-from vdnnsim.report.words import binding, provenance, subject
+from vdnnsim.report.words import binding, link, provenance, subject
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
@@ -29,7 +29,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """One row per policy. What does not train is marked, says what capacity it needs, and shows in dim letters the
     numbers of a memory that has room."""
     results = comparison.results
-    table = _table(subject(comparison), f"{provenance(comparison)}\n{_UNITS}")
+    table = _table(subject(comparison), f"{link(comparison)}\n{provenance(comparison)}\n{_UNITS}")
     table.add_column("policy", no_wrap=True)
     table.add_column("trains", no_wrap=True)
     times_ms = [result.iteration_time_ns / 1e6 for result in results]

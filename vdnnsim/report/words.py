@@ -18,6 +18,12 @@ def subject(comparison: Comparison) -> str:
     )
 
 
+def link(comparison: Comparison) -> str:
+    """What large copies reach in each direction."""
+    out, back = comparison.copy_out_bytes_per_s, comparison.copy_in_bytes_per_s
+    return f"Link: {format_bytes(out)}/s out, {format_bytes(back)}/s in"
+
+
 def provenance(comparison: Comparison) -> str:
     """The weakest label of all numbers used, and how much of the kernel time has which label."""
     times: dict[str, int] = {}
