@@ -86,11 +86,11 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
     progress(4, 4, "done")
     return LinkReport(
         capacity_bytes,
-        bandwidth,
+        max(bandwidth, *(curve.bandwidth_bytes_per_s for curve in curves)),
         Link(curves[0], curves[1], out_ppm, in_ppm),
         host,
         spreads,
-        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: each command of 12 iterations",
+        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: each command of 20 iterations",
         date,
         device.describe(),
     )
@@ -194,7 +194,9 @@ def _memory_bandwidth(device: Device, slab: torch.Tensor) -> int:
 
 
 def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
-    """The host's cost of each kind of command, from the commands of a small network that offloads everything."""
+    """The host's cost of each kind of command, from the commands of a small network that offloads everything: launches
+    and copies from their median, less what reading the clock between commands adds; allocations and frees
+    together from iterations that do nothing else."""
     network = load_network("alexnet", 4)
     operators = bench.operators_in("fp32")
     chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
@@ -209,17 +211,29 @@ def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
     kinds: Mapping[str, Callable[[object], bool]] = {
         "kernel": lambda command: isinstance(command, Kernel),
         "copy": lambda command: isinstance(command, CopyOut | CopyIn),
-        "allocate": lambda command: isinstance(command, Allocate),
-        "free": lambda command: isinstance(command, Free),
     }
     costs: dict[str, list[int]] = {kind: [] for kind in kinds}
-    for _ in range(12):
+    plain, paced, pool = [], [], []
+    for _ in range(20):
+        plain.append(loaded.run())
+        pool.append(loaded.run_pool())
         times, before_ns = loaded.run_paced()
+        paced.append(times[-1] - before_ns)
         for command, time_ns in zip(loaded.program.commands, times, strict=True):
             for kind, belongs in kinds.items():
                 if belongs(command):
                     costs[kind].append(time_ns - before_ns)
             before_ns = time_ns
     samples = {kind: sample(values) for kind, values in costs.items()}
-    host = HostCosts(**{f"{kind}_ns": found.median_ns for kind, found in samples.items()})
-    return host, {kind: found.spread_ppm for kind, found in samples.items()}
+    commands = loaded.program.commands
+    clock_ns = max(0, round((median(paced) - median(plain)) / len(commands)))
+    in_pool = sum(isinstance(command, Allocate | Free) for command in commands)
+    pool_ns = round(median(pool) / in_pool)
+    host = HostCosts(
+        kernel_ns=max(0, samples["kernel"].median_ns - clock_ns),
+        copy_ns=max(0, samples["copy"].median_ns - clock_ns),
+        allocate_ns=pool_ns,
+        free_ns=pool_ns,
+    )
+    spreads = {kind: found.spread_ppm for kind, found in samples.items()}
+    return host, spreads | {"allocate and free": sample(pool).spread_ppm}

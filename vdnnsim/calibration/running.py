@@ -19,7 +19,7 @@ from vdnnsim.study import Study
 from vdnnsim.timeline import MemoryRecord, Timeline
 
 _BUDGET_NS = 2_000_000_000
-_FEWEST, _MOST = 5, 40
+_FEWEST, _MOST = 5, 100
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 
@@ -73,7 +74,8 @@ class CudaDevice:
 
     def total_bytes(self) -> int:
         """As `Device.total_bytes`."""
-        return int(torch.cuda.mem_get_info()[1])
+        total_bytes: int = torch.cuda.mem_get_info()[1]
+        return total_bytes
 
     def make_slab(self, size_bytes: int) -> torch.Tensor:
         """As `Device.make_slab`."""
@@ -124,7 +126,7 @@ class CudaDevice:
             self.drain()
             self.not_recorded += 1
             return kernels
-        return graph.replay
+        return partial(_replay, graph, kernels)
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, CudaStopwatch]:
         """As `Device.timed`."""
@@ -221,6 +223,10 @@ class CudaDevice:
             end.record()
         end.synchronize()
         return float(cycles / (begin.elapsed_time(end) * 1000))
+
+
+def _replay(graph: torch.cuda.CUDAGraph, kept: Action) -> None:  # noqa: ARG001 - what it refers to must live on
+    graph.replay()
 
 
 class CudaStopwatch:

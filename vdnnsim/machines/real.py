@@ -8,7 +8,8 @@ allocation again, and must answer with the address that the kernels were bound t
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Container, Iterator, Mapping
+import os
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,10 +26,12 @@ from vdnnsim.machines.operators import Operators, present
 from vdnnsim.machines.real_timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.network import DATA, Kind, Network
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise
+from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise
 from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
+_FEWEST_CORES = 4
+"""On fewer cores, the thread stays where the system puts it."""
 PoolMaker = Callable[[], Pool]
 
 
@@ -47,12 +50,13 @@ class _Kind(IntEnum):
 
 
 class _Order(NamedTuple):
-    """One command made ready: `call` to run, or a buffer for the pool, at `address`."""
+    """One command made ready: `call` to run, or a block of the pool at `address` for a buffer of this name."""
 
     kind: _Kind
     call: Action
-    buffer: Buffer | None = None
+    size_bytes: int = 0
     address: int = NULL_ADDRESS
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,32 +127,41 @@ class LoadedProgram:
 
     def run(self) -> int:
         """One iteration as fast as it goes; returns its nanoseconds, from the first command until all is done."""
-        memory = self._begin()
-        allocate, free, where = memory.allocate, memory.free, self._where
+        duration_ns = self._pass(self.orders, self._begin().pool)
+        self.machine.device.drain()
+        return duration_ns
+
+    def run_pool(self) -> int:
+        """The nanoseconds of all allocations and frees of an iteration, without anything else."""
+        return self._pass([order for order in self.orders if order.kind is not _Kind.CALL], self._begin().pool)
+
+    def _pass(self, orders: Sequence[_Order], pool: Pool) -> int:
+        allocate, free = pool.allocate, pool.free
         now_ns = self.machine.device.now_ns
-        with _no_collection():
+        with _undisturbed():
             begin_ns = now_ns()
-            for (kind, call, buffer, address), place in zip(self.orders, where, strict=True):
+            for kind, call, size_bytes, address, buffer in orders:
                 if kind == 0:
                     call()
                 elif kind == 1:
-                    if allocate(buffer, place) != address:  # type: ignore[arg-type]
-                        self._changed(buffer, address, memory)
+                    found = allocate(size_bytes)
+                    if found != address:
+                        raise AddressChanged(buffer, address, found)
                 else:
-                    free(buffer)  # type: ignore[arg-type]
+                    free(address)
             end_ns = now_ns()
-        self.machine.device.drain()
         return end_ns - begin_ns
 
     def run_paced(self) -> tuple[list[int], int]:
         """One iteration with the host's clock read after every command: those times, and when it began."""
         memory = self._begin()
         times: list[int] = []
+        commands = self.program.commands
         now_ns = self.machine.device.now_ns
-        with _no_collection():
+        with _undisturbed():
             begin_ns = now_ns()
-            for order, place in zip(self.orders, self._where, strict=True):
-                self._give(order, place, memory)
+            for order, command, place in zip(self.orders, commands, self._where, strict=True):
+                self._give(order, command, place, memory)
                 times.append(now_ns())
         self.machine.device.drain()
         return times, begin_ns
@@ -175,12 +188,12 @@ class LoadedProgram:
                 order = order._replace(call=call)
             orders.append(order)
         times: list[int] = []
-        with _no_collection():
+        with _undisturbed():
             if head_start_ns:
                 device.head_start(head_start_ns)
             begin_ns = device.now_ns()
-            for order, place in zip(orders, self._where, strict=True):
-                self._give(order, place, memory)
+            for order, command, place in zip(orders, self.program.commands, self._where, strict=True):
+                self._give(order, command, place, memory)
                 times.append(device.now_ns())
         device.drain()
         return Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
@@ -201,7 +214,7 @@ class LoadedProgram:
         place_of = dict(self._setup)
         computing = False
         for order, command, place in zip(self.orders, self.program.commands, self._where, strict=True):
-            self._give(order, place, memory)
+            self._give(order, command, place, memory)
             if isinstance(command, Allocate):
                 place_of[command.buffer.name] = (order.address, command.buffer.size_bytes)
             elif isinstance(command, Free):
@@ -262,18 +275,15 @@ class LoadedProgram:
         flat = values.reshape(-1)
         self._bytes(address, size_bytes).view(torch.float32)[: flat.numel()].copy_(flat)
 
-    def _give(self, order: _Order, place: str, memory: DeviceMemory) -> None:
-        if order.buffer is None:
+    def _give(self, order: _Order, command: Command, place: str, memory: DeviceMemory) -> None:
+        if order.kind is _Kind.CALL:
             order.call()
-        elif order.kind is _Kind.ALLOCATE:
-            if memory.allocate(order.buffer, place) != order.address:
-                self._changed(order.buffer, order.address, memory)
-        else:
-            memory.free(order.buffer)
-
-    def _changed(self, buffer: Buffer | None, address: int, memory: DeviceMemory) -> None:
-        name = buffer.name if buffer else ""
-        raise AddressChanged(name, address, memory.addresses[name])
+        elif isinstance(command, Allocate):
+            found = memory.allocate(command.buffer, place)
+            if found != order.address:
+                raise AddressChanged(order.name, order.address, found)
+        elif isinstance(command, Free):
+            memory.free(command.buffer)
 
     def _bytes(self, address: int, size_bytes: int) -> torch.Tensor:
         return self.slab[address : address + size_bytes]
@@ -292,9 +302,11 @@ class LoadedProgram:
         for command in self.program.commands:
             if isinstance(command, Allocate):
                 address = memory.allocate(command.buffer, "lowering")
-                orders.append(_Order(_Kind.ALLOCATE, _nothing, command.buffer, address))
+                buffer = command.buffer
+                orders.append(_Order(_Kind.ALLOCATE, _nothing, buffer.size_bytes, address, buffer.name))
             elif isinstance(command, Free):
-                orders.append(_Order(_Kind.FREE, _nothing, command.buffer, memory.free(command.buffer)))
+                buffer = command.buffer
+                orders.append(_Order(_Kind.FREE, _nothing, buffer.size_bytes, memory.free(buffer), buffer.name))
             elif isinstance(command, Kernel):
                 tensors = tensors_of(machine.network, command, bytes_of, machine.training.labels)
                 layer = machine.network.by_name[command.layer]
@@ -339,12 +351,17 @@ def _one_after_the_other(actions: list[Action]) -> Action:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python's collector of cyclic garbage out of what is timed."""
+def _undisturbed() -> Iterator[None]:
+    """Keep this thread on one core, and Python's collector of cyclic garbage out of what is timed."""
     was_on = gc.isenabled()
     gc.disable()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) > _FEWEST_CORES:
+        os.sched_setaffinity(0, {max(cores)})
     try:
         yield
     finally:
+        if len(cores) > _FEWEST_CORES:
+            os.sched_setaffinity(0, cores)
         if was_on:
             gc.enable()
