@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class _RunsSpecs(TyperGroup):
-    """`vdnnsim sweep SPEC ...` is `vdnnsim sweep run SPEC ...`: whatever is no command is the spec of a run. A spec that
-    has a command's name is given as ./status."""
+    """`vdnnsim sweep SPEC ...` is `vdnnsim sweep run SPEC ...`: whatever is no command is the spec of a run. A spec
+    that has a command's name is given as ./status."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
@@ -172,12 +172,15 @@ def plot_command(
     where: Annotated[
         str | None, typer.Option("--where", help="Which points, as a filter of a spec: \"network == 'vgg16'\".")
     ] = None,
-    loss: Annotated[str, typer.Option("--loss", help="What a threshold allows, against the oracle.")] = "5%",
+    loss: Annotated[str, typer.Option("--loss", help="The loss against the oracle that figures mark.")] = "5%",
+    mark: Annotated[
+        list[str] | None, typer.Option("--mark", help="A value of the first axis to draw a line at, such as 12.8GB/s.")
+    ] = None,
 ) -> None:
     """Draw the rows there are."""
     from vdnnsim.sweep.figures import plot_sweep
     from vdnnsim.sweep.shares import parse_share
 
-    plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=parse_share(loss, "--loss"))
+    plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=parse_share(loss, "--loss"), marks=mark or ())
     for path in out:
         typer.echo(f"figure: {path}", err=True)

@@ -123,11 +123,6 @@ def expand(axis: Axis, entry: object, what: str) -> tuple[Value, ...]:
         values = (axis.parse(entry, what),)
     if not values:
         raise InvalidInput(f"{what}: found an empty list, expected one value or more")
-    seen: set[Value] = set()
-    for value in values:
-        if value in seen:
-            raise InvalidInput(f"{what}: found {value} twice, expected each value once")
-        seen.add(value)
     return values
 
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from vdnnsim.sweep.columns import COLUMNS
 from vdnnsim.sweep.store import Manifest, Store
-from vdnnsim.sweep.table import arrow
+from vdnnsim.sweep.table import Arrow, arrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,8 @@ def read_status(folder: Path) -> Status:
 
 
 def read_frame(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows there are, in the order of their points; all columns, or some. Raises `InvalidInput` for a folder without
-    any."""
+    """The rows there are, in the order of their points; all columns, or some. Raises `InvalidInput` for a folder
+    without any."""
     import pandas as pd
     import pyarrow.parquet as pq
 
@@ -57,7 +57,8 @@ def read_frame(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     for frame in frames:  # categories differ from part to part
         for name in text.intersection(names):
             frame[name] = frame[name].astype(object)
-    return pd.concat(frames, ignore_index=True)
+    joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return joined
 
 
 def export_csv(folder: Path, out: IO[bytes]) -> int:
@@ -78,6 +79,6 @@ def export_csv(folder: Path, out: IO[bytes]) -> int:
     return rows
 
 
-def _plain(kind: str) -> object:
+def _plain(kind: str) -> Arrow:
     pa = arrow()
     return {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}[kind]

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from vdnnsim.gpu import LinkCurve
-from vdnnsim.metrics.verdict import NEGLIGIBLE
+from vdnnsim.metrics.verdict import BINDING
 from vdnnsim.sweep.axes import OWN, Value
 from vdnnsim.sweep.columns import class_column
 from vdnnsim.sweep.prepared import Prepared
@@ -123,8 +123,8 @@ def _bound(times: Times, prepared: Prepared) -> Entry:
         return "memory"
     total_ns = times.iteration_time_ns
     overhead_ns = total_ns - times.kernel_ns - times.stall_ns
-    link = (times.stall_ns >= NEGLIGIBLE * total_ns) & (times.stall_ns >= overhead_ns)
-    host = overhead_ns >= 10 * NEGLIGIBLE * total_ns
+    link = (times.stall_ns >= BINDING * total_ns) & (times.stall_ns >= overhead_ns)
+    host = overhead_ns >= BINDING * total_ns
     return np.select([link, host], ["link", "host"], "compute")
 
 

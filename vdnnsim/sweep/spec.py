@@ -81,6 +81,8 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
             axes[axis.name] = axis.default
     if not faults:
         faults += _zip_faults(contents.zip_, axes, file, line_of(lines, ("zip",)))
+    if not faults:
+        faults += _repeated(contents.zip_, axes, file, lines)
     if faults:
         raise InvalidFile(faults)
     folders = tuple(Path(file).parent / folder for folder in contents.traces)
@@ -102,6 +104,27 @@ def _known(name: str) -> str:
     near = difflib.get_close_matches(name, AXES, n=1)
     hint = f"'{near[0]}', or " if near else ""
     return f"{hint}one of: {', '.join(AXES)}"
+
+
+def _repeated(
+    groups: list[list[str]],
+    axes: Mapping[str, tuple[Value, ...]],
+    file: str,
+    lines: Mapping[tuple[str | int, ...], int],
+) -> list[Fault]:
+    """An axis that is crossed has each value once; axes that vary together have each combination once."""
+    zipped = {name for group in groups for name in group}
+    faults = []
+    for group in [*groups, *([name] for name in axes if name not in zipped)]:
+        seen: set[tuple[Value, ...]] = set()
+        for values in zip(*(axes[name] for name in group), strict=True):
+            if values in seen:
+                found = f"{', '.join(str(value) for value in values)} twice"
+                line = line_of(lines, ("axes", group[0]))
+                faults.append(Fault(file, line, f"axes.{', axes.'.join(group)}", found, "each point once"))
+                break
+            seen.add(values)
+    return faults
 
 
 def _zip_faults(

@@ -1,0 +1,79 @@
+"""Time against memory: every point that trains, the front of those that nothing beats in both, and its knee."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE
+from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid
+from vdnnsim.sweep.figures.scales import Look, looks
+from vdnnsim.sweep.figures.view import View
+from vdnnsim.sweep.fronts import knee, pareto_front
+
+_MOST_POINTS = 4000
+_MOST_TO_SCALE = 10
+"""Times that differ by more than this factor are drawn by factors."""
+
+
+def draw_pareto(view: View, title: str) -> Figure:
+    """Memory is what the pool needed, time is one iteration."""
+    panels = view.panels([])
+    styles = looks(name for name in view.policies() if name != "oracle")
+    footer = view.footer(
+        view.varied, "memory: what the pool needed; the knee lies farthest below the line between the ends"
+    )
+    figure, all_axes = panel_grid(
+        title, [text for text, _ in panels], footer, legend_lines(styles, lines=False), height_in=2.0, gap_in=0.55
+    )
+    for axes, (_, rows) in zip(all_axes, panels, strict=True):
+        _draw(axes, rows[(rows["policy"] != "oracle") & rows["trainable"].astype(bool)], styles)
+        axes.set_xlabel("device memory (GB)")
+        axes.tick_params(labelleft=True)
+    all_axes[0].set_ylabel("iteration time (ms)")
+    return figure
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
+    grid(axes)
+    if not len(rows):
+        axes.text(0.5, 0.5, "nothing fits", transform=axes.transAxes, ha="center", fontsize=SMALL_SIZE)
+        return
+    memory = rows["pool_high_water_bytes"].to_numpy(float) / 1e9
+    time = rows["iteration_time_ns"].to_numpy(float) / 1e6
+    for name, look in styles.items():
+        own = (rows["policy"] == name).to_numpy()
+        places = pd.DataFrame({"x": memory[own], "y": time[own]}).drop_duplicates()
+        if len(places) > _MOST_POINTS:
+            places = places.sample(_MOST_POINTS, random_state=0)
+        style: dict[str, Any] = {"markersize": 2.6, "alpha": 0.6, "markeredgewidth": 0.5, "markerfacecolor": look.face}
+        axes.plot(places["x"], places["y"], look.marker, color=look.colour, **style)
+    points = list(zip(memory, time, strict=True))
+    front = [points[index] for index in pareto_front(points)]
+    axes.plot(*zip(*front, strict=True), color=INK, linewidth=0.9, drawstyle="steps-post", zorder=3)
+    bend = knee(front)
+    if bend is not None:
+        x, y = front[bend]
+        late = x > 0.55 * max(memory)
+        axes.plot(
+            [x], [y], "o", markersize=7, markerfacecolor="none", markeredgecolor=LIMIT, markeredgewidth=1.1, zorder=4
+        )
+        axes.annotate(
+            f"knee: {x:.3g} GB, {y:.3g} ms",
+            (x, y),
+            xytext=(-7 if late else 7, 7),
+            ha="right" if late else "left",
+            textcoords="offset points",
+            fontsize=SMALL_SIZE,
+            color=LIMIT,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+        )
+    axes.set_xlim(left=0)
+    if max(time) > _MOST_TO_SCALE * min(time):
+        number_axis(axes, "y", logarithmic=True)
+    else:
+        axes.set_ylim(bottom=0)
+        number_axis(axes, "y", logarithmic=False)

@@ -1,0 +1,85 @@
+"""How axes of sweeps are labelled and coloured in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vdnnsim.report.figure.style import FAINT, INK
+from vdnnsim.units import PPM
+
+
+class AxisScale(NamedTuple):
+    """An axis in a figure: its words, its unit, and how much of the column's unit that is."""
+
+    words: str
+    unit: str
+    factor: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+
+SCALES: Mapping[str, AxisScale] = MappingProxyType(
+    {
+        "batch": AxisScale("batch", "images", 1),
+        "capacity": AxisScale("device memory", "GB", 10**9),
+        "link_bandwidth": AxisScale("link bandwidth", "GB/s", 10**9),
+        "link_latency": AxisScale("start-up time of a copy", "\N{MICRO SIGN}s", 10**3),
+        "compute_scale": AxisScale("speed of kernels", "as traced = 1", PPM),
+    }
+)
+"""The axes that figures can be drawn over."""
+
+
+class Look(NamedTuple):
+    """How a policy is drawn. Markers of memory-optimal (m) variants are not `filled`, their lines are dashed."""
+
+    colour: str
+    line: Any
+    marker: str
+    filled: bool = True
+
+    @property
+    def face(self) -> str:
+        return self.colour if self.filled else "white"
+
+
+_LOOKS: Mapping[str, Look] = MappingProxyType(
+    {
+        "oracle": Look(FAINT, ":", "*"),
+        "baseline(m)": Look("#999999", (0, (4, 2)), "s", False),
+        "baseline(p)": Look("#999999", "-", "s"),
+        "vdnn-all(m)": Look("#004488", (0, (4, 2)), "v", False),
+        "vdnn-all(p)": Look("#004488", "-", "v"),
+        "vdnn-conv(m)": Look("#BB5566", (0, (4, 2)), "^", False),
+        "vdnn-conv(p)": Look("#BB5566", "-", "^"),
+        "vdnn-dyn": Look(INK, "-", "o"),
+    }
+)
+_SPARE = ("#DDAA33", "#44AA99", "#332288", "#997700")
+
+
+def looks(policies: Iterable[str]) -> dict[str, Look]:
+    """One look for each policy: fixed for the package's own."""
+    spare = iter(_SPARE * 8)
+    return {name: _LOOKS.get(name) or Look(next(spare, INK), "-.", "D") for name in policies}
+
+
+def is_logarithmic(values: Sequence[float]) -> bool:
+    """Whether values are spaced by factors rather than by steps, or span more than a factor of 8."""
+    distinct = np.unique(np.asarray(values, dtype=float))
+    if len(distinct) < 3 or distinct[0] <= 0:
+        return False
+    ratios, steps = distinct[1:] / distinct[:-1], np.diff(distinct)
+    by_factors = float(np.std(ratios) / np.mean(ratios)) < float(np.std(steps) / np.mean(steps))
+    return by_factors and bool(distinct[-1] / distinct[0] > 3)
+
+
+def plain(value: float) -> str:
+    """A tick's number without exponent or needless zeros."""
+    return f"{value:g}" if value < 10_000 else f"{value:,.0f}"

@@ -1,0 +1,88 @@
+"""The rows that a figure is of: filtered, named, and reduced to one for each place of the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.axes import AXES
+from vdnnsim.sweep.figures.scales import SCALES
+from vdnnsim.sweep.filters import Filter
+from vdnnsim.sweep.reading import read_frame
+from vdnnsim.units import PPM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUMBERS = (
+    "status",
+    "trainable",
+    "performance",
+    "iteration_time_ns",
+    "pool_high_water_bytes",
+    "provenance",
+    "link_out_bytes_per_s",
+)
+
+
+class View:
+    """Rows of points that ran. Raises `InvalidInput` for a filter that cannot be understood, or that leaves nothing."""
+
+    def __init__(self, folder: Path, where: str | None) -> None:
+        columns = [*(axis.column for axis in AXES.values()), *_NUMBERS]
+        frame = read_frame(folder, columns)
+        frame = frame.rename(columns={axis.column: axis.name for axis in AXES.values()})
+        if where is not None:
+            names = frozenset(name for name in AXES if frame[name].notna().all())
+            condition = Filter(where, names, "--where")
+            values = {name: frame[name].to_numpy() for name in names}
+            values["compute_scale"] = values["compute_scale"] / PPM
+            frame = frame[condition.keeps({n: v.astype(str) if v.dtype == object else v for n, v in values.items()})]
+        self.frame = frame[frame["status"] == "ok"]
+        if not len(self.frame):
+            raise InvalidInput("plot: found no points that ran, expected some; see vdnnsim sweep status, and --where")
+        self.varied = [name for name in AXES if self.frame[name].nunique() > 1]
+
+    def numeric(self) -> list[str]:
+        """The varied axes that a figure can be drawn over, those with most values first."""
+        names = [name for name in self.varied if name in SCALES]
+        if "network" in self.varied and "batch" in names:
+            names.remove("batch")  # networks are compared at batches of their own
+        return sorted(names, key=lambda name: (-self.frame[name].nunique(), list(AXES).index(name)))
+
+    def policies(self) -> list[str]:
+        """In the order in which they stand in the rows, which is that of the spec."""
+        return list(dict.fromkeys(self.frame["policy"]))
+
+    def panels(self, shown: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+        """The rows of each network, batch and so on that is no axis of the figure, with a title."""
+        names = [name for name in ("network", "batch", "gpu", "math") if name not in shown]
+        panels = []
+        for key, rows in self.frame.groupby(names, sort=False, observed=True):
+            values = dict(zip(names, key, strict=True))
+            text = str(values.pop("network", "")) + (f" ({values.pop('batch')})" if "batch" in values else "")
+            text += "".join(f", {values[name]}" for name in values if name in self.varied)
+            panels.append((text, rows))
+        return panels
+
+    def others(self, shown: Sequence[str]) -> list[str]:
+        """Varied axes that the figure does not show: it shows the best over them."""
+        kept = {*shown, "network", "batch", "gpu", "math", "policy"}
+        return [name for name in self.varied if name not in kept]
+
+    def footer(self, shown: Sequence[str], *notes: str) -> str:
+        """What the reader must know besides: what is not shown, and how good the numbers are."""
+        parts = list(notes)
+        if others := self.others(shown):
+            parts.append(f"best over {', '.join(others).replace('_', ' ')}")
+        gpus = ", ".join(dict.fromkeys(self.frame["gpu"]))
+        labels = "/".join(sorted(set(self.frame["provenance"])))
+        return "; ".join([*parts, f"{gpus}; {len(self.frame)} points, {labels}"])
+
+
+def best_by(rows: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """For each combination of the axes the fastest row that trains, or any where none does, in their order."""
+    ranked = rows.sort_values(["trainable", "iteration_time_ns"], ascending=[False, True], kind="stable")
+    return ranked.drop_duplicates(list(axes)).sort_values(list(axes), kind="stable")
