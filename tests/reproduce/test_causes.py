@@ -46,6 +46,16 @@ def test_reuse_distance_with_slower_transforms() -> None:
     assert f"it would be {decomposition.reuse_with_slower_transforms().value:.0f}" in README
 
 
+def test_overfeat_with_half_the_workspace() -> None:
+    bench = decomposition.bench_of("OverFeat 128")
+    baseline = bench.run("baseline(p)").result
+    workspace = baseline.bytes_by_class_at_peak["workspace"]
+    inner = baseline.feature_extraction.average_bytes_per_step
+    own = bench.run("vdnn-all(m)").result.feature_extraction.average_bytes_per_step
+    assert f"workspace of {workspace / 1e9:.2f} GB for conv5" in README
+    assert f"the saving is {100 * (1 - own / (inner - workspace / 2)):.0f} %" in README
+
+
 def test_a_choice_gives_what_the_table_says() -> None:
     """One of the eleven, since each takes seconds; the others are regenerated with the table."""
     wanted = next(choice for choice in CHOICES if choice.title == "no offload: layer by layer")

@@ -94,3 +94,11 @@ def test_import_is_light() -> None:
     code = "import sys, vdnnsim.cli.reproduce; print(sorted({'matplotlib', 'simpy', 'pydantic', 'rich.progress'} & set(sys.modules)))"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from vdnnsim.reproduce import reproduce\nreproduce(['12'], bands=False)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "call this under: if __name__ == '__main__':" in done.stderr.splitlines()[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from vdnnsim.errors import MissingTrace
+from vdnnsim.catalog import data_directory
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.network import load_network
 from vdnnsim.policies import Layout, Policy, make_policy
@@ -14,7 +14,7 @@ from vdnnsim.reproduce.config import Case, Rules
 from vdnnsim.reproduce.uncertainty import perturbed
 from vdnnsim.results import PolicyResult, PolicyRun
 from vdnnsim.study import Study, make_study
-from vdnnsim.trace import Provenance, Trace, find_trace, weakest
+from vdnnsim.trace import Provenance, Trace, TraceHeader, find_trace, read_header, trace_path, weakest
 from vdnnsim.units import parse_bytes
 
 BASELINE = "baseline(p)"
@@ -107,12 +107,10 @@ def load_gpu(name: str, rules: Rules) -> GpuProfile:
     return profile.with_capacity(parse_bytes(capacity, "capacity")) if capacity else profile
 
 
-def missing_traces(cases: Iterable[Case], gpu: str, math: str) -> list[str]:
-    """The cases that have no trace on this GPU, as the paper writes them."""
-    missing = []
+def find_headers(cases: Iterable[Case], gpu: str, math: str) -> dict[Case, TraceHeader | None]:
+    """What the trace of each case says of itself, or None where there is none on this GPU."""
+    found: dict[Case, TraceHeader | None] = {}
     for case in cases:
-        try:
-            find_trace(load_network(case.network, case.batch), gpu, math)
-        except MissingTrace:
-            missing.append(f"{case.network} batch {case.batch}")
-    return missing
+        table = trace_path(data_directory("traces"), gpu, case.network, case.batch, math)
+        found[case] = read_header(table) if table.is_file() else None
+    return found

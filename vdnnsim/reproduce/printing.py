@@ -10,27 +10,29 @@ from rich.table import Table
 from vdnnsim.reproduce.claims import Claim
 from vdnnsim.reproduce.table import HEADER, cells
 
-_NARROWEST = 160
-"""Characters that the table needs; a narrower terminal (or a file) gets the reasons below the table."""
+_WIDE = 160
+"""Characters that the whole table needs; a narrower terminal (or a file) gets the reasons below the table."""
+_NARROW = (0, 1, 2, 4, 5)
+"""The columns of the narrower table."""
 _STYLES = {"yes": "green", "band": "yellow", "no": "red"}
 
 
 def print_claims(claims: Sequence[Claim], console: Console) -> None:
     """Print the claims with our numbers, one row each, and why they differ."""
-    wide = console.width >= _NARROWEST
-    shown = len(HEADER) if wide else 6
+    wide = console.width >= _WIDE
+    shown = range(len(HEADER)) if wide else _NARROW
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(HEADER[:shown]):
-        table.add_column(name, no_wrap=not wide and index in (1, 2, 4), ratio=None)
-    for claim in claims:
-        row = cells(claim)
+    for index in shown:
+        table.add_column(HEADER[index])
+    rows = [cells(claim) for claim in claims]
+    for row in rows:
         style = _STYLES[row[5]]
-        table.add_row(*(f"[{style}]{cell}[/]" if index == 5 else cell for index, cell in enumerate(row[:shown])))
+        table.add_row(*(f"[{style}]{row[index]}[/]" if index == 5 else row[index] for index in shown))
     console.print(table)
     if not wide:
-        for claim in claims:
-            row = cells(claim)
-            console.print(f"{row[0]}: paper's value {row[6]}, ours {row[7]}. {row[8]}.", style="dim")
+        for row in rows:
+            band = f", {row[3]} over the band" if row[3] else ""
+            console.print(f"{row[0]}: paper's value {row[6]}; ours {row[7]}{band}. {row[8]}.", style="dim")
     near = sum(claim.near for claim in claims)
     console.print(
         f"near (2 points or 5 %): {near} of {len(claims)}; 'band' where only the range of the trace's uncertainty "

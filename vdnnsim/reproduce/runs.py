@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.reproduce.bars import BandedBar, Measured, with_bands
-from vdnnsim.reproduce.bench import load_gpu, make_bench, missing_traces
+from vdnnsim.reproduce.bench import find_headers, load_gpu, make_bench
 from vdnnsim.reproduce.config import Case, FigureConfig, Rules, figure_config
 from vdnnsim.reproduce.measures import MEASURES
+from vdnnsim.reproduce.uncertainty import moves
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just done, how much is done, and how much there is."""
@@ -56,9 +58,9 @@ def available_cores() -> int:
 
 def check_traces(figures: Sequence[FigureConfig], gpu: str, rules: Rules) -> None:
     """Raises `InvalidInput` in one line where the GPU lacks traces that the figures need."""
-    cases = dict.fromkeys(case.under(rules) for figure in figures for case in figure.cases)
     math = rules.gpus[gpu].math
-    missing = missing_traces(cases, gpu, math)
+    headers = find_headers(_cases(figures, rules), gpu, math)
+    missing = [f"{case.network} batch {case.batch}" for case, header in headers.items() if header is None]
     if missing:
         raise InvalidInput(
             f"{gpu}: no {math} traces for {', '.join(missing)}; "
@@ -66,8 +68,13 @@ def check_traces(figures: Sequence[FigureConfig], gpu: str, rules: Rules) -> Non
         )
 
 
+def _cases(figures: Sequence[FigureConfig], rules: Rules) -> list[Case]:
+    return list(dict.fromkeys(case.under(rules) for figure in figures for case in figure.cases))
+
+
 def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rules) -> list[Job]:
-    """The jobs of these figures, the longest first."""
+    """The jobs of these figures, the longest first. A trace that was measured has no samples: nothing in it moves."""
+    headers = find_headers(_cases(figures, rules), gpu, rules.gpus[gpu].math)
     wanted: dict[Case, list[FigureConfig]] = {}
     for figure in figures:
         for case in figure.cases:
@@ -77,7 +84,8 @@ def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rul
         samples = rules.samples_very_deep if case.very_deep else rules.samples
         jobs.append(Job(case, 0, samples, tuple(figure.name for figure in using), gpu, rules))
         banded = tuple(figure.name for figure in using if figure.file.measure not in _WITHOUT_BANDS)
-        if bands and banded:
+        header = headers[case]
+        if bands and banded and header is not None and moves(header):
             jobs += [Job(case, sample, samples, banded, gpu, rules) for sample in range(1, samples + 1)]
     return sorted(jobs, key=lambda job: (not job.case.very_deep, job.case.network))
 
@@ -120,17 +128,23 @@ def measure(
 def run_all(
     call: Callable[[Any], Any], jobs: Sequence[Any], executor: Executor | None, progress: Progress
 ) -> Iterator[Any]:
-    """The results of all jobs as they come; each job has a `title`."""
+    """The results of all jobs as they come; each job has a `title`.
+
+    Raises `InvalidInput` where workers cannot start, as under a script that runs on being imported.
+    """
     if executor is None:
         for done, job in enumerate(jobs, start=1):
             yield call(job)
             progress(job.title, done, len(jobs))
         return
-    waiting: dict[Future[Any], str] = {executor.submit(call, job): job.title for job in jobs}
+    waiting: dict[Future[Any], str] = {}
     try:
+        waiting.update((executor.submit(call, job), job.title) for job in jobs)
         for done, future in enumerate(as_completed(waiting), start=1):
             yield future.result()
             progress(waiting[future], done, len(jobs))
+    except BrokenProcessPool:
+        raise InvalidInput("a worker process ended; in a script, call this under: if __name__ == '__main__':") from None
     finally:
         for future in waiting:
             future.cancel()

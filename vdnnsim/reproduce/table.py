@@ -15,7 +15,8 @@ def cells(claim: Claim) -> tuple[str, ...]:
     """One row of the table."""
     unit = claim.entry.unit
     ours = claim.ours
-    band = "" if ours.low == ours.high else f"{_plain(ours.low, unit)} to {with_unit(ours.high, unit)}"
+    low, high = with_unit(ours.low, unit), with_unit(ours.high, unit)
+    band = "" if low == high else f"{_plain(ours.low, unit)} to {high}"
     return (
         claim.entry.text,
         claim.entry.paper,

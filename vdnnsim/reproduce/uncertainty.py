@@ -26,7 +26,7 @@ from vdnnsim.builder.workspace import (
     fft_spectra,
 )
 from vdnnsim.network import Kind, Network
-from vdnnsim.trace import Trace, TraceRow
+from vdnnsim.trace import Trace, TraceHeader, TraceRow
 
 PUBLISHED = "published times"
 PUBLISHED_SPREAD = (0.9, 1.0, 1.1)
@@ -52,6 +52,11 @@ def perturbed(trace: Trace, network: Network, sample: int, samples: int, seed: i
         else:
             rows += [_moved(row, _other(row, factors)) for row in own]
     return Trace(trace.header, rows)
+
+
+def moves(header: TraceHeader) -> bool:
+    """Whether a trace has rows that samples move: those that the builder made."""
+    return not set(header.sources).isdisjoint(Source)
 
 
 @cache

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -14,7 +13,7 @@ from vdnnsim.gpu import GpuProfile
 from vdnnsim.report.figure.style import FAINT, GRID, INK, LIMIT, SMALL_SIZE
 from vdnnsim.reproduce.bars import LEFT, RIGHT, BandedBar
 from vdnnsim.reproduce.config import FigureConfig
-from vdnnsim.reproduce.drawing.colours import colour_of
+from vdnnsim.reproduce.drawing.colours import colour_of, paled
 
 _GROUP_WIDTH = 0.82
 _LIGHT = 0.38
@@ -75,7 +74,13 @@ class BarChart:
             self._draw_points(axes, last)
         if self.by_layer and len(self.config.cases) > 1:
             axes.annotate(
-                self.left[0].case, (0.01, 0.97), xycoords="axes fraction", va="top", size=SMALL_SIZE + 1, weight="bold"
+                self.left[0].case,
+                (0.5, 0.97),
+                xycoords="axes fraction",
+                ha="center",
+                va="top",
+                size=SMALL_SIZE + 1,
+                weight="bold",
             )
 
     @property
@@ -107,10 +112,10 @@ class BarChart:
         colour = colour_of(bar.part if single else name, names.index(name))
         light = self.overlay and bar.part == "maximum"
         if bar.trains:
-            return {"color": colour, "edgecolor": "white", "linewidth": 0.3, "alpha": _LIGHT if light else 1}
+            return {"color": paled(colour, _LIGHT) if light else colour, "edgecolor": "white", "linewidth": 0.3}
         hollow = light or not bar.part
         return {
-            "facecolor": "white" if hollow else to_rgba(colour, 0.45),
+            "facecolor": "white" if hollow else paled(colour, 0.45),
             "edgecolor": FAINT,
             "linestyle": (0, (3, 1.5)),
             "linewidth": 0.7,
@@ -214,7 +219,7 @@ class BarChart:
             name = self.parts[0] or self.series[0]
             handles = [Patch(facecolor=colour_of(name, 0), label=name)]
         if self.overlay:
-            handles.append(Patch(facecolor=FAINT, alpha=_LIGHT, label="maximum"))
+            handles.append(Patch(facecolor=paled(FAINT, _LIGHT), label="maximum"))
             handles.append(Patch(facecolor=FAINT, label="average"))
         if self.right:
             label = self.right[0].bar.part or self.right[0].bar.series
