@@ -1,0 +1,156 @@
+"""`vdnnsim solve`: the largest batch, the smallest memory, the slowest link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vdnnsim.cli import options
+
+if TYPE_CHECKING:
+    from vdnnsim.sweep.solve import Answer, Question
+
+app = typer.Typer(
+    help="Search for the largest batch, the smallest memory or the slowest link with which a policy still does.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_Policy = Annotated[str, typer.Option("--policy", help="One policy by name, or module:Class of your own.")]
+_Loss = Annotated[
+    str | None, typer.Option("--loss", help="What may be lost against the oracle: 5%. Fitting is enough when left out.")
+]
+_Traces = Annotated[
+    list[Path] | None,
+    typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),
+]
+
+
+@app.command("largest-batch")
+def largest_batch_command(
+    network: options.Network,
+    gpu: options.Gpu,
+    policy: _Policy,
+    loss: _Loss = None,
+    capacity: options.Capacity = None,
+    link_bandwidth: options.LinkBandwidth = None,
+    math: options.Math = "fp32",
+    pool: options.Pool = "best-fit",
+    weight_gradients: options.WeightGradients = "per-layer",
+    traces: _Traces = None,
+) -> None:
+    """The largest batch that trains, among those that were timed and those between."""
+    from vdnnsim.sweep.solve import largest_batch
+
+    question = _question(network, gpu, policy, loss, capacity, link_bandwidth, math, pool, weight_gradients, traces)
+    _print(question, largest_batch(question), "batch", "largest batch", str)
+
+
+@app.command("smallest-capacity")
+def smallest_capacity_command(
+    network: options.Network,
+    batch: options.Batch,
+    gpu: options.Gpu,
+    policy: _Policy,
+    loss: _Loss = None,
+    link_bandwidth: options.LinkBandwidth = None,
+    math: options.Math = "fp32",
+    pool: options.Pool = "best-fit",
+    weight_gradients: options.WeightGradients = "per-layer",
+    traces: _Traces = None,
+) -> None:
+    """The smallest device memory in which it trains."""
+    from vdnnsim.sweep.solve import smallest_capacity
+
+    question = _question(network, gpu, policy, loss, None, link_bandwidth, math, pool, weight_gradients, traces)
+    answer = smallest_capacity(question, batch)
+    _print(question, answer, "memory", "smallest memory", lambda size: f"{size / 1e9:.3f} GB")
+
+
+@app.command("smallest-link")
+def smallest_link_command(
+    network: options.Network,
+    batch: options.Batch,
+    gpu: options.Gpu,
+    policy: _Policy,
+    loss: _Loss = "5%",
+    capacity: options.Capacity = None,
+    math: options.Math = "fp32",
+    pool: options.Pool = "best-fit",
+    weight_gradients: options.WeightGradients = "per-layer",
+    traces: _Traces = None,
+) -> None:
+    """The slowest link behind which it loses no more than --loss."""
+    from vdnnsim.sweep.solve import smallest_link
+
+    question = _question(network, gpu, policy, loss, capacity, None, math, pool, weight_gradients, traces)
+    answer = smallest_link(question, batch)
+    _print(question, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
+
+
+def _question(
+    network: str,
+    gpu: str,
+    policy: str,
+    loss: str | None,
+    capacity: str | None,
+    link_bandwidth: str | None,
+    math: str,
+    pool: str,
+    weight_gradients: str,
+    traces: list[Path] | None,
+) -> Question:
+    from vdnnsim.errors import UnknownName
+    from vdnnsim.memory import POOLS
+    from vdnnsim.program import WeightGradients
+    from vdnnsim.sweep.shares import parse_share
+    from vdnnsim.sweep.solve import Question
+    from vdnnsim.units import parse_bandwidth, parse_bytes
+
+    known = [choice.value for choice in WeightGradients]
+    if weight_gradients not in known:
+        raise UnknownName("weight gradients", weight_gradients, known)
+    if pool not in POOLS:
+        raise UnknownName("pool", pool, POOLS)
+    return Question(
+        network,
+        gpu,
+        policy,
+        None if loss is None else parse_share(loss, "--loss"),
+        math,
+        pool,
+        WeightGradients(weight_gradients),
+        None if capacity is None else parse_bytes(capacity, "--capacity"),
+        None if link_bandwidth is None else parse_bandwidth(link_bandwidth, "--link-bandwidth"),
+        tuple(traces or ()),
+    )
+
+
+def _print(question: Question, answer: Answer, column: str, what: str, words: Callable[[int], str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vdnnsim.units import format_bytes, format_ms
+
+    table = Table(title="Points tried", title_justify="left", box=None, pad_edge=False)
+    for heading in (column, "enough", "performance", "iteration", "memory needed"):
+        table.add_column(heading, justify="right")
+    table.add_column("why not", overflow="fold")
+    for tried in answer.tried:
+        table.add_row(
+            words(tried.value),
+            "yes" if tried.good else "no",
+            f"{tried.performance:.3f}" if tried.trainable else "-",
+            format_ms(tried.iteration_time_ns) if tried.trainable else "-",
+            format_bytes(tried.memory_bytes),
+            tried.why,
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    allowed = "" if question.loss is None else f" with at most {100 * question.loss:g} % loss"
+    found = "none" if answer.value is None else words(answer.value)
+    console.print(
+        f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {answer.provenance})"
+    )
