@@ -11,6 +11,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
+def shown(text: str, most: int = 60) -> str:
+    """A text from outside as a message may show it: quoted, in one line, not too long."""
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
 class VdnnsimError(Exception):
     """Root of all errors raised on purpose; the command line prints it and ends with `exit_code`."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LARGEST_TEXT_BYTES = 64 * 2**20
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'.-]+)*\s*=")
+_EXPECTED = re.compile(r"^(Value error, |Input should be )")
+_TAG = re.compile(r"'([A-Z_]+)'")
 _Place = tuple[str | int, ...]
 
 
@@ -35,8 +37,8 @@ def read_text(path: Path) -> str:
         with path.open("rb") as source:
             contents = source.read(LARGEST_TEXT_BYTES + 1) if size <= LARGEST_TEXT_BYTES else b""
         if max(size, len(contents)) > LARGEST_TEXT_BYTES:
-            expected = f"at most {LARGEST_TEXT_BYTES} bytes"
-            raise InvalidFile([Fault(file, None, "size", f"{max(size, len(contents))} bytes or more", expected)])
+            found = f"{size} bytes" if size > LARGEST_TEXT_BYTES else "an endless file"
+            raise InvalidFile([Fault(file, None, "size", found, f"at most {LARGEST_TEXT_BYTES} bytes")])
         text = contents.decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidFile([Fault(file, None, "file", "nothing by this name", "a file")]) from None
@@ -79,20 +81,42 @@ def parse_toml(text: str, file: str, model: type[Model]) -> Model:
 
 
 def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> Fault:
-    place: _Place = tuple(error["loc"])
-    found = "nothing" if error["type"] == "missing" else _shortened(error["input"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    expected = "this field" if error["type"] == "missing" else message[:1].lower() + message[1:]
-    if error["type"] == "extra_forbidden":
-        expected = "no field of this name"
-    return Fault(file, line_of(lines, place), _dotted(place) or "file", found, expected)
+    """pydantic's error in our words."""
+    place = _without_tags(tuple(error["loc"]))
+    found, expected = _shortened(error["input"]), _EXPECTED.sub("", str(error["msg"]))
+    match error["type"]:
+        case "missing":
+            found, expected = "nothing", "this field"
+        case "extra_forbidden":
+            expected = "no field of this name"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            expected = "a table"
+        case "string_pattern_mismatch":
+            expected = f"a text that matches {error['ctx']['pattern']}"
+        case "union_tag_not_found":
+            place = (*place, str(error["ctx"]["discriminator"]).strip("'"))
+            found, expected = "nothing", "this field"
+        case "union_tag_invalid":
+            place = (*place, str(error["ctx"]["discriminator"]).strip("'"))
+            found = _shortened(error["ctx"]["tag"])
+            expected = f"one of {', '.join(_TAG.findall(error['ctx']['expected_tags']))}"
+    return Fault(file, line_of(lines, place), _dotted(place) or "file", found, expected[:1].lower() + expected[1:])
+
+
+def _without_tags(place: _Place) -> _Place:
+    """A place in the file: pydantic adds which kind of entry it took an entry of a list for."""
+    return tuple(
+        part
+        for index, part in enumerate(place)
+        if not (index and isinstance(part, str) and part.isupper() and isinstance(place[index - 1], int))
+    )
 
 
 def _shortened(value: object) -> str:
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        return "a very large number"
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints, tables within tables
+        return f"{type(value).__name__} beyond all measure"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -104,13 +128,11 @@ def _dotted(place: _Place) -> str:
 
 
 def line_of(lines: Mapping[_Place, int], place: _Place) -> int | None:
-    """The line of the longest known beginning of `place`, whose parts a checker may have added to."""
-    places = [place, tuple(part for part in place if not (isinstance(part, str) and part.isupper()))]
-    for candidate in places:
-        while candidate:
-            if candidate in lines:
-                return lines[candidate]
-            candidate = candidate[:-1]
+    """The line of the longest beginning of `place` that is known."""
+    while place:
+        if place in lines:
+            return lines[place]
+        place = place[:-1]
     return None
 
 

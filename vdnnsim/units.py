@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidInput, shown
 
 _BYTE_UNITS = {
     "B": 1,
@@ -40,7 +40,7 @@ def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
     expected = "a bandwidth with its unit, such as 16GB/s"
     head, slash, tail = text.rpartition("/")
     if not slash or tail.strip().lower() != "s":
-        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}")
+        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
     return _parse(head, what, _BYTE_UNITS, expected)
 
 
@@ -53,19 +53,15 @@ def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
     match = _NUMBER_AND_UNIT.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     factor = units.get(match[2].upper()) if match else None
     if match is None or factor is None:
-        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}")
+        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
     try:
         value = Decimal(match[1].replace("_", "")) * factor
     except ArithmeticError:  # not a number, or one beyond what Decimal holds
-        raise InvalidInput(f"{what}: found {_shown(text)}, expected {expected}") from None
+        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}") from None
     if not 1 <= value <= _LARGEST:
-        found = _shown(text)
+        found = shown(text, _LONGEST_TEXT)
         raise InvalidInput(f"{what}: found {found}, expected a value between 1 and 2^62 of the base unit")
     return int(value)
-
-
-def _shown(text: str) -> str:
-    return f"'{text}'" if len(text) <= _LONGEST_TEXT else f"'{text[:_LONGEST_TEXT]}...'"
 
 
 def format_bytes(count: int) -> str:

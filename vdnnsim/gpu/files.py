@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
-from vdnnsim.files import read_toml
+from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration
 
-_Bytes = Annotated[int, Field(ge=1, le=1 << 62, strict=True)]
 _Nanoseconds = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 _Label = Literal["measured", "published", "modelled"]
 
@@ -28,54 +27,59 @@ class _Sourced(_Strict):
     source: str
 
 
-class _Memory(_Sourced):
-    capacity: str
-    bandwidth: str
+def _text(parse: Callable[[str], object]) -> AfterValidator:
+    """A text that `parse` can read."""
 
-    @model_validator(mode="after")
-    def _check(self) -> _Memory:
+    def check(text: str) -> str:
         try:
-            parse_bytes(self.capacity, "capacity")
-            parse_bandwidth(self.bandwidth, "bandwidth")
+            parse(text)
         except InvalidInput as error:
-            raise ValueError(str(error)) from None
-        return self
+            raise ValueError(str(error).partition(", expected ")[2]) from None
+        return text
+
+    return AfterValidator(check)
+
+
+_Size = Annotated[str, _text(parse_bytes)]
+_Duration = Annotated[str, _text(parse_duration)]
+_Bandwidth = Annotated[str, _text(parse_bandwidth)]
+
+
+class _Memory(_Sourced):
+    capacity: _Size
+    bandwidth: _Bandwidth
 
 
 class _Point(_Strict):
-    size: str
-    duration: str
+    size: _Size
+    duration: _Duration
 
-    @model_validator(mode="after")
-    def _check(self) -> _Point:
-        try:
-            self.point()
-        except InvalidInput as error:
-            raise ValueError(str(error)) from None
-        return self
 
-    def point(self) -> LinkPoint:
-        return LinkPoint(parse_bytes(self.size), parse_duration(self.duration))
+def _curve(points: Sequence[_Point]) -> LinkCurve:
+    return LinkCurve(tuple(LinkPoint(parse_bytes(point.size), parse_duration(point.duration)) for point in points))
+
+
+def _rising(points: list[_Point]) -> list[_Point]:
+    try:
+        _curve(points)
+    except InvalidInput as error:
+        raise ValueError(str(error).rpartition(", expected ")[2]) from None
+    return points
 
 
 class _Curve(_Sourced):
-    points: Annotated[list[_Point], Field(min_length=2, max_length=1000)]
-
-    @model_validator(mode="after")
-    def _check(self) -> _Curve:
-        try:
-            self.curve()
-        except InvalidInput as error:
-            raise ValueError(str(error)) from None
-        return self
+    points: Annotated[list[_Point], Field(max_length=1000), AfterValidator(_rising)]
 
     def curve(self) -> LinkCurve:
-        return LinkCurve(tuple(entry.point() for entry in self.points))
+        return _curve(self.points)
+
+
+_Slowdown = Annotated[float, Field(ge=0.5, le=100, allow_inf_nan=False, strict=True)]
 
 
 class _BothWays(_Sourced):
-    copy_out_slowdown: Annotated[float, Field(ge=0.5, le=100, allow_inf_nan=False)]
-    copy_in_slowdown: Annotated[float, Field(ge=0.5, le=100, allow_inf_nan=False)]
+    copy_out_slowdown: _Slowdown
+    copy_in_slowdown: _Slowdown
 
 
 class _Link(_Strict):
@@ -93,7 +97,7 @@ class _Host(_Sourced):
     copy_start_ns: _Nanoseconds = 0
 
 
-_Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False)]
+_Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False, strict=True)]
 
 
 class _Power(_Sourced):
@@ -114,26 +118,18 @@ class ProfileFile(_Strict):
     power: _Power | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _link_behind_memory(self) -> ProfileFile:
-        limit = parse_bandwidth(self.memory.bandwidth)
-        for name, curve in (("copy_out", self.link.copy_out), ("copy_in", self.link.copy_in)):
-            found = curve.curve().bandwidth_bytes_per_s
-            if found > limit:
-                raise ValueError(
-                    f"link.{name} of at most the {limit} B/s of the device memory behind it, not {found} B/s"
-                )
-        return self
-
     def profile(self) -> GpuProfile:
-        parts = {
+        parts: dict[str, _Sourced] = {
             "memory": self.memory,
             "link.copy_out": self.link.copy_out,
             "link.copy_in": self.link.copy_in,
             "link.both_ways": self.link.both_ways,
             "host": self.host,
         }
-        power = Power(self.power.idle_w, self.power.compute_w, self.power.copy_w) if self.power else None
+        power = None
+        if self.power:
+            parts["power"] = self.power
+            power = Power(self.power.idle_w, self.power.compute_w, self.power.copy_w)
         both = self.link.both_ways
         host = self.host
         return GpuProfile(
@@ -163,8 +159,18 @@ class ProfileFile(_Strict):
 
 def read_profile(path: Path) -> GpuProfile:
     """The profile in a TOML file. Raises `InvalidFile` with every fault: file, line, field, found, expected."""
-    contents = read_toml(path, ProfileFile)
-    return contents.profile()
+    text = read_text(path)
+    profile = parse_toml(text, str(path), ProfileFile).profile()
+    limit = profile.memory_bandwidth_bytes_per_s
+    expected = f"at most the {limit} B/s of the device memory behind it"
+    faults = []
+    for name, curve in (("copy_out", profile.link.copy_out), ("copy_in", profile.link.copy_in)):
+        if curve.bandwidth_bytes_per_s > limit:
+            found = f"points that reach {curve.bandwidth_bytes_per_s} B/s"
+            faults.append(Fault(str(path), line_of(toml_lines(text), ("link", name)), f"link.{name}", found, expected))
+    if faults:
+        raise InvalidFile(faults)
+    return profile
 
 
 def list_profiles() -> Iterator[Path]:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
@@ -58,10 +59,16 @@ class LinkCurve:
         return round(_slope(self.points) * 1e9)
 
     def scaled_to(self, bandwidth_bytes_per_s: int) -> LinkCurve:
-        """The same start-up time, and the rest of each copy faster or slower so that large ones reach this."""
+        """The same start-up time, and the rest of each copy faster or slower so that large ones reach this.
+
+        Each rise from point to point is rounded for itself, so that more bandwidth never makes a copy slower by a
+        rounding, of whatever size it is. Raises `InvalidInput` where points would fall onto each other.
+        """
         factor = self.bandwidth_bytes_per_s / bandwidth_bytes_per_s
-        start = self.points[0].duration_ns
-        points = [LinkPoint(size, start + round((duration - start) * factor)) for size, duration in self.points]
+        points = [self.points[0]]
+        for left, right in pairwise(self.points):
+            rise_ns = round((right.duration_ns - left.duration_ns) * factor)
+            points.append(LinkPoint(right.size_bytes, points[-1].duration_ns + rise_ns))
         return LinkCurve(tuple(points))
 
 
@@ -124,7 +131,8 @@ class GpuProfile:
         return replace(self, capacity_bytes=capacity_bytes)
 
     def with_link_bandwidth(self, bandwidth_bytes_per_s: int) -> GpuProfile:
-        """The same GPU behind another link. Raises `InvalidInput` for one faster than the memory behind it."""
+        """The same GPU behind another link, which is modelled, whatever this one is. Raises `InvalidInput` for one that
+        is faster than the memory behind it."""
         if bandwidth_bytes_per_s > self.memory_bandwidth_bytes_per_s:
             raise InvalidInput(
                 f"link bandwidth: found {format_bytes(bandwidth_bytes_per_s)}/s, expected at most the "
@@ -135,4 +143,13 @@ class GpuProfile:
             copy_out=self.link.copy_out.scaled_to(bandwidth_bytes_per_s),
             copy_in=self.link.copy_in.scaled_to(bandwidth_bytes_per_s),
         )
-        return replace(self, link=link)
+        parts = ("link.copy_out", "link.copy_in")
+        scaled = {
+            part: f"Scaled to {bandwidth_bytes_per_s} B/s. {self.sources.get(part, '')}".strip() for part in parts
+        }
+        return replace(
+            self,
+            link=link,
+            provenance={**self.provenance, **dict.fromkeys(parts, "modelled")},
+            sources={**self.sources, **scaled},
+        )

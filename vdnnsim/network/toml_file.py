@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.network.graph import Network, build_network
 from vdnnsim.network.layers import DATA, Kind, LayerFault, LayerSpec, Pair
 
-_Count = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
-_Pad = Annotated[int, Field(ge=0, le=1 << 24, strict=True)]
-_Side = _Count | tuple[_Count, _Count]
-_Padding = _Pad | tuple[_Pad, _Pad]
+_LARGEST = 1 << 24
+
+
+def _pair_from(smallest: int) -> Callable[[object], Pair]:
+    def check(value: object) -> Pair:
+        sides: list[Any] = value if isinstance(value, list) and len(value) == 2 else [value, value]
+        if any(type(side) is not int or not smallest <= side <= _LARGEST for side in sides):
+            raise ValueError(f"a whole number from {smallest} to {_LARGEST}, or two in a list: height and width")
+        return (sides[0], sides[1])
+
+    return check
+
+
+_Count = Annotated[int, Field(ge=1, le=_LARGEST, strict=True)]
+_Sides = Annotated[Pair, BeforeValidator(_pair_from(1))]
+_Padding = Annotated[Pair, BeforeValidator(_pair_from(0))]
+_Flag = Annotated[bool, Field(strict=True)]
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s,\"']+$")]
 _FileName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A network's name is part of the names of its traces' files."""
@@ -36,11 +50,11 @@ class _Entry(BaseModel):
 class _Conv(_Entry):
     kind: Literal[Kind.CONV]
     channels: _Count
-    kernel: _Side
-    stride: _Side = 1
-    padding: _Padding = 0
+    kernel: _Sides
+    stride: _Sides = (1, 1)
+    padding: _Padding = (0, 0)
     groups: _Count = 1
-    bias: bool = True
+    bias: _Flag = True
 
     def spec(self, previous: str) -> LayerSpec:
         return LayerSpec(
@@ -48,9 +62,9 @@ class _Conv(_Entry):
             Kind.CONV,
             self.sources(previous),
             self.channels,
-            _pair(self.kernel),
-            _pair(self.stride),
-            _pair(self.padding),
+            self.kernel,
+            self.stride,
+            self.padding,
             self.groups,
             self.bias,
         )
@@ -58,20 +72,20 @@ class _Conv(_Entry):
 
 class _Pool(_Entry):
     kind: Literal[Kind.POOL]
-    kernel: _Side | None = None
-    stride: _Side = 1
-    padding: _Padding = 0
+    kernel: _Sides | None = None
+    stride: _Sides = (1, 1)
+    padding: _Padding = (0, 0)
     mode: Literal["max", "average"] = "max"
-    ceil: bool = False
+    ceil: _Flag = False
 
     def spec(self, previous: str) -> LayerSpec:
         return LayerSpec(
             self.name,
             Kind.POOL,
             self.sources(previous),
-            kernel=None if self.kernel is None else _pair(self.kernel),
-            stride=_pair(self.stride),
-            padding=_pair(self.padding),
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
             average=self.mode == "average",
             ceil=self.ceil,
         )
@@ -80,7 +94,7 @@ class _Pool(_Entry):
 class _FullyConnected(_Entry):
     kind: Literal[Kind.FC]
     channels: _Count
-    bias: bool = True
+    bias: _Flag = True
 
     def spec(self, previous: str) -> LayerSpec:
         return LayerSpec(self.name, Kind.FC, self.sources(previous), self.channels, bias=self.bias)
@@ -103,7 +117,7 @@ class _Lrn(_Entry):
 
 class _Dropout(_Entry):
     kind: Literal[Kind.DROPOUT]
-    rate: float = 0.5
+    rate: Annotated[float, Field(strict=True)] = 0.5
 
     def spec(self, previous: str) -> LayerSpec:
         return LayerSpec(self.name, Kind.DROPOUT, self.sources(previous), rate=self.rate)
@@ -152,7 +166,3 @@ def read_network(path: Path, batch: int) -> Network:
         line = line_of(toml_lines(text), ("layer", index, field))
         where = f"layer '{layer}', {field}"
         raise InvalidFile([Fault(str(path), line, where, str(found), str(expected))]) from None
-
-
-def _pair(side: int | tuple[int, int]) -> Pair:
-    return (side, side) if isinstance(side, int) else side

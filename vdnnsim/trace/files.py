@@ -10,12 +10,13 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vdnnsim.errors import Fault, InvalidFile
+from vdnnsim.errors import Fault, InvalidFile, shown
 from vdnnsim.files import read_text, read_toml, write_text
 from vdnnsim.network import Kind, Network
 from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceHeader, TraceRow
@@ -78,9 +79,10 @@ def read_trace(table: Path, network: Network | None = None) -> Trace:
 
     Raises `InvalidFile` with every fault: file, line, field, what stands there, what was expected.
     """
-    header = read_header(table)
     file = str(table)
-    rows, lines, faults = _parse_table(read_text(table), file, header.sources)
+    text = read_text(table)
+    header = read_header(table)
+    rows, lines, faults = _parse_table(text, file, header.sources)
     if not faults and network is not None:
         faults = _compare_with_network(file, header, rows, lines, network)
     if faults:
@@ -174,7 +176,9 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
             key = (row.layer, row.pass_, row.algorithm)
             first = first_lines.setdefault(key, line)
             if first != line:
-                faults.append(Fault(file, line, "row", f"{' '.join(key)} again, as in line {first}", "one row of each"))
+                faults.append(
+                    Fault(file, line, "row", f"{shown(' '.join(key))} again, as in line {first}", "one row of each")
+                )
             rows.append(row)
             lines.append(line)
     except csv.Error as error:
@@ -185,17 +189,10 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
 
 
 def _column_faults(file: str, columns: list[str]) -> list[Fault]:
-    faults = [
-        Fault(
-            file,
-            1,
-            f"column '{name[:60]}'",
-            "a column of this name",
-            f"only {', '.join(COLUMNS)}, and for measured traces {', '.join(HOST_COLUMNS)}",
-        )
-        for name in columns
-        if name not in (*COLUMNS, *HOST_COLUMNS)
-    ]
+    known = (*COLUMNS, *HOST_COLUMNS)
+    expected = f"only {', '.join(COLUMNS)}, and for measured traces {', '.join(HOST_COLUMNS)}"
+    unknown = islice((name for name in columns if name not in known), _MOST_FAULTS)
+    faults = [Fault(file, 1, f"column {shown(name)}", "a column of this name", expected) for name in unknown]
     faults += [Fault(file, 1, f"column '{name}'", "no such column", "it") for name in COLUMNS if name not in columns]
     if not faults and len(set(columns)) < len(columns):
         faults.append(Fault(file, 1, "columns", "a column twice", "each column once"))
@@ -209,7 +206,7 @@ def _parse_row(
     before = len(faults)
 
     def fault(field: str, found: str, expected: str) -> None:
-        faults.append(Fault(file, line, field, f"'{found[:60]}'", expected))
+        faults.append(Fault(file, line, field, shown(found), expected))
 
     for field, name in (("layer", layer), ("algorithm", algorithm)):
         if not name:
@@ -259,7 +256,7 @@ def _compare_with_network(
     for row, line in zip(rows, lines, strict=True):
         layer = network.by_name.get(row.layer)
         if layer is None:
-            faults.append(Fault(file, line, "layer", f"'{row.layer}'", f"a layer of {network.name}"))
+            faults.append(Fault(file, line, "layer", shown(row.layer), f"a layer of {network.name}"))
         elif row.pass_ not in (*layer.passes, "backward_sum"):
             faults.append(Fault(file, line, "pass", f"'{row.pass_}'", f"{' or '.join(layer.passes)} for {layer.kind}"))
     present = {(row.layer, row.pass_) for row in rows}
