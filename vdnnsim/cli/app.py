@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vdnnsim.cli import check, comparing, listing, solve, sweep
+from vdnnsim.cli import check, comparing, listing, reproduce, solve, sweep
 
 app = typer.Typer(
     name="vdnnsim",
@@ -38,5 +38,6 @@ app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
+app.command("reproduce")(reproduce.reproduce_command)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(solve.app, name="solve")
