@@ -91,6 +91,10 @@ def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> 
             expected = "no field of this name"
         case "model_type" | "model_attributes_type" | "dict_type":
             expected = "a table"
+        case "too_short":
+            expected = f"at least {error['ctx']['min_length']}"
+        case "too_long":
+            expected = f"at most {error['ctx']['max_length']}"
         case "string_pattern_mismatch":
             expected = f"a text that matches {error['ctx']['pattern']}"
         case "union_tag_not_found":

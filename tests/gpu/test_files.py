@@ -1,0 +1,229 @@
+"""GPU profiles in TOML: what is read, and every kind of damage told with file, line, field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.damage import damaged, read_or_refuse
+from support.small_files import PROFILE_TOML
+from vdnnsim.errors import InvalidFile, UnknownName
+from vdnnsim.gpu import (
+    GpuProfile,
+    HostCosts,
+    Link,
+    LinkCurve,
+    LinkPoint,
+    Power,
+    list_profiles,
+    load_profile,
+    read_profile,
+)
+
+SIZE = "a size with its unit, such as 12GB or 12GiB"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(PROFILE_TOML, encoding="utf-8")
+    return path
+
+
+def faults_of(path: Path) -> list[str]:
+    with pytest.raises(InvalidFile) as caught:
+        read_profile(path)
+    return [str(fault).replace(f"{path.parent}/", "") for fault in caught.value.faults]
+
+
+def test_a_valid_profile(file: Path) -> None:
+    labels = {
+        "memory": "measured",
+        "link.copy_out": "published",
+        "link.copy_in": "published",
+        "link.both_ways": "modelled",
+        "host": "modelled",
+        "power": "modelled",
+    }
+    assert read_profile(file) == GpuProfile(
+        "tiny-gpu",
+        "A tiny GPU",
+        2 * 2**30,
+        100 * 10**9,
+        Link(
+            LinkCurve((LinkPoint(1000, 10_000), LinkPoint(10_000_000, 1_010_000))),
+            LinkCurve((LinkPoint(1000, 10_000), LinkPoint(10_000_000, 2_010_000))),
+            1_250_000,
+            1_000_000,
+        ),
+        HostCosts(5000, 4000, 3000, 200, 100),
+        Power(15.0, 250, 10.5),
+        labels,
+        dict.fromkeys(labels, "made up"),
+    )
+
+
+def test_power_may_be_left_out_and_copies_may_start_late(file: Path) -> None:
+    text = PROFILE_TOML[: PROFILE_TOML.index("[power]")].replace("free_ns = 100", "free_ns = 100\ncopy_start_ns = 7")
+    file.write_text(text, encoding="utf-8")
+    profile = read_profile(file)
+    assert profile.power is None
+    assert "power" not in profile.provenance
+    assert profile.host.copy_start_ns == 7
+
+
+DAMAGE: dict[str, tuple[str, str, list[str]]] = {
+    "a capacity without unit": ('"2 GiB"', '"2"', [f"tiny.toml:6: memory.capacity: found '2'; expected {SIZE}"]),
+    "a capacity that is a number": ('"2 GiB"', "2", ["tiny.toml:6: memory.capacity: found 2; expected a valid string"]),
+    "wrong unit": ('"2 GiB"', '"2 parsecs"', [f"tiny.toml:6: memory.capacity: found '2 parsecs'; expected {SIZE}"]),
+    "negative capacity": ('"2 GiB"', '"-2 GiB"', [f"tiny.toml:6: memory.capacity: found '-2 GiB'; expected {SIZE}"]),
+    "capacity of NaN": ('"2 GiB"', '"nan GiB"', [f"tiny.toml:6: memory.capacity: found 'nan GiB'; expected {SIZE}"]),
+    "capacity of nothing": (
+        '"2 GiB"',
+        '"0 GiB"',
+        ["tiny.toml:6: memory.capacity: found '0 GiB'; expected a value between 1 and 2^62 of the base unit"],
+    ),
+    "capacity without end": (
+        '"2 GiB"',
+        '"1e999999 GiB"',
+        [f"tiny.toml:6: memory.capacity: found '1e999999 GiB'; expected {SIZE}"],
+    ),
+    "a bandwidth in bytes": (
+        '"100 GB/s"',
+        '"100 GB"',
+        ["tiny.toml:7: memory.bandwidth: found '100 GB'; expected a bandwidth with its unit, such as 16GB/s"],
+    ),
+    "a link faster than the memory behind it": (
+        '"100 GB/s"',
+        '"9 GB/s"',
+        [
+            "tiny.toml:11: link.copy_out: found points that reach 9999000000 B/s; "
+            "expected at most the 9000000000 B/s of the device memory behind it"
+        ],
+    ),
+    "a duration in bytes": (
+        'duration = "1.01 ms"',
+        'duration = "1.01 MB"',
+        [
+            "tiny.toml:12: link.copy_out.points[1].duration: found '1.01 MB'; "
+            "expected a duration with its unit, such as 5us or 1.5ms"
+        ],
+    ),
+    "a point that is a number": (
+        "points = [\n",
+        "points = [\n7,\n",
+        ["tiny.toml:12: link.copy_out.points[0]: found 7; expected a table"],
+    ),
+    "points that fall": (
+        'duration = "1.01 ms"',
+        'duration = "1.01 us"',
+        [
+            "tiny.toml:12: link.copy_out.points: found [{'size': '1 KB', 'duration': '10 us'}, {'size': '10 MB',...; "
+            "expected two points or more, both sizes and times rising"
+        ],
+    ),
+    "a slowdown of NaN": (
+        "copy_out_slowdown = 1.25",
+        "copy_out_slowdown = nan",
+        ["tiny.toml:25: link.both_ways.copy_out_slowdown: found nan; expected a finite number"],
+    ),
+    "a slowdown of 1e400": (
+        "copy_out_slowdown = 1.25",
+        "copy_out_slowdown = 1e400",
+        ["tiny.toml:25: link.both_ways.copy_out_slowdown: found inf; expected a finite number"],
+    ),
+    "a slowdown of text": (
+        "copy_out_slowdown = 1.25",
+        'copy_out_slowdown = "1.25"',
+        ["tiny.toml:25: link.both_ways.copy_out_slowdown: found '1.25'; expected a valid number"],
+    ),
+    "negative time": (
+        "kernel_ns = 5000",
+        "kernel_ns = -5000",
+        ["tiny.toml:31: host.kernel_ns: found -5000; expected greater than or equal to 0"],
+    ),
+    "fractional time": (
+        "kernel_ns = 5000",
+        "kernel_ns = 5000.0",
+        ["tiny.toml:31: host.kernel_ns: found 5000.0; expected a valid integer"],
+    ),
+    "negative power": (
+        "idle_w = 15.0",
+        "idle_w = -1",
+        ["tiny.toml:40: power.idle_w: found -1; expected greater than or equal to 0"],
+    ),
+    "unknown provenance": (
+        '"measured"',
+        '"guessed"',
+        ["tiny.toml:8: memory.provenance: found 'guessed'; expected 'measured', 'published' or 'modelled'"],
+    ),
+    "no source": (
+        'provenance = "measured"\nsource = "made up"\n',
+        'provenance = "measured"\n',
+        ["tiny.toml:5: memory.source: found nothing; expected this field"],
+    ),
+    "unknown field": (
+        "free_ns = 100",
+        "free_ns = 100\nthink_ns = 7",
+        ["tiny.toml:36: host.think_ns: found 7; expected no field of this name"],
+    ),
+    "an upper-case key keeps its name": (
+        'date = "2026-11-22"',
+        "DATE = 7",
+        ["tiny.toml:47: conditions.DATE: found 7; expected a valid string"],
+    ),
+    "a table missing": (
+        "[host]",
+        "[hosts]",
+        [
+            "tiny.toml: host: found nothing; expected this field",
+            "tiny.toml:30: hosts: found {'kernel_ns': 5000, 'copy_ns': 4000, 'synchronise_ns': 30...; "
+            "expected no field of this name",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_told_with_line_and_field(file: Path, name: str) -> None:
+    old, new, expected = DAMAGE[name]
+    assert PROFILE_TOML.count(old) >= 1
+    file.write_text(PROFILE_TOML.replace(old, new, 1), encoding="utf-8")
+    assert faults_of(file) == expected
+
+
+def test_built_in_profiles_can_be_read_and_are_called_as_their_files() -> None:
+    names = [path.stem for path in list_profiles()]
+    assert "titan-x-maxwell" in names
+    for name in names:
+        profile = load_profile(name)
+        assert profile.name == name
+        assert profile.capacity_bytes > 2**30
+        assert set(profile.sources) == set(profile.provenance)
+
+
+def test_profiles_by_name_and_by_path(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert load_profile("tiny.toml") == load_profile(file) == load_profile("./tiny.toml")
+    with pytest.raises(UnknownName, match="did you mean 'titan-x-maxwell'"):
+        load_profile("titan-x")
+
+
+random_damage = settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@random_damage
+@given(damaged(PROFILE_TOML.encode()))
+def test_random_damage(file: Path, contents: bytes) -> None:
+    file.write_bytes(contents)
+    read_or_refuse(read_profile, file)
+
+
+@random_damage
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_random_bytes(file: Path, contents: bytes) -> None:
+    file.write_bytes(contents)
+    assert not read_or_refuse(read_profile, file)

@@ -1,0 +1,50 @@
+"""Specs of small sweeps, and the command that runs them in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = """
+[axes]
+network = "alexnet"
+batch = 128
+gpu = "titan-x-maxwell"
+policy = ["vdnn-all(p)", "vdnn-dyn", "oracle"]
+link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 10 }
+compute_scale = [0.5, 1, 2.5]
+"""
+"""90 points in two parts."""
+MANY = """
+[axes]
+network = "alexnet"
+batch = 128
+gpu = "titan-x-maxwell"
+link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 400 }
+"""
+"""3200 points, in parts of 64: on the reference engine a second or two."""
+COMMAND = (sys.executable, "-c", "from vdnnsim.cli import main; main()")
+
+
+def write_spec(folder: Path, text: str, name: str = "spec.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """`vdnnsim` with these arguments, as the leader of a process group of its own."""
+    command = [*COMMAND, *(str(argument) for argument in arguments)]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    )
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `vdnnsim` with these arguments."""
+    process = start(*arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
