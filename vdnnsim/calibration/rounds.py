@@ -8,8 +8,9 @@ seen by comparing with an iteration that has two marks in all, and taken off eac
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 from vdnnsim.calibration.samples import repetitions_within
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
@@ -18,7 +19,7 @@ from vdnnsim.machines.real import LoadedProgram
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
 from vdnnsim.policies.plan import Algorithms, Layout, Plan, feature_extraction_layers
-from vdnnsim.program import Command, Kernel, Program, Stream, Synchronise, build_program
+from vdnnsim.program import Kernel, Program, Synchronise, build_program
 from vdnnsim.trace.table import MEMORY_OPTIMAL_NAME
 
 Key = tuple[str, str, str]
@@ -36,10 +37,21 @@ class Timings:
     launches: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
     alone: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
     mark_costs: list[int] = field(default_factory=list)
+    clock_costs: list[int] = field(default_factory=list)
 
-    def forget(self) -> None:
-        """Drop what was seen of durations, so that a later round alone counts."""
-        self.durations.clear()
+
+class Effort(NamedTuple):
+    """How often a round is repeated: the `main` ones, whose algorithms most policies use, more than the others."""
+
+    main: bool
+
+    def repetitions(self, one_ns: int) -> int:
+        """Of something that takes so long."""
+        return (
+            repetitions_within(1_000_000_000, one_ns, 3, 15)
+            if self.main
+            else repetitions_within(200_000_000, one_ns, 1, 3)
+        )
 
 
 def rounds_of(looks: Looks) -> list[Algorithms]:
@@ -94,58 +106,43 @@ def span_bytes(program: Program) -> int:
     return pool.span_bytes
 
 
-def one_by_one(program: Program) -> Program:
-    """The same program with the host waiting after every kernel."""
-    commands: list[Command] = []
-    steps = []
-    for step in program.steps:
-        first = len(commands)
-        for command in program.commands[step.first : step.last]:
-            commands.append(command)
-            if isinstance(command, Kernel):
-                commands.append(Synchronise((Stream.COMPUTE,)))
-        steps.append(step._replace(first=first, last=len(commands)))
-    return replace(program, commands=tuple(commands), steps=tuple(steps))
-
-
-def time_in_stream(loaded: LoadedProgram, timings: Timings, budget_ns: int, fewest: int) -> None:
+def time_in_stream(loaded: LoadedProgram, timings: Timings, effort: Effort) -> None:
     """Add the durations of a program's kernels as they follow each other in a busy stream."""
     kernels = kernels_of_program(loaded.program)
     head_start_ns = min(_LONGEST_HEAD_START_NS, _HEAD_START_PER_KERNEL_NS * len(kernels))
-    ends = {min(kernels), max(kernels)}
-    loaded.mark(ends, head_start_ns)  # the first iteration may load kernels
-    totals = [_between(loaded.mark(ends, head_start_ns).spans_ns) for _ in range(max(2, fewest))]
-    repetitions = repetitions_within(budget_ns, totals[0], fewest, 12)
-    marked = [loaded.mark(kernels, head_start_ns).spans_ns for _ in range(repetitions)]
+    marked = [loaded.mark(kernels, head_start_ns).spans_ns]
+    repetitions = effort.repetitions(_between(marked[0]))
+    marked += [loaded.mark(kernels, head_start_ns).spans_ns for _ in range(repetitions - 1)]
     # Where the host waits inside the program, marks are not all that lies between kernels: nothing is taken off.
     waits = sum(isinstance(command, Synchronise) for command in loaded.program.commands)
-    excess_ns = 0
-    if waits <= 1:
+    if waits <= 1 and (effort.main or not timings.mark_costs):
+        ends = {min(kernels), max(kernels)}
+        totals = [_between(loaded.mark(ends, head_start_ns).spans_ns) for _ in range(min(5, repetitions))]
         sums = [sum(end - begin for begin, end in spans.values()) for spans in marked]
-        excess_ns = round((median(sums) - median(totals)) / len(kernels))
-        timings.mark_costs.append(excess_ns)
+        timings.mark_costs.append(round((median(sums) - median(totals)) / len(kernels)))
+    cost_ns = round(median(timings.mark_costs)) if waits <= 1 else 0
     for spans in marked:
         for index, (begin_ns, end_ns) in spans.items():
-            timings.durations[kernels[index]].append(max(1, end_ns - begin_ns - excess_ns))
+            timings.durations[kernels[index]].append(max(1, end_ns - begin_ns - cost_ns))
 
 
-def time_one_by_one(loaded: LoadedProgram, timings: Timings, budget_ns: int, fewest: int) -> None:
-    """Add what each launch costs and each kernel takes alone; `loaded` is a program made by `one_by_one`. What reading
-    the clock after every command adds is seen against plain iterations, and taken off in equal parts."""
-    kernels = kernels_of_program(loaded.program)
-    loaded.run()
-    totals = [loaded.run()]
-    repetitions = repetitions_within(budget_ns, 2 * totals[0], fewest, 15)
-    paced = []
-    for _ in range(repetitions):
-        totals.append(loaded.run())
-        paced.append(loaded.run_paced())
-    excess_ns = median(times[-1] - begin_ns for times, begin_ns in paced) - median(totals)
-    one_ns = max(0, round(excess_ns / len(loaded.program.commands)))
+def time_one_by_one(waiting: LoadedProgram, timings: Timings, effort: Effort) -> None:
+    """Add what each launch costs and each kernel takes alone; `waiting` waits after every kernel. What reading the
+    clock after every command adds is seen against plain iterations, and taken off in equal parts."""
+    kernels = kernels_of_program(waiting.program)
+    totals = [waiting.run()]
+    paced = [waiting.run_paced()]
+    for _ in range(effort.repetitions(2 * totals[0]) - 1):
+        totals.append(waiting.run())
+        paced.append(waiting.run_paced())
+    if effort.main or not timings.clock_costs:
+        excess_ns = median(times[-1] - begin_ns for times, begin_ns in paced) - median(totals)
+        timings.clock_costs.append(max(0, round(excess_ns / len(waiting.program.commands))))
+    one_ns = round(median(timings.clock_costs))
     for times, begin_ns in paced:
         for index, key in kernels.items():
             before_ns = times[index - 1] if index else begin_ns
-            timings.launches[key].append(times[index] - before_ns - one_ns)
+            timings.launches[key].append(max(0, times[index] - before_ns - one_ns))
             timings.alone[key].append(times[index + 1] - before_ns - 2 * one_ns)
 
 

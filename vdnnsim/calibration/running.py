@@ -18,8 +18,9 @@ from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 from vdnnsim.timeline import MemoryRecord, Timeline
 
-_BUDGET_NS = 2_000_000_000
-_FEWEST, _MOST = 5, 100
+_BUDGET_NS = 1_500_000_000
+_LONG_NS = 300_000_000
+_FEWEST, _MOST = 4, 100
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 
 
@@ -119,13 +120,14 @@ def run_case(
         raise InvalidInput(f"{policy.name} does not fit: {predicted.result.reason}")
     loaded = load(study, bench, machine, program, prepared)
     loaded.run()
-    warm_ns = min(loaded.run() for _ in range(2))
+    warm_ns = loaded.run()
     count = iterations or repetitions_within(_BUDGET_NS, warm_ns, _FEWEST, _MOST)
     found = sample([loaded.run() for _ in range(count)])
-    if not found.steady and iterations is None:
+    if not found.steady and iterations is None and warm_ns < _LONG_NS:
         again = sample([loaded.run() for _ in range(count)])
         found = min(found, again, key=lambda one: one.spread_ppm)
-    observed = sorted((loaded.observe() for _ in range(3)), key=lambda timeline: timeline.iteration_time_ns)[1]
+    marked = [loaded.observe() for _ in range(1 if warm_ns > _LONG_NS else 3)]
+    observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
     return CaseRun(predicted, prepared, found, observed, plan.trials)
 
 

@@ -11,10 +11,10 @@ from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.link import copy_piece_bytes, measure_synchronise
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.rounds import (
+    Effort,
     Timings,
     hopeless,
     kernels_of_program,
-    one_by_one,
     program_of,
     rounds_of,
     span_bytes,
@@ -39,8 +39,6 @@ _SOURCES = {
     FIRST_LOOK: "measured once, alone: far slower than the fastest algorithm of its pass, so not measured further; "
     "copy slowdowns taken as 1",
 }
-_ROUND_BUDGET_NS = 300_000_000
-_MAIN_BUDGET_NS = 1_500_000_000
 
 
 @dataclass
@@ -86,10 +84,9 @@ def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algo
     program = program_of(machine.network, measured.looks, algorithms, device.free_bytes() - piece_bytes)
     span = span_bytes(program)
     slab = device.make_slab(span + piece_bytes)
-    budget_ns, fewest = (_MAIN_BUDGET_NS, 5) if main else (_ROUND_BUDGET_NS, 2)
     loaded = bench.load(machine, program)
-    time_in_stream(loaded, measured.timings, budget_ns, fewest)
-    time_one_by_one(bench.load(machine, one_by_one(program)), measured.timings, budget_ns // 2, fewest)
+    time_in_stream(loaded, measured.timings, Effort(main))
+    time_one_by_one(loaded.one_by_one(), measured.timings, Effort(main))
     _measure_slowdowns(loaded, measured, CopySlowdowns(device, slab[span : span + piece_bytes]))
 
 

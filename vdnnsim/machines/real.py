@@ -7,11 +7,12 @@ allocation again, and must answer with the address that the kernels were bound t
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -197,6 +198,29 @@ class LoadedProgram:
                 times.append(device.now_ns())
         device.drain()
         return Marks(begin_ns, times, {index: watch.read() for index, watch in stopwatches.items()})
+
+    def one_by_one(self) -> LoadedProgram:
+        """The same program, as loaded, with the host waiting after every kernel."""
+        wait = _Order(_Kind.CALL, self.machine.device.wait(Stream.COMPUTE))
+        orders: list[_Order] = []
+        commands: list[Command] = []
+        where: list[str] = []
+        steps = []
+        for step in self.program.steps:
+            first = len(commands)
+            for index in range(step.first, step.last):
+                commands.append(self.program.commands[index])
+                orders.append(self.orders[index])
+                if isinstance(commands[-1], Kernel):
+                    commands.append(Synchronise((Stream.COMPUTE,)))
+                    orders.append(wait)
+            where += [step.title] * (len(commands) - first)
+            steps.append(step._replace(first=first, last=len(commands)))
+        waiting = copy.copy(self)
+        waiting.program = replace(self.program, commands=tuple(commands), steps=tuple(steps))
+        waiting.orders = orders
+        waiting._where = where
+        return waiting
 
     def check(self) -> Checked:
         """One iteration in the checking mode: bytes that the program gives back are overwritten with NaN, whatever else
