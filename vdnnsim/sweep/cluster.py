@@ -3,6 +3,8 @@ travels with them, rows travel back, and the process that started the sweep writ
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -12,6 +14,7 @@ from vdnnsim.sweep.local import Part, PartDone, encode
 from vdnnsim.sweep.points import Assignment, Worker
 from vdnnsim.sweep.store import Store
 
+_ADDRESS = re.compile(r"(tcp|tls)://([^/\s]+):([0-9]{1,5})", re.ASCII)
 _CONNECT_S = 10
 _WITHOUT_WORKERS_S = 30
 _PARTS_AHEAD = 3
@@ -25,13 +28,11 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self._distributed = _distributed()
         self._address = address
+        _reach(address)
         try:
             self._client = self._distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise InvalidInput(
-                f"cluster: found no scheduler at {address} ({type(error).__name__}), expected one; "
-                "start it with: dask scheduler"
-            ) from None
+            raise _no_scheduler(address, type(error).__name__) from None
 
     def __enter__(self) -> Cluster:
         try:
@@ -114,6 +115,23 @@ class Cluster:
             f"cluster at {self._address}: {why}. Nothing that was done is lost: start workers, "
             "then run again with --resume"
         )
+
+
+def _reach(address: str) -> None:
+    """Dask would go on trying; a door that is closed is told at once."""
+    place = _ADDRESS.fullmatch(address)
+    if place is None:
+        raise InvalidInput(f"cluster: found '{address}', expected an address such as tcp://10.0.0.1:8786")
+    try:
+        socket.create_connection((place[2].strip("[]"), int(place[3])), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_scheduler(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _no_scheduler(address: str, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"cluster: found no scheduler at {address} ({why}), expected one; start it with: dask scheduler"
+    )
 
 
 def _installed_version() -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.sweep.axes import AXES, STUDY_AXES, Value
+from vdnnsim.sweep.axes import AXES, OWN, STUDY_AXES, Value
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.spec import Spec
 from vdnnsim.units import PPM
@@ -49,7 +49,7 @@ class Grid:
                 f"expected at most {MOST_POINTS}; use fewer values, or zip axes that vary together"
             )
         self._filters = [_make_filter(spec, index) for index in range(len(spec.filters))]
-        self._filtered_axes = sorted(spec.named) if self._filters else []
+        self._filtered_axes = sorted(_with_values(spec)) if self._filters else []
 
     @staticmethod
     def _ordered_groups(spec: Spec) -> list[tuple[str, ...]]:
@@ -108,10 +108,15 @@ class Grid:
             yield first, min(first + chunk_points, self.raw_points)
 
 
+def _with_values(spec: Spec) -> frozenset[str]:
+    """The axes that filters may speak of: all but those that are left to the GPU."""
+    return frozenset(name for name, values in spec.axes.items() if OWN not in values)
+
+
 def _make_filter(spec: Spec, index: int) -> Filter:
     what = f"filters[{index}]"
     try:
-        return Filter(spec.filters[index], spec.named, what)
+        return Filter(spec.filters[index], _with_values(spec), what)
     except InvalidInput as error:
         found, _, expected = str(error).removeprefix(f"{what}: found ").rpartition(", expected ")
         raise spec.fault(("filters", index), found, expected) from None

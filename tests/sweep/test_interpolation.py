@@ -1,0 +1,89 @@
+"""Batches between timed ones: straight lines, their error, and nothing beyond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.cases import conv, layer, network_of, row, trace_of
+from vdnnsim.errors import InvalidFile, InvalidInput
+from vdnnsim.network import Kind, Network
+from vdnnsim.sweep.grid import Grid
+from vdnnsim.sweep.interpolation import interpolate_trace, leave_one_out_error_ppm
+from vdnnsim.sweep.sources import load_sources
+from vdnnsim.sweep.spec import parse_spec
+from vdnnsim.trace import Provenance, Trace
+
+
+def network(batch: int) -> Network:
+    return network_of(conv("a"), layer(Kind.SOFTMAX, "end"), batch=batch)
+
+
+def trace(batch: int, forward_ns: int, **more: int) -> Trace:
+    rows = [row("a", "forward", forward_ns, 10 * batch, "GEMM", 1 + batch / 100)]
+    rows += [row("a", "forward", duration_ns, 7, name) for name, duration_ns in more.items()]
+    return trace_of(network(batch), rows, default_ns=batch)
+
+
+def test_durations_workspaces_and_slowdowns_lie_on_the_line() -> None:
+    found = interpolate_trace(network(25), {10: trace(10, 1000), 40: trace(40, 4100)})
+    entry = found.trace.row("a", "forward", "GEMM")
+    assert found.batches == (10, 40)
+    assert (entry.duration_ns, entry.workspace_bytes, entry.copy_out_slowdown_ppm) == (2550, 250, 1_250_000)
+    assert found.trace.row("end", "forward", "default").duration_ns == 25
+    assert {entry.provenance for entry in found.trace.rows} == {Provenance.MODELLED}
+    assert "between 10 and 40" in found.trace.header.sources["interpolated"]
+    assert (found.trace.header.batch, found.error_ppm) == (25, None)
+    assert "unknown" in found.trace.header.sources["interpolated"]
+
+
+def test_the_nearest_batches_are_taken_and_only_common_algorithms_stay() -> None:
+    traces = {10: trace(10, 1), 20: trace(20, 100, FFT=5), 30: trace(30, 300), 40: trace(40, 9)}
+    found = interpolate_trace(network(24), traces)
+    assert found.batches == (20, 30)
+    assert [entry.algorithm for entry in found.trace.choices("a", "forward")] == ["GEMM"]
+    assert found.trace.row("a", "forward", "GEMM").duration_ns == 180
+
+
+def test_leaving_one_out_measures_the_error() -> None:
+    """At 20, the line from 10 to 40 says 2000 for GEMM where 1500 was timed; the six other kernels lie on it."""
+    traces = {10: trace(10, 1000), 20: trace(20, 1500), 40: trace(40, 4000)}
+    others = sum(entry.duration_ns for entry in traces[20].rows) - 1500
+    assert leave_one_out_error_ppm(traces) == 500 * 1_000_000 // (1500 + others)
+    assert leave_one_out_error_ppm({10: traces[10], 40: traces[40]}) is None
+
+
+@pytest.mark.parametrize("batch", [1, 9, 41])
+def test_nothing_is_extrapolated(batch: int) -> None:
+    with pytest.raises(InvalidInput, match="expected one between measured ones"):
+        interpolate_trace(network(batch), {10: trace(10, 1000), 40: trace(40, 4100)})
+
+
+def test_no_algorithm_in_common_is_told() -> None:
+    low = trace_of(network(10), [row("a", "forward", 5, 0, "GEMM")])
+    high = trace_of(network(40), [row("a", "forward", 5, 0, "FFT")])
+    with pytest.raises(InvalidInput, match="no algorithm in common for forward of layer 'a'"):
+        interpolate_trace(network(20), {10: low, 40: high})
+
+
+@pytest.mark.parametrize(
+    ("axes", "line", "words"),
+    [
+        (
+            'network = "vgg16"\nbatch = [64, 512]\ngpu = "titan-x-maxwell"',
+            3,
+            "outside the timed batches [64, 128, 256]",
+        ),
+        ('network = "resnet50"\nbatch = 64\ngpu = "titan-x-maxwell"', 3, "no trace for resnet50 batch 64"),
+        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', 2, "did you mean"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', 4, "did you mean 'titan-x-maxwell'"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "none.toml"', 4, "none.toml"),
+    ],
+)
+def test_what_there_is_not_is_told_with_the_place_in_the_spec(axes: str, line: int, words: str, tmp_path: Path) -> None:
+    spec = parse_spec(f"[axes]\n{axes}\n", str(tmp_path / "my.toml"))
+    with pytest.raises(InvalidFile) as error:
+        load_sources(spec, Grid(spec).size().studies)
+    assert f"my.toml:{line}: " in str(error.value)
+    assert words in str(error.value)

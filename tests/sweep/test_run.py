@@ -1,0 +1,269 @@
+"""Running into a folder: every point once, whatever came between; nothing of what was there lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from support.sweeps import MANY, SMALL, run, start, write_spec
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.engines import Engine
+from vdnnsim.sweep.plan import Sweep, plan_sweep
+from vdnnsim.sweep.reading import read_frame, read_status
+from vdnnsim.sweep.run import Progress, run_sweep
+from vdnnsim.sweep.store import Store
+
+
+def small(tmp_path: Path, text: str = SMALL) -> Sweep:
+    return plan_sweep(write_spec(tmp_path, text))
+
+
+def points_of(folder: Path) -> list[int]:
+    return [int(point) for point in read_frame(folder, ["point"])["point"]]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_point_is_a_row(tmp_path: Path, jobs: int) -> None:
+    seen: list[Progress] = []
+    progress = run_sweep(small(tmp_path), tmp_path / "out", jobs=jobs, report=seen.append)
+    assert progress == Progress(90, 0, 0, 90)
+    assert seen[0] == Progress(0, 0, 0, 90)
+    assert seen[-1] == progress
+    assert points_of(tmp_path / "out") == list(range(90))
+    status = read_status(tmp_path / "out")
+    assert (status.done, status.failed, status.parts_done, status.running) == (90, 0, 2, False)
+
+
+def test_processes_and_this_one_write_the_same_files(tmp_path: Path) -> None:
+    sweep = small(tmp_path)
+    for jobs in (1, 2):
+        run_sweep(sweep, tmp_path / str(jobs), jobs=jobs)
+    one, two = (sorted((tmp_path / jobs / "points").iterdir()) for jobs in ("1", "2"))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_resuming_does_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    run_sweep(sweep, out, jobs=1)
+    first, second = sorted((out / "points").iterdir())
+    before = first.stat()
+    second.unlink()
+    (out / "points" / ".part-0000001.parquet.k3h.parquet").write_bytes(b"half")
+    assert run_sweep(sweep, out, jobs=1, resume=True) == Progress(26, 0, 64, 90)
+    assert first.stat() == before
+    assert points_of(out) == list(range(90))
+    assert len(list((out / "points").iterdir())) == 2
+    assert run_sweep(sweep, out, jobs=2, resume=True) == Progress(0, 0, 90, 90)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", "cut", "fewer"])
+def test_a_damaged_part_is_done_again(tmp_path: Path, damage: bytes | str) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    run_sweep(sweep, out, jobs=1)
+    part = out / "points" / "part-0000000.parquet"
+    whole = part.read_bytes()
+    if damage == "fewer":
+        pq.write_table(pq.read_table(part).slice(1), part)
+    else:
+        part.write_bytes(
+            whole[: len(whole) // 2]
+            if damage == "cut"
+            else bytes(damage, "ascii")
+            if isinstance(damage, str)
+            else damage
+        )
+    assert read_status(out).done == 26
+    assert run_sweep(sweep, out, jobs=1, resume=True) == Progress(64, 0, 26, 90)
+    assert part.read_bytes() == whole
+
+
+def test_filters_leave_gaps_and_empty_parts(tmp_path: Path) -> None:
+    sweep = small(tmp_path, "filters = [\"policy == 'oracle' and compute_scale < 2\"]\n" + SMALL)
+    assert sweep.manifest.parts == (3, 17)
+    assert run_sweep(sweep, tmp_path / "out", jobs=1) == Progress(20, 0, 0, 20)
+    assert len(points_of(tmp_path / "out")) == 20
+    empty = small(tmp_path, "filters = [\"policy == 'vdnn-all(p)' and compute_scale < 2\"]\n" + SMALL)
+    assert empty.manifest.parts == (20, 0)
+    assert run_sweep(empty, tmp_path / "other", jobs=1) == Progress(20, 0, 0, 20)
+    assert run_sweep(empty, tmp_path / "other", jobs=1, resume=True) == Progress(0, 0, 20, 20)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="found a folder with other files"):
+        run_sweep(sweep, out, jobs=1)
+    with pytest.raises(InvalidInput, match="found a folder with other files"):
+        run_sweep(sweep, out, jobs=1, resume=True)
+    assert (out / "thesis.txt").read_text(encoding="utf-8") == "mine"
+    run_sweep(sweep, tmp_path / "done", jobs=1)
+    with pytest.raises(InvalidInput, match="found a sweep already; add --resume"):
+        run_sweep(sweep, tmp_path / "done", jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": "0.0.9"}, "was begun with vdnnsim 0.0.9"),
+        ({"engine": "reference"}, "was begun with --engine reference"),
+        ({"digest": "0"}, "is of another spec, or a trace, GPU, network or policy that it names has changed"),
+    ],
+)
+def test_what_changed_is_noticed(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    run_sweep(replace(sweep, manifest=replace(sweep.manifest, **change)), out, jobs=1)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=words):
+        run_sweep(sweep, out, jobs=1, resume=True)
+
+
+def test_a_spec_written_otherwise_is_the_same_sweep(tmp_path: Path) -> None:
+    run_sweep(small(tmp_path), tmp_path / "out", jobs=1)
+    same = 'title = "again"\n' + SMALL.replace("[0.5, 1, 2.5]", "[0.5, 1.0, 2.5]").replace('"4 GB/s"', '"4000 MB/s"')
+    assert run_sweep(small(tmp_path, same), tmp_path / "out", jobs=1, resume=True).done == 0
+    other = SMALL.replace("2.5", "2.6")
+    with pytest.raises(InvalidInput, match="another spec"):
+        run_sweep(small(tmp_path, other), tmp_path / "out", jobs=1, resume=True)
+
+
+def test_a_manifest_that_is_damaged_or_missing_is_told(tmp_path: Path) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    run_sweep(sweep, out, jobs=1)
+    with pytest.raises(InvalidInput, match=r"found no sweep\.json"):
+        read_status(tmp_path)
+    for text in ("", "[]", "{}", '{"format": 1}', '{"format": 2}'):
+        (out / "sweep.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InvalidInput, match=r"sweep\.json"):
+            read_status(out)
+
+
+def test_two_runs_into_one_folder_do_not_meet(tmp_path: Path) -> None:
+    sweep, out = small(tmp_path), tmp_path / "out"
+    with Store(out).lock(), pytest.raises(InvalidInput, match="another sweep is running into it"):
+        run_sweep(sweep, out, jobs=1)
+    assert run_sweep(sweep, out, jobs=1).done == 90
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Files may not grow beyond a few bytes: the write fails as on a disk without room."""
+    sweep, out = small(tmp_path), tmp_path / "out"
+    run_sweep(sweep, out, jobs=1)
+    first, second = sorted((out / "points").iterdir())
+    kept = first.read_bytes()
+    second.unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(
+            InvalidInput, match="Nothing that was done is lost: make room, then run again with --resume"
+        ):
+            run_sweep(sweep, out, jobs=1, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in (out / "points").iterdir()] == [first.name]
+    assert first.read_bytes() == kept
+    assert run_sweep(sweep, out, jobs=1, resume=True) == Progress(26, 0, 64, 90)
+
+
+def test_a_full_disk_in_a_worker_is_told_as_well(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, SMALL)
+    out = tmp_path / "out"
+    code, _, err = run("sweep", spec, "--out", out, "--jobs", 2)
+    assert code == 0, err
+    for part in (out / "points").iterdir():
+        part.unlink()
+    limited = f"ulimit -f 1; trap '' XFSZ; exec {' '.join(_quoted(word) for word in _command(spec, out))}"
+    assert os.system(f"bash -c {_quoted(limited)} 2> {tmp_path}/err > /dev/null") >> 8 == 2
+    text = (tmp_path / "err").read_text(encoding="utf-8")
+    assert "File too large" in text
+    assert "--resume" in text
+    assert list((out / "points").glob("part-*")) == []
+    assert run("sweep", spec, "--out", out, "--resume")[0] == 0
+    assert points_of(out) == list(range(90))
+
+
+def _command(spec: Path, out: Path) -> list[str]:
+    from support.sweeps import COMMAND
+
+    return [*COMMAND, "sweep", str(spec), "--out", str(out), "--jobs", "2", "--resume"]
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, jobs: int) -> None:
+    """Killed again and again after random times, resumed in between: parts that were there stay as they were."""
+    spec = write_spec(tmp_path, MANY)
+    out = tmp_path / "out"
+    moments = random.Random(jobs)
+    complete = plan_sweep(spec, Engine.REFERENCE).manifest.parts
+    kept: dict[str, int] = {}
+    killed_halfway = 0
+    for _ in range(6):
+        process = start("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
+        time.sleep(moments.uniform(0.4, 1.4))
+        os.killpg(process.pid, signal.SIGKILL) if moments.random() < 0.5 else process.kill()
+        process.communicate()
+        parts = {path.name: path.stat().st_mtime_ns for path in (out / "points").glob("part-*")}
+        assert {name: parts[name] for name in kept} == kept
+        kept = parts
+        for name in parts:
+            assert pq.read_metadata(out / "points" / name).num_rows == complete[int(name[5:12])]
+        killed_halfway += 0 < len(parts) < len(complete)
+        if len(parts) == len(complete):
+            break
+    assert killed_halfway
+    code, _, err = run("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
+    assert code == 0, err
+    assert points_of(out) == list(range(3200))
+    assert not list((out / "points").glob(".*"))
+    assert {path.name: path.stat().st_mtime_ns for path in (out / "points").iterdir() if path.name in kept} == kept
+
+
+def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, MANY)
+    out = tmp_path / "out"
+    process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference")
+    children: list[int] = []
+    deadline = time.monotonic() + 20
+    while len(children) < 2 and time.monotonic() < deadline:
+        path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children = [int(word) for word in path.read_text(encoding="ascii").split()] if path.exists() else []
+        time.sleep(0.01)
+    os.kill(children[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "ended with code -9" in err
+    assert "run again with --resume" in err
+    assert run("sweep", spec, "--out", out, "--resume", "--engine", "reference")[0] == 0
+    assert points_of(out) == list(range(3200))
+
+
+def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, MANY)
+    out = tmp_path / "out"
+    process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference")
+    deadline = time.monotonic() + 20
+    while not list(out.glob("points/part-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert 0 < read_status(out).done < 3200
+    assert not read_status(out).running
