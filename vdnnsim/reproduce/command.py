@@ -59,7 +59,8 @@ def reproduce(
     progress: Progress = quiet,
 ) -> Reproduction:
     """Measure figures of the paper (all where none are named) on a GPU, and write them where `out` names a folder: each
-    as PNG, PDF and CSV, and the table of claims as CSV and Markdown.
+    as PNG, PDF and CSV, and the table of claims as CSV and Markdown. Without names the power estimate is left out for a
+    GPU whose profile has no power figures.
 
     With "rules" instead of figures, the table of `vdnnsim.reproduce.choices` is written.
 
@@ -71,6 +72,8 @@ def reproduce(
         return _compare_rules(gpu, out, progress)
     chosen = choose_figures(figures)
     check_traces(chosen, gpu, rules())
+    if not figures and load_gpu(gpu, rules()).power is None:
+        chosen = [figure for figure in chosen if figure.file.measure != "power"]
     if out is not None:
         _check_folder(out)
     jobs = len(plan_jobs(chosen, gpu, bands, rules()))
