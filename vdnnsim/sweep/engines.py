@@ -96,8 +96,8 @@ def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, s
 def _reference(
     prepared: Prepared, links: LinkTable, link_of: np.ndarray, scales_ppm: np.ndarray, scale_of: np.ndarray
 ) -> Times:
+    """Each distinct pair once: what has no copies, as the oracle, runs once for all links."""
     machines = ReferencePoints(prepared)
-    points = [
-        machines.times(links, int(link), int(scales_ppm[scale])) for link, scale in zip(link_of, scale_of, strict=True)
-    ]
-    return Times(*(np.array(column, dtype=np.int64) for column in zip(*points, strict=True)))
+    pairs, pair_of = np.unique(np.stack([link_of, scale_of]), axis=1, return_inverse=True)
+    runs = [machines.times(links, int(link), int(scales_ppm[scale])) for link, scale in pairs.T]
+    return Times(*(np.array(column, dtype=np.int64)[pair_of.reshape(-1)] for column in zip(*runs, strict=True)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
@@ -23,7 +24,7 @@ from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Mem
 from vdnnsim.study import Study
 from vdnnsim.sweep.segments import Lowered, lower
 from vdnnsim.timeline import SETUP, MemoryRecord
-from vdnnsim.trace import Provenance, weakest
+from vdnnsim.trace import Provenance, Trace, weakest
 
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 _BLIND_TO_TIME = (Baseline, Oracle, VdnnAll, VdnnConv, VdnnDyn)
@@ -47,6 +48,11 @@ class Prepared:
     prefetched_bytes: int
     deferred_prefetches: int
     provenance: Provenance
+
+    @cached_property
+    def scaled_traces(self) -> dict[int, Trace]:
+        """Kept by the reference engine: the trace of the program's kernels by compute scale."""
+        return {}
 
     @property
     def copies(self) -> bool:

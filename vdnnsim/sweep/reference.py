@@ -15,7 +15,7 @@ _MOST_TRACES = 4096
 
 
 class ReferencePoints:
-    """Points of one prepared program. Keeps what neighbouring points share: the scaled trace, the link."""
+    """Points of one prepared program. Keeps what its points share: scaled traces, the GPU behind the last link."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -23,7 +23,7 @@ class ReferencePoints:
         kernels = [command for command in program.commands if isinstance(command, Kernel)]
         keys = dict.fromkeys((kernel.layer, kernel.pass_, kernel.algorithm) for kernel in kernels)
         self._trace = Trace(trace.header, [trace.row(*key) for key in keys])
-        self._traces: dict[int, Trace] = {}
+        self._traces = prepared.scaled_traces
         self._gpus: dict[int, GpuProfile] = {}
 
     def times(self, links: LinkTable, link: int, scale_ppm: int) -> tuple[int, ...]:
