@@ -26,6 +26,10 @@ class FeatureExtraction:
     peak_bytes: int
     average_bytes: int
     average_bytes_per_step: int
+    bytes_by_class_at_peak: Mapping[str, int]
+    peak_bytes_by_class: Mapping[str, int]
+    average_bytes_by_class: Mapping[str, int]
+    average_bytes_per_step_by_class: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class PolicyResult:
 
     For a policy that is not `trainable`, `reason` says why, `needed_bytes` is a capacity that would do, and all numbers
     are those of a pool that had room. `performance` is the oracle's iteration time over this one's. Bytes are as
-    asked for; the pool's rounding and holes show in `pool_high_water_bytes` and `largest_hole_bytes`.
+    asked for; the pool's rounding and holes show in `pool_high_water_bytes` and `largest_hole_bytes`. By class they
+    are those at the peak of all together, or each class's own peak and averages.
     """
 
     policy: str
@@ -68,6 +73,9 @@ class PolicyResult:
     pool_high_water_bytes: int
     largest_hole_bytes: int
     bytes_by_class_at_peak: Mapping[str, int]
+    peak_bytes_by_class: Mapping[str, int]
+    average_bytes_by_class: Mapping[str, int]
+    average_bytes_per_step_by_class: Mapping[str, int]
     offloaded_bytes: int
     prefetched_bytes: int
     pinned_host_bytes: int
@@ -142,13 +150,15 @@ def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
         "pool": comparison.pool,
     }
     for field in fields(result):
-        value = getattr(result, field.name)
-        if field.name in ("layers", "trials"):
-            continue
-        if isinstance(value, FeatureExtraction):
-            row.update((f"{field.name}.{part.name}", getattr(value, part.name)) for part in fields(value))
-        elif isinstance(value, Mapping):
-            row.update((f"{field.name}.{key.replace(' ', '_')}", part) for key, part in value.items())
-        else:
-            row[field.name] = value.value if isinstance(value, Provenance) else value
+        if field.name not in ("layers", "trials"):
+            row.update(_flat(field.name, getattr(result, field.name)))
     return row
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, FeatureExtraction):
+        parts = [_flat(f"{name}.{part.name}", getattr(value, part.name)) for part in fields(value)]
+        return {key: number for part in parts for key, number in part.items()}
+    if isinstance(value, Mapping):
+        return {f"{name}.{key.replace(' ', '_')}": part for key, part in value.items()}
+    return {name: value.value if isinstance(value, Provenance) else value}

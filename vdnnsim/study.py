@@ -12,16 +12,16 @@ from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Fitted, fit_plan
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
-from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, step_times, verdict
+from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, Trial, check_plan, make_policy
-from vdnnsim.program import MemoryClass, Program, WeightGradients, build_program
-from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
-from vdnnsim.trace import MATH_MODES, Provenance, Trace, check_trace, find_trace, read_trace, weakest
+from vdnnsim.program import Program, WeightGradients, build_program
+from vdnnsim.results import Comparison, PolicyRun
+from vdnnsim.summary import MEMORY_CLASSES, Ran, step_names, summarise
+from vdnnsim.timeline import Timeline
+from vdnnsim.trace import MATH_MODES, Trace, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
-_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 
 
@@ -45,23 +45,25 @@ class Study:
         """Run one iteration of a plan."""
         plan, program, failure = self.prepare(plan)
         timeline = self._simulate(program, endless=plan.endless or failure is not None)
-        steps = step_times(timeline, _step_names(program))
+        steps = step_times(timeline, step_names(program))
         needed_bytes = (
             timeline.pool_high_water_bytes
             if failure is None
             else self.needed_bytes(program, timeline.pool_high_water_bytes)
         )
         reason = "" if failure is None else self.explain(failure, needed_bytes)
-        result = self._result(name, plan, program, timeline, steps, reason, needed_bytes)
+        result = summarise(
+            name, plan, Ran(self.network, self.trace, self.gpu, program, timeline, steps), reason, needed_bytes
+        )
         return PolicyRun(result, plan, program, timeline, steps)
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""
         plan, program, failure = self.prepare(plan)
         timeline = self._simulate(program, endless=failure is not None)
-        peak_bytes = memory_use(timeline.memory, len(program.steps), timeline.iteration_time_ns, _CLASSES).peak_bytes
+        use = memory_use(timeline.memory, len(program.steps), timeline.iteration_time_ns, MEMORY_CLASSES)
         reason = "" if failure is None else str(failure)
-        return Trial(title, plan, failure is None, timeline.iteration_time_ns, peak_bytes, reason)
+        return Trial(title, plan, failure is None, timeline.iteration_time_ns, use.peak_bytes, reason)
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""
@@ -116,104 +118,6 @@ class Study:
         if failure.fragmented:
             advice += f", or another pool than {self.pool}: free bytes are enough, but in pieces"
         return f"{failure}; {advice}"
-
-    def _result(
-        self,
-        name: str,
-        plan: Plan,
-        program: Program,
-        timeline: Timeline,
-        steps: tuple[StepTime, ...],
-        reason: str,
-        needed_bytes: int,
-    ) -> PolicyResult:
-        use = memory_use(timeline.memory, len(steps), timeline.iteration_time_ns, _CLASSES)
-        labels = _kernel_time_by_provenance(timeline, self.trace)
-        used = [Provenance(label) for label in labels]
-        parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
-        used += [Provenance(self.gpu.provenance[part]) for part in parts if part in self.gpu.provenance]
-        short = reason.split(";")[0]
-        return PolicyResult(
-            policy=name,
-            trainable=not reason,
-            reason=reason,
-            needed_bytes=needed_bytes,
-            iteration_time_ns=timeline.iteration_time_ns,
-            performance=1.0,
-            stall_ns=sum(step.stall_ns for step in steps),
-            peak_bytes=use.peak_bytes,
-            average_bytes=use.average_bytes,
-            average_bytes_per_step=use.average_bytes_per_step,
-            pool_high_water_bytes=timeline.pool_high_water_bytes,
-            largest_hole_bytes=0 if plan.endless or reason else timeline.largest_hole_bytes,
-            bytes_by_class_at_peak=dict(use.by_class_at_peak),
-            offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
-            prefetched_bytes=_copied_bytes(timeline, COPY_IN),
-            pinned_host_bytes=program.pinned_host_bytes,
-            feature_extraction=_feature_extraction(timeline, steps),
-            verdict=verdict(steps, short),
-            provenance=weakest(used),
-            kernel_time_ns_by_provenance=labels,
-            deferred_prefetches=len(plan.deferred),
-            layers=_layer_results(self.network, plan, steps),
-            trials=plan.trials,
-        )
-
-
-def _step_names(program: Program) -> list[StepName]:
-    return [StepName(step.layer, step.backward, step.in_classifier) for step in program.steps]
-
-
-def _copied_bytes(timeline: Timeline, direction: str) -> int:
-    return sum(copy.size_bytes for copy in timeline.copies if copy.direction == direction)
-
-
-def _kernel_time_by_provenance(timeline: Timeline, trace: Trace) -> dict[str, int]:
-    times: dict[str, int] = {}
-    for kernel in timeline.kernels:
-        label = trace.row(kernel.layer, kernel.pass_, kernel.algorithm).provenance.value
-        times[label] = times.get(label, 0) + kernel.end_ns - kernel.begin_ns
-    return dict(sorted(times.items()))
-
-
-def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> FeatureExtraction:
-    own = [step for step in steps if not step.in_classifier]
-    records = [record for record in timeline.memory if not record.in_classifier]
-    use = memory_use(records, len(steps), timeline.iteration_time_ns, _CLASSES)
-    return FeatureExtraction(
-        sum(step.duration_ns for step in own),
-        1.0,
-        sum(step.stall_ns for step in own),
-        use.peak_bytes,
-        use.average_bytes,
-        use.average_bytes_per_step,
-    )
-
-
-def _layer_results(network: Network, plan: Plan, steps: Sequence[StepTime]) -> tuple[LayerResult, ...]:
-    distances = reuse_distances_ns(steps)
-    forward = {step.layer: step for step in steps if not step.backward}
-    backward = {step.layer: step for step in steps if step.backward}
-    return tuple(
-        LayerResult(
-            layer.name,
-            layer.kind.value,
-            network.in_classifier(layer.name),
-            forward[layer.name].duration_ns,
-            backward[layer.name].duration_ns,
-            forward[layer.name].kernel_ns + backward[layer.name].kernel_ns,
-            forward[layer.name].stall_ns + backward[layer.name].stall_ns,
-            forward[layer.name].copied_out_bytes,
-            backward[layer.name].copied_in_bytes,
-            distances[layer.name],
-            {
-                pass_: plan.algorithms[layer.name, pass_]
-                for pass_ in layer.passes
-                if (layer.name, pass_) in plan.algorithms
-            },
-        )
-        for layer in network.layers
-    )
 
 
 def make_study(

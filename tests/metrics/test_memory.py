@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.strategies import Case, cases
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
-from vdnnsim.metrics import MemoryUse, memory_use
+from vdnnsim.metrics import MemoryUse, memory_use, use_by_class
 from vdnnsim.program import MemoryClass, build_program
 from vdnnsim.timeline import SETUP, MemoryRecord
 
@@ -101,3 +101,12 @@ def test_against_a_count_moment_by_moment(case: Case, inner: bool) -> None:
         during = [level for level, record in zip(levels[1:], records, strict=True) if record.step == step]
         peaks.append(max([before[-1] if before else 0, *during]))
     assert use.average_bytes_per_step == sum(peaks) // len(peaks)
+
+
+def test_by_class_each_class_is_counted_for_itself() -> None:
+    """maps: 10 bytes for 10 ns of 20, in one step of two; weights: 4 bytes always."""
+    records = [taken(SETUP, 0, "w", 4, "weights"), taken(0, 0, "a", 10), freed(0, 10, "a", 10)]
+    use = use_by_class(records, 2, 20, CLASSES)
+    assert use.peak_bytes == {"maps": 10, "weights": 4}
+    assert use.average_bytes == {"maps": 5, "weights": 4}
+    assert use.average_bytes_per_step == {"maps": 5, "weights": 4}

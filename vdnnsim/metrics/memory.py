@@ -49,6 +49,27 @@ class _Level:
             self.by_class_at_peak = self.by_class.copy()
 
 
+class UseByClass(NamedTuple):
+    """For each memory class alone, what `MemoryUse` says of all: its own peak and averages."""
+
+    peak_bytes: Mapping[str, int]
+    average_bytes: Mapping[str, int]
+    average_bytes_per_step: Mapping[str, int]
+
+
+def use_by_class(records: Sequence[MemoryRecord], steps: int, end_ns: int, classes: Iterable[str]) -> UseByClass:
+    """The use of each memory class by these records; see `memory_use`."""
+    uses = {
+        name: memory_use([record for record in records if record.memory_class == name], steps, end_ns, (name,))
+        for name in classes
+    }
+    return UseByClass(
+        {name: use.peak_bytes for name, use in uses.items()},
+        {name: use.average_bytes for name, use in uses.items()},
+        {name: use.average_bytes_per_step for name, use in uses.items()},
+    )
+
+
 def memory_use(records: Sequence[MemoryRecord], steps: int, end_ns: int, classes: Iterable[str]) -> MemoryUse:
     """Bytes in use by these records, in an iteration of so many steps that ends at `end_ns`."""
     level = _Level(classes)

@@ -1,0 +1,128 @@
+"""From what ran to one policy's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vdnnsim.gpu import GpuProfile
+from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, use_by_class, verdict
+from vdnnsim.network import Network
+from vdnnsim.policies import Plan
+from vdnnsim.program import MemoryClass, Program
+from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
+from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+from vdnnsim.trace import Provenance, Trace, weakest
+
+MEMORY_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
+
+
+class Ran(NamedTuple):
+    """One iteration: what ran, on what, when."""
+
+    network: Network
+    trace: Trace
+    gpu: GpuProfile
+    program: Program
+    timeline: Timeline
+    steps: tuple[StepTime, ...]
+
+
+def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int) -> PolicyResult:
+    """One policy's numbers, its performance not yet set against the oracle's; `reason` says why it does not train."""
+    program, timeline, steps = ran.program, ran.timeline, ran.steps
+    end_ns = timeline.iteration_time_ns
+    use = memory_use(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
+    by_class = use_by_class(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
+    labels = _kernel_time_by_provenance(timeline, ran.trace)
+    used = [Provenance(label) for label in labels]
+    parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
+    used += [Provenance(ran.gpu.provenance[part]) for part in parts if part in ran.gpu.provenance]
+    short = reason.split(";")[0]
+    return PolicyResult(
+        policy=policy,
+        trainable=not reason,
+        reason=reason,
+        needed_bytes=needed_bytes,
+        iteration_time_ns=timeline.iteration_time_ns,
+        performance=1.0,
+        stall_ns=sum(step.stall_ns for step in steps),
+        peak_bytes=use.peak_bytes,
+        average_bytes=use.average_bytes,
+        average_bytes_per_step=use.average_bytes_per_step,
+        pool_high_water_bytes=timeline.pool_high_water_bytes,
+        largest_hole_bytes=0 if plan.endless or reason else timeline.largest_hole_bytes,
+        bytes_by_class_at_peak=dict(use.by_class_at_peak),
+        peak_bytes_by_class=by_class.peak_bytes,
+        average_bytes_by_class=by_class.average_bytes,
+        average_bytes_per_step_by_class=by_class.average_bytes_per_step,
+        offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
+        prefetched_bytes=_copied_bytes(timeline, COPY_IN),
+        pinned_host_bytes=program.pinned_host_bytes,
+        feature_extraction=_feature_extraction(timeline, steps),
+        verdict=verdict(steps, short),
+        provenance=weakest(used),
+        kernel_time_ns_by_provenance=labels,
+        deferred_prefetches=len(plan.deferred),
+        layers=_layer_results(ran.network, plan, steps),
+        trials=plan.trials,
+    )
+
+
+def step_names(program: Program) -> list[StepName]:
+    """The program's steps as metrics know them."""
+    return [StepName(step.layer, step.backward, step.in_classifier) for step in program.steps]
+
+
+def _copied_bytes(timeline: Timeline, direction: str) -> int:
+    return sum(copy.size_bytes for copy in timeline.copies if copy.direction == direction)
+
+
+def _kernel_time_by_provenance(timeline: Timeline, trace: Trace) -> dict[str, int]:
+    times: dict[str, int] = {}
+    for kernel in timeline.kernels:
+        label = trace.row(kernel.layer, kernel.pass_, kernel.algorithm).provenance.value
+        times[label] = times.get(label, 0) + kernel.end_ns - kernel.begin_ns
+    return dict(sorted(times.items()))
+
+
+def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> FeatureExtraction:
+    own = [step for step in steps if not step.in_classifier]
+    records = [record for record in timeline.memory if not record.in_classifier]
+    use = memory_use(records, len(steps), timeline.iteration_time_ns, MEMORY_CLASSES)
+    return FeatureExtraction(
+        sum(step.duration_ns for step in own),
+        1.0,
+        sum(step.stall_ns for step in own),
+        use.peak_bytes,
+        use.average_bytes,
+        use.average_bytes_per_step,
+        use.by_class_at_peak,
+        *use_by_class(records, len(steps), timeline.iteration_time_ns, MEMORY_CLASSES),
+    )
+
+
+def _layer_results(network: Network, plan: Plan, steps: Sequence[StepTime]) -> tuple[LayerResult, ...]:
+    distances = reuse_distances_ns(steps)
+    forward = {step.layer: step for step in steps if not step.backward}
+    backward = {step.layer: step for step in steps if step.backward}
+    return tuple(
+        LayerResult(
+            layer.name,
+            layer.kind.value,
+            network.in_classifier(layer.name),
+            forward[layer.name].duration_ns,
+            backward[layer.name].duration_ns,
+            forward[layer.name].kernel_ns + backward[layer.name].kernel_ns,
+            forward[layer.name].stall_ns + backward[layer.name].stall_ns,
+            forward[layer.name].copied_out_bytes,
+            backward[layer.name].copied_in_bytes,
+            distances[layer.name],
+            {
+                pass_: plan.algorithms[layer.name, pass_]
+                for pass_ in layer.passes
+                if (layer.name, pass_) in plan.algorithms
+            },
+        )
+        for layer in network.layers
+    )
