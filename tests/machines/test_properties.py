@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from support.cases import gpu_of, plan_of, trace_of
 from support.checker import check_engines, check_memory, check_run, left_over
 from support.replay import replay_times
 from support.strategies import Case, cases, curves
@@ -14,7 +16,8 @@ from vdnnsim.gpu import Link, LinkCurve, LinkPoint
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
-from vdnnsim.policies.plan import Layout
+from vdnnsim.network import Kind, load_network
+from vdnnsim.policies.plan import Layout, feature_extraction_layers
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
 
@@ -93,3 +96,18 @@ def test_a_larger_pool_never_makes_an_iteration_slower(case: Case, pool: str, mo
     assert tight.iteration_time_ns == larger.iteration_time_ns == roomy.iteration_time_ns
     assert tight.kernels == larger.kernels == roomy.kernels
     assert program.pinned_host_bytes == sum(buffer.size_bytes for buffer in program.offloaded)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "squeezenet", "vgg16"])
+@pytest.mark.parametrize("kinds", [tuple(Kind), (Kind.CONV,)], ids=["all", "conv"])
+def test_built_in_networks_compute_what_they_should(name: str, kinds: tuple[Kind, ...]) -> None:
+    """Copies that take longer than any kernel, so that nothing is on time by luck."""
+    network = load_network(name, 2)
+    trace = trace_of(network)
+    plan = plan_of(network, trace, feature_extraction_layers(network, kinds))
+    program = build_program(network, plan)
+    timeline = SimulatedMachine(trace, gpu_of()).run(program, make_pool("best-fit", ROOMY_BYTES))
+    check_run(network, program, timeline)
+    check_engines(timeline)
+    check_memory(timeline)
+    assert len(timeline.copies) == 2 * len(program.offloaded)
