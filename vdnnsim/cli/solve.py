@@ -151,6 +151,5 @@ def _print(question: Question, answer: Answer, column: str, what: str, words: Ca
     console.print(table)
     allowed = "" if question.loss is None else f" with at most {100 * question.loss:g} % loss"
     found = "none" if answer.value is None else words(answer.value)
-    console.print(
-        f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {answer.provenance})"
-    )
+    line = f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {answer.provenance})"
+    console.print(line, soft_wrap=True)

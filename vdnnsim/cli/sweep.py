@@ -70,7 +70,9 @@ def run_command(
         raise InvalidInput("--out: found none, expected the folder for the results; or add --dry-run")
     progress = _run(sweep, out, jobs, cluster, resume, console)
     failed = f", {progress.failed} of them failed (their rows say why)" if progress.failed else ""
-    console.print(f"{progress.done} points done{failed}; {progress.before} were done before. Results: {out}")
+    console.print(
+        f"{progress.done} points done{failed}; {progress.before} were done before. Results: {out}", soft_wrap=True
+    )
 
 
 def _announce(sweep: Sweep, console: Console) -> None:
@@ -78,12 +80,16 @@ def _announce(sweep: Sweep, console: Console) -> None:
     dropped = sweep.size.raw_points - sweep.size.points
     filtered = f" after filters ({dropped} dropped)" if dropped else ""
     if sweep.spec.title:
-        console.print(sweep.spec.title, highlight=False)
-    console.print(f"{sweep.size.points} points{filtered}: {axes}", highlight=False)
+        console.print(sweep.spec.title, highlight=False, soft_wrap=True)
+    console.print(f"{sweep.size.points} points{filtered}: {axes}", highlight=False, soft_wrap=True)
     for source in sweep.assignment.sources.values():
         if source.interpolation_error_ppm:
             text = source.study.trace.header.sources["interpolated"]
-            console.print(f"{source.study.network.name} batch {source.study.network.batch}: {text}", highlight=False)
+            console.print(
+                f"{source.study.network.name} batch {source.study.network.batch}: {text}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume: bool, console: Console) -> Progress:

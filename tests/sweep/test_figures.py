@@ -1,0 +1,134 @@
+"""Figures of sweeps: the kind that goes with the axes, what they show, and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from support.sweeps import write_spec
+from vdnnsim.errors import InvalidInput
+from vdnnsim.sweep.figures import plot_sweep
+from vdnnsim.sweep.figures.scales import is_logarithmic
+from vdnnsim.sweep.figures.threshold import least_enough
+from vdnnsim.sweep.figures.view import View, best_by
+from vdnnsim.sweep.plan import plan_sweep
+from vdnnsim.sweep.run import run_sweep
+
+HEAD = '[axes]\nnetwork = ["alexnet", "vgg16"]\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+LINKS = 'link_bandwidth = { from = "2 GB/s", to = "300 GB/s", count = 8, spacing = "log" }\n'
+SCALES = "compute_scale = { from = 0.5, to = 2, count = 5 }\n"
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two networks, all policies, links, speeds and two capacities."""
+    folder = tmp_path_factory.mktemp("both")
+    run_sweep(
+        plan_sweep(write_spec(folder, HEAD + LINKS + SCALES + 'capacity = ["8 GB", "12 GB"]\n')), folder / "out", jobs=1
+    )
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lines")
+    run_sweep(plan_sweep(write_spec(folder, HEAD + LINKS)), folder / "out", jobs=1)
+    return folder / "out"
+
+
+def texts(path: Path) -> str:
+    """What can be read in an SVG, whose letters are drawn: from the comments that matplotlib puts beside each."""
+    svg = path.read_text(encoding="utf-8")
+    return "\n".join(line.strip()[5:-4] for line in svg.splitlines() if line.strip().startswith("<!-- "))
+
+
+def test_one_axis_gives_lines_two_give_a_heat_map(lines: Path, both: Path, tmp_path: Path) -> None:
+    plot_sweep(lines, [tmp_path / "lines.svg"])
+    read = texts(tmp_path / "lines.svg")
+    assert "link bandwidth (GB/s)" in read
+    assert "performance (oracle = 1)" in read
+    assert "vgg16 (128)" in read
+    assert "speed of kernels" not in read
+    plot_sweep(both, [tmp_path / "map.svg"], where="network == 'vgg16'")
+    read = texts(tmp_path / "map.svg")
+    assert "speed of kernels (as traced = 1)" in read
+    assert "within 5 % of the oracle" in read
+    assert "does not fit" in read
+    assert "best over capacity" in read
+    assert "vdnn-dyn" in read
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+def test_every_kind_in_every_format(both: Path, tmp_path: Path, kind: str) -> None:
+    out = [tmp_path / f"figure.{suffix}" for suffix in ("png", "pdf", "svg")]
+    plot_sweep(both, out, kind=kind, where="network == 'alexnet'", marks=["12.8 GB/s"] if kind != "pareto" else [])
+    starts = [path.read_bytes()[:5] for path in out]
+    assert starts == [b"\x89PNG\r", b"%PDF-", b"<?xml"]
+    again = [tmp_path / f"again.{suffix}" for suffix in ("png", "pdf", "svg")]
+    plot_sweep(both, again, kind=kind, where="network == 'alexnet'", marks=["12.8 GB/s"] if kind != "pareto" else [])
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in out]
+
+
+def test_a_pareto_front_marks_its_knee(both: Path, tmp_path: Path) -> None:
+    plot_sweep(both, [tmp_path / "front.svg"], kind="pareto", where="network == 'alexnet'")
+    assert "knee: " in texts(tmp_path / "front.svg")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"kind": "pie"}, "expected one of: heatmap, lines, threshold, pareto"),
+        ({"x": "batch"}, "an axis with one value"),
+        ({"x": "colour"}, "no axis"),
+        ({"kind": "heatmap"}, "needs 2 axes of numbers"),
+        ({"where": "network == 'vgg19'"}, "no points that ran"),
+        ({"where": "link_bandwidth >"}, "--where: found"),
+        ({"marks": ["12 GB"]}, "--mark: found '12 GB'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(lines: Path, tmp_path: Path, asked: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        plot_sweep(lines, [tmp_path / "figure.png"], **asked)  # type: ignore[arg-type]
+    assert words in str(error.value)
+    assert not (tmp_path / "figure.png").exists()
+
+
+def test_many_panels_ask_for_a_choice(both: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="choose some with --where"):
+        plot_sweep(both, [tmp_path / "figure.png"])
+
+
+def test_the_best_of_what_is_not_shown_fits_if_anything_does(both: Path) -> None:
+    rows = View(both, "network == 'vgg16' and policy == 'vdnn-dyn'").frame
+    best = best_by(rows, ["link_bandwidth", "compute_scale"])
+    assert len(best) == 40
+    assert best["trainable"].all()
+    fits = rows[rows["trainable"].astype(bool)]
+    fastest = fits.groupby(["link_bandwidth", "compute_scale"])["iteration_time_ns"].min()
+    assert list(best["iteration_time_ns"]) == list(fastest)
+
+
+def test_a_threshold_is_where_it_is_enough_from_there_on() -> None:
+    rows = pd.DataFrame(
+        {
+            "x": [1, 2, 3, 4, 5],
+            "trainable": [True, True, False, True, True],
+            "performance": [0.99, 0.99, 0.99, 0.96, 0.97],
+            "iteration_time_ns": [1, 1, 1, 1, 1],
+        }
+    )
+    assert least_enough(rows, "x", 0.05) == 4
+    assert least_enough(rows, "x", 0.03) == 5
+    assert least_enough(rows, "x", 0.01) == float("inf")
+    assert least_enough(rows.assign(trainable=False), "x", 0.05) is None
+    assert least_enough(rows.assign(trainable=True), "x", 0.05) == 1
+
+
+def test_spacing_is_seen() -> None:
+    assert is_logarithmic([1, 2, 4, 8, 16])
+    assert is_logarithmic([1, 3.16, 10, 31.6, 100])
+    assert not is_logarithmic([1, 2, 3, 4, 5])
+    assert not is_logarithmic([1, 2])
+    assert not is_logarithmic([0.5, 1, 1.5, 2])

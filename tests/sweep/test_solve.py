@@ -1,0 +1,103 @@
+"""Inverse questions: the answer holds, the next step does not, and every point tried is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.sweeps import run
+from vdnnsim import compare
+from vdnnsim.catalog import data_directory
+from vdnnsim.errors import InvalidInput, MissingTrace
+from vdnnsim.sweep.solve import Question, largest_batch, smallest_capacity, smallest_link
+from vdnnsim.trace import read_header
+
+TITAN = "titan-x-maxwell"
+
+
+def test_the_smallest_capacity_trains_and_a_megabyte_less_does_not() -> None:
+    answer = smallest_capacity(Question("alexnet", TITAN, "vdnn-conv(p)"), 128)
+    assert answer.value is not None
+    for capacity, trains in ((answer.value, True), (answer.value - 10**6, False)):
+        result = compare("alexnet", batch=128, gpu=TITAN, policies=["vdnn-conv(p)"], capacity=capacity).results[0]
+        assert result.trainable is trains
+    values = [tried.value for tried in answer.tried]
+    assert values == sorted(set(values))
+    assert {tried.value: tried.good for tried in answer.tried}[answer.value]
+    assert all(tried.why for tried in answer.tried if not tried.good)
+
+
+def test_a_loss_asks_for_more_capacity() -> None:
+    """vdnn-dyn trains in little memory, and is as fast as the oracle in more."""
+    lean = smallest_capacity(Question("vgg16", TITAN, "vdnn-dyn"), 128)
+    fast = smallest_capacity(Question("vgg16", TITAN, "vdnn-dyn", loss=0.02), 128)
+    assert lean.value is not None
+    assert fast.value is not None
+    assert lean.value < fast.value
+    assert any(tried.why == "loses too much" for tried in fast.tried)
+
+
+def test_the_slowest_link_is_within_the_loss_and_a_step_less_is_not() -> None:
+    answer = smallest_link(Question("vgg16", TITAN, "vdnn-all(p)", loss=0.05), 64)
+    assert answer.value is not None
+    for link, close in ((answer.value, True), (answer.value - 10**8, False)):
+        result = compare("vgg16", batch=64, gpu=TITAN, policies=["vdnn-all(p)"], link_bandwidth=link).results[0]
+        assert (result.performance >= 0.95) is close
+
+
+def test_questions_without_an_answer_say_why() -> None:
+    slow = smallest_link(Question("vgg16", TITAN, "vdnn-all(m)", loss=0.05), 64)
+    assert (slow.value, slow.note) == (None, "not even behind a link as fast as the device memory")
+    any_link = smallest_link(Question("alexnet", TITAN, "baseline(p)", loss=0.05), 128)
+    assert (any_link.value, any_link.note) == (10**8, "the slowest that is tried")
+    none = smallest_capacity(Question("vgg16", TITAN, "vdnn-all(m)", loss=0.05), 64)
+    assert (none.value, none.note) == (None, "not even with more memory than it can use")
+    small = largest_batch(Question("vgg16", TITAN, "vdnn-dyn", capacity_bytes=10**9))
+    assert small.value is None
+    assert "not even batch 64" in small.note
+
+
+def test_the_largest_batch_is_interpolated_and_never_extrapolated() -> None:
+    answer = largest_batch(Question("vgg16", TITAN, "baseline(m)"))
+    timed = sorted(read_header(path).batch for path in (data_directory("traces") / TITAN).glob("vgg16_b*_fp32.csv"))
+    assert answer.value is not None
+    assert timed[0] < answer.value < timed[-1]
+    outcomes = {tried.value: tried.good for tried in answer.tried}
+    assert outcomes[answer.value]
+    assert not outcomes[answer.value + 1]
+    assert "leave-one-out error" in answer.note
+    roomy = largest_batch(Question("vgg16", TITAN, "vdnn-dyn", capacity_bytes=10**12))
+    assert roomy.value == timed[-1]
+    assert "nothing is extrapolated" in roomy.note
+
+
+def test_what_there_is_not() -> None:
+    with pytest.raises(MissingTrace):
+        largest_batch(Question("squeezenet", TITAN, "oracle"))
+    with pytest.raises(MissingTrace, match="outside the timed batches"):
+        smallest_capacity(Question("vgg16", TITAN, "oracle"), 4096)
+    with pytest.raises(InvalidInput, match="unknown policy"):
+        smallest_link(Question("vgg16", TITAN, "vdnn"), 64)
+
+
+def test_the_command_shows_the_points_it_tried() -> None:
+    code, out, err = run(
+        *(
+            "solve",
+            "smallest-link",
+            "alexnet",
+            "--batch",
+            128,
+            "--gpu",
+            TITAN,
+            "--policy",
+            "vdnn-conv(p)",
+            "--loss",
+            "5%",
+        )
+    )
+    assert code == 0, err
+    assert out.startswith("Points tried")
+    assert "loses too much" in out
+    assert "slowest link for vdnn-conv(p) on alexnet with at most 5 % loss: " in " ".join(out.split())
+    code, _, err = run("solve", "largest-batch", "alexnet", "--gpu", TITAN, "--policy", "oracle", "--loss", "120%")
+    assert (code, err) == (2, "vdnnsim: --loss: found '120%', expected a share from 0 to below 1, such as 5% or 0.05\n")
