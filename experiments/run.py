@@ -38,7 +38,10 @@ def run(gpu: str) -> None:
 def with_table(text: str, name: str, table: str) -> str:
     """The text with the table between the marks of this name."""
     marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
-    return re.sub(marks, lambda found: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+    replaced, places = re.subn(marks, lambda found: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+    if places != 1:
+        sys.exit(f"README.md: found {places} places marked '<!-- {name} -->' to '<!-- end -->', expected one")
+    return replaced
 
 
 if __name__ == "__main__":
