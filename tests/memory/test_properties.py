@@ -218,9 +218,7 @@ def test_caching_agrees_with_a_naive_model(script: list[Step], capacity_bytes: i
 @pytest.mark.parametrize("name", ["best-fit", "first-fit", "pytorch-caching"])
 @given(script=steps(12 * MIB))
 @quick
-def test_a_request_of_the_largest_hole_succeeds_and_of_one_byte_more_fails(
-    name: str, script: list[Step]
-) -> None:
+def test_a_request_of_the_largest_hole_succeeds_and_of_one_byte_more_fails(name: str, script: list[Step]) -> None:
     for more in (1, 0):
         pool = make_pool(name, 70 * MIB)
         list(play(pool, script))
