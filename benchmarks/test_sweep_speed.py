@@ -86,8 +86,10 @@ def test_vectorised_engine(benchmark: Any, slow: bool) -> None:
 
 
 def test_reference_engine_on_two_cores(benchmark: Any, tmp_path: Path) -> None:
-    """A whole sweep through the simulated machine: all eight policies of vgg16, programs made once and used again. Points
-    without copies that differ in the link alone share one run of the machine; runs a second are shown as well."""
+    """A whole sweep through the simulated machine: all eight policies of vgg16, programs made once and used again.
+
+    Points without copies that differ in the link alone share a run of the machine; runs a second are shown as well.
+    """
     sweep = plan_sweep(spec_of(tmp_path, 75, 10), Engine.REFERENCE)
     runs = iter(range(100))
     benchmark.pedantic(lambda: run_sweep(sweep, tmp_path / f"out{next(runs)}", jobs=2), rounds=3)
@@ -160,7 +162,7 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
     try:
         from distributed import Client
 
-        with Client(address, timeout=20, set_as_default=False) as client:
+        with Client(address, timeout=20, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(workers, timeout=20)
         yield address
     finally:

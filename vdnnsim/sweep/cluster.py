@@ -54,7 +54,13 @@ class Cluster:
                 f"dask worker {self._address} --nthreads 1"
             ) from None
         own = version("vdnnsim")
-        for worker, found in self._client.run(_installed_version).items():
+        try:
+            versions = self._client.run(_installed_version)
+        except Exception as error:  # whatever a worker's Python raises where the package is missing or broken
+            raise InvalidInput(
+                f"cluster: a worker cannot load vdnnsim ({error}); install vdnnsim {own} on every worker"
+            ) from None
+        for worker, found in versions.items():
             if found != own:
                 raise InvalidInput(
                     f"cluster: found vdnnsim {found} on worker {worker}, expected {own} as here; install it there"
@@ -65,6 +71,7 @@ class Cluster:
         `InvalidInput` when none are left."""
         threads = max(1, sum(int(threads) for threads in self._client.nthreads().values()))
         worker = self._client.submit(Worker, assignment, pure=False)
+        self._everywhere(worker)
         waiting = iter(parts)
         pending: set[Any] = set()
         while True:
@@ -81,6 +88,11 @@ class Cluster:
                 store.write_part(done.number, contents)
                 future.release()
                 yield done
+
+    def _everywhere(self, worker: Any) -> None:
+        """Dask likes to run tasks where their data are: with a copy on each worker none has to wait for another's."""
+        self._result(worker)
+        self._client.replicate([worker])
 
     def _finished(self, pending: set[Any]) -> set[Any]:
         while True:
@@ -101,14 +113,13 @@ class Cluster:
         if not workers:
             raise self._lost("all workers, or the scheduler, are gone")
 
-    def _result(self, future: Any) -> tuple[PartDone, bytes]:
+    def _result(self, future: Any) -> Any:
         try:
-            done, contents = future.result(timeout=_WITHOUT_WORKERS_S)
+            return future.result(timeout=_WITHOUT_WORKERS_S)
         except (self._distributed.CancelledError, TimeoutError, OSError) as error:
             raise self._lost(f"the connection is lost ({type(error).__name__})") from None
         except self._distributed.KilledWorker as error:
             raise self._lost(f"workers were killed again and again at the same points: {error}") from None
-        return done, contents
 
     def _lost(self, why: str) -> InvalidInput:
         return InvalidInput(
