@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure.style import SMALL_SIZE, add_axes
+from vdnnsim.report.figure.style import INK, SMALL_SIZE, add_axes
 from vdnnsim.sweep.figures.layout import number_axis, panel_grid
 from vdnnsim.sweep.figures.scales import SCALES, is_logarithmic
 from vdnnsim.sweep.figures.view import View, best_by
@@ -92,11 +93,9 @@ def _outline(axes: Axes, within: np.ndarray, across: np.ndarray, up: np.ndarray)
     upright = [((across[c + 1], up[r]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(within[1:] != within[:-1])
     level = [((across[c], up[r + 1]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
-    from matplotlib.collections import LineCollection
 
-    lines = LineCollection([*upright, *level], colors="white", linewidths=1.1, capstyle="projecting")
-    lines.set_path_effects(_outlined())
-    axes.add_collection(lines)
+    for colour, width in ((INK, 2.0), ("white", 1.0)):  # all of the border first, else joints show
+        axes.add_collection(LineCollection([*upright, *level], colors=colour, linewidths=width, capstyle="projecting"))
 
 
 def _borders(centres: np.ndarray, logarithmic: bool) -> np.ndarray:

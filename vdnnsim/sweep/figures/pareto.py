@@ -15,7 +15,7 @@ from vdnnsim.sweep.figures.view import View
 from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000
-_MOST_TO_SCALE = 10
+_MOST_TO_SCALE = 4
 """Times that differ by more than this factor are drawn by factors."""
 
 
@@ -62,7 +62,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
             [x], [y], "o", markersize=7, markerfacecolor="none", markeredgecolor=LIMIT, markeredgewidth=1.1, zorder=4
         )
         axes.annotate(
-            f"knee: {x:.3g} GB, {y:.3g} ms",
+            f"knee: {x:.3g} GB, {_three_digits(y)} ms",
             (x, y),
             xytext=(-7 if late else 7, 7),
             ha="right" if late else "left",
@@ -71,9 +71,12 @@ def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
             color=LIMIT,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
         )
-    axes.set_xlim(left=0)
     if max(time) > _MOST_TO_SCALE * min(time):
         number_axis(axes, "y", logarithmic=True)
     else:
         axes.set_ylim(bottom=0)
         number_axis(axes, "y", logarithmic=False)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
