@@ -3,7 +3,7 @@
 vdnnsim compare vgg16 --batch 128 --gpu titan-x-maxwell --policies vdnn-all\\(p\\),large_maps:LargeMaps
 """
 
-from vdnnsim.policies import Layout, Plan, Problem, feature_extraction_layers, make_plan, performance_optimal
+from vdnnsim import Layout, Plan, Problem, feature_extraction_layers, make_plan, performance_optimal
 
 
 class LargeMaps:

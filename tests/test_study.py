@@ -106,10 +106,13 @@ def test_what_does_not_fit_is_run_where_it_does_and_says_what_it_needs() -> None
     assert (
         result.verdict == "memory-bound: out of memory in c backward: no room for 4.1 KB (workspace:c:backward_filter)"
     )
-    assert f"fits in {22 * UNIT_BYTES / 1000:.1f} KB ({22 * UNIT_BYTES} bytes)" in result.reason
-    assert result.needed_bytes == 22 * UNIT_BYTES
+    assert f"fits in {21 * UNIT_BYTES / 1000:.1f} KB ({21 * UNIT_BYTES} bytes)" in result.reason
+    assert result.needed_bytes == 21 * UNIT_BYTES
+    assert result.deferred_prefetches == 0
     roomy = replace(study, gpu=study.gpu.with_capacity(result.needed_bytes)).run(make_policy("vdnn-all(p)")).result
     assert roomy.trainable
+    assert roomy.deferred_prefetches == 1  # one unit less than with room for all prefetches
+    roomy = replace(study, gpu=study.gpu.with_capacity(22 * UNIT_BYTES)).run(make_policy("vdnn-all(p)")).result
     assert roomy.iteration_time_ns == result.iteration_time_ns
     assert roomy.peak_bytes == result.peak_bytes
 

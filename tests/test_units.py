@@ -15,7 +15,6 @@ from vdnnsim.units import format_bytes, format_ms, parse_bandwidth, parse_bytes,
     [
         ("12GB", 12_000_000_000),
         ("12 GiB", 12_884_901_888),
-        ("12gb", 12_000_000_000),
         ("  512 MiB ", 536_870_912),
         ("1.5KB", 1500),
         ("1 B", 1),

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
     from vdnnsim.gpu import GpuProfile, load_profile
     from vdnnsim.network import Kind, LayerSpec, Network, build_network, load_network
-    from vdnnsim.policies import Layout, Plan, Policy, Problem, Trial, make_plan, make_policy
+    from vdnnsim.policies import (
+        Layout,
+        Plan,
+        Policy,
+        Problem,
+        Trial,
+        feature_extraction_layers,
+        make_plan,
+        make_policy,
+        memory_optimal,
+        performance_optimal,
+    )
     from vdnnsim.program import Program, WeightGradients, build_program
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
@@ -54,12 +65,15 @@ __all__ = [
     "build_program",
     "compare",
     "compare_policies",
+    "feature_extraction_layers",
     "find_trace",
     "load_network",
     "load_profile",
     "make_plan",
     "make_policy",
     "make_study",
+    "memory_optimal",
+    "performance_optimal",
     "read_trace",
     "write_trace",
 ]
@@ -69,7 +83,18 @@ _ROOMS = MappingProxyType(
         "errors": ("Fault", "InvalidFile", "InvalidInput", "MissingTrace", "UnknownName", "VdnnsimError"),
         "gpu": ("GpuProfile", "load_profile"),
         "network": ("Kind", "LayerSpec", "Network", "build_network", "load_network"),
-        "policies": ("Layout", "Plan", "Policy", "Problem", "Trial", "make_plan", "make_policy"),
+        "policies": (
+            "Layout",
+            "Plan",
+            "Policy",
+            "Problem",
+            "Trial",
+            "feature_extraction_layers",
+            "make_plan",
+            "make_policy",
+            "memory_optimal",
+            "performance_optimal",
+        ),
         "program": ("Program", "WeightGradients", "build_program"),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),

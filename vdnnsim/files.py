@@ -162,9 +162,13 @@ def toml_lines(text: str) -> dict[_Place, int]:
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it fails.
 
-    Raises `InvalidInput` where the folder cannot be written.
+    A link is followed. Raises `InvalidInput` for a device or a pipe, which must not be replaced, and where the folder
+    cannot be written.
     """
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name, or - for stdout")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None

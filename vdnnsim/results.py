@@ -123,12 +123,19 @@ class Comparison:
     def __iter__(self) -> Iterator[PolicyResult]:
         return iter(self.results)
 
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __contains__(self, policy: object) -> bool:
+        """Whether there is a result of the policy of this name."""
+        return any(result.policy == policy for result in self.results)
+
     def __getitem__(self, policy: str) -> PolicyResult:
-        """The result of the policy of this name. Raises `KeyError`."""
-        for run in self.runs:
-            if run.result.policy == policy:
-                return run.result
-        raise KeyError(policy)
+        """The result of the policy of this name. Raises `KeyError`, which names those there are."""
+        for result in self.results:
+            if result.policy == policy:
+                return result
+        raise KeyError(f"no result of '{policy}'; there are: {', '.join(result.policy for result in self.results)}")
 
     def to_frame(self) -> pd.DataFrame:
         """One row per policy, one column per number; nested numbers have dotted names."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.gpu import GpuProfile, load_profile
@@ -14,7 +15,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network
-from vdnnsim.policies import POLICIES, Plan, Policy, Problem, Trial, check_plan, make_policy
+from vdnnsim.policies import POLICIES, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
 from vdnnsim.program import Program, WeightGradients, build_program
 from vdnnsim.results import Comparison, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, step_names, summarise
@@ -23,6 +24,25 @@ from vdnnsim.trace import MATH_MODES, Trace, check_trace, find_trace, read_trace
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
+_NARROWINGS = 5
+
+
+class _Outcome(NamedTuple):
+    """A plan as fitted, its program, why it does not fit if so, and one iteration of it."""
+
+    plan: Plan
+    program: Program
+    failure: OutOfMemory | None
+    timeline: Timeline
+
+
+def _key(plan: Plan) -> object:
+    """Equal for plans that run the same."""
+    return plan.layout, plan.offload, plan.endless, plan.deferred, frozenset(plan.algorithms.items())
+
+
+def _with_spare_room(size_bytes: int) -> Iterator[int]:
+    return (round(size_bytes * factor) for factor in _SPARE_ROOM)
 
 
 @dataclass(frozen=True)
@@ -35,35 +55,47 @@ class Study:
     pool: str = "best-fit"
     weight_gradients: WeightGradients = WeightGradients.PER_LAYER
 
-    def run(self, policy: Policy) -> PolicyRun:
+    _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
+        if isinstance(policy, str):
+            policy = make_policy(policy)
         problem = Problem(self.network, self.trace, self.gpu, self)
-        policy.check(problem)
-        return self.run_plan(policy.name, policy.plan(problem))
+        return self.run_plan(policy.name, decide(policy, problem))
 
     def run_plan(self, name: str, plan: Plan) -> PolicyRun:
         """Run one iteration of a plan."""
-        plan, program, failure = self.prepare(plan)
-        timeline = self._simulate(program, endless=plan.endless or failure is not None)
-        steps = step_times(timeline, step_names(program))
-        needed_bytes = (
-            timeline.pool_high_water_bytes
-            if failure is None
-            else self.needed_bytes(program, timeline.pool_high_water_bytes)
-        )
-        reason = "" if failure is None else self.explain(failure, needed_bytes)
-        result = summarise(
-            name, plan, Ran(self.network, self.trace, self.gpu, program, timeline, steps), reason, needed_bytes
-        )
-        return PolicyRun(result, plan, program, timeline, steps)
+        ran = self._outcome(plan)
+        steps = step_times(ran.timeline, step_names(ran.program))
+        needed_bytes = ran.timeline.pool_high_water_bytes
+        reason = ""
+        if ran.failure is not None:
+            needed_bytes = self.needed_bytes(ran.plan, ran.program, needed_bytes)
+            reason = self.explain(ran.failure, needed_bytes)
+        fitted = replace(ran.plan, trials=plan.trials)
+        on = Ran(self.network, self.trace, self.gpu, ran.program, ran.timeline, steps)
+        result = summarise(name, fitted, on, reason, needed_bytes)
+        return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""
-        plan, program, failure = self.prepare(plan)
-        timeline = self._simulate(program, endless=failure is not None)
-        use = memory_use(timeline.memory, len(program.steps), timeline.iteration_time_ns, MEMORY_CLASSES)
-        reason = "" if failure is None else str(failure)
-        return Trial(title, plan, failure is None, timeline.iteration_time_ns, use.peak_bytes, reason)
+        ran = self._outcome(plan)
+        end_ns = ran.timeline.iteration_time_ns
+        use = memory_use(ran.timeline.memory, len(ran.program.steps), end_ns, MEMORY_CLASSES)
+        reason = "" if ran.failure is None else str(ran.failure)
+        return Trial(title, ran.plan, ran.failure is None, end_ns, use.peak_bytes, reason)
+
+    def _outcome(self, plan: Plan) -> _Outcome:
+        """What became of a plan; vDNN-dyn tries what other policies run, so that each is run once."""
+        if not isinstance(plan, Plan):
+            check_plan(plan, self.network, self.trace)
+        key = _key(plan)
+        if key not in self._ran:
+            plan, program, failure = self.prepare(plan)
+            timeline = self._simulate(program, endless=plan.endless or failure is not None)
+            self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
+        return self._ran[key]
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""
@@ -82,11 +114,11 @@ class Study:
             return fitted.plan, fitted.program, None
         return plan, build_program(self.network, plan, self.weight_gradients), fitted.failure
 
-    def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
+    def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
         return fit_plan(
             plan,
             lambda plan: build_program(self.network, plan, self.weight_gradients),
-            lambda: self._memory(self.gpu.capacity_bytes),
+            lambda: self._memory(capacity_bytes or self.gpu.capacity_bytes),
             trace,
         )
 
@@ -98,17 +130,31 @@ class Study:
         machine = SimulatedMachine(self.trace, self.gpu)
         return machine.run(program, make_pool(self.pool, capacity_bytes))
 
-    def needed_bytes(self, program: Program, high_water_bytes: int) -> int:
-        """A capacity in which the program was seen to fit: what an endless pool used, or little more, since a pool with
-        an end may place blocks elsewhere."""
-        for factor in _SPARE_ROOM:
-            capacity_bytes = round(high_water_bytes * factor)
-            try:
-                replay_memory(program, self._memory(capacity_bytes))
-            except OutOfMemory:
-                continue
-            return capacity_bytes
-        return ENDLESS_BYTES
+    def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int) -> int:
+        """A capacity in which the plan was seen to fit, where it does not fit in the GPU's.
+
+        What an endless pool used, or little more, since a pool with an end may place blocks elsewhere; for a layer-wise
+        plan then narrowed down, since one whose prefetches wait needs less.
+        """
+        enough = next(
+            (size for size in _with_spare_room(high_water_bytes) if self._holds(program, size)), ENDLESS_BYTES
+        )
+        too_little = self.gpu.capacity_bytes
+        if plan.layout is Layout.LAYER_WISE:
+            for _ in range(_NARROWINGS):
+                middle = (too_little + enough) // 2
+                if self._fit(plan, capacity_bytes=middle).failure is None:
+                    enough = middle
+                else:
+                    too_little = middle
+        return enough
+
+    def _holds(self, program: Program, capacity_bytes: int) -> bool:
+        try:
+            replay_memory(program, self._memory(capacity_bytes))
+        except OutOfMemory:
+            return False
+        return True
 
     def explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
         """Why a plan does not fit, and what to do."""
@@ -151,6 +197,11 @@ def make_study(
         trace = find_trace(network, profile.name, math)
     elif not isinstance(trace, Trace):
         trace = read_trace(Path(trace), network)
+        if trace.header.gpu != profile.name:
+            raise InvalidInput(
+                f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{profile.name}'; "
+                "if it is meant to stand for this GPU, say so in its header or in the profile's name"
+            )
     else:
         check_trace(trace, network)
     if trace.header.math != math:
@@ -163,7 +214,7 @@ def compare(
     *,
     batch: int | None = None,
     gpu: str | Path | GpuProfile,
-    policies: Iterable[str | Policy] | None = None,
+    policies: str | Iterable[str | Policy] | None = None,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
     math: str = "fp32",
@@ -188,6 +239,8 @@ def compare(
         weight_gradients=weight_gradients,
         trace=trace,
     )
+    if isinstance(policies, str):
+        policies = [policies]
     return compare_policies(study, list(POLICIES if policies is None else policies))
 
 

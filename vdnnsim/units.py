@@ -51,7 +51,7 @@ def parse_duration(text: str, what: str = "duration") -> int:
 
 def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
     match = _NUMBER_AND_UNIT.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
-    factor = units.get(match[2].upper()) if match else None
+    factor = units.get(match[2].upper()) if match and not match[2].endswith("b") else None  # b would be bits
     if match is None or factor is None:
         raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vdnnsim.results import Comparison
 
 STDOUT = "-"
+LONGEST_NAME = 200
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -36,9 +37,15 @@ class Outputs(NamedTuple):
             raise InvalidInput(
                 f"--figure: found '{self.figure}', expected a name ending in {', '.join(FIGURE_SUFFIXES)}"
             )
-        for target in (self.json, self.csv, self.figure, self.timeline):
-            if target not in (None, STDOUT):
-                _check_folder(Path(str(target)))
+        paths = [
+            Path(str(target)).resolve()
+            for target in (self.json, self.csv, self.figure, self.timeline)
+            if target not in (None, STDOUT)
+        ]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise InvalidInput(f"cannot write {path}: named twice; give each output a file of its own")
+            _check_writable(path)
 
     def console(self) -> Console | None:
         """Where tables and messages go: nowhere when stdout is for numbers alone."""
@@ -71,12 +78,18 @@ class Outputs(NamedTuple):
             _tell(console, what, Path(target))
 
 
-def _check_folder(path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise InvalidInput(f"cannot write {path}: {folder} is no folder; make it first")
-    if path.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidInput(f"cannot write {path}: choose a file in a writable folder")
+def _check_writable(path: Path) -> None:
+    if len(path.name) > LONGEST_NAME:
+        raise InvalidInput(f"cannot write {path}: its name is longer than {LONGEST_NAME} characters")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"cannot write {path}: {path.parent} is no folder; make it first")
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name, or - for stdout")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
 
 
 def _tell(console: Console | None, what: str, path: Path) -> None:

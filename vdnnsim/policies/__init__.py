@@ -1,5 +1,6 @@
 """Policies: which feature maps leave the GPU, and which algorithm each CONV pass uses. One file each."""
 
+from vdnnsim.policies.deciding import decide
 from vdnnsim.policies.plan import (
     Laboratory,
     Layout,
@@ -24,6 +25,7 @@ __all__ = [
     "Problem",
     "Trial",
     "check_plan",
+    "decide",
     "feature_extraction_layers",
     "make_plan",
     "make_policy",

@@ -84,7 +84,7 @@ def prepare_plan(study: Study, plan: Plan) -> Prepared:
     memory = DeviceMemory(make_pool(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes))
     records = _memory_records(program, memory)
     high_water_bytes = memory.pool.high_water_bytes
-    needed_bytes = high_water_bytes if failure is None else study.needed_bytes(program, high_water_bytes)
+    needed_bytes = high_water_bytes if failure is None else study.needed_bytes(plan, program, high_water_bytes)
     steps = len(program.steps)
     copies = [command for command in program.commands if isinstance(command, CopyOut | CopyIn)]
     return Prepared(
