@@ -14,7 +14,7 @@ from functools import cached_property
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse, memory_use
-from vdnnsim.policies import Plan, Policy, Problem, Trial, make_policy
+from vdnnsim.policies import Plan, Policy, Problem, Trial, decide, make_policy
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.vdnn_all import VdnnAll
@@ -73,8 +73,7 @@ def prepare(study: Study, policy_name: str) -> Prepared:
     policy = make_policy(policy_name)
     laboratory = study if sees_times(policy) else _TimelessLaboratory(study)
     problem = Problem(study.network, study.trace, study.gpu, laboratory)
-    policy.check(problem)
-    return prepare_plan(study, policy.plan(problem))
+    return prepare_plan(study, decide(policy, problem))
 
 
 def prepare_plan(study: Study, plan: Plan) -> Prepared:
