@@ -228,6 +228,19 @@ def test_check_tells_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None
     assert "again, as in line 2" in err
 
 
+def test_check_compares_a_trace_with_a_network_of_ones_own(cli: Cli, tmp_path: Path) -> None:
+    from vdnnsim.builder.__main__ import main as build
+
+    network = Path(__file__).parents[2] / "examples" / "tiny.toml"
+    assert build([str(network), "--batch", "2", "--out", str(tmp_path)]) in (None, 0)
+    table = tmp_path / "titan-x-maxwell" / "tiny_b2_fp32.csv"
+    assert cli("check", str(table))[1].endswith("(not compared with tiny: name its file too): no faults\n")
+    table.write_text(table.read_text(encoding="utf-8").replace("fc,", "fd,"), encoding="utf-8")
+    code, _, err = cli("check", str(network), str(table))
+    assert code == 2
+    assert "layer: found 'fd'; expected a layer of tiny" in err
+
+
 def test_help_names_every_command(cli: Cli) -> None:
     code, out, _ = cli("--help")
     assert code == 0

@@ -14,13 +14,16 @@ from vdnnsim.files import read_text
 
 
 def check_command(
-    files: Annotated[list[Path], typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks (.toml).")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks, sweeps (.toml).")
+    ],
 ) -> None:
-    """Check traces, GPU profiles and networks; a trace also against its network where that is built in."""
+    """Check traces, GPU profiles, networks and sweeps; a trace also against its network, built in or named too."""
     faulty = 0
+    networks = _networks_among(files)
     for path in files:
         try:
-            what = _check(path)
+            what = _check(path, networks)
         except InvalidInput as error:
             faulty += 1
             typer.echo(str(error), err=True)
@@ -31,9 +34,21 @@ def check_command(
         raise typer.Exit(InvalidInput.exit_code)
 
 
-def _check(path: Path) -> str:
+def _networks_among(files: list[Path]) -> dict[str, Path]:
+    """The networks of one's own among the files, by name; faults are told when their turn comes."""
+    from vdnnsim.network.toml_file import read_network
+
+    networks = {}
+    for path in files:
+        with contextlib.suppress(InvalidInput):
+            if path.suffix == ".toml" and "layer" in _top_level_keys(path):
+                networks[read_network(path, batch=1).name] = path
+    return networks
+
+
+def _check(path: Path, networks: dict[str, Path]) -> str:
     if path.suffix == ".csv":
-        return _check_trace(path)
+        return _check_trace(path, networks)
     if path.suffix != ".toml":
         raise InvalidFile([Fault(str(path), None, "name", f"'{path.name}'", "a name that ends in .csv or .toml")])
     keys = _top_level_keys(path)
@@ -46,22 +61,28 @@ def _check(path: Path) -> str:
         from vdnnsim.gpu import read_profile
 
         return f"GPU profile of {read_profile(path).name}"
+    if "axes" in keys:
+        from vdnnsim.sweep.spec import read_spec
+
+        return f"sweep, {read_spec(path).title}"
     if "gpu" in keys or "network" in keys:
-        return _check_trace(path.with_suffix(".csv"))
-    expected = "a network ([[layer]]), a GPU profile ([memory], [link]) or a trace's header (gpu, network)"
+        return _check_trace(path.with_suffix(".csv"), networks)
+    expected = (
+        "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network) or a sweep ([axes])"
+    )
     raise InvalidFile([Fault(str(path), None, "tables", ", ".join(sorted(keys)) or "none", expected)])
 
 
-def _check_trace(table: Path) -> str:
+def _check_trace(table: Path, networks: dict[str, Path]) -> str:
     from vdnnsim.network import Network, load_network
     from vdnnsim.trace import read_header, read_trace
 
     header = read_header(table)
     network: Network | None = None
     with contextlib.suppress(UnknownName):  # a user's own network: the table is still checked for itself
-        network = load_network(header.network, header.batch)
+        network = load_network(networks.get(header.network, header.network), header.batch)
     trace = read_trace(table, network)
-    against = "" if network else f" (not compared with {header.network}, which is not built in)"
+    against = "" if network else f" (not compared with {header.network}: name its file too)"
     return f"trace of {trace.header.title}, {len(trace.rows)} rows{against}"
 
 
