@@ -37,7 +37,7 @@ class _Outcome(NamedTuple):
 
 
 def _key(plan: Plan) -> object:
-    """Equal for plans that run the same."""
+    """Equal for plans that run the same; workspaces follow from the algorithms in a plan that was checked."""
     return plan.layout, plan.offload, plan.endless, plan.deferred, frozenset(plan.algorithms.items())
 
 
@@ -88,8 +88,7 @@ class Study:
 
     def _outcome(self, plan: Plan) -> _Outcome:
         """What became of a plan; vDNN-dyn tries what other policies run, so that each is run once."""
-        if not isinstance(plan, Plan):
-            check_plan(plan, self.network, self.trace)
+        check_plan(plan, self.network, self.trace)
         key = _key(plan)
         if key not in self._ran:
             plan, program, failure = self.prepare(plan)

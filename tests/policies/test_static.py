@@ -107,6 +107,7 @@ RIGHT = plan_of(NETWORK, TRACE, ["a"])
     [
         (replace(RIGHT, offload=frozenset({"a", "nowhere"})), "plan: offload: found 'nowhere'"),
         (replace(RIGHT, deferred=frozenset({"zzz"})), "plan: deferred: found 'zzz'"),
+        (replace(RIGHT, offload=["a"]), "plan: offload: found a list, expected a frozenset"),  # type: ignore[arg-type]
         (
             replace(RIGHT, algorithms={k: v for k, v in RIGHT.algorithms.items() if k != ("p", "backward")}),
             "plan: algorithms: found no algorithm for backward of 'p'",
@@ -128,6 +129,7 @@ RIGHT = plan_of(NETWORK, TRACE, ["a"])
 )
 def test_a_plan_that_is_not_one_for_the_problem(plan: Plan, message: str) -> None:
     """What a user's own policy may get wrong is told before anything runs."""
+    STUDY.run_plan("right", RIGHT)  # what was run before does not vouch for what only looks like it
     with pytest.raises(InvalidInput) as caught:
         STUDY.run_plan("own", plan)
     assert message in str(caught.value)

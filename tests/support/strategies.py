@@ -78,9 +78,28 @@ class _Growing:
                 branches.append(self.chain(source, 2))
         return self.add(Kind.CONCAT, tuple(branches), sum(self.channels[name] for name in branches))
 
+    def heads(self, source: str) -> str:
+        """Two heads on one pixel, joined: at least one is an FC, so that a map may lie partly in the classifier."""
+        pooled = self.add(Kind.POOL, (source,), self.channels[source], average=True)
+        branches = []
+        for kind in self.draw(st.permutations([Kind.FC, self.draw(st.sampled_from([Kind.FC, Kind.CONV, Kind.BN]))])):
+            if kind is Kind.FC:
+                origin = self.draw(st.sampled_from([pooled, pooled, DATA])) if branches else pooled
+                branches.append(self.add(Kind.FC, (origin,), 7))
+            else:
+                branches.append(self.convolution(pooled if kind is Kind.CONV else self.simple(pooled), 7))
+            if self.draw(st.booleans()):
+                branches[-1] = self.add(self.draw(st.sampled_from(KEEPS_SHAPE)), (branches[-1],), 7)
+        kind = self.draw(st.sampled_from([Kind.ADD, Kind.CONCAT]))
+        joined = self.add(kind, tuple(branches), 7 if kind is Kind.ADD else 14)
+        return self.chain(joined, 2)
+
     def classifier(self, source: str) -> None:
-        if self.draw(st.booleans()):
+        kind = self.draw(st.sampled_from(["plain", "plain", "pooled", "heads"]))
+        if kind == "pooled":
             source = self.add(Kind.POOL, (source,), self.channels[source], average=True)
+        elif kind == "heads":
+            source = self.heads(source)
         for _ in range(self.draw(st.integers(0, 2))):
             source = self.add(Kind.FC, (source,), 7)
             if self.draw(st.booleans()):

@@ -141,6 +141,8 @@ def check_plan(plan: Plan, network: Network, trace: Trace) -> None:
     if not isinstance(plan, Plan):
         raise InvalidInput(f"plan: found {type(plan).__name__}, expected a Plan, such as make_plan returns")
     for field, names in (("offload", plan.offload), ("deferred", plan.deferred)):
+        if not isinstance(names, frozenset):
+            raise InvalidInput(f"plan: {field}: found a {type(names).__name__}, expected a frozenset of layers' names")
         unknown = sorted(names - network.by_name.keys())
         if unknown:
             raise InvalidInput(f"plan: {field}: found '{unknown[0]}', expected names of layers of {network.name}")
