@@ -31,9 +31,7 @@ ENDLESS_BYTES: Final = 2**62
 class PoolExhausted(VdnnsimError):  # noqa: N818 - reads as what it is
     """No room; ``args`` is (requested, capacity, in use, largest hole), all in bytes, requested as asked for."""
 
-    def __init__(
-        self, requested_bytes: int, capacity_bytes: int, in_use_bytes: int, largest_hole_bytes: int
-    ) -> None:
+    def __init__(self, requested_bytes: int, capacity_bytes: int, in_use_bytes: int, largest_hole_bytes: int) -> None:
         super().__init__(requested_bytes, capacity_bytes, in_use_bytes, largest_hole_bytes)
         self.requested_bytes = requested_bytes
         self.capacity_bytes = capacity_bytes
@@ -141,9 +139,7 @@ class Pool(ABC):
         return self._high_water_bytes
 
     def _exhausted(self, requested_bytes: int) -> PoolExhausted:
-        return PoolExhausted(
-            requested_bytes, self._capacity_bytes, self._in_use_bytes, self.largest_hole_bytes
-        )
+        return PoolExhausted(requested_bytes, self._capacity_bytes, self._in_use_bytes, self.largest_hole_bytes)
 
     def _no_block_at(self, address: int) -> None:
         if address != NULL_ADDRESS:
