@@ -27,7 +27,8 @@ class Limited(NamedTuple):
 
 class CaseGroup(BaseModel):
     """One network and batch: `policies` run in the whole memory of the device, those of `limited` in a pool of the
-    capacity named there."""
+    capacity named there. Where `measures_host`, its offloading cases in the first math mode say what an allocation
+    costs the host, and are not held out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +43,7 @@ class CaseGroup(BaseModel):
         "vdnn-conv(p)",
     ]
     limited: dict[str, str] = {"vdnn-dyn": BETWEEN}
+    measures_host: bool = False
 
 
 class CasesFile(BaseModel):

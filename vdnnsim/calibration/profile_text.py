@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from vdnnsim.calibration.link import LinkReport
-from vdnnsim.gpu import LinkCurve
+from vdnnsim.gpu import GpuProfile, LinkCurve
 from vdnnsim.units import PPM
+
+if TYPE_CHECKING:
+    from vdnnsim.calibration.link import LinkReport
 
 
 def profile_name(gpu: str) -> str:
@@ -81,3 +85,13 @@ def _spreads(report: LinkReport) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("\\", "/").replace('"', "'")
+
+
+def with_host_costs(text: str, profile: GpuProfile, measuring: Iterable[tuple[str, int, str]]) -> str:
+    """A profile's text with the pool's costs of `profile`, and which cases they are from."""
+    groups = ", ".join(f"{network} ({batch}) {math}" for network, batch, math in sorted(measuring))
+    note = f"Allocations and frees: from the offloading cases of {groups}, which are not held out. "
+    text = re.sub(r"(?m)^allocate_ns = \d+$", f"allocate_ns = {profile.host.allocate_ns}", text)
+    text = re.sub(r"(?m)^free_ns = \d+$", f"free_ns = {profile.host.free_ns}", text)
+    head, host, tail = text.partition("[host]")
+    return head + host + re.sub(r'(?m)^source = "', f'source = "{note}', tail, count=1)

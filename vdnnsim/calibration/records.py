@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vdnnsim.calibration.running import CaseRun
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text, write_text
 from vdnnsim.study import Study
-from vdnnsim.timeline import COPY_OUT, Timeline
+from vdnnsim.timeline import COPY_OUT, MemoryRecord, Timeline
+
+if TYPE_CHECKING:
+    from vdnnsim.calibration.running import CaseRun
 
 
 @dataclass(frozen=True)
 class CaseRecord:
     """One case on both machines. Byte counts are as asked for; `steps` holds the end of each step on both machines, in
     nanoseconds from the start of a marked iteration; `held_out` is false where the case's own measurements went into
-    the trace (the baselines, whose order the kernels were timed in)."""
+    the trace (the baselines, whose order the kernels were timed in) or into the host's costs.
+    `measured_placements` is `placements_digest` of the real machine's allocations."""
 
     network: str
     batch: int
@@ -34,6 +38,7 @@ class CaseRecord:
     predicted_peak_bytes: int
     measured_offloaded_bytes: int
     predicted_offloaded_bytes: int
+    measured_placements: str
     held_out: bool
     same_addresses: bool
     same_decisions: bool
@@ -72,8 +77,9 @@ def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
         run.predicted.result.iteration_time_ns,
         run.measured_peak_bytes,
         run.predicted_peak_bytes,
-        _offloaded(measured),
-        _offloaded(predicted),
+        offloaded_bytes(measured),
+        offloaded_bytes(predicted),
+        placements_digest(measured.memory),
         not policy.startswith("baseline"),
         run.same_addresses,
         run.same_decisions,
@@ -118,5 +124,12 @@ def read_records(path: Path) -> tuple[CaseRecord, ...]:
     return tuple(cases)
 
 
-def _offloaded(timeline: Timeline) -> int:
+def placements_digest(records: Iterable[MemoryRecord]) -> str:
+    """A SHA-256 over every allocation and free in order: step, buffer, address, size."""
+    text = "\n".join(f"{one.step} {one.taken} {one.buffer} {one.address} {one.size_bytes}" for one in records)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def offloaded_bytes(timeline: Timeline) -> int:
+    """The bytes of all copies out."""
     return sum(copy.size_bytes for copy in timeline.copies if copy.direction == COPY_OUT)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
-from vdnnsim.calibration.link import measure_link
-from vdnnsim.calibration.profile_text import profile_text
+from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.records import CaseRecord, record_of, write_records
-from vdnnsim.calibration.running import run_case
-from vdnnsim.calibration.tracing import measure_trace
+from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.files import write_text
+from vdnnsim.files import read_text, write_text
 from vdnnsim.gpu import GpuProfile, read_profile
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies import make_policy
@@ -24,6 +21,7 @@ from vdnnsim.study import Study
 from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
 
 if TYPE_CHECKING:
+    from vdnnsim.calibration.bench import Bench
     from vdnnsim.machines.real import RealMachine
 
 CREATED_BY = "vdnnsim calibrate report"
@@ -39,9 +37,10 @@ def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = 
     profile = _profile(bench, cases.gpu, out, progress)
     conditions = dict(bench.device.describe())
     records: list[CaseRecord] = []
+    networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
     groups = [(group, math) for group in cases.case for math in group.math]
     for number, (group, math) in enumerate(groups):
-        network = load_network(group.network, group.batch)
+        network = networks[group.network, group.batch]
 
         def tell(done: int, total: int, now: str, number: int = number, group: CaseGroup = group) -> None:
             progress(number * 100 + 100 * done // max(1, total), 100 * len(groups), f"{group.network}: {now}")
@@ -53,7 +52,32 @@ def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = 
             progress(number * 100, 100 * len(groups), f"{group.network} batch {group.batch}, {math} failed: {error}")
             conditions[f"failed: {group.network} batch {group.batch}, {math}"] = str(error)
         write_report(out, records, conditions)
+    measuring = frozenset(
+        (networks[group.network, group.batch].name, group.batch, group.math[0])
+        for group in cases.case
+        if group.measures_host
+    )
+    if measuring and records:
+        refined, again = with_pool_cost(records, measuring, studies_in(out, networks.values()), profile)
+        write_text(out / f"{cases.gpu}.toml", with_host_costs(read_text(out / f"{cases.gpu}.toml"), refined, measuring))
+        records = list(again)
+        write_report(out, records, conditions)
     return tuple(records)
+
+
+def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, GpuProfile], Study]:
+    """The study of each record of these networks, with the traces in a report's folder; each is read once."""
+    known = {(network.name, network.batch): network for network in networks}
+    kept: dict[tuple[str, int, str], tuple[Network, Trace]] = {}
+
+    def study_of(record: CaseRecord, profile: GpuProfile) -> Study:
+        key = (record.network, record.batch, record.math)
+        if key not in kept:
+            network = known[record.network, record.batch]
+            kept[key] = (network, read_trace(trace_path(out / "traces", profile.name, *key), network))
+        return Study(*kept[key], profile.with_capacity(record.capacity_bytes), record.pool)
+
+    return study_of
 
 
 def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
@@ -105,6 +129,8 @@ def summary(records: Sequence[CaseRecord]) -> str:
 
 
 def _profile(bench: Bench, gpu: str, out: Path, progress: Progress) -> GpuProfile:
+    from vdnnsim.calibration.link import measure_link
+
     path = out / f"{gpu}.toml"
     if not path.is_file():
         progress(0, 1, "link")
@@ -115,6 +141,8 @@ def _profile(bench: Bench, gpu: str, out: Path, progress: Progress) -> GpuProfil
 
 
 def _trace(bench: Bench, network: Network, math: str, gpu: str, out: Path, progress: Progress) -> Trace:
+    from vdnnsim.calibration.tracing import measure_trace
+
     table = trace_path(out / "traces", gpu, network.name, network.batch, math)
     if table.is_file() and table.with_suffix(".toml").is_file():
         return read_trace(table, network)
@@ -138,4 +166,6 @@ def _run_group(bench: Bench, group: CaseGroup, study: Study, progress: Progress)
 
 
 def _run(bench: Bench, machine: RealMachine, study: Study, policy: str) -> CaseRecord:
+    from vdnnsim.calibration.running import run_case
+
     return record_of(study, policy, run_case(bench, machine, study, make_policy(policy)))

@@ -47,11 +47,9 @@ class Effort(NamedTuple):
 
     def repetitions(self, one_ns: int) -> int:
         """Of something that takes so long."""
-        return (
-            repetitions_within(1_000_000_000, one_ns, 3, 15)
-            if self.main
-            else repetitions_within(200_000_000, one_ns, 1, 3)
-        )
+        if self.main:
+            return repetitions_within(1_000_000_000, one_ns, 2, 15)
+        return repetitions_within(200_000_000, one_ns, 1, 3)
 
 
 def rounds_of(looks: Looks) -> list[Algorithms]:
@@ -88,15 +86,26 @@ def leanest(found: tuple[Look, ...]) -> Look:
 def program_of(network: Network, looks: Looks, algorithms: Algorithms, free_bytes: int) -> Program:
     """A round's program: everything allocated beforehand, or where that finds no room in the device's free memory,
     layer by layer with everything offloaded."""
-    sizes = {
-        (key, look.algorithm.name): look.algorithm.workspace_bytes for key, found in looks.items() for look in found
-    }
-    workspaces = {key: sizes[key, name] for key, name in algorithms.items()}
+    workspaces = _workspaces(looks, algorithms)
     program = build_program(network, Plan(Layout.NETWORK_WIDE, frozenset(), algorithms, workspaces))
     if span_bytes(program) > free_bytes:
         offload = feature_extraction_layers(network)
         program = build_program(network, Plan(Layout.LAYER_WISE, offload, algorithms, workspaces))
     return program
+
+
+def waiting_program_of(network: Network, looks: Looks, algorithms: Algorithms) -> Program:
+    """The same kernels layer by layer, with allocations and waits between them as vDNN has, and nothing offloaded: what
+    the host does between kernels decides how fast it launches them."""
+    plan = Plan(Layout.LAYER_WISE, frozenset(), algorithms, _workspaces(looks, algorithms))
+    return build_program(network, plan)
+
+
+def _workspaces(looks: Looks, algorithms: Algorithms) -> dict[tuple[str, str], int]:
+    sizes = {
+        (key, look.algorithm.name): look.algorithm.workspace_bytes for key, found in looks.items() for look in found
+    }
+    return {key: sizes[key, name] for key, name in algorithms.items()}
 
 
 def span_bytes(program: Program) -> int:

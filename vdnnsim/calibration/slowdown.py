@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import median
 
 import torch
@@ -48,7 +49,7 @@ class CopySlowdowns:
         piece_ns = self._alone(stream, 1)
         chain = max(1, min(_LONGEST_CHAIN, round(duration_ns / piece_ns)))
         alone_ns = self._alone(stream, chain)
-        launches = min(_MOST_LAUNCHES, round(1.6 * alone_ns / max(1, duration_ns / share)) + 2)
+        launches = min(_MOST_LAUNCHES, math.ceil(1.4 * alone_ns / max(1, duration_ns / share)) + 1)
         repetitions = 3 if duration_ns < _SHORT_KERNEL_NS else 1
         beside_ns = median(self._chain_ns(stream, chain, kernel, launches) for _ in range(repetitions))
         return max(PPM // 2, round(PPM * (1 + (beside_ns / alone_ns - 1) / share)))

@@ -20,6 +20,7 @@ from vdnnsim.calibration.rounds import (
     span_bytes,
     time_in_stream,
     time_one_by_one,
+    waiting_program_of,
 )
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen, shape_key
@@ -86,7 +87,9 @@ def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algo
     slab = device.make_slab(span + piece_bytes)
     loaded = bench.load(machine, program)
     time_in_stream(loaded, measured.timings, Effort(main))
-    time_one_by_one(loaded.one_by_one(), measured.timings, Effort(main))
+    waiting = bench.load(machine, waiting_program_of(machine.network, measured.looks, algorithms)).one_by_one()
+    time_one_by_one(waiting, measured.timings, Effort(main))
+    loaded.prepare()
     _measure_slowdowns(loaded, measured, CopySlowdowns(device, slab[span : span + piece_bytes]))
 
 

@@ -132,12 +132,20 @@ class LoadedProgram:
         self.machine.device.drain()
         return duration_ns
 
-    def run_pool(self) -> int:
-        """The nanoseconds of all allocations and frees of an iteration, without anything else."""
-        return self._pass([order for order in self.orders if order.kind is not _Kind.CALL], self._begin().pool)
+    def prepare(self) -> None:
+        """Put images and weights where the program has them, as every iteration does before it begins."""
+        self._begin()
 
-    def _pass(self, orders: Sequence[_Order], pool: Pool) -> int:
+    def run_without_pool(self) -> int:
+        """As `run`, with the addresses that the pool is known to give, and without asking it."""
+        calls = [order for order in self.orders if order.kind is _Kind.CALL]
+        duration_ns = self._pass(calls, self._begin().pool)
+        self.machine.device.drain()
+        return duration_ns
+
+    def _pass(self, orders: Sequence[_Order], pool: Pool, times: list[int] | None = None) -> int:
         allocate, free = pool.allocate, pool.free
+        paced = times is not None
         now_ns = self.machine.device.now_ns
         with _undisturbed():
             begin_ns = now_ns()
@@ -150,22 +158,18 @@ class LoadedProgram:
                         raise AddressChanged(buffer, address, found)
                 else:
                     free(address)
+                if paced:
+                    times.append(now_ns())  # type: ignore[union-attr]
             end_ns = now_ns()
         return end_ns - begin_ns
 
     def run_paced(self) -> tuple[list[int], int]:
         """One iteration with the host's clock read after every command: those times, and when it began."""
-        memory = self._begin()
         times: list[int] = []
-        commands = self.program.commands
-        now_ns = self.machine.device.now_ns
-        with _undisturbed():
-            begin_ns = now_ns()
-            for order, command, place in zip(self.orders, commands, self._where, strict=True):
-                self._give(order, command, place, memory)
-                times.append(now_ns())
+        begin_ns = self.machine.device.now_ns()
+        duration_ns = self._pass(self.orders, self._begin().pool, times)
         self.machine.device.drain()
-        return times, begin_ns
+        return times, times[-1] - duration_ns if times else begin_ns
 
     def observe(self, head_start_ns: int = 0) -> Timeline:
         """One iteration with the beginning and end of every kernel and copy marked on its stream; the marks cost a

@@ -1,0 +1,110 @@
+"""`vdnnsim calibrate` on the CPU: each command on a network of a few layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from vdnnsim.calibration.records import read_records
+from vdnnsim.cli.calibrate import app
+from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.gpu import read_profile
+from vdnnsim.network import load_network
+from vdnnsim.trace import Provenance, read_trace, required_passes
+
+TINY = """schema = 1
+name = "tiny"
+input = [3, 16, 16]
+layer = [
+  { name = "conv1", kind = "CONV", channels = 8, kernel = 3, padding = 1 },
+  { name = "relu1", kind = "ACTV" },
+  { name = "pool1", kind = "POOL", kernel = 2, stride = 2 },
+  { name = "conv2", kind = "CONV", channels = 8, kernel = 3, padding = 1 },
+  { name = "relu2", kind = "ACTV" },
+  { name = "fc3", kind = "FC", channels = 10 },
+  { name = "softmax", kind = "SOFTMAX" },
+]
+"""
+
+
+def call(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calibrate")
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "cases.toml").write_text(
+        f'schema = 1\ngpu = "here"\n[[case]]\nnetwork = "{folder}/tiny.toml"\nbatch = 4\n'
+        'policies = ["baseline(p)", "vdnn-all(m)"]\nmeasures_host = true\n'
+    )
+    call("report", folder / "cases.toml", "--out", folder / "out", "--device", "cpu")
+    return folder
+
+
+def test_report_writes_profile_trace_and_cases(folder: Path) -> None:
+    out = folder / "out"
+    records = read_records(out / "results.json")
+    assert [record.policy for record in records] == ["baseline(p)", "vdnn-all(m)", "vdnn-dyn"]
+    for record in records:
+        assert record.same_addresses
+        assert record.same_decisions
+        assert record.measured_peak_bytes == record.predicted_peak_bytes
+        assert record.measured_offloaded_bytes == record.predicted_offloaded_bytes
+    assert not any(record.held_out for record in records)
+    assert (out / "errors.png").stat().st_size > 1000
+    assert "vdnn-dyn" in (out / "table.md").read_text()
+
+
+def test_the_profile_has_a_link_in_both_directions(folder: Path) -> None:
+    profile = read_profile(folder / "out" / "here.toml")
+    for curve in (profile.link.copy_out, profile.link.copy_in):
+        assert curve.duration_ns(64 << 20) > curve.duration_ns(1 << 20) > 0
+    assert profile.provenance["host"] == "measured"
+
+
+def test_the_trace_has_every_pass_and_both_algorithms(folder: Path) -> None:
+    network = load_network(folder / "tiny.toml", 4)
+    trace = read_trace(folder / "out" / "traces" / "here" / "tiny_b4_fp32.csv", network)
+    assert {(row.layer, row.pass_) for row in trace.rows} == set(required_passes(network))
+    assert {row.algorithm for row in trace.choices("conv2", "backward_data")} == {"IMPLICIT_GEMM", "GEMM"}
+    assert all(row.provenance is Provenance.MEASURED and row.duration_ns > 0 for row in trace.rows)
+
+
+def test_run_shows_measured_beside_simulated(folder: Path) -> None:
+    out = folder / "out"
+    shown = call(
+        "run",
+        folder / "tiny.toml",
+        *("--batch", 4, "--policy", "vdnn-conv(p)", "--gpu", out / "here.toml", "--iterations", 3, "--check"),
+        *("--trace", out / "traces" / "here" / "tiny_b4_fp32.csv", "--device", "cpu"),
+        *("--json", folder / "case.json"),
+    )
+    assert "addresses equal, decisions equal" in shown
+    assert "largest relative error" in shown
+    assert read_records(folder / "case.json")[0].repetitions == 3
+
+
+def test_without_a_gpu_each_command_says_so_in_one_line(folder: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(InvalidInput, match="no NVIDIA GPU") as raised:
+        call("link", "--out", folder / "gpu.toml")
+    assert "\n" not in str(raised.value)
+    assert not (folder / "gpu.toml").exists()
+
+
+def test_unknown_device_and_math(folder: Path) -> None:
+    with pytest.raises(UnknownName, match="device"):
+        call("link", "--out", folder / "x.toml", "--device", "tpu")
+    with pytest.raises(InvalidInput, match="fp32"):
+        call(
+            "trace", folder / "tiny.toml", "--batch", 1, "--math", "tf32", "--out", folder / "x.csv", "--device", "cpu"
+        )
+    assert not (folder / "x.csv").exists()

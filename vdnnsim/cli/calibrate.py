@@ -1,0 +1,168 @@
+"""`vdnnsim calibrate`: measure this machine, run programs on it for real, and compare with the simulation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vdnnsim.cli import options
+
+if TYPE_CHECKING:
+    from vdnnsim.calibration.bench import Bench
+    from vdnnsim.calibration.progress import Progress
+    from vdnnsim.study import Study
+
+app = typer.Typer(
+    name="calibrate",
+    help="Measure a GPU (or the CPU), train on it for real under a policy, and compare with the simulation.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+Device = Annotated[str, typer.Option("--device", help="cuda, or cpu to try everything without a GPU.")]
+Name = Annotated[str | None, typer.Option("--name", help="The GPU's name in files; its own name where not given.")]
+_CREATED_BY = "vdnnsim calibrate trace"
+
+
+@app.command("link")
+def link_command(
+    out: Annotated[Path, typer.Option("--out", help="The GPU profile to write (.toml).")],
+    device: Device = "cuda",
+    name: Name = None,
+) -> None:
+    """Measure capacity, copy times by size and direction, and what the host's calls cost: a GPU profile."""
+    with _bench(device) as bench:
+        from vdnnsim.calibration.link import measure_link
+        from vdnnsim.calibration.profile_text import profile_name, profile_text
+        from vdnnsim.files import write_text
+
+        report = measure_link(bench, _progress())
+        gpu = report.conditions["gpu"]
+        chosen = name or ("cpu" if device == "cpu" else profile_name(gpu))
+        write_text(out, profile_text(report, chosen, gpu.split(",")[0].replace('"', "'")))
+        typer.echo(f"{out}: profile of {chosen}")
+
+
+@app.command("trace")
+def trace_command(
+    network: options.Network,
+    batch: options.Batch,
+    out: Annotated[Path, typer.Option("--out", help="The table to write (.csv); its header goes beside it.")],
+    math: options.Math = "fp32",
+    device: Device = "cuda",
+    name: Name = None,
+) -> None:
+    """Time every layer and pass, CONV with every algorithm, with workspaces and the slowdown of copies: a trace."""
+    with _bench(device) as bench:
+        from vdnnsim.calibration.profile_text import profile_name
+        from vdnnsim.calibration.tracing import measure_trace
+        from vdnnsim.network import load_network
+        from vdnnsim.trace import write_trace
+
+        gpu = name or ("cpu" if device == "cpu" else profile_name(bench.device.describe()["gpu"]))
+        trace = measure_trace(bench, load_network(network, batch), math, gpu, _CREATED_BY, _progress())
+        write_trace(trace, out)
+        unsteady = trace.header.conditions.get("unsteady", "")
+        typer.echo(f"{out}: {len(trace.rows)} rows, {trace.header.title}; {unsteady}")
+
+
+@app.command("run")
+def run_command(
+    network: options.Network,
+    batch: options.Batch,
+    policy: Annotated[str, typer.Option("--policy", help="A policy by name (see 'vdnnsim list policies').")],
+    gpu: Annotated[str, typer.Option("--gpu", help="The measured profile to simulate with.")],
+    math: options.Math = "fp32",
+    capacity: options.Capacity = None,
+    trace: options.TraceFile = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", help="Timed iterations.", min=1)] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare gradients with autograd, freed bytes overwritten.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the case's numbers as JSON.")] = None,
+    device: Device = "cuda",
+) -> None:
+    """Train for real under a policy, in a pool of the capacity, and show measured beside simulated."""
+    from vdnnsim.study import make_study
+
+    study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace)
+    with _bench(device) as bench:
+        _run(bench, study, policy, iterations, check, json)
+
+
+def _run(bench: Bench, study: Study, policy: str, iterations: int | None, check: bool, json: Path | None) -> None:
+    from vdnnsim.calibration.records import record_of, write_records
+    from vdnnsim.calibration.running import check_case, run_case
+    from vdnnsim.policies import make_policy
+
+    machine = bench.machine(study.network, study.trace.header.math)
+    if check:
+        error, others = check_case(bench, machine, study, make_policy(policy), _progress())
+        typer.echo(
+            f"loss and gradients against autograd: largest relative error {error:.2e}; "
+            f"rounding decided {others:.1e} of the choices of ReLU and max-pool otherwise"
+        )
+    run = run_case(bench, machine, study, make_policy(policy), iterations)
+    record = record_of(study, policy, run)
+    typer.echo(
+        f"{record.title}: measured {record.measured_iteration_time_ns / 1e6:.3f} ms "
+        f"(spread {record.spread_ppm / 1e4:.2f} %{'' if record.steady else ', unsteady'}), simulated "
+        f"{record.predicted_iteration_time_ns / 1e6:.3f} ms, error {100 * record.error:+.2f} %"
+    )
+    typer.echo(
+        f"peak {record.measured_peak_bytes} and {record.predicted_peak_bytes} B, offloaded "
+        f"{record.measured_offloaded_bytes} and {record.predicted_offloaded_bytes} B; "
+        f"addresses {_equal(record.same_addresses)}, decisions {_equal(record.same_decisions)}"
+    )
+    if json is not None:
+        write_records(json, [record], bench.device.describe())
+
+
+@app.command("report")
+def report_command(
+    cases: Annotated[Path, typer.Argument(help="The list of cases (.toml); docs/calibration.md shows one.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for profile, traces, table, JSON and figure.")],
+    device: Device = "cuda",
+) -> None:
+    """Measure profile and traces where the folder has none, run every case on both machines, write the report."""
+    from vdnnsim.calibration.cases import read_cases
+
+    chosen = read_cases(cases)
+    with _bench(device) as bench:
+        from vdnnsim.calibration.report import make_report, summary
+
+        typer.echo(summary(make_report(bench, chosen, out, _progress())))
+
+
+@contextmanager
+def _bench(device: str) -> Iterator[Bench]:
+    try:
+        import torch  # noqa: F401 - the one heavy thing that all of this needs
+    except ImportError:
+        from vdnnsim.errors import InvalidInput
+
+        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install 'vdnnsim[gpu]'") from None
+    from vdnnsim.calibration.bench import open_bench
+
+    with open_bench(device) as bench:
+        yield bench
+
+
+def _progress() -> Progress:
+    """What is done, and from the pace so far the time left, on standard error."""
+    begun = time.monotonic()
+
+    def tell(done: int, total: int, now: str) -> None:
+        spent = time.monotonic() - begun
+        left = f", about {spent * (total - done) / done:.0f} s left" if done else ""
+        typer.echo(f"[{spent:5.0f} s] {100 * done // max(1, total):3d} %{left}: {now}", err=True)
+
+    return tell
+
+
+def _equal(same: bool) -> str:
+    return "equal" if same else "DIFFER"
