@@ -207,7 +207,8 @@ def _quoted(word: str) -> str:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, jobs: int) -> None:
-    """Killed again and again after random times, resumed in between: parts that were there stay as they were."""
+    """Killed again and again, a random while after a random number of new parts (none: while it starts), and resumed in
+    between: parts that were there stay as they were."""
     spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"
     moments = random.Random(jobs)
@@ -216,7 +217,10 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     killed_halfway = 0
     for _ in range(6):
         process = start("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
-        time.sleep(moments.uniform(0.4, 1.4))
+        wanted = len(kept) + moments.randint(0, 6)
+        while len(list(out.glob("points/part-*"))) < wanted and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.1))
         os.killpg(process.pid, signal.SIGKILL) if moments.random() < 0.5 else process.kill()
         process.communicate()
         parts = {path.name: path.stat().st_mtime_ns for path in (out / "points").glob("part-*")}

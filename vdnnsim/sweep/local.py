@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
@@ -64,7 +65,10 @@ class LocalWorkers:
             ours, theirs = context.Pipe()
             inherited = [*self._pipes, ours]
             process = context.Process(target=_serve, args=(theirs, inherited, self._worker, self._store), daemon=True)
-            process.start()
+            with warnings.catch_warnings():
+                # Libraries may have threads of their own; they hold none of our locks, and start anew after a fork.
+                warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+                process.start()
             theirs.close()
             self._pipes[ours] = process  # type: ignore[assignment]
         return self

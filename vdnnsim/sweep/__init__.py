@@ -1,0 +1,13 @@
+"""Design-space sweeps: many points from one spec, on this machine or a cluster, into a folder that survives crashes.
+
+sweep = plan_sweep(Path("spec.toml"))
+run_sweep(sweep, Path("out"))
+frame = read_frame(Path("out"))
+"""
+
+from vdnnsim.sweep.engines import Engine
+from vdnnsim.sweep.plan import Sweep, plan_sweep
+from vdnnsim.sweep.reading import Status, read_frame, read_status
+from vdnnsim.sweep.run import Progress, run_sweep
+
+__all__ = ["Engine", "Progress", "Status", "Sweep", "plan_sweep", "read_frame", "read_status", "run_sweep"]
