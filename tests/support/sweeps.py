@@ -24,7 +24,7 @@ batch = 128
 gpu = "titan-x-maxwell"
 link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 400 }
 """
-"""3200 points, in parts of 64: on the reference engine a second or two."""
+"""3200 points, in parts of 101: on the reference engine a second or two."""
 COMMAND = (sys.executable, "-c", "from vdnnsim.cli import main; main()")
 
 

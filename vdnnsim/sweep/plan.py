@@ -18,7 +18,7 @@ from vdnnsim.sweep.store import Manifest
 _VECTORISED_CHUNK = 1 << 16
 _REFERENCE_CHUNK = 1 << 10
 _LEAST_CHUNK = 64
-_CHUNKS_FOR_EACH_JOB = 8
+_CHUNKS_FOR_EACH_JOB = 4
 _JOBS_PLANNED_FOR = 8
 
 

@@ -22,6 +22,7 @@ def arrow() -> Any:
     """The pyarrow module. Raises `InvalidInput` with what to install where there is none."""
     try:
         import pyarrow
+        import pyarrow.parquet  # with it, so that forked workers have both
     except ImportError:
         raise InvalidInput("sweeps keep their results as Parquet: install vdnnsim[sweep]") from None
     return pyarrow
