@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vdnnsim.cli import check, comparing, listing, reproduce, solve, sweep
+from vdnnsim.cli import calibrate, check, comparing, listing, reproduce, solve, sweep
 
 app = typer.Typer(
     name="vdnnsim",
@@ -39,5 +39,6 @@ app.command("run")(comparing.run_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
 app.command("reproduce")(reproduce.reproduce_command)
+app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(solve.app, name="solve")
