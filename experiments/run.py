@@ -10,9 +10,8 @@ import tempfile
 from pathlib import Path
 
 from vdnnsim.reproduce import reproduce
+from vdnnsim.reproduce.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown
 
-PAPERS_GPU = "titan-x-maxwell"
-"""The open rules are compared on this one alone."""
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -21,7 +20,7 @@ def run(gpu: str) -> None:
     expected = FOLDER / "expected" / gpu
     expected.mkdir(parents=True, exist_ok=True)
     tables = {}
-    for figures in ((), ("rules",)) if gpu == PAPERS_GPU else ((),):
+    for figures in ((), ("rules",)) if gpu == THEN else ((),):
         with tempfile.TemporaryDirectory() as temporary:
             for path in reproduce(figures, gpu=gpu, out=Path(temporary)).files:
                 if path.suffix == ".csv":
@@ -32,6 +31,8 @@ def run(gpu: str) -> None:
     text = readme.read_text(encoding="utf-8")
     for name, table in tables.items():
         text = with_table(text, f"{name} {gpu}", table)
+    if gpu == NOW:
+        text = with_table(text, "then and now", then_and_now_markdown(compare_gpus()))
     readme.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -45,4 +46,4 @@ def with_table(text: str, name: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1] if len(sys.argv) > 1 else PAPERS_GPU)
+    run(sys.argv[1] if len(sys.argv) > 1 else THEN)

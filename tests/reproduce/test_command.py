@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from vdnnsim.cli.reproduce import reproduce_command
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.reproduce import reproduce
-from vdnnsim.trace import list_traces
 
 RUNNER = CliRunner()
 
@@ -66,11 +65,31 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert "choose a writable folder" in str(refused("12", "--out", str(tmp_path / "file" / "out")))
 
 
-@pytest.mark.skipif(any(header.gpu == "h200" for _, header in list_traces()), reason="the traces are there")
-def test_gpu_without_traces_is_told_in_one_line(tmp_path: Path) -> None:
-    error = refused("12", "--gpu", "h200", "--out", str(tmp_path / "out"))
-    assert "h200: no fp32 traces for alexnet batch 128" in str(error)
+def test_figure_without_traces_is_told_in_one_line(tmp_path: Path) -> None:
+    """Figure 5 is of VGG-16 (256) alone, which was not measured on the H200."""
+    error = refused("5", "--gpu", "h200", "--out", str(tmp_path / "out"))
+    assert str(error).startswith("h200: no fp32 traces for vgg16 batch 256; choose another --gpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_gpu_without_any_trace_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vdnnsim.reproduce.bench.data_directory", lambda name: tmp_path / name)
+    with pytest.raises(InvalidInput, match=r"h200: no fp32 traces for alexnet batch 128, .*vgg416 batch 32; choose"):
+        reproduce(gpu="h200", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cases_without_a_trace_are_left_out_and_told(tmp_path: Path) -> None:
+    done = RUNNER.invoke(app(), ["12", "--gpu", "h200", "--out", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "left out, no trace on h200: VGG-16 (128), VGG-16 (256)" in done.output
+    rows = (tmp_path / "fig12.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in rows[::2]] == [
+        "AlexNet (128)",
+        "OverFeat (128)",
+        "GoogLeNet (128)",
+        "VGG-16 (64)",
+    ]
 
 
 def test_folder_is_needed() -> None:

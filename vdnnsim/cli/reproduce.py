@@ -39,4 +39,6 @@ def reproduce_command(
         found = reproduce(figures or (), gpu=gpu, out=out, bands=bands, progress=progress)
     output = Console(highlight=False)
     print_claims(found.claims, output)
+    if found.left_out:
+        output.print(f"left out, no trace on {gpu}: {', '.join(found.left_out)}", soft_wrap=True)
     output.print(f"{len(found.files)} files in {out.resolve()}", soft_wrap=True)

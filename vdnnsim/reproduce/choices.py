@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from vdnnsim.reproduce.claims import Claim, compare_claims, distance, is_near, tolerance
 from vdnnsim.reproduce.config import Rules, choose_figures, rules
-from vdnnsim.reproduce.runs import Progress, check_traces, measure, plan_jobs, workers
+from vdnnsim.reproduce.runs import Progress, available_figures, measure, plan_jobs, workers
 from vdnnsim.reproduce.table import with_unit
 
 GIB = 2**30 / 10**9
@@ -70,7 +70,7 @@ def compare_choices(
     with workers(len(plan_jobs(figures, gpu, False, rules()))) as executor:
         for choice in choices:
             altered = changed(rules(), choice, gpu)
-            check_traces(figures, gpu, altered)
+            figures = available_figures(figures, gpu, altered, named=True).figures
             found = compare_claims(measure(figures, gpu, executor, False, progress, altered), gpu)
             claims = claims or found
             values = tuple(

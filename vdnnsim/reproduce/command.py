@@ -15,7 +15,7 @@ from vdnnsim.reproduce.bench import load_gpu
 from vdnnsim.reproduce.choices import choices_csv, choices_markdown, compare_choices
 from vdnnsim.reproduce.claims import Claim, compare_claims
 from vdnnsim.reproduce.config import choose_figures, figure_config, gpu_rules, rules
-from vdnnsim.reproduce.runs import FigureBars, Progress, check_traces, measure, plan_jobs, run_all, workers
+from vdnnsim.reproduce.runs import FigureBars, Progress, available_figures, measure, plan_jobs, run_all, workers
 from vdnnsim.reproduce.table import claims_csv, markdown
 
 SUFFIXES = (".png", ".pdf")
@@ -25,12 +25,14 @@ RULES = "rules"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out: the bars of each figure, the claims that they answer, and the files written."""
+    """What came out: the bars of each figure, the claims that they answer, the files written, and the cases left out
+    because the GPU has no trace of them."""
 
     gpu: str
     bars: FigureBars
     claims: tuple[Claim, ...]
     files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
 
 
 class Drawing(NamedTuple):
@@ -59,19 +61,18 @@ def reproduce(
     progress: Progress = quiet,
 ) -> Reproduction:
     """Measure figures of the paper (all where none are named) on a GPU, and write them where `out` names a folder: each
-    as PNG, PDF and CSV, and the table of claims as CSV and Markdown. Without names the power estimate is left out for a
-    GPU whose profile has no power figures.
+    as PNG, PDF and CSV, and the table of claims as CSV and Markdown. Cases that the GPU has no trace of are left out.
+    Without names, so are figures without any case, and the power estimate where the GPU's profile has no power figures.
 
     With "rules" instead of figures, the table of `vdnnsim.reproduce.choices` is written.
 
-    Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where traces are missing or the folder
-    cannot be written; nothing is written then.
+    Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where a figure has no trace at all or the
+    folder cannot be written; nothing is written then.
     """
     gpu_rules(gpu)
     if list(figures) == [RULES]:
         return _compare_rules(gpu, out, progress)
-    chosen = choose_figures(figures)
-    check_traces(chosen, gpu, rules())
+    chosen, left_out = available_figures(choose_figures(figures), gpu, rules(), named=bool(figures))
     if not figures and load_gpu(gpu, rules()).power is None:
         chosen = [figure for figure in chosen if figure.file.measure != "power"]
     if out is not None:
@@ -81,7 +82,7 @@ def reproduce(
         bars = measure(chosen, gpu, executor, bands, progress, rules())
         claims = tuple(compare_claims(bars, gpu))
         files = () if out is None else _write(bars, claims, gpu, out, executor, progress)
-    return Reproduction(gpu, bars, claims, files)
+    return Reproduction(gpu, bars, claims, files, left_out)
 
 
 def _compare_rules(gpu: str, out: Path | None, progress: Progress) -> Reproduction:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -56,29 +57,51 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_traces(figures: Sequence[FigureConfig], gpu: str, rules: Rules) -> None:
-    """Raises `InvalidInput` in one line where the GPU lacks traces that the figures need."""
-    math = rules.gpus[gpu].math
-    headers = find_headers(_cases(figures, rules), gpu, math)
-    missing = [f"{case.network} batch {case.batch}" for case, header in headers.items() if header is None]
-    if missing:
-        raise InvalidInput(
-            f"{gpu}: no {math} traces for {', '.join(missing)}; "
-            "choose another --gpu or other figures ('vdnnsim list traces' shows what there is)"
-        )
+class Available(NamedTuple):
+    """The figures with the cases that have traces, and the cases that have none, as the paper writes them."""
+
+    figures: list[FigureConfig]
+    left_out: tuple[str, ...]
 
 
-def _cases(figures: Sequence[FigureConfig], rules: Rules) -> list[Case]:
-    return list(dict.fromkeys(case.under(rules) for figure in figures for case in figure.cases))
+def available_figures(figures: Sequence[FigureConfig], gpu: str, rules: Rules, named: bool) -> Available:
+    """The figures as far as the GPU has traces. One left without a case goes, unless it was `named`.
+
+    Raises `InvalidInput` in one line where a named figure has no case left, or all have none.
+    """
+    headers = find_headers(_cases(figures, rules, gpu), gpu, rules.gpus[gpu].math)
+    kept = []
+    for figure in figures:
+        cases = tuple(case for case in figure.cases if headers[case.under(rules, gpu)])
+        if cases:
+            kept.append(replace(figure, cases=cases))
+        elif named:
+            raise _no_traces(figure.cases, gpu, rules)
+    if not kept:
+        raise _no_traces([case for figure in figures for case in figure.cases], gpu, rules)
+    wanted = dict.fromkeys(case for figure in figures for case in figure.cases)
+    return Available(kept, tuple(case.label for case in wanted if not headers[case.under(rules, gpu)]))
+
+
+def _no_traces(cases: Iterable[Case], gpu: str, rules: Rules) -> InvalidInput:
+    wanted = dict.fromkeys(f"{case.under(rules, gpu).network} batch {case.batch}" for case in cases)
+    return InvalidInput(
+        f"{gpu}: no {rules.gpus[gpu].math} traces for {', '.join(wanted)}; "
+        "choose another --gpu or other figures ('vdnnsim list traces' shows what there is)"
+    )
+
+
+def _cases(figures: Sequence[FigureConfig], rules: Rules, gpu: str) -> list[Case]:
+    return list(dict.fromkeys(case.under(rules, gpu) for figure in figures for case in figure.cases))
 
 
 def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rules) -> list[Job]:
     """The jobs of these figures, the longest first. A trace that was measured has no samples: nothing in it moves."""
-    headers = find_headers(_cases(figures, rules), gpu, rules.gpus[gpu].math)
+    headers = find_headers(_cases(figures, rules, gpu), gpu, rules.gpus[gpu].math)
     wanted: dict[Case, list[FigureConfig]] = {}
     for figure in figures:
         for case in figure.cases:
-            wanted.setdefault(case.under(rules), []).append(figure)
+            wanted.setdefault(case.under(rules, gpu), []).append(figure)
     jobs = []
     for case, using in wanted.items():
         samples = rules.samples_very_deep if case.very_deep else rules.samples

@@ -24,7 +24,7 @@ _BAND: dict[str, Any] = {"color": INK, "linewidth": 0.7, "zorder": 4, "solid_cap
 class BarChart:
     """One panel of a figure."""
 
-    def __init__(self, config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) -> None:
+    def __init__(self, config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, named: bool) -> None:
         self.config = config
         self.gpu = gpu
         self.left = [banded for banded in bars if banded.bar.axis == LEFT]
@@ -33,7 +33,8 @@ class BarChart:
         self.series = list(dict.fromkeys(banded.bar.series for banded in self.left))
         self.parts = list(dict.fromkeys(banded.bar.part for banded in self.left))
         self.overlay = config.file.parts == "overlay"
-        self.by_layer = len(self.groups) > len(config.cases)
+        self.by_layer = any(banded.bar.group != banded.case for banded in bars)
+        self.named = named
 
     @property
     def count(self) -> int:
@@ -72,7 +73,7 @@ class BarChart:
         self._capacity(axes)
         if self.right:
             self._draw_points(axes, last)
-        if self.by_layer and len(self.config.cases) > 1:
+        if self.named:
             axes.annotate(
                 self.left[0].case,
                 (0.5, 0.97),
@@ -139,6 +140,7 @@ class BarChart:
             axes.annotate(
                 "\n".join(texts), (place, max(top, 0.0)), xytext=(0, 1.5), textcoords="offset points",
                 ha="center", va="bottom", size=SMALL_SIZE, color=INK, zorder=6, linespacing=1.0,
+                bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
             )  # fmt: skip
 
     def _limits(self, axes: Axes, tops: dict[tuple[str, str], float]) -> None:

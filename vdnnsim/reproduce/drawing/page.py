@@ -20,7 +20,7 @@ from vdnnsim.report.figure.style import (
     write_figure,
 )
 from vdnnsim.reproduce.bars import BandedBar, weakest_of
-from vdnnsim.reproduce.config import FigureConfig
+from vdnnsim.reproduce.config import FigureConfig, rules
 from vdnnsim.reproduce.drawing.bar_chart import BarChart
 from vdnnsim.reproduce.drawing.spans import draw_spans
 
@@ -52,6 +52,9 @@ def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) ->
     if samples and any(banded.high > banded.low for banded in bars):
         count = " or ".join(map(str, samples))
         parts.append(f"Lines: range over {count} traces moved within the spread of their fits.")
+    vgg = next((case.under(rules(), gpu.name) for case in config.cases if case.title == "VGG-16"), None)
+    if vgg:
+        parts.append(f"VGG-16 is the built-in {vgg.network}.")
     parts.append(f"{gpu.name}, {gpu.capacity_bytes / 1e9:.2f} GB. Provenance: {weakest_of(bars).value}.")
     return " ".join(parts)
 
@@ -109,15 +112,16 @@ def _panels(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) ->
     shown = [banded for banded in bars if banded.bar.axis != "table"]
     groups = list(dict.fromkeys((banded.case, banded.bar.group) for banded in shown))
     cases = list(dict.fromkeys(case for case, _ in groups))
+    by_layer = any(case != group for case, group in groups)
     if config.file.panels:
         ends = [sum(config.file.panels[: index + 1]) for index in range(len(config.file.panels))]
-        wanted = [groups[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-    elif len(groups) > len(cases) > 1:
+        wanted = [groups[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if groups[begin:end]]
+    elif by_layer:
         wanted = [[group for group in groups if group[0] == case] for case in cases]
     else:
         wanted = [groups]
     return [
-        BarChart(config, [banded for banded in shown if (banded.case, banded.bar.group) in chosen], gpu)
+        BarChart(config, [banded for banded in shown if (banded.case, banded.bar.group) in chosen], gpu, by_layer)
         for chosen in wanted
     ]
 

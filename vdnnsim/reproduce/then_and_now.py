@@ -1,0 +1,99 @@
+"""The same policies in the same 12 GB on the paper's GPU and on one of ten years later: what changed, case by case.
+
+Both GPUs run the same built-in networks, so that VGG-16 is here the one that both have traces of.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vdnnsim.reproduce.bench import BASELINE, ORACLE, Bench, find_headers, load_gpu, make_bench
+from vdnnsim.reproduce.config import Case, figure_config, rules
+from vdnnsim.timeline import COPY_OUT
+
+THEN, NOW = "titan-x-maxwell", "h200"
+_FIGURES = ("14", "15")
+POLICIES = ("vdnn-conv(p)", "vdnn-all(p)")
+
+
+class Side(NamedTuple):
+    """One case on one GPU: the oracle's time, what one policy after the other loses and saves, and how long
+    vdnn-all's copies out are of the oracle's time. `capacity_bytes` is the pool's."""
+
+    oracle_ms: float
+    losses: tuple[float, ...]
+    saved: float
+    copies: float
+    baseline_gb: float
+    baseline_trains: bool
+    capacity_bytes: int
+
+
+class Pair(NamedTuple):
+    """One case on both."""
+
+    case: Case
+    then: Side
+    now: Side
+
+    @property
+    def speed_up(self) -> float:
+        return self.then.oracle_ms / self.now.oracle_ms
+
+
+def compare_gpus() -> list[Pair]:
+    """Every case of performance and of very deep networks that both GPUs have a trace of."""
+    cases = dict.fromkeys(case.under(rules(), NOW) for name in _FIGURES for case in figure_config(name).cases)
+    headers = [find_headers(cases, gpu, rules().gpus[gpu].math) for gpu in (THEN, NOW)]
+    shared = [case for case in cases if all(found[case] for found in headers)]
+    return [Pair(case, _side(case, THEN), _side(case, NOW)) for case in shared]
+
+
+def link_rates() -> tuple[float, float]:
+    """GB/s of large copies out, then and now."""
+    then, now = (load_gpu(gpu, rules()).link.copy_out.bandwidth_bytes_per_s / 1e9 for gpu in (THEN, NOW))
+    return then, now
+
+
+def _side(case: Case, gpu: str) -> Side:
+    bench = make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
+    baseline = bench.run(BASELINE).result
+    return Side(
+        bench.run(ORACLE).result.feature_extraction.iteration_time_ns / 1e6,
+        tuple(100 * (1 - bench.performance(policy)) for policy in POLICIES),
+        100 * bench.saved("vdnn-all(p)"),
+        _copies(bench),
+        baseline.peak_bytes / 1e9,
+        baseline.trainable,
+        bench.study.gpu.capacity_bytes,
+    )
+
+
+def _copies(bench: Bench) -> float:
+    """Time that vdnn-all's copies out take, over the time of the oracle's forward kernels."""
+    copies_ns = sum(copy.alone_ns for copy in bench.run("vdnn-all(p)").timeline.copies if copy.direction == COPY_OUT)
+    oracle = bench.run(ORACLE)
+    forward_ns = sum(step.kernel_ns for step in oracle.steps if not step.backward and not step.in_classifier)
+    return copies_ns / forward_ns
+
+
+def then_and_now_markdown(pairs: list[Pair]) -> str:
+    """One row per case; a pair of numbers is then, now."""
+    rows = [
+        "| network | oracle, ms | faster | copies out / forward | vdnn-conv (p) loses | vdnn-all (p) loses "
+        "| vdnn-all (p) saves | baseline (p), GB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for pair in pairs:
+        then, now = pair.then, pair.now
+        losses = " | ".join(f"{a:.1f}, {b:.1f} %" for a, b in zip(then.losses, now.losses, strict=True))
+        rows.append(
+            f"| {pair.case.label} | {then.oracle_ms:.1f}, {now.oracle_ms:.1f} | {pair.speed_up:.1f} x "
+            f"| {then.copies:.2f}, {now.copies:.2f} | {losses} | {then.saved:.1f}, {now.saved:.1f} % "
+            f"| {_size(then)}, {_size(now)} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _size(side: Side) -> str:
+    return f"{side.baseline_gb:.2f}" + ("" if side.baseline_trains else " ★")
