@@ -118,7 +118,14 @@ def test_the_next_leaner_algorithm_is_the_fastest_with_less_workspace() -> None:
         network = network_of(conv_layer("x"), LayerSpec("loss", Kind.SOFTMAX, ("",)))
         return trace_of(network, [row("x", "forward", duration, size, name) for name, duration, size in sizes])
 
-    trace = choices(("FFT", 10, 800), ("SLOW_AND_LARGE", 90, 700), ("GEMM", 30, 300), ("IMPLICIT_GEMM", 60, 0))
+    trace = choices(
+        ("FFT", 10, 800),
+        ("SLOW_AND_LARGE", 90, 700),
+        ("GEMM", 30, 300),
+        ("AS_LARGE", 40, 300),
+        ("IMPLICIT_GEMM", 60, 0),
+        ("AS_LEAN", 90, 0),
+    )
     names = ["FFT"]
     while leaner := next_leaner(trace.row("x", "forward", names[-1]), trace):
         names.append(leaner.algorithm)

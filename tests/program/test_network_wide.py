@@ -122,3 +122,19 @@ def test_gradient_buffers_are_large_enough_and_all_maps_are_there(case: Case) ->
         assert sizes[f"map:{feature_map.name}"] == feature_map.size_bytes
         gradient = program.operands.get(f"gradient:{feature_map.name}")
         assert gradient is None or sizes[gradient] >= feature_map.size_bytes
+
+
+@settings(max_examples=60)
+@given(cases(layout=Layout.NETWORK_WIDE))
+def test_there_are_no_more_gradient_buffers_than_gradients_at_once(case: Case) -> None:
+    """A gradient lives from the backward of its map's last reader to that of the map's first writer, both included."""
+    network = case.network
+    program = build_program(network, case.plan, case.weight_gradients)
+    spans = []
+    for feature_map in network.maps.values():
+        if f"gradient:{feature_map.name}" in program.operands:
+            written = min((network.position[name] for name in feature_map.writers), default=-1)
+            read = max((network.position[name] for name in feature_map.readers), default=len(network.layers))
+            spans.append((written, read))
+    most = max(sum(first <= place <= last for first, last in spans) for place in range(len(network.layers)))
+    assert len(gradient_buffers(program)) == most
