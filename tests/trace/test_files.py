@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.cases import conv, join, layer, network_of, row, trace_of
 from support.small_trace import NETWORK, TABLE
 from support.strategies import networks, traces
-from vdnnsim.errors import InvalidFile
+from vdnnsim.errors import InvalidFile, InvalidInput
 from vdnnsim.network import Kind
 from vdnnsim.trace import (
     Trace,
@@ -142,3 +142,14 @@ def test_texts_of_tables_and_headers() -> None:
     assert (
         header_text(trace.header) == 'schema = 1\ngpu = "g"\nnetwork = "n"\nbatch = 1\nmath = "fp32"\ncreated_by = ""\n'
     )
+
+
+def test_a_header_replaces_no_other_file(tmp_path: Path) -> None:
+    """A network lies where the header would: both stay what they are."""
+    network = tmp_path / "tiny.toml"
+    network.write_text('name = "tiny"\n', encoding="utf-8")
+    trace = Trace(TraceHeader("gpu", "tiny", 1, "fp32"), [TraceRow("a", "forward", "default", 1, 0)])
+    with pytest.raises(InvalidInput, match="is no header of a trace"):
+        write_trace(trace, tmp_path / "tiny.csv")
+    assert network.read_text(encoding="utf-8") == 'name = "tiny"\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vdnnsim.errors import Fault, InvalidFile, shown
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, shown
 from vdnnsim.files import read_text, read_toml, write_text
 from vdnnsim.network import Kind, Network
 from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceHeader, TraceRow
@@ -98,7 +98,20 @@ def check_trace(trace: Trace, network: Network) -> None:
 
 
 def write_trace(trace: Trace, table: Path) -> None:
-    """Write the table at `table` and the header beside it, each whole or not at all. Raises `InvalidInput`."""
+    """Write the table at `table` and the header beside it, each whole or not at all.
+
+    Raises `InvalidInput` where they cannot be written, or where a file that is no header has the header's name, such as
+    the network's own.
+    """
+    header = table.with_suffix(".toml")
+    if header.exists():
+        try:
+            read_header(table)
+        except InvalidFile:
+            raise InvalidInput(
+                f"cannot write {table}: its header would replace {header}, which is no header of a trace; "
+                "choose another name"
+            ) from None
     write_text(table, table_text(trace))
     write_text(header_path(table), header_text(trace.header))
 
