@@ -90,7 +90,7 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
         Link(curves[0], curves[1], out_ppm, in_ppm),
         host,
         spreads,
-        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: each command of up to 40 iterations",
+        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: in up to 40 iterations",
         date,
         device.describe(),
     )
