@@ -173,3 +173,10 @@ def test_whatever_is_fitted_runs_in_that_pool_and_computes_the_same(
     check_run(case.network, fitted.program, timeline)
     check_memory(timeline)
     assert fitted.program.offloaded == program.offloaded
+
+
+def test_of_several_failures_the_first_is_told() -> None:
+    """At 13 units gradient b finds no room beside the prefetch; once that waits, the workspace finds none."""
+    fitted = fit(plan_for("FFT"), 13)
+    assert isinstance(fitted.failure, OutOfMemory)
+    assert fitted.failure.args[:2] == ("c backward", "gradient:b")
