@@ -264,3 +264,11 @@ def test_running_one_policy_does_not_change_another() -> None:
     alone = [digest(study.run(make_policy(policy))) for policy in POLICY_NAMES]
     together = [digest(study.run(make_policy(policy))) for policy in reversed(POLICY_NAMES)]
     assert together == alone[::-1]
+
+
+def test_a_study_travels_without_what_it_ran() -> None:
+    study = study_with(22)
+    before = study.run(make_policy("vdnn-all(p)")).result
+    size = len(pickle.dumps(study_with(22)))
+    assert len(pickle.dumps(study)) == size
+    assert pickle.loads(pickle.dumps(study)).run(make_policy("vdnn-all(p)")).result == before

@@ -24,7 +24,7 @@ from vdnnsim.trace import MATH_MODES, Trace, check_trace, find_trace, read_trace
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
-_NARROWINGS = 5
+_NARROWINGS = 4
 
 
 class _Outcome(NamedTuple):
@@ -56,6 +56,10 @@ class Study:
     weight_gradients: WeightGradients = WeightGradients.PER_LAYER
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what it remembers, which is large and quickly made again."""
+        return {**self.__dict__, "_ran": {}}
 
     def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""

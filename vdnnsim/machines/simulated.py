@@ -204,10 +204,11 @@ class _Run:
         """Gives commands at its own time `host_ns`, which runs ahead of the clock until it waits."""
         costs = self.machine.gpu.host
         for index, step in enumerate(self.program.steps):
+            title = step.title
             for command in self.program.commands[step.first : step.last]:
                 if isinstance(command, Allocate):
                     self.host_ns += costs.allocate_ns
-                    self._allocate(index, command.buffer, step.title)
+                    self._allocate(index, command.buffer, title)
                 elif isinstance(command, Free):
                     self.host_ns += costs.free_ns
                     self._free(index, command.buffer)

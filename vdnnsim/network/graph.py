@@ -99,9 +99,16 @@ class Network:
 
     def input_maps(self, layer: Layer) -> tuple[FeatureMap, ...]:
         """The maps of the layer's X, each once; none for a layer that works in place or is only a view."""
-        own = self.views[layer.name].map_name
-        names = dict.fromkeys(self.views[name].map_name for name in layer.inputs)
-        return tuple(self.maps[name] for name in names if name != own)
+        return self._input_maps[layer.name]
+
+    @cached_property
+    def _input_maps(self) -> Mapping[str, tuple[FeatureMap, ...]]:
+        found = {}
+        for layer in self.layers:
+            own = self.views[layer.name].map_name
+            names = dict.fromkeys(self.views[name].map_name for name in layer.inputs)
+            found[layer.name] = tuple(self.maps[name] for name in names if name != own)
+        return found
 
     def output_map(self, layer: Layer) -> FeatureMap:
         return self.maps[self.views[layer.name].map_name]

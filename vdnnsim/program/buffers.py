@@ -35,19 +35,22 @@ class Buffers:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self._feature_maps: dict[str, Buffer] = {}
+        self._gradient_maps: dict[str, Buffer] = {}
 
     def feature_map(self, feature_map: FeatureMap) -> Buffer:
-        return Buffer(
-            map_operand(feature_map.name),
-            feature_map.size_bytes,
-            MemoryClass.FEATURE_MAPS,
-            feature_map.writers[0] if feature_map.writers else feature_map.readers[0],
-            feature_map.in_classifier,
-        )
+        name = feature_map.name
+        if name not in self._feature_maps:
+            operand = map_operand(name)
+            self._feature_maps[name] = self._of_map(feature_map, operand, MemoryClass.FEATURE_MAPS)
+        return self._feature_maps[name]
 
     def gradient_map(self, feature_map: FeatureMap) -> Buffer:
-        buffer = self.feature_map(feature_map)
-        return buffer._replace(name=gradient_operand(feature_map.name), memory_class=MemoryClass.GRADIENT_MAPS)
+        name = feature_map.name
+        if name not in self._gradient_maps:
+            operand = gradient_operand(name)
+            self._gradient_maps[name] = self._of_map(feature_map, operand, MemoryClass.GRADIENT_MAPS)
+        return self._gradient_maps[name]
 
     def weights(self, layer: Layer) -> Buffer:
         return self._of_layer(layer, weights_operand(layer.name), layer.weights_bytes, MemoryClass.WEIGHTS)
@@ -75,6 +78,10 @@ class Buffers:
 
     def all_weight_gradients(self) -> tuple[Buffer, ...]:
         return tuple(self.weight_gradient(layer) for layer in self.network.layers if layer.weight_gradients_bytes)
+
+    def _of_map(self, feature_map: FeatureMap, name: str, memory_class: MemoryClass) -> Buffer:
+        layer = (feature_map.writers or feature_map.readers)[0]
+        return Buffer(name, feature_map.size_bytes, memory_class, layer, feature_map.in_classifier)
 
     def _of_layer(self, layer: Layer, name: str, size_bytes: int, memory_class: MemoryClass) -> Buffer:
         return Buffer(name, size_bytes, memory_class, layer.name, self.network.in_classifier(layer.name))

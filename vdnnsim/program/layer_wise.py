@@ -174,7 +174,7 @@ class _LayerWise:
         workspace = self.buffers.workspace(layer, kernel.pass_, size_bytes) if size_bytes else None
         if workspace:
             self.commands.append(Allocate(workspace))
-        self.commands.append(kernel._replace(workspace=workspace))
+        self.commands.append(kernel._replace(workspace=workspace) if workspace else kernel)
         return workspace
 
     def _free_workspaces(self, workspaces: list[Buffer | None]) -> None:
