@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OUT := out
 
-.PHONY: demo test bench traces lint clean
+.PHONY: demo test types suite bench traces lint clean
 
 demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (256), say where figure and timeline lie
 	@mkdir -p $(OUT)
@@ -16,7 +16,12 @@ demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (25
 test: $(VENV)/.installed-for-tests  ## everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types suite
+
+types: $(VENV)/.installed-for-tests  ## beside the tests, since each keeps one core busy
 	$(BIN)/mypy
+
+suite: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
