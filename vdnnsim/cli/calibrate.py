@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,12 +141,10 @@ def report_command(
 
 @contextmanager
 def _bench(device: str) -> Iterator[Bench]:
-    try:
-        import torch  # noqa: F401 - the one heavy thing that all of this needs
-    except ImportError:
+    if find_spec("torch") is None:
         from vdnnsim.errors import InvalidInput
 
-        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install 'vdnnsim[gpu]'") from None
+        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install 'vdnnsim[gpu]'")
     from vdnnsim.calibration.bench import open_bench
 
     with open_bench(device) as bench:
