@@ -62,6 +62,28 @@ def test_report_writes_profile_trace_and_cases(folder: Path) -> None:
     assert "vdnn-dyn" in (out / "table.md").read_text()
 
 
+def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    """Cases that the folder has are not run again; a further one of a longer list is."""
+    before = (folder / "out" / "results.json").read_text()
+    for name in ("here.toml", "results.json"):
+        (tmp_path / name).write_text((folder / "out" / name).read_text())
+    (tmp_path / "traces" / "here").mkdir(parents=True)
+    for file in (folder / "out" / "traces" / "here").iterdir():
+        (tmp_path / "traces" / "here" / file.name).write_text(file.read_text())
+    longer = (folder / "cases.toml").read_text() + (
+        f'[[case]]\nnetwork = "{folder}/tiny.toml"\nbatch = 2\npolicies = ["vdnn-conv(m)"]\nlimited = {{}}\n'
+    )
+    (tmp_path / "longer.toml").write_text(longer)
+    call("report", tmp_path / "longer.toml", "--out", tmp_path, "--device", "cpu")
+    records = read_records(tmp_path / "results.json")
+    assert [(one.batch, one.policy) for one in records][3:] == [(2, "vdnn-conv(m)")]
+    measured = [one.measured_iteration_time_ns for one in records[:3]]
+    assert measured == [one.measured_iteration_time_ns for one in read_records(folder / "out" / "results.json")]
+    assert (folder / "out" / "results.json").read_text() == before
+    source = next(line for line in (tmp_path / "here.toml").read_text().splitlines() if "Allocations and frees" in line)
+    assert source.count("Allocations and frees") == 1
+
+
 def test_the_profile_has_a_link_in_both_directions(folder: Path) -> None:
     profile = read_profile(folder / "out" / "here.toml")
     for curve in (profile.link.copy_out, profile.link.copy_in):

@@ -45,6 +45,10 @@ class CaseGroup(BaseModel):
     limited: dict[str, str] = {"vdnn-dyn": BETWEEN}
     measures_host: bool = False
 
+    def measures_host_in(self, math: str) -> bool:
+        """Whether the offloading cases in this math mode say what an allocation costs the host."""
+        return self.measures_host and math == self.math[0]
+
 
 class CasesFile(BaseModel):
     """The whole file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import torch
@@ -50,7 +51,7 @@ def measure_synchronise(device: Device) -> Sample:
     """The host's cost of waiting for a stream that has nothing to do."""
     device.drain()
     wait = device.wait(Stream.COMPUTE)
-    return sample([_host_ns(device, wait) for _ in range(500)])
+    return device.host.undisturbed(lambda: sample([_host_ns(device, wait) for _ in range(500)]))[0]
 
 
 def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
@@ -92,7 +93,7 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
         spreads,
         "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: in up to 40 iterations",
         date,
-        device.describe(),
+        {**device.describe(), "host": device.host.describe()},
     )
 
 
@@ -124,18 +125,9 @@ def _curve(
     while size <= largest:
         copy = _prepared(device, engine, slab[:size], host[:size])
         repetitions = 30 if size <= 1 << 20 else 10 if size <= 64 << 20 else 5
-        durations, calls, wholes = [], [], []
-        for _ in range(repetitions):
-            marked, stopwatch = device.timed(engine, copy)
-            marked()
-            wait()
-            begin_ns, end_ns = stopwatch.read()
-            durations.append(end_ns - begin_ns)
-            begin_ns = device.now_ns()
-            copy()
-            calls.append(device.now_ns() - begin_ns)
-            wait()
-            wholes.append(device.now_ns() - begin_ns)
+        time_copy = partial(_time_copy, device, engine, copy, wait)
+        timings = [device.host.undisturbed(time_copy)[0] for _ in range(repetitions)]
+        durations, calls, wholes = zip(*timings, strict=True)
         found = sample(durations)
         if size >= 1 << 20:
             widest_ppm = max(widest_ppm, found.spread_ppm)
@@ -146,6 +138,19 @@ def _curve(
             residues.append(round(median(wholes) - median(calls)) - found.median_ns - synchronise_ns)
         size *= 2
     return LinkCurve(tuple(points)), widest_ppm, residues
+
+
+def _time_copy(device: Device, engine: Stream, copy: Action, wait: Action) -> tuple[int, int, int]:
+    """A copy's own time, then without marks what its call costs the host and what call and wait take together."""
+    marked, stopwatch = device.timed(engine, copy)
+    marked()
+    wait()
+    copy_begin_ns, copy_end_ns = stopwatch.read()
+    begin_ns = device.now_ns()
+    copy()
+    called_ns = device.now_ns()
+    wait()
+    return copy_end_ns - copy_begin_ns, called_ns - begin_ns, device.now_ns() - begin_ns
 
 
 def _shortened(curve: LinkCurve, marks_ns: int) -> LinkCurve:
@@ -209,6 +214,7 @@ def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
     )
     loaded = bench.load(bench.machine(network, "fp32"), build_program(network, plan))
     loaded.run()
+    host = bench.device.host
     kinds: Mapping[str, Callable[[object], bool]] = {
         "kernel": lambda command: isinstance(command, Kernel),
         "copy": lambda command: isinstance(command, CopyOut | CopyIn),
@@ -217,9 +223,9 @@ def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
     plain, paced, without = [], [], []
     repetitions = repetitions_within(1_000_000_000, 3 * loaded.run(), 3, 40)
     for _ in range(repetitions):
-        plain.append(loaded.run())
-        without.append(loaded.run_without_pool())
-        times, before_ns = loaded.run_paced()
+        plain.append(host.undisturbed(loaded.run)[0])
+        without.append(host.undisturbed(loaded.run_without_pool)[0])
+        (times, before_ns), _ = host.undisturbed(loaded.run_paced)
         paced.append(times[-1] - before_ns)
         for command, time_ns in zip(loaded.program.commands, times, strict=True):
             for kind, belongs in kinds.items():
@@ -231,11 +237,11 @@ def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
     clock_ns = max(0, round((median(paced) - median(plain)) / len(commands)))
     in_pool = sum(isinstance(command, Allocate | Free) for command in commands)
     pool_ns = max(0, round((median(plain) - median(without)) / in_pool))
-    host = HostCosts(
+    found = HostCosts(
         kernel_ns=max(0, samples["kernel"].median_ns - clock_ns),
         copy_ns=max(0, samples["copy"].median_ns - clock_ns),
         allocate_ns=pool_ns,
         free_ns=pool_ns,
     )
     spreads = {kind: found.spread_ppm for kind, found in samples.items()}
-    return host, spreads | {"iteration of these": sample(plain).spread_ppm}
+    return found, spreads | {"iteration of these": sample(plain).spread_ppm}

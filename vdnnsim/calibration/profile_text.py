@@ -94,4 +94,5 @@ def with_host_costs(text: str, profile: GpuProfile, measuring: Iterable[tuple[st
     text = re.sub(r"(?m)^allocate_ns = \d+$", f"allocate_ns = {profile.host.allocate_ns}", text)
     text = re.sub(r"(?m)^free_ns = \d+$", f"free_ns = {profile.host.free_ns}", text)
     head, host, tail = text.partition("[host]")
+    tail = re.sub(r"Allocations and frees: [^.]*\. ", "", tail, count=1)
     return head + host + re.sub(r'(?m)^source = "', f'source = "{note}', tail, count=1)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text, write_text
 from vdnnsim.study import Study
@@ -85,7 +84,7 @@ def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
         run.same_decisions,
         found.repetitions,
         found.spread_ppm,
-        found.spread_ppm <= STEADY_PPM,
+        found.steady,
         {
             "layout": plan.layout.value,
             "offload": sorted(plan.offload),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import Progress, silent
-from vdnnsim.calibration.records import CaseRecord, record_of, write_records
+from vdnnsim.calibration.records import CaseRecord, read_records, record_of, write_records
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.files import read_text, write_text
@@ -31,38 +32,54 @@ LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
 
 
 def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> tuple[CaseRecord, ...]:
-    """Run all cases. `out` receives the profile and the traces (those that are there already are used), and after every
-    group of cases the table, JSON and figure of all so far, so that an interruption loses one group at most."""
+    """Run all cases. `out` receives the profile, the traces, and after every group of cases the table, JSON and figure
+    of all so far. What is there already is used, so that an interruption loses one group at most: groups of which the
+    folder has all cases are not run again."""
     out.mkdir(parents=True, exist_ok=True)
     profile = _profile(bench, cases.gpu, out, progress)
     conditions = dict(bench.device.describe())
-    records: list[CaseRecord] = []
     networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
-    groups = [(group, math) for group in cases.case for math in group.math]
-    for number, (group, math) in enumerate(groups):
-        network = networks[group.network, group.batch]
-
-        def tell(done: int, total: int, now: str, number: int = number, group: CaseGroup = group) -> None:
-            progress(number * 100 + 100 * done // max(1, total), 100 * len(groups), f"{group.network}: {now}")
-
+    groups = [(group, networks[group.network, group.batch], math) for group in cases.case for math in group.math]
+    stored = read_records(out / RESULTS) if (out / RESULTS).is_file() else ()
+    records = [_stored_group(stored, group, network, math) for group, network, math in groups]
+    for number, (group, network, math) in enumerate(groups):
+        if records[number]:
+            continue
+        tell = _part_of(progress, number, len(groups), group.network)
         try:
             trace = _trace(bench, network, math, profile.name, out, tell)
-            records += _run_group(bench, group, Study(network, trace, profile), tell)
+            records[number] = _run_group(bench, group, Study(network, trace, profile), tell)
         except VdnnsimError as error:
-            progress(number * 100, 100 * len(groups), f"{group.network} batch {group.batch}, {math} failed: {error}")
+            tell(0, 1, f"batch {group.batch}, {math} failed: {error}")
             conditions[f"failed: {group.network} batch {group.batch}, {math}"] = str(error)
-        write_report(out, records, conditions)
+        conditions["host"] = bench.device.host.describe()
+        write_report(out, list(chain(*records)), conditions)
     measuring = frozenset(
-        (networks[group.network, group.batch].name, group.batch, group.math[0])
-        for group in cases.case
-        if group.measures_host
+        (network.name, group.batch, math) for group, network, math in groups if group.measures_host_in(math)
     )
-    if measuring and records:
-        refined, again = with_pool_cost(records, measuring, studies_in(out, networks.values()), profile)
-        write_text(out / f"{cases.gpu}.toml", with_host_costs(read_text(out / f"{cases.gpu}.toml"), refined, measuring))
-        records = list(again)
-        write_report(out, records, conditions)
-    return tuple(records)
+    found = tuple(chain(*records))
+    if measuring and found:
+        refined, found = with_pool_cost(found, measuring, studies_in(out, networks.values()), profile)
+        path = out / f"{cases.gpu}.toml"
+        write_text(path, with_host_costs(read_text(path), refined, measuring))
+        write_report(out, found, conditions)
+    return found
+
+
+def _part_of(progress: Progress, number: int, groups: int, network: str) -> Progress:
+    """The progress of one group as a part of the whole."""
+
+    def tell(done: int, total: int, now: str) -> None:
+        progress(number * 100 + 100 * done // max(1, total), 100 * groups, f"{network}: {now}")
+
+    return tell
+
+
+def _stored_group(stored: Iterable[CaseRecord], group: CaseGroup, network: Network, math: str) -> list[CaseRecord]:
+    """A group's records in the order of its policies, where all of them were stored; else none."""
+    own = {one.policy: one for one in stored if (one.network, one.batch, one.math) == (network.name, group.batch, math)}
+    policies = (*group.policies, *group.limited)
+    return [own[policy] for policy in policies] if own.keys() >= set(policies) else []
 
 
 def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, GpuProfile], Study]:

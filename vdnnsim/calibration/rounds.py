@@ -8,11 +8,12 @@ seen by comparing with an iteration that has two marks in all, and taken off eac
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from vdnnsim.calibration.samples import repetitions_within
+from vdnnsim.calibration.samples import STEADY_PPM, repetitions_within, sample
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real import LoadedProgram
@@ -24,8 +25,12 @@ from vdnnsim.trace.table import MEMORY_OPTIMAL_NAME
 
 Key = tuple[str, str, str]
 """(layer, pass, algorithm)."""
+LONG_KERNEL_NS = 100_000
+"""Shorter kernels spread by what marks and launches do."""
 _HEAD_START_PER_KERNEL_NS = 25_000
 _LONGEST_HEAD_START_NS = 60_000_000
+Spans = Mapping[int, tuple[int, int]]
+"""(begin, end) of each marked command, by index."""
 
 
 @dataclass
@@ -50,6 +55,11 @@ class Effort(NamedTuple):
         if self.main:
             return repetitions_within(1_000_000_000, one_ns, 2, 15)
         return repetitions_within(200_000_000, one_ns, 1, 3)
+
+    @property
+    def tries(self) -> int:
+        """How often an iteration is taken again where the host ran slower than it can."""
+        return 4 if self.main else 2
 
 
 def rounds_of(looks: Looks) -> list[Algorithms]:
@@ -119,14 +129,19 @@ def time_in_stream(loaded: LoadedProgram, timings: Timings, effort: Effort) -> N
     """Add the durations of a program's kernels as they follow each other in a busy stream."""
     kernels = kernels_of_program(loaded.program)
     head_start_ns = min(_LONGEST_HEAD_START_NS, _HEAD_START_PER_KERNEL_NS * len(kernels))
-    marked = [loaded.mark(kernels, head_start_ns).spans_ns]
+
+    def mark(which: Container[int]) -> Spans:
+        host = loaded.machine.device.host
+        return host.undisturbed(lambda: loaded.mark(which, head_start_ns).spans_ns, effort.tries)[0]
+
+    marked = [mark(kernels)]
     repetitions = effort.repetitions(_between(marked[0]))
-    marked += [loaded.mark(kernels, head_start_ns).spans_ns for _ in range(repetitions - 1)]
+    marked += [mark(kernels) for _ in range(repetitions - 1)]
     # Where the host waits inside the program, marks are not all that lies between kernels: nothing is taken off.
     waits = sum(isinstance(command, Synchronise) for command in loaded.program.commands)
     if waits <= 1 and (effort.main or not timings.mark_costs):
         ends = {min(kernels), max(kernels)}
-        totals = [_between(loaded.mark(ends, head_start_ns).spans_ns) for _ in range(min(5, repetitions))]
+        totals = [_between(mark(ends)) for _ in range(min(5, repetitions))]
         sums = [sum(end - begin for begin, end in spans.values()) for spans in marked]
         timings.mark_costs.append(round((median(sums) - median(totals)) / len(kernels)))
     cost_ns = round(median(timings.mark_costs)) if waits <= 1 else 0
@@ -135,15 +150,22 @@ def time_in_stream(loaded: LoadedProgram, timings: Timings, effort: Effort) -> N
             timings.durations[kernels[index]].append(max(1, end_ns - begin_ns - cost_ns))
 
 
+def unsteady(timings: Timings, keys: Iterable[Key]) -> list[Key]:
+    """Those kernels of some length whose duration spreads by more than `STEADY_PPM`."""
+    found = {key: sample(timings.durations[key]) for key in keys}
+    return [key for key, one in found.items() if one.median_ns >= LONG_KERNEL_NS and one.spread_ppm > STEADY_PPM]
+
+
 def time_one_by_one(waiting: LoadedProgram, timings: Timings, effort: Effort) -> None:
     """Add what each launch costs and each kernel takes alone; `waiting` waits after every kernel. What reading the
     clock after every command adds is seen against plain iterations, and taken off in equal parts."""
     kernels = kernels_of_program(waiting.program)
-    totals = [waiting.run()]
-    paced = [waiting.run_paced()]
+    host = waiting.machine.device.host
+    totals = [host.undisturbed(waiting.run, effort.tries)[0]]
+    paced = [host.undisturbed(waiting.run_paced, effort.tries)[0]]
     for _ in range(effort.repetitions(2 * totals[0]) - 1):
-        totals.append(waiting.run())
-        paced.append(waiting.run_paced())
+        totals.append(host.undisturbed(waiting.run, effort.tries)[0])
+        paced.append(host.undisturbed(waiting.run_paced, effort.tries)[0])
     if effort.main or not timings.clock_costs:
         excess_ns = median(times[-1] - begin_ns for times, begin_ns in paced) - median(totals)
         timings.clock_costs.append(max(0, round(excess_ns / len(waiting.program.commands))))
@@ -164,6 +186,5 @@ def kernels_of_program(program: Program) -> dict[int, Key]:
     }
 
 
-def _between(spans: object) -> int:
-    assert isinstance(spans, dict)
+def _between(spans: Spans) -> int:
     return int(max(end for _, end in spans.values()) - min(begin for begin, _ in spans.values()))

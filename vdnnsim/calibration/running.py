@@ -8,7 +8,7 @@ from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.reference import reference_gradients, worst_error
 from vdnnsim.calibration.resimulation import peak_bytes
-from vdnnsim.calibration.samples import Sample, repetitions_within, sample
+from vdnnsim.calibration.samples import Sample, repetitions_within, steady_sample
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES
@@ -116,11 +116,8 @@ def run_case(
     if warm_ns < _LONG_NS:
         warm_ns = loaded.run()
     count = iterations or repetitions_within(_BUDGET_NS, warm_ns, _FEWEST, _MOST)
-    found = sample([loaded.run() for _ in range(count)])
-    if not found.steady and iterations is None and warm_ns < _LONG_NS:
-        again = sample([loaded.run() for _ in range(count)])
-        found = min(found, again, key=lambda one: one.spread_ppm)
-    marked = [loaded.observe() for _ in range(1 if warm_ns > _LONG_NS else 3)]
+    found = steady_sample(bench.device.host, loaded.run, count, attempts=2 if iterations is None else 1)
+    marked = [bench.device.host.undisturbed(loaded.observe)[0] for _ in range(1 if warm_ns > _LONG_NS else 3)]
     observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
     return CaseRun(predicted, prepared, found, observed, plan.trials)
 

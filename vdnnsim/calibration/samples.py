@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterable
 from statistics import median
 from typing import NamedTuple
 
+from vdnnsim.machines.host import Host
+
 STEADY_PPM = 10_000
 """A measurement whose middle half spreads over more than this share of its median is repeated, then called unsteady."""
 
 
 class Sample(NamedTuple):
-    """The median of some repetitions; `spread_ppm` is the range of the middle half over the median, in millionths."""
+    """The median of some repetitions; `spread_ppm` is the range of the middle half over the median, in millionths;
+    `quiet` says that the host ran at full speed in all of them."""
 
     median_ns: int
     spread_ppm: int
     repetitions: int
+    quiet: bool = True
 
     @property
     def steady(self) -> bool:
-        return self.spread_ppm <= STEADY_PPM
+        return self.quiet and self.spread_ppm <= STEADY_PPM
 
 
 def sample(values_ns: Iterable[int]) -> Sample:
@@ -31,17 +35,18 @@ def sample(values_ns: Iterable[int]) -> Sample:
     return Sample(middle, round(width * 1e6 / middle) if middle else 0, len(values))
 
 
-def steady_sample(measure: Callable[[], int], repetitions: int, attempts: int = 2) -> Sample:
-    """Repeat a measurement; where it spreads too widely, once more from the start, and the steadier one counts."""
-    best: Sample | None = None
+def steady_sample(host: Host, measure: Callable[[], int], repetitions: int, attempts: int = 2) -> Sample:
+    """Repeat a measurement on a host at full speed. Where it spreads too widely, or the host mostly was slower, once
+    more from the start, and the steadier one counts."""
+    found = []
     for _ in range(attempts):
-        found = sample([measure() for _ in range(repetitions)])
-        if best is None or found.spread_ppm < best.spread_ppm:
-            best = found
-        if found.steady:
+        outcomes = [host.undisturbed(measure) for _ in range(repetitions)]
+        quiet = [value for value, was_quiet in outcomes if was_quiet]
+        enough = 2 * len(quiet) >= repetitions
+        found.append(sample(quiet if enough else [value for value, _ in outcomes])._replace(quiet=enough))
+        if found[-1].steady:
             break
-    assert best is not None
-    return best
+    return min(found, key=lambda one: (not one.quiet, one.spread_ppm))
 
 
 def repetitions_within(budget_ns: int, one_ns: int, fewest: int, most: int) -> int:

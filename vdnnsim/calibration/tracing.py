@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.link import copy_piece_bytes, measure_synchronise
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.rounds import (
+    LONG_KERNEL_NS,
     Effort,
     Timings,
     hopeless,
@@ -20,6 +22,7 @@ from vdnnsim.calibration.rounds import (
     span_bytes,
     time_in_stream,
     time_one_by_one,
+    unsteady,
     waiting_program_of,
 )
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
@@ -33,6 +36,8 @@ from vdnnsim.units import PPM
 
 IN_STREAM = "in-stream"
 FIRST_LOOK = "first-look"
+_MOST_UNSTEADY = 0.05
+"""A round in which a larger share of its kernels is unsteady is timed once more."""
 _SOURCES = {
     IN_STREAM: "measured: median over iterations in the program's order in a busy stream, what the marks cost taken "
     "off; launch and start from iterations in which the host waits after every kernel; copy slowdowns from chained "
@@ -76,6 +81,7 @@ def measure_trace(
     _measure_round(bench, machine, measured, performance_optimal(network, first), main=True)
     rows = _rows(network, measured, synchronise.median_ns)
     conditions = _conditions(before, device.describe(), begun, measured, synchronise)
+    conditions["host"] = device.host.describe()
     return Trace(TraceHeader(gpu, network.name, network.batch, math, created_by, _SOURCES, conditions), rows)
 
 
@@ -87,6 +93,9 @@ def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algo
     slab = device.make_slab(span + piece_bytes)
     loaded = bench.load(machine, program)
     time_in_stream(loaded, measured.timings, Effort(main))
+    keys = kernels_of_program(loaded.program).values()
+    if main and len(unsteady(measured.timings, keys)) > _MOST_UNSTEADY * len(measured.timings.durations):
+        time_in_stream(loaded, measured.timings, Effort(main))
     waiting = bench.load(machine, waiting_program_of(machine.network, measured.looks, algorithms)).one_by_one()
     time_one_by_one(waiting, measured.timings, Effort(main))
     loaded.prepare()
@@ -100,7 +109,9 @@ def _measure_slowdowns(loaded: LoadedProgram, measured: _Measured, slowdowns: Co
         if key not in measured.slowdowns:
             duration = sample(measured.timings.durations[name, pass_, algorithm])
             launch = sample(measured.timings.launches[name, pass_, algorithm])
-            measured.slowdowns[key] = slowdowns.measure(loaded.orders[index].call, duration.median_ns, launch.median_ns)
+            call = loaded.orders[index].call
+            measure = partial(slowdowns.measure, call, duration.median_ns, launch.median_ns)
+            measured.slowdowns[key], _ = loaded.machine.device.host.undisturbed(measure, tries=2)
 
 
 def _rows(network: Network, measured: _Measured, synchronise_ns: int) -> list[TraceRow]:
@@ -156,8 +167,7 @@ def _conditions(
     found = {key: sample(values) for key, values in timings.durations.items()}
     counts = sorted(one.repetitions for one in found.values())
     spreads = sorted(one.spread_ppm for one in found.values())
-    long = [one for one in found.values() if one.median_ns >= 100_000]
-    unsteady = sum(one.spread_ppm > STEADY_PPM for one in long)
+    long = [one for one in found.values() if one.median_ns >= LONG_KERNEL_NS]
     rough = sum(key not in timings.durations for key in _keys(measured.looks))
     return {
         **{key: text for key, text in before.items() if key != "clocks"},
@@ -167,7 +177,8 @@ def _conditions(
         "repetitions": f"{counts[0]} to {counts[-1]} iterations of each kernel; {rough} rows from a first look only",
         "spread": f"middle half over median, of durations: median {spreads[len(spreads) // 2] / 1e4:.2f} %, "
         f"largest {spreads[-1] / 1e4:.2f} %",
-        "unsteady": f"{unsteady} of {len(long)} kernels of 100 us or more spread by more than {STEADY_PPM / 1e4:g} %",
+        "unsteady": f"{len(unsteady(timings, found))} of {len(long)} kernels of {LONG_KERNEL_NS // 1000} us or more "
+        f"spread by more than {STEADY_PPM / 1e4:g} %",
         "marks": f"taken off each kernel: {sample(timings.mark_costs).median_ns if timings.mark_costs else 0} ns",
         "synchronise": f"{synchronise.median_ns} ns for a wait with nothing to wait for",
     }

@@ -17,6 +17,7 @@ from vdnnsim.machines.device import (
     out_of_device_memory,
     out_of_pinned_memory,
 )
+from vdnnsim.machines.host import Host
 from vdnnsim.program import Stream
 
 _POISON = 255
@@ -30,6 +31,7 @@ class CpuDevice:
 
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
+        self.host = Host()
         self._streams = {stream: _Worker(stream.value) for stream in Stream}
         self._slab = torch.empty(0, dtype=torch.uint8)
         self._pinned = torch.empty(0, dtype=torch.uint8)

@@ -23,6 +23,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.cuda_driver import Action, CudaFailure, Driver, PageMemory
 from vdnnsim.machines.cudnn import Cudnn, CudnnFailure
 from vdnnsim.machines.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
+from vdnnsim.machines.host import Host
 from vdnnsim.program import Stream
 
 _POISON = 255
@@ -45,6 +46,7 @@ class CudaDevice:
                 "use --device cpu to try the same without one"
             )
         torch.cuda.init()
+        self.host = Host()
         self.torch_device = torch.device("cuda", torch.cuda.current_device())
         self._driver = Driver()
         self._streams = {stream: torch.cuda.Stream() for stream in Stream}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.machines.host import Host
 from vdnnsim.program import Stream
 from vdnnsim.units import format_bytes
 
@@ -38,6 +39,10 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """What the device is called in messages: "cuda" or "cpu"."""
+
+    @property
+    def host(self) -> Host:
+        """The processor that gives the commands."""
 
     def describe(self) -> Mapping[str, str]:
         """Hardware, driver, library versions and clocks as they are now, for the headers of files."""

@@ -8,10 +8,7 @@ allocation again, and must answer with the address that the kernels were bound t
 from __future__ import annotations
 
 import copy
-import gc
-import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -31,8 +28,6 @@ from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, Me
 from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
-_FEWEST_CORES = 4
-"""On fewer cores, the thread stays where the system puts it."""
 PoolMaker = Callable[[], Pool]
 
 
@@ -147,7 +142,7 @@ class LoadedProgram:
         allocate, free = pool.allocate, pool.free
         paced = times is not None
         now_ns = self.machine.device.now_ns
-        with _undisturbed():
+        with self.machine.device.host.quiet():
             begin_ns = now_ns()
             for kind, call, size_bytes, address, buffer in orders:
                 if kind == 0:
@@ -193,7 +188,7 @@ class LoadedProgram:
                 order = order._replace(call=call)
             orders.append(order)
         times: list[int] = []
-        with _undisturbed():
+        with self.machine.device.host.quiet():
             if head_start_ns:
                 device.head_start(head_start_ns)
             begin_ns = device.now_ns()
@@ -376,20 +371,3 @@ def _one_after_the_other(actions: list[Action]) -> Action:
             action()
 
     return call
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep this thread on one core, and Python's collector of cyclic garbage out of what is timed."""
-    was_on = gc.isenabled()
-    gc.disable()
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if len(cores) > _FEWEST_CORES:
-        os.sched_setaffinity(0, {max(cores)})
-    try:
-        yield
-    finally:
-        if len(cores) > _FEWEST_CORES:
-            os.sched_setaffinity(0, cores)
-        if was_on:
-            gc.enable()

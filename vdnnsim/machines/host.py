@@ -1,0 +1,114 @@
+"""The processor that gives the commands: on which core, and whether that core runs at full speed.
+
+A core may share its execution units with a neighbour, which in a virtual machine nobody sees. On the machine that the
+H200 was measured in, each core ran at full speed or, for seconds at a time, at half of it: a short loop took 31 or
+55 ns a turn, a question to the driver 0.58 or 1.1 us, the launch of a graph 2.6 or 4.7 us, and an iteration of two
+thousand commands 127 or 133 ms. Nothing lies between the two, so that a short loop before and after tells them apart.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+_FEWEST_CORES = 4
+"""On fewer cores, the thread stays where the system puts it."""
+_TURNS = 2000
+_SLOW = 1.25
+_TRIES = 4
+T = TypeVar("T")
+
+
+def probe_ns() -> int:
+    """The time of a short loop: the best of three, since an interrupt may fall into one."""
+    best_ns = 1 << 62
+    for _ in range(3):
+        begin_ns = time.perf_counter_ns()
+        total = 0
+        for turn in range(_TURNS):
+            total += turn
+        best_ns = min(best_ns, time.perf_counter_ns() - begin_ns)
+    return best_ns
+
+
+class Counts(NamedTuple):
+    """How many measurements were taken, and how many of them while the host ran slower than it can."""
+
+    taken: int
+    disturbed: int
+
+
+class Host:
+    """The cores of this process. `core` is the one on which measurements are taken, or None where there are few."""
+
+    def __init__(self, probe: Callable[[], int] = probe_ns) -> None:
+        self._probe = probe
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._cores = cores[::-1] if len(cores) > _FEWEST_CORES else []
+        self.core = self._cores[0] if self._cores else None
+        self.fastest_ns = min(self._probe_on(core) for core in (self._cores or [None]) for _ in range(2))
+        self.counts = Counts(0, 0)
+
+    def settle(self) -> bool:
+        """Stay on the present core where it runs at full speed, or move to one that does; False where none does."""
+        for core in (self.core, *self._cores):
+            if self._fast_on(core):
+                self.core = core
+                return True
+        return False
+
+    def undisturbed(self, measure: Callable[[], T], tries: int = _TRIES) -> tuple[T, bool]:
+        """What `measure` gives, taken again while the host does not run at full speed from its beginning to its end, up
+        to `tries` times; and whether it did in the end. Where no core is fast, it is not tried again."""
+        while True:
+            fast = self.settle()
+            found = measure()
+            quiet = fast and self._fast_on(self.core)
+            self.counts = Counts(self.counts.taken + 1, self.counts.disturbed + (not quiet))
+            tries -= 1
+            if quiet or not fast or tries <= 0:
+                return found, quiet
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keep this thread on the core, and Python's collector of cyclic garbage out of what is timed."""
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            with _on(self.core):
+                yield
+        finally:
+            if was_on:
+                gc.enable()
+
+    def describe(self) -> str:
+        """What was seen so far, for the headers of files."""
+        taken, disturbed = self.counts
+        return f"{disturbed} of {taken} measurements were taken while the host ran slower than it can, and set aside"
+
+    def _fast_on(self, core: int | None) -> bool:
+        found_ns = self._probe_on(core)
+        self.fastest_ns = min(self.fastest_ns, found_ns)
+        return found_ns <= _SLOW * self.fastest_ns
+
+    def _probe_on(self, core: int | None) -> int:
+        with _on(core):
+            return self._probe()
+
+
+@contextmanager
+def _on(core: int | None) -> Iterator[None]:
+    """Hold this thread on one core."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
