@@ -19,7 +19,7 @@ compute_scale = [0.5, 1, 2.5]
 """90 points in two parts."""
 MANY = """
 [axes]
-network = "alexnet"
+network = "googlenet"
 batch = 128
 gpu = "titan-x-maxwell"
 link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 400 }

@@ -8,54 +8,33 @@ times are integer nanoseconds, so that the same input gives the same timeline to
 A kernel whose trace row says so costs the host its own launch time, and begins on an idle engine that row's start time
 after its launch began; any other costs what the profile says and begins when its launch is done. A copy begins
 the profile's copy start time after its call.
+
+A piece of work costs one SimPy event: its end. Only where kernels slow copies, or copies each other, there are more:
+for the begin of each that matters to another, and for each change of a copy's rate.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import simpy
 
-from vdnnsim.gpu import GpuProfile
+from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.machines.step_ends import step_ends_ns
+from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
+from vdnnsim.machines.simulated_timeline import Moments, Spans, timeline_of
 from vdnnsim.memory import Pool
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
-from vdnnsim.timeline import (
-    COPY_IN,
-    COPY_OUT,
-    SETUP,
-    CopyRecord,
-    KernelRecord,
-    MemoryRecord,
-    Timeline,
-    WaitRecord,
-)
+from vdnnsim.program import Program, Stream
+from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Trace
 from vdnnsim.units import PPM
 
 _Process = Generator[simpy.Event, Any, None]
-_DIRECTIONS = (COPY_OUT, COPY_IN)
-_OUT, _IN = 0, 1
-_ALONE = (PPM, PPM)
 _FINE = PPM * PPM
 """What remains of a copy is counted in this part of a nanosecond, so that changes of rate do not add up to one."""
-
-
-class _KernelWork(NamedTuple):
-    step: int
-    kernel: Kernel
-    duration_ns: int
-    slowdowns_ppm: tuple[int, int]
-
-
-class _CopyWork(NamedTuple):
-    step: int
-    buffer: Buffer
-    alone_ns: int
 
 
 @dataclass(frozen=True)
@@ -67,64 +46,94 @@ class SimulatedMachine:
 
     def run(self, program: Program, pool: Pool) -> Timeline:
         """Run one iteration with memory from `pool`. Raises `OutOfMemory`."""
-        return _Run(self, program, DeviceMemory(pool)).timeline()
+        script = script_of(program, self.trace, self.gpu.host)
+        durations = Durations(*script.copies_ns(self.gpu.link), [row.duration_ns for row in script.kernels])
+        moments = simulate(script, durations, self.gpu)
+        return timeline_of(script, durations, moments, DeviceMemory(pool))
 
-    def time(self, program: Program) -> Timeline:
-        """Run one iteration on the clock alone: the same times, no pool, no memory records. Addresses do not depend on
-        time, so that whoever runs one program often has its memory from `replay_memory`, once."""
-        return _Run(self, program, None).timeline()
+
+def simulate(script: Script, durations: Durations, gpu: GpuProfile) -> Moments:
+    """Run one iteration on the clock alone. Addresses do not depend on time, so that whoever runs one script often,
+    with other durations or behind another link, needs its memory only once."""
+    return _Run(script, durations, gpu).moments()
+
+
+class _Arrival(simpy.Event):
+    """A timeout set after it was made, so that an idle engine can wait for it. Its value is the time when it comes."""
+
+    def set(self, at_ns: int) -> None:
+        self._ok = True
+        self._value = at_ns
+        self.env.schedule(self, delay=at_ns - self.env.now)
 
 
 class _Engine:
-    """An in-order queue of work, each with the time before which it may not begin."""
+    """An in-order queue of work. `moment` is the next thing to happen on it; the host may wait for it, too.
 
-    def __init__(self, environment: simpy.Environment) -> None:
+    Of a piece of work that is its end, `lasts_ns` after its begin.
+    """
+
+    def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
         self.environment = environment
-        self.queue: deque[tuple[int, Any]] = deque()
+        self.lasts_ns = lasts_ns
         self.pending = 0
-        self._wake: simpy.Event | None = None
-        self._drained: simpy.Event | None = None
+        self.ready_ns: deque[int] = deque()
+        self.begins_ns: list[int] = []
+        self.ends_ns: list[int] = []
+        self.moment: simpy.Event
+        self._idle = self.moment = _Arrival(environment)
 
-    def put(self, ready_at_ns: int, work: _KernelWork | _CopyWork) -> None:
-        self.queue.append((ready_at_ns, work))
-        self.pending += 1
-        if self._wake is not None:
-            self._wake.succeed()
-            self._wake = None
+    def put(self, ready_ns: list[int], from_ns: int) -> None:
+        """More work, by how long after a time each piece is ready; none of them before now."""
+        self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
+        if not self.pending:
+            self._idle.set(self._begin(from_ns))
+        self.pending += len(ready_ns)
 
-    def until_work(self) -> simpy.Event:
-        self._wake = self.environment.event()
-        return self._wake
-
-    def until_drained(self) -> simpy.Event:
-        self._drained = self.environment.event()
-        return self._drained
-
-    def done(self) -> None:
+    def end(self, now_ns: int) -> None:
+        """The piece at the head is done."""
+        self.ends_ns.append(now_ns)
         self.pending -= 1
-        if not self.pending and self._drained is not None:
-            self._drained.succeed()
-            self._drained = None
+        if self.pending:
+            next_ns = self._begin(now_ns)
+            self.moment = self.environment.timeout(next_ns - now_ns, next_ns)
+        else:
+            self._idle = self.moment = _Arrival(self.environment)
+
+    def _begin(self, now_ns: int) -> int:
+        """The piece at the head begins as soon as it may; returns when something happens to it next."""
+        ready_ns = self.ready_ns.popleft()
+        begin_ns = ready_ns if ready_ns > now_ns else now_ns
+        lasts_ns = self.lasts_ns[len(self.begins_ns)]
+        self.begins_ns.append(begin_ns)
+        return begin_ns + lasts_ns
+
+    def process(self) -> _Process:
+        for _ in self.lasts_ns:
+            now_ns = yield self.moment
+            self.end(now_ns)
+
+    def spans(self) -> Spans:
+        return Spans(self.begins_ns, self.ends_ns)
 
 
 class _Link:
     """The copies under way, and what slows them at this moment."""
 
-    def __init__(self, gpu: GpuProfile) -> None:
-        link = gpu.link
+    def __init__(self, link: Link) -> None:
         self._both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
-        self._kernel_ppm = _ALONE
+        self._kernel_ppm = ALONE
         self._copying = [False, False]
         self._slowdowns = [PPM, PPM]
         self._told = [False, False]
         self.processes: list[simpy.Process] = []
 
     def kernel(self, slowdowns_ppm: tuple[int, int]) -> None:
-        """A kernel with these slowdowns begins to run; `_ALONE` when it ends."""
+        """A kernel with these slowdowns begins to run; `ALONE` when it ends."""
         if slowdowns_ppm != self._kernel_ppm:
             self._kernel_ppm = slowdowns_ppm
-            self._changed(_OUT)
-            self._changed(_IN)
+            self._changed(OUT)
+            self._changed(IN)
 
     def begin(self, direction: int) -> None:
         self._copying[direction] = True
@@ -158,161 +167,135 @@ class _Link:
                     self.processes[direction].interrupt()
 
 
+class _SlowingKernels(_Engine):
+    """Kernels of which some slow copies. Of those the first thing to happen is their begin: the link hears of it."""
+
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        durations_ns: Sequence[int],
+        slowdowns_ppm: Sequence[tuple[int, int]],
+        link: _Link,
+    ) -> None:
+        kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
+        super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in kernels])
+        self.kernels = kernels
+        self.link = link
+
+    def process(self) -> _Process:
+        for duration_ns, slowdowns_ppm in self.kernels:
+            now_ns = yield self.moment
+            if slowdowns_ppm != ALONE:
+                self.link.kernel(slowdowns_ppm)
+                self.moment = self.environment.timeout(duration_ns, now_ns + duration_ns)
+                now_ns = yield self.moment
+                self.link.kernel(ALONE)
+            self.end(now_ns)
+
+
+class _SlowedCopies(_Engine):
+    """Copies of one direction whose rate changes while they are under way."""
+
+    def __init__(
+        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, link: _Link
+    ) -> None:
+        super().__init__(environment, [0] * len(durations_ns))
+        self.durations_ns = durations_ns
+        self.direction = direction
+        self.link = link
+
+    def process(self) -> _Process:
+        for alone_ns in self.durations_ns:
+            begin_ns = yield self.moment
+            self.moment = over = self.environment.event()
+            self.link.begin(self.direction)
+            end_ns = yield from self._copy(begin_ns, alone_ns)
+            self.link.end(self.direction)
+            self.end(end_ns)
+            over.succeed()
+
+    def _copy(self, now_ns: int, alone_ns: int) -> Generator[simpy.Event, Any, int]:
+        remaining = alone_ns * _FINE
+        while remaining > 0:
+            slowdown_ppm = self.link.slowdown_ppm(self.direction)
+            left_ns = -(-remaining * slowdown_ppm // (_FINE * PPM))
+            try:
+                yield self.environment.timeout(left_ns)
+                return now_ns + left_ns
+            except simpy.Interrupt:
+                elapsed_ns = int(self.environment.now) - now_ns
+                now_ns += elapsed_ns
+                remaining -= -(-elapsed_ns * _FINE * PPM // slowdown_ppm)  # rounded up: done in time is done
+        return now_ns
+
+
 class _Run:
     """One iteration under way."""
 
-    def __init__(self, machine: SimulatedMachine, program: Program, memory: DeviceMemory | None) -> None:
-        self.machine = machine
-        self.program = program
-        self.device = memory
+    def __init__(self, script: Script, durations: Durations, gpu: GpuProfile) -> None:
+        self.script = script
+        self.synchronise_ns = gpu.host.synchronise_ns
         self.environment = simpy.Environment()
-        self.compute = _Engine(self.environment)
-        self.copies = (_Engine(self.environment), _Engine(self.environment))
-        self.streams = {
-            Stream.COMPUTE: self.compute,
-            Stream.COPY_OUT: self.copies[_OUT],
-            Stream.COPY_IN: self.copies[_IN],
-        }
-        self.link = _Link(machine.gpu)
-        self.kernel_records: list[KernelRecord] = []
-        self.copy_records: list[CopyRecord] = []
-        self.wait_records: list[WaitRecord] = []
-        self.memory_records: list[MemoryRecord] = []
+        self.engines = _engines(self.environment, script, durations, gpu.link)
         self.host_ns = 0
+        self.wait_begins_ns: list[int] = []
+        self.wait_ends_ns: list[int] = []
+        self.stalls_ns: list[int] = []
 
-    def timeline(self) -> Timeline:
-        for buffer in self.program.setup:
-            self._allocate(SETUP, buffer, "set-up")
-        environment = self.environment
-        environment.process(self._compute())
-        self.link.processes = [environment.process(self._copy(direction)) for direction in (_OUT, _IN)]
-        host = environment.process(self._host())
-        environment.run(host)
-        ends = step_ends_ns(len(self.program.steps), self.kernel_records, self.wait_records, self.host_ns)
-        return Timeline(
-            tuple(self.kernel_records),
-            tuple(self.copy_records),
-            tuple(self.wait_records),
-            tuple(self.memory_records),
-            ends,
-            ends[-1] if ends else 0,
-            self.device.pool.high_water_bytes if self.device else 0,
-            self.device.largest_hole_at_peak() if self.device else 0,
-        )
+    def moments(self) -> Moments:
+        self.environment.run(self.environment.process(self._host()))
+        kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
+        return Moments(kernels, outs, ins, Spans(self.wait_begins_ns, self.wait_ends_ns), self.stalls_ns, self.host_ns)
 
     def _host(self) -> _Process:
-        """Gives commands at its own time `host_ns`, which runs ahead of the clock until it waits."""
-        costs = self.machine.gpu.host
-        for index, step in enumerate(self.program.steps):
-            title = step.title
-            for command in self.program.commands[step.first : step.last]:
-                if isinstance(command, Allocate):
-                    self.host_ns += costs.allocate_ns
-                    self._allocate(index, command.buffer, title)
-                elif isinstance(command, Free):
-                    self.host_ns += costs.free_ns
-                    self._free(index, command.buffer)
-                elif isinstance(command, Kernel):
-                    self._put_kernel(index, command)
-                elif isinstance(command, Synchronise):
-                    yield from self._synchronise(index, command)
-                else:
-                    self.host_ns += costs.copy_ns
-                    self._put_copy(index, command)
-        for engine in self.streams.values():
-            if engine.pending:
-                yield engine.until_drained()
+        """Gives work at its own time, which runs ahead of the clock until it waits."""
+        copy_out, copy_in, compute = engines = self.engines
+        host_ns = 0
+        given = (work.ready_ns for work in self.script.work)
+        for calls_ns, streams, outs, ins, kernels in zip(self.script.calls_ns, self.script.waits, *given, strict=True):
+            if kernels:
+                compute.put(kernels, host_ns)
+            if outs:
+                copy_out.put(outs, host_ns)
+            if ins:
+                copy_in.put(ins, host_ns)
+            host_ns += calls_ns
+            if streams is None:
+                break
+            self.wait_begins_ns.append(host_ns)
+            stall_ns = 0
+            for stream in streams:
+                engine = engines[ENGINES[stream]]
+                if engine.pending:
+                    while engine.pending:
+                        yield engine.moment
+                    waited_ns = engine.ends_ns[-1] - host_ns
+                    if waited_ns > 0:
+                        host_ns += waited_ns
+                        if stream is not Stream.COMPUTE:
+                            stall_ns += waited_ns
+                host_ns += self.synchronise_ns
+            self.wait_ends_ns.append(host_ns)
+            self.stalls_ns.append(stall_ns)
+        self.host_ns = host_ns
+        for engine in engines:
+            while engine.pending:
+                yield engine.moment
 
-    def _synchronise(self, index: int, command: Synchronise) -> _Process:
-        begin_ns = self.host_ns
-        stall_ns = 0
-        for stream in command.streams:
-            engine = self.streams[stream]
-            if engine.pending:
-                yield engine.until_drained()
-                waited_ns = int(self.environment.now) - self.host_ns
-                if waited_ns > 0:
-                    self.host_ns += waited_ns
-                    stall_ns += waited_ns if engine is not self.compute else 0
-            self.host_ns += self.machine.gpu.host.synchronise_ns
-        self.wait_records.append(WaitRecord(index, begin_ns, self.host_ns, stall_ns))
 
-    def _allocate(self, index: int, buffer: Buffer, where: str) -> None:
-        if self.device:
-            self._remember(index, True, buffer, self.device.allocate(buffer, where))
-
-    def _free(self, index: int, buffer: Buffer) -> None:
-        if self.device:
-            self._remember(index, False, buffer, self.device.free(buffer))
-
-    def _remember(self, index: int, taken: bool, buffer: Buffer, address: int) -> None:
-        name, size_bytes, memory_class, _, in_classifier = buffer
-        self.memory_records.append(
-            MemoryRecord(index, self.host_ns, taken, name, memory_class, in_classifier, address, size_bytes)
-        )
-
-    def _put_kernel(self, index: int, kernel: Kernel) -> None:
-        row = self.machine.trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
-        called_ns = self.host_ns
-        self.host_ns += self.machine.gpu.host.kernel_ns if row.launch_ns is None else row.launch_ns
-        ready_at_ns = self.host_ns if row.start_ns is None else called_ns + row.start_ns
-        slowdowns_ppm = (row.copy_out_slowdown_ppm, row.copy_in_slowdown_ppm)
-        self.compute.put(ready_at_ns, _KernelWork(index, kernel, row.duration_ns, slowdowns_ppm))
-
-    def _put_copy(self, index: int, command: CopyOut | CopyIn) -> None:
-        direction = _OUT if isinstance(command, CopyOut) else _IN
-        curve = self.machine.gpu.link.copy_in if direction else self.machine.gpu.link.copy_out
-        alone_ns = curve.duration_ns(command.buffer.size_bytes)
-        ready_at_ns = self.host_ns + self.machine.gpu.host.copy_start_ns
-        self.copies[direction].put(ready_at_ns, _CopyWork(index, command.buffer, alone_ns))
-
-    def _compute(self) -> _Process:
-        environment, engine, link = self.environment, self.compute, self.link
-        while True:
-            if not engine.queue:
-                yield engine.until_work()
-            ready_at_ns, work = engine.queue.popleft()
-            if ready_at_ns > environment.now:
-                yield environment.timeout(ready_at_ns - environment.now)
-            begin_ns = int(environment.now)
-            link.kernel(work.slowdowns_ppm)
-            yield environment.timeout(work.duration_ns)
-            link.kernel(_ALONE)
-            layer, pass_, algorithm, _, _ = work.kernel
-            self.kernel_records.append(KernelRecord(work.step, layer, pass_, algorithm, begin_ns, int(environment.now)))
-            engine.done()
-
-    def _copy(self, direction: int) -> _Process:
-        environment, engine, link = self.environment, self.copies[direction], self.link
-        while True:
-            if not engine.queue:
-                yield engine.until_work()
-            ready_at_ns, work = engine.queue.popleft()
-            if ready_at_ns > environment.now:
-                yield environment.timeout(ready_at_ns - environment.now)
-            begin_ns = int(environment.now)
-            link.begin(direction)
-            remaining = work.alone_ns * _FINE
-            while remaining > 0:
-                slowdown_ppm = link.slowdown_ppm(direction)
-                started_ns = int(environment.now)
-                try:
-                    yield environment.timeout(-(-remaining * slowdown_ppm // (_FINE * PPM)))
-                    remaining = 0
-                except simpy.Interrupt:
-                    elapsed_ns = int(environment.now) - started_ns
-                    remaining -= -(-elapsed_ns * _FINE * PPM // slowdown_ppm)  # rounded up: done in time is done
-            link.end(direction)
-            buffer = work.buffer
-            self.copy_records.append(
-                CopyRecord(
-                    work.step,
-                    _DIRECTIONS[direction],
-                    buffer.name,
-                    buffer.size_bytes,
-                    begin_ns,
-                    int(environment.now),
-                    work.alone_ns,
-                )
-            )
-            engine.done()
+def _engines(
+    environment: simpy.Environment, script: Script, durations: Durations, link: Link
+) -> tuple[_Engine, _Engine, _Engine]:
+    """The engines by number, their processes started."""
+    if not script.slows_copies(link):
+        outs, ins, kernels = (_Engine(environment, lasts_ns) for lasts_ns in durations)
+        for engine in (outs, ins, kernels):
+            environment.process(engine.process())
+        return outs, ins, kernels
+    slowed = _Link(link)
+    out = _SlowedCopies(environment, durations.outs_ns, OUT, slowed)
+    back = _SlowedCopies(environment, durations.ins_ns, IN, slowed)
+    slowing = _SlowingKernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
+    slowed.processes = [environment.process(copies.process()) for copies in (out, back)]
+    environment.process(slowing.process())
+    return out, back, slowing

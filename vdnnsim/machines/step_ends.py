@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from vdnnsim.timeline import KernelRecord, WaitRecord
 
@@ -12,11 +13,17 @@ def step_ends_ns(
 ) -> tuple[int, ...]:
     """A step ends when its kernels and waits have, never before the step ahead of it, and the last one not before the
     host is through."""
+    kernel_ends = ((kernel.step, kernel.end_ns) for kernel in kernels)
+    wait_ends = ((wait.step, wait.end_ns) for wait in waits)
+    return ends_of_steps(steps, chain(kernel_ends, wait_ends), host_end_ns)
+
+
+def ends_of_steps(steps: int, ended_ns: Iterable[tuple[int, int]], host_end_ns: int) -> tuple[int, ...]:
+    """The same from pairs of a step and the end of one of its kernels or waits, in any order."""
     ends = [0] * steps
-    for kernel in kernels:
-        ends[kernel.step] = max(ends[kernel.step], kernel.end_ns)
-    for wait in waits:
-        ends[wait.step] = max(ends[wait.step], wait.end_ns)
+    for step, end_ns in ended_ns:
+        if end_ns > ends[step]:
+            ends[step] = end_ns
     latest = 0
     for index, end_ns in enumerate(ends):
         latest = ends[index] = max(latest, end_ns)

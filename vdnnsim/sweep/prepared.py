@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vdnnsim.machines import DeviceMemory
+from vdnnsim.machines.script import Script, script_of
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse, memory_use
 from vdnnsim.policies import Plan, Policy, Problem, Trial, decide, make_policy
@@ -24,7 +25,7 @@ from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Mem
 from vdnnsim.study import Study
 from vdnnsim.sweep.segments import Lowered, lower
 from vdnnsim.timeline import SETUP, MemoryRecord
-from vdnnsim.trace import Provenance, Trace, weakest
+from vdnnsim.trace import Provenance, weakest
 
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 _BLIND_TO_TIME = (Baseline, Oracle, VdnnAll, VdnnConv, VdnnDyn)
@@ -50,8 +51,13 @@ class Prepared:
     provenance: Provenance
 
     @cached_property
-    def scaled_traces(self) -> dict[int, Trace]:
-        """Kept by the reference engine: the trace of the program's kernels by compute scale."""
+    def script(self) -> Script:
+        """The program as the reference engine runs it."""
+        return script_of(self.program, self.study.trace, self.study.gpu.host)
+
+    @cached_property
+    def scaled_kernels_ns(self) -> dict[int, list[int]]:
+        """Kept by the reference engine: the durations of the script's kernels by compute scale."""
         return {}
 
     @property

@@ -1,69 +1,68 @@
-"""The reference engine: the simulated machine, point by point, with the program made once."""
+"""The reference engine: the simulated machine, point by point, with what the points share made once."""
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import mul, sub
+
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.machines.simulated import SimulatedMachine
-from vdnnsim.program import Kernel
+from vdnnsim.machines.script import Durations
+from vdnnsim.machines.simulated import simulate
+from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
-from vdnnsim.sweep.scaling import scaled_trace
-from vdnnsim.timeline import Timeline
-from vdnnsim.trace import Trace
+from vdnnsim.sweep.scaling import scaled_ns
 
-_MOST_TRACES = 4096
+_MOST_SCALES = 4096
 
 
 class ReferencePoints:
-    """Points of one prepared program. Keeps what its points share: scaled traces, the GPU behind the last link."""
+    """Points of one prepared program. Keeps what they share: the script, the durations of kernels by scale, the GPU and
+    the durations of copies behind the last link."""
 
     def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        program, trace = prepared.program, prepared.study.trace
-        kernels = [command for command in program.commands if isinstance(command, Kernel)]
-        keys = dict.fromkeys((kernel.layer, kernel.pass_, kernel.algorithm) for kernel in kernels)
-        self._trace = Trace(trace.header, [trace.row(*key) for key in keys])
-        self._traces = prepared.scaled_traces
-        self._gpus: dict[int, GpuProfile] = {}
+        steps, lowered = prepared.program.steps, prepared.lowered
+        self._script = prepared.script
+        self._lowered = lowered
+        self._kernels_ns = prepared.scaled_kernels_ns
+        self._copies_ns: dict[int, tuple[GpuProfile, list[int], list[int]]] = {}
+        self._inner_steps = [not step.in_classifier for step in steps]
+        self._inner_waits = [not steps[step].in_classifier for step in self._script.wait_steps]
+        self._held = [held.all_bytes for held in lowered.waits_held]
+        self._inner_held = [held.feature_extraction_bytes for held in lowered.waits_held]
 
     def times(self, links: LinkTable, link: int, scale_ppm: int) -> tuple[int, ...]:
         """The fields of `Times` of one point."""
-        if link not in self._gpus:
-            self._gpus = {link: links.gpu(link)}
-        if scale_ppm not in self._traces:
-            if len(self._traces) >= _MOST_TRACES:
-                self._traces.clear()
-            self._traces[scale_ppm] = scaled_trace(self._trace, scale_ppm)
-        timeline = SimulatedMachine(self._traces[scale_ppm], self._gpus[link]).time(self._prepared.program)
-        return self._numbers(timeline)
+        if link not in self._copies_ns:
+            gpu = links.gpu(link)
+            self._copies_ns = {link: (gpu, *self._script.copies_ns(gpu.link))}
+        gpu, outs_ns, ins_ns = self._copies_ns[link]
+        kernels_ns = self._scaled(scale_ppm)
+        moments = simulate(self._script, Durations(outs_ns, ins_ns, kernels_ns), gpu)
+        return self._numbers(moments, sum(kernels_ns))
 
-    def _numbers(self, timeline: Timeline) -> tuple[int, ...]:
-        lowered, steps = self._prepared.lowered, self._prepared.program.steps
-        iteration_ns = timeline.iteration_time_ns
-        inner_ns = begin_ns = 0
-        for step, end_ns in zip(steps, timeline.step_ends_ns, strict=True):
-            if not step.in_classifier:
-                inner_ns += end_ns - begin_ns
-            begin_ns = end_ns
+    def _scaled(self, scale_ppm: int) -> list[int]:
+        if scale_ppm not in self._kernels_ns:
+            if len(self._kernels_ns) >= _MOST_SCALES:
+                self._kernels_ns.clear()
+            self._kernels_ns[scale_ppm] = [scaled_ns(row.duration_ns, scale_ppm) for row in self._script.kernels]
+        return self._kernels_ns[scale_ppm]
+
+    def _numbers(self, moments: Moments, kernels_ns: int) -> tuple[int, ...]:
+        lowered = self._lowered
+        ends_ns = ends_by_step_ns(self._script, moments)
+        iteration_ns = ends_ns[-1] if ends_ns else 0
+        waits_ns = list(map(sub, moments.waits.ends_ns, moments.waits.begins_ns))
+        after_ns = iteration_ns - lowered.host_ns - sum(waits_ns)  # the host is through, the engines are not
         area, inner_area = lowered.host_area
-        host_end_ns = lowered.host_ns
-        stall_ns = inner_stall_ns = 0
-        for wait, held in zip(timeline.waits, lowered.waits_held, strict=True):
-            wait_ns = wait.end_ns - wait.begin_ns
-            host_end_ns += wait_ns
-            area += held.all_bytes * wait_ns
-            inner_area += held.feature_extraction_bytes * wait_ns
-            stall_ns += wait.stall_ns
-            if not steps[wait.step].in_classifier:
-                inner_stall_ns += wait.stall_ns
-        area += lowered.end.all_bytes * (iteration_ns - host_end_ns)
-        inner_area += lowered.end.feature_extraction_bytes * (iteration_ns - host_end_ns)
+        area += sum(map(mul, self._held, waits_ns)) + lowered.end.all_bytes * after_ns
+        inner_area += sum(map(mul, self._inner_held, waits_ns)) + lowered.end.feature_extraction_bytes * after_ns
         return (
             iteration_ns,
-            stall_ns,
-            sum(kernel.end_ns - kernel.begin_ns for kernel in timeline.kernels),
+            sum(moments.stalls_ns),
+            kernels_ns,
             area // iteration_ns if iteration_ns else lowered.end.all_bytes,
-            inner_ns,
-            inner_stall_ns,
+            sum(compress(map(sub, ends_ns, (0, *ends_ns)), self._inner_steps)),
+            sum(compress(moments.stalls_ns, self._inner_waits)),
             inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
         )

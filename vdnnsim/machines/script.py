@@ -1,0 +1,150 @@
+"""A program as the simulated host gives it: its calls from one wait to the next, with their times added up.
+
+Between two waits nothing that the host does depends on the engines, so that what it puts on them and when is known from
+the end of the wait before. A script has that, worked out once; it serves every run of the program that differs in
+durations alone. It is columns of integers rather than objects, so that it costs little where it is used once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from vdnnsim.gpu import HostCosts, Link
+from vdnnsim.program import Allocate, Buffer, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.trace import Trace, TraceRow
+from vdnnsim.units import PPM
+
+OUT, IN, COMPUTE = 0, 1, 2
+"""The engines by number."""
+ENGINES = {Stream.COPY_OUT: OUT, Stream.COPY_IN: IN, Stream.COMPUTE: COMPUTE}
+ALONE = (PPM, PPM)
+"""The slowdowns of a kernel that slows no copy, and of a link whose directions do not slow each other."""
+
+_NOTHING: list[int] = []
+
+
+class Durations(NamedTuple):
+    """How long each piece of work of a script takes alone, by the engine's number, in the order given."""
+
+    outs_ns: Sequence[int]
+    ins_ns: Sequence[int]
+    kernels_ns: Sequence[int]
+
+
+class Work(NamedTuple):
+    """What one engine is given: the step of each piece; and for each wait, of the pieces given before it, how long
+    after the wait before they are ready."""
+
+    steps: list[int]
+    ready_ns: list[list[int]]
+
+
+class MemoryCalls(NamedTuple):
+    """What takes buffers and gives them back: in which step, after the end of how many waits, how long after it."""
+
+    commands: list[Allocate | Free]
+    steps: list[int]
+    waits: list[int]
+    offsets_ns: list[int]
+
+
+@dataclass(frozen=True)
+class Script:
+    """All calls of one iteration, cut at its waits. The host's calls before wait n take `calls_ns[n]`, then it waits
+    for `waits[n]`, in step `wait_steps[n]`. The last of `waits` is None: the end.
+
+    `work` is by the engine's number; `outs`, `ins` and `kernels` say what it is, `copies` the engine of each copy.
+    """
+
+    program: Program
+    calls_ns: list[int]
+    waits: list[tuple[Stream, ...] | None]
+    wait_steps: list[int]
+    work: tuple[Work, Work, Work]
+    outs: list[Buffer]
+    ins: list[Buffer]
+    kernels: list[TraceRow]
+    copies: list[int]
+    memory: MemoryCalls
+
+    @cached_property
+    def slowdowns_ppm(self) -> list[tuple[int, int]]:
+        """By how much each kernel slows copies out and in that run beside it."""
+        return [(row.copy_out_slowdown_ppm, row.copy_in_slowdown_ppm) for row in self.kernels]
+
+    @cached_property
+    def _kernels_slow(self) -> bool:
+        return any(slowdowns_ppm != ALONE for slowdowns_ppm in self.slowdowns_ppm)
+
+    def slows_copies(self, link: Link) -> bool:
+        """Whether anything slows a copy: a kernel, or on this link a copy the other way."""
+        both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
+        if self.outs and self.ins and both_ways_ppm != ALONE:
+            return True
+        return bool(self.copies) and self._kernels_slow
+
+    def copies_ns(self, link: Link) -> tuple[list[int], list[int]]:
+        """How long the copies out and in take alone on this link."""
+        return (
+            [link.copy_out.duration_ns(buffer.size_bytes) for buffer in self.outs],
+            [link.copy_in.duration_ns(buffer.size_bytes) for buffer in self.ins],
+        )
+
+
+def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
+    """The script of a program under a trace and a host's costs. Raises `InvalidInput` where the trace lacks one of its
+    kernels."""
+    memory = MemoryCalls([], [], [], [])
+    work = (Work([], []), Work([], []), Work([], []))
+    buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
+    kernels: list[TraceRow] = []
+    copies: list[int] = []
+    calls_ns: list[int] = []
+    waits: list[tuple[Stream, ...] | None] = []
+    wait_steps: list[int] = []
+    now_ns = 0
+    given: list[list[int]] = [[], [], []]
+    for index, step in enumerate(program.steps):
+        for command in program.commands[step.first : step.last]:
+            if isinstance(command, (Allocate, Free)):
+                now_ns += host.allocate_ns if isinstance(command, Allocate) else host.free_ns
+                memory.commands.append(command)
+                memory.steps.append(index)
+                memory.waits.append(len(waits))
+                memory.offsets_ns.append(now_ns)
+            elif isinstance(command, Kernel):
+                row = trace.row(command.layer, command.pass_, command.algorithm)
+                called_ns = now_ns
+                now_ns += host.kernel_ns if row.launch_ns is None else row.launch_ns
+                given[COMPUTE].append(now_ns if row.start_ns is None else called_ns + row.start_ns)
+                work[COMPUTE].steps.append(index)
+                kernels.append(row)
+            elif isinstance(command, Synchronise):
+                waits.append(command.streams)
+                wait_steps.append(index)
+                calls_ns.append(now_ns)
+                now_ns = 0
+                given = _take(given, work)
+            else:
+                now_ns += host.copy_ns
+                engine = OUT if isinstance(command, CopyOut) else IN
+                given[engine].append(now_ns + host.copy_start_ns)
+                work[engine].steps.append(index)
+                buffers[engine].append(command.buffer)
+                copies.append(engine)
+    waits.append(None)
+    calls_ns.append(now_ns)
+    _take(given, work)
+    return Script(program, calls_ns, waits, wait_steps, work, *buffers, kernels, copies, memory)
+
+
+def _take(given: list[list[int]], work: tuple[Work, Work, Work]) -> list[list[int]]:
+    """Note what each engine was given before a wait; returns room for what it is given next."""
+    room = []
+    for ready_ns, engine in zip(given, work, strict=True):
+        engine.ready_ns.append(ready_ns or _NOTHING)
+        room.append([] if ready_ns else ready_ns)
+    return room

@@ -1,0 +1,108 @@
+"""From the moments of a simulated iteration to its records: made in bulk, when the simulation is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import NamedTuple
+
+from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.machines.script import COMPUTE, IN, OUT, Durations, Script
+from vdnnsim.machines.step_ends import ends_of_steps
+from vdnnsim.program import Allocate, Buffer
+from vdnnsim.timeline import (
+    COPY_IN,
+    COPY_OUT,
+    SETUP,
+    CopyRecord,
+    KernelRecord,
+    MemoryRecord,
+    Timeline,
+    WaitRecord,
+)
+
+
+class Spans(NamedTuple):
+    """When each piece of work on an engine began and ended, in order."""
+
+    begins_ns: list[int]
+    ends_ns: list[int]
+
+
+class Moments(NamedTuple):
+    """What a simulated iteration leaves: when everything was, in the script's order, in nanoseconds from its start;
+    and for each wait how much of it was a stall."""
+
+    kernels: Spans
+    outs: Spans
+    ins: Spans
+    waits: Spans
+    stalls_ns: list[int]
+    host_end_ns: int
+
+
+def ends_by_step_ns(script: Script, moments: Moments) -> tuple[int, ...]:
+    """When each step ended."""
+    kernels = zip(script.work[COMPUTE].steps, moments.kernels.ends_ns, strict=True)
+    waits = zip(script.wait_steps, moments.waits.ends_ns, strict=True)
+    return ends_of_steps(len(script.program.steps), chain(kernels, waits), moments.host_end_ns)
+
+
+def timeline_of(script: Script, durations: Durations, moments: Moments, memory: DeviceMemory) -> Timeline:
+    """The records of an iteration whose buffers go into `memory`, which is empty: addresses do not depend on time.
+    Raises `OutOfMemory`."""
+    step_ends_ns = ends_by_step_ns(script, moments)
+    memory_records = (*_setup_records(script, memory), *_memory_records(script, moments, memory))
+    return Timeline(
+        tuple(_kernel_records(script, moments)),
+        tuple(_copy_records(script, durations, moments)),
+        tuple(map(WaitRecord, script.wait_steps, *moments.waits, moments.stalls_ns)),
+        memory_records,
+        step_ends_ns,
+        step_ends_ns[-1] if step_ends_ns else 0,
+        memory.pool.high_water_bytes,
+        memory.largest_hole_at_peak(),
+    )
+
+
+def _kernel_records(script: Script, moments: Moments) -> Iterator[KernelRecord]:
+    columns = zip(script.work[COMPUTE].steps, script.kernels, *moments.kernels, strict=True)
+    for step, row, begin_ns, end_ns in columns:
+        yield KernelRecord(step, row.layer, row.pass_, row.algorithm, begin_ns, end_ns)
+
+
+def _copy_records(script: Script, durations: Durations, moments: Moments) -> list[CopyRecord]:
+    """In the order in which they ended; of those that also began together, in the program's."""
+    ways = (
+        _one_way(COPY_OUT, script.work[OUT].steps, script.outs, durations.outs_ns, moments.outs),
+        _one_way(COPY_IN, script.work[IN].steps, script.ins, durations.ins_ns, moments.ins),
+    )
+    return sorted((next(ways[engine]) for engine in script.copies), key=attrgetter("end_ns", "begin_ns"))
+
+
+def _one_way(
+    direction: str, steps: Sequence[int], buffers: Sequence[Buffer], alone_ns: Sequence[int], spans: Spans
+) -> Iterator[CopyRecord]:
+    for step, buffer, alone, begin_ns, end_ns in zip(steps, buffers, alone_ns, *spans, strict=True):
+        yield CopyRecord(step, direction, buffer.name, buffer.size_bytes, begin_ns, end_ns, alone)
+
+
+def _setup_records(script: Script, memory: DeviceMemory) -> Iterator[MemoryRecord]:
+    for buffer in script.program.setup:
+        yield _memory_record(SETUP, 0, True, buffer, memory.allocate(buffer, "set-up"))
+
+
+def _memory_records(script: Script, moments: Moments, memory: DeviceMemory) -> Iterator[MemoryRecord]:
+    titles = [step.title for step in script.program.steps]
+    waited_until_ns = [0, *moments.waits.ends_ns]
+    for command, step, waits, offset_ns in zip(*script.memory, strict=True):
+        buffer = command.buffer
+        taken = isinstance(command, Allocate)
+        address = memory.allocate(buffer, titles[step]) if taken else memory.free(buffer)
+        yield _memory_record(step, waited_until_ns[waits] + offset_ns, taken, buffer, address)
+
+
+def _memory_record(step: int, time_ns: int, taken: bool, buffer: Buffer, address: int) -> MemoryRecord:
+    name, size_bytes, memory_class, _, in_classifier = buffer
+    return MemoryRecord(step, time_ns, taken, name, memory_class, in_classifier, address, size_bytes)
