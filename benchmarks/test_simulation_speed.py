@@ -19,7 +19,8 @@ import pytest
 import simpy
 
 from vdnnsim import compare_policies, make_policy, make_study
-from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.machines.script import Durations, Script, script_of
+from vdnnsim.machines.simulated import SimulatedMachine, simulate
 from vdnnsim.memory import make_pool
 from vdnnsim.policies import POLICIES
 from vdnnsim.study import Study
@@ -91,6 +92,30 @@ def test_whole_process(benchmark: Any, arguments: list[str], limit_s: float) -> 
         warmup_rounds=1,
     )
     assert report(benchmark, f"vdnnsim {' '.join(arguments)}", limit_s) < limit_s
+
+
+def test_a_run_of_the_machine(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vgg16 on the clock alone, its script made once, as sweeps run it: the mean over the eight policies. Two processes
+    are to make 2,000 such runs a second."""
+    study = study_of("vgg16", 64)
+    scripts = [script_of(study.run(policy).program, study.trace, study.gpu.host) for policy in POLICIES]
+    prepared = [(script, durations_of(script, study)) for script in scripts]
+
+    def act() -> None:
+        for script, durations in prepared:
+            simulate(script, durations, study.gpu)
+
+    events = counted_events(act, monkeypatch)
+    benchmark(act)
+    runs = len(scripts)
+    median_ms = benchmark.stats.stats.median / runs * 1e3
+    bare = f"bare SimPy for its {events / runs:.0f} events {bare_simpy_s(events) / runs * 1e3:.3f} ms"
+    print(f"\na run of vgg16: {median_ms:.3f} ms, limit 1 ms, {bare}")
+    assert median_ms < 1
+
+
+def durations_of(script: Script, study: Study) -> Durations:
+    return Durations(*script.copies_ns(study.gpu.link), [row.duration_ns for row in script.kernels])
 
 
 def test_commands_through_the_simulated_machine(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:

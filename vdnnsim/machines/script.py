@@ -24,6 +24,7 @@ ALONE = (PPM, PPM)
 """The slowdowns of a kernel that slows no copy, and of a link whose directions do not slow each other."""
 
 _NOTHING: list[int] = []
+"""Stands wherever an engine is given nothing before a wait; is never added to."""
 
 
 class Durations(NamedTuple):
@@ -40,6 +41,14 @@ class Work(NamedTuple):
 
     steps: list[int]
     ready_ns: list[list[int]]
+
+    def add(self, step: int, ready_ns: int) -> None:
+        """A piece before the wait to come."""
+        self.steps.append(step)
+        if self.ready_ns[-1]:
+            self.ready_ns[-1].append(ready_ns)
+        else:
+            self.ready_ns[-1] = [ready_ns]
 
 
 class MemoryCalls(NamedTuple):
@@ -98,7 +107,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     """The script of a program under a trace and a host's costs. Raises `InvalidInput` where the trace lacks one of its
     kernels."""
     memory = MemoryCalls([], [], [], [])
-    work = (Work([], []), Work([], []), Work([], []))
+    work = (Work([], [_NOTHING]), Work([], [_NOTHING]), Work([], [_NOTHING]))
     buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
     kernels: list[TraceRow] = []
     copies: list[int] = []
@@ -106,7 +115,6 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     waits: list[tuple[Stream, ...] | None] = []
     wait_steps: list[int] = []
     now_ns = 0
-    given: list[list[int]] = [[], [], []]
     for index, step in enumerate(program.steps):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, (Allocate, Free)):
@@ -119,32 +127,21 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 row = trace.row(command.layer, command.pass_, command.algorithm)
                 called_ns = now_ns
                 now_ns += host.kernel_ns if row.launch_ns is None else row.launch_ns
-                given[COMPUTE].append(now_ns if row.start_ns is None else called_ns + row.start_ns)
-                work[COMPUTE].steps.append(index)
+                work[COMPUTE].add(index, now_ns if row.start_ns is None else called_ns + row.start_ns)
                 kernels.append(row)
             elif isinstance(command, Synchronise):
                 waits.append(command.streams)
                 wait_steps.append(index)
                 calls_ns.append(now_ns)
                 now_ns = 0
-                given = _take(given, work)
+                for engine in work:
+                    engine.ready_ns.append(_NOTHING)
             else:
                 now_ns += host.copy_ns
-                engine = OUT if isinstance(command, CopyOut) else IN
-                given[engine].append(now_ns + host.copy_start_ns)
-                work[engine].steps.append(index)
-                buffers[engine].append(command.buffer)
-                copies.append(engine)
+                direction = OUT if isinstance(command, CopyOut) else IN
+                work[direction].add(index, now_ns + host.copy_start_ns)
+                buffers[direction].append(command.buffer)
+                copies.append(direction)
     waits.append(None)
     calls_ns.append(now_ns)
-    _take(given, work)
     return Script(program, calls_ns, waits, wait_steps, work, *buffers, kernels, copies, memory)
-
-
-def _take(given: list[list[int]], work: tuple[Work, Work, Work]) -> list[list[int]]:
-    """Note what each engine was given before a wait; returns room for what it is given next."""
-    room = []
-    for ready_ns, engine in zip(given, work, strict=True):
-        engine.ready_ns.append(ready_ns or _NOTHING)
-        room.append([] if ready_ns else ready_ns)
-    return room
