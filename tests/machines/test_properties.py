@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, reject, settings
@@ -14,12 +15,15 @@ from support.replay import replay_times
 from support.strategies import Case, cases, curves
 from vdnnsim.gpu import Link, LinkCurve, LinkPoint
 from vdnnsim.machines import OutOfMemory
-from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.machines.script import Durations, Script, script_of
+from vdnnsim.machines.simulated import SimulatedMachine, simulate
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind, load_network
 from vdnnsim.policies.plan import Layout, feature_extraction_layers
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
+from vdnnsim.trace import Trace
+from vdnnsim.units import PPM
 
 ROOMY_BYTES = 2**40
 
@@ -61,6 +65,24 @@ def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case) ->
     kernel_times, copy_times = replay_times(program, case.trace, case.gpu)
     assert [(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels] == kernel_times
     assert [(copy.begin_ns, copy.end_ns) for copy in timeline.copies] == copy_times
+
+
+@settings(max_examples=60)
+@given(cases())
+def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case) -> None:
+    """Where nothing slows a copy, the machine leaves out the events by which engines hear of each other: with them
+    every time is the same."""
+    rows = [entry._replace(copy_out_slowdown_ppm=PPM, copy_in_slowdown_ppm=PPM) for entry in case.trace.rows]
+    link = replace(case.gpu.link, both_ways_out_slowdown_ppm=PPM, both_ways_in_slowdown_ppm=PPM)
+    script = script_of(
+        build_program(case.network, case.plan, case.weight_gradients), Trace(case.trace.header, rows), case.gpu.host
+    )
+    durations = Durations(*script.copies_ns(link), [entry.duration_ns for entry in script.kernels])
+    gpu = replace(case.gpu, link=link)
+    assert not script.slows_copies(link)
+    quiet = simulate(script, durations, gpu)
+    with patch.object(Script, "slows_copies", return_value=True):
+        assert simulate(script, durations, gpu) == quiet
 
 
 @settings(max_examples=60)

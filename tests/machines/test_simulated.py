@@ -7,7 +7,10 @@ for b, 100 for a, whose data gradient nobody needs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import simpy
 
 from support.cases import conv, gpu_of, join, layer, network_of, plan_of, row, trace_of
 from support.render import copy_lines, kernel_lines, step_ends, wait_lines
@@ -34,6 +37,7 @@ from vdnnsim.trace import Trace
 
 ALL = ("a", "b", "loss")
 OUT, IN = "copy out", "copy in"
+_BUFFER = Buffer("map:x", 100, MemoryClass.FEATURE_MAPS, "a", False)
 NETWORK = network_of(conv("a"), conv("b", channels=2), layer(Kind.SOFTMAX, "loss"))
 TRACE = trace_of(
     NETWORK,
@@ -274,6 +278,33 @@ def test_one_direction_is_slowed_only_while_the_other_runs() -> None:
     takes 200 ns since the other lasts as long. Out: 10 done alone, 160 in those 200 ns, the last 30 alone."""
     timeline = _copies_at_once(both_out=1.25, both_in=2, sizes=(200, 100), launch_ns=10)
     assert copy_lines(timeline) == [(OUT, "map:x", 10, 250), (IN, "map:y", 20, 220)]
+
+
+@pytest.mark.parametrize("first", [CopyOut, CopyIn])
+def test_of_copies_that_begin_and_end_together_the_one_given_first_comes_first(first: type) -> None:
+    out, back = CopyOut(_BUFFER, "a"), CopyIn(_BUFFER, "a", "a")
+    commands = (out, back) if first is CopyOut else (back, out)
+    wait = Synchronise((Stream.COPY_OUT, Stream.COPY_IN))
+    program = Program((_BUFFER,), (*commands, wait), (Step("a", False, False, 0, 3),), {}, ())
+    timeline = SimulatedMachine(TRACE, gpu_of()).run(program, make_pool("best-fit", 1 << 20))
+    expected = [(OUT, 0, 100), (IN, 0, 100)]
+    found = [(copy.direction, copy.begin_ns, copy.end_ns) for copy in timeline.copies]
+    assert found == (expected if first is CopyOut else expected[::-1])
+
+
+def test_a_piece_of_work_costs_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven kernels and four copies, besides the beginning and the end of four processes and of the simulation."""
+    events: list[simpy.Event] = []
+    schedule = simpy.Environment.schedule
+
+    def noting(self: simpy.Environment, event: simpy.Event, *arguments: Any, **named: Any) -> None:
+        events.append(event)
+        schedule(self, event, *arguments, **named)
+
+    monkeypatch.setattr(simpy.Environment, "schedule", noting)
+    timeline = run(gpu_of(), offload=ALL)
+    assert (len(timeline.kernels), len(timeline.copies)) == (7, 4)
+    assert len(events) == 7 + 4 + 2 * 4 + 1
 
 
 def test_kernel_and_other_direction_slow_a_copy_together() -> None:
