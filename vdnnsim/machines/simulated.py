@@ -68,9 +68,9 @@ class _Arrival(simpy.Event):
 
 
 class _Engine:
-    """An in-order queue of work. `moment` is the next thing to happen on it; the host may wait for it, too.
+    """An in-order queue of work. `moment` is the next thing that happens on it; the host may wait for it, too.
 
-    Of a piece of work that is its end, `lasts_ns` after its begin.
+    For a piece of work that is its end, `lasts_ns` after its begin; what listens to more makes it something sooner.
     """
 
     def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
@@ -91,7 +91,7 @@ class _Engine:
         self.pending += len(ready_ns)
 
     def end(self, now_ns: int) -> None:
-        """The piece at the head is done."""
+        """The piece at the head is over."""
         self.ends_ns.append(now_ns)
         self.pending -= 1
         if self.pending:
@@ -132,18 +132,22 @@ class _Link:
         """A kernel with these slowdowns begins to run; `ALONE` when it ends."""
         if slowdowns_ppm != self._kernel_ppm:
             self._kernel_ppm = slowdowns_ppm
-            self._changed(OUT)
-            self._changed(IN)
+            if self._copying[OUT]:
+                self._changed(OUT)
+            if self._copying[IN]:
+                self._changed(IN)
 
     def begin(self, direction: int) -> None:
         self._copying[direction] = True
         self._told[direction] = False
         self._slowdowns[direction] = self._slowdown(direction)
-        self._changed(1 - direction)
+        if self._copying[1 - direction]:
+            self._changed(1 - direction)
 
     def end(self, direction: int) -> None:
         self._copying[direction] = False
-        self._changed(1 - direction)
+        if self._copying[1 - direction]:
+            self._changed(1 - direction)
 
     def slowdown_ppm(self, direction: int) -> int:
         """The slowdown from now on; whoever asks has heard of all changes so far."""
@@ -157,14 +161,14 @@ class _Link:
         return slowdown
 
     def _changed(self, direction: int) -> None:
-        if self._copying[direction]:
-            slowdown = self._slowdown(direction)
-            if slowdown != self._slowdowns[direction]:
-                self._slowdowns[direction] = slowdown
-                if not self._told[direction]:
-                    # Once for all changes of one moment: a second interrupt could hit a process whose copy is over.
-                    self._told[direction] = True
-                    self.processes[direction].interrupt()
+        """What slows the copy under way in this direction may have changed."""
+        slowdown = self._slowdown(direction)
+        if slowdown != self._slowdowns[direction]:
+            self._slowdowns[direction] = slowdown
+            if not self._told[direction]:
+                # Once for all changes of one moment: a second interrupt could hit a process whose copy is over.
+                self._told[direction] = True
+                self.processes[direction].interrupt()
 
 
 class _SlowingKernels(_Engine):
@@ -194,7 +198,7 @@ class _SlowingKernels(_Engine):
 
 
 class _SlowedCopies(_Engine):
-    """Copies of one direction whose rate changes while they are under way."""
+    """Copies of one direction whose rate changes while they are under way, so that only their begin is known ahead."""
 
     def __init__(
         self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, link: _Link
@@ -212,7 +216,8 @@ class _SlowedCopies(_Engine):
             end_ns = yield from self._copy(begin_ns, alone_ns)
             self.link.end(self.direction)
             self.end(end_ns)
-            over.succeed()
+            if over.callbacks:  # the host waits
+                over.succeed()
 
     def _copy(self, now_ns: int, alone_ns: int) -> Generator[simpy.Event, Any, int]:
         remaining = alone_ns * _FINE
@@ -248,7 +253,8 @@ class _Run:
         return Moments(kernels, outs, ins, Spans(self.wait_begins_ns, self.wait_ends_ns), self.stalls_ns, self.host_ns)
 
     def _host(self) -> _Process:
-        """Gives work at its own time, which runs ahead of the clock until it waits."""
+        """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
+        put on the engines at once: none of it is ready before the host has got there."""
         copy_out, copy_in, compute = engines = self.engines
         host_ns = 0
         given = (work.ready_ns for work in self.script.work)
