@@ -140,3 +140,9 @@ def test_a_fetch_left_out_shows(small_network: Network, device: CpuDevice) -> No
 
 def test_a_number_that_is_none_is_an_infinite_error() -> None:
     assert relative_error(torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 1.0])) == float("inf")
+
+
+def test_iterations_follow_each_other(network: Network, device: CpuDevice) -> None:
+    study = study_of(network)
+    for policy in ("baseline(p)", "vdnn-all(p)", "vdnn-dyn"):
+        assert loaded(study, device, study.run(make_policy(policy)).program).train(3) > 0

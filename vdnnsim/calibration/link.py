@@ -12,10 +12,11 @@ import torch
 
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import choices_of
+from vdnnsim.calibration.power import measure_power
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample
 from vdnnsim.gpu import Link, LinkCurve, LinkPoint
-from vdnnsim.gpu.profile import HostCosts
+from vdnnsim.gpu.profile import HostCosts, Power
 from vdnnsim.machines.device import Action, Device
 from vdnnsim.network import load_network
 from vdnnsim.policies.plan import Layout, Plan, feature_extraction_layers
@@ -40,6 +41,8 @@ class LinkReport:
     repetitions: str
     date: str
     conditions: Mapping[str, str]
+    power: tuple[Power, str] | None = None
+    """The board's power and how it was measured, where the device tells."""
 
 
 def copy_piece_bytes(device: Device) -> int:
@@ -84,6 +87,8 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
         curves = [_shortened(curve, -start_ns) for curve in curves]
     host = replace(costs, synchronise_ns=synchronise.median_ns, copy_start_ns=max(0, start_ns))
     spreads |= cost_spreads | {"synchronise": synchronise.spread_ppm}
+    progress(3, 4, "power")
+    power = measure_power(bench) if device.name == "cuda" else None
     progress(4, 4, "done")
     return LinkReport(
         capacity_bytes,
@@ -94,6 +99,7 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
         "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: in up to 40 iterations",
         date,
         {**device.describe(), "host": device.host.describe()},
+        power,
     )
 
 

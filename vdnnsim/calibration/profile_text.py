@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vdnnsim.gpu import GpuProfile, LinkCurve
+from vdnnsim.gpu.profile import Power
 from vdnnsim.units import PPM
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def profile_text(report: LinkReport, name: str, title: str) -> str:
         f'source = "Commands of a small offloading program; a wait with nothing to wait for; a copy with a wait, less '
         f'both and the copy itself. {source}"',
         "",
+        *(_power(*report.power, report.date) if report.power else ()),
         "[conditions]",
         *(f'"{key}" = "{_plain(text)}"' for key, text in report.conditions.items()),
         f'"date" = "{report.date}"',
@@ -74,6 +76,18 @@ def _curve(name: str, curve: LinkCurve, source: str, spread_ppm: int) -> list[st
         'provenance = "measured"',
         f'source = "Pinned host memory, one copy at a time. {source} Largest spread from 1 MiB on: '
         f'{spread_ppm / 1e4:.2f} %."',
+        "",
+    ]
+
+
+def _power(power: Power, how: str, date: str) -> list[str]:
+    return [
+        "[power]",
+        f"idle_w = {power.idle_w}",
+        f"compute_w = {power.compute_w}",
+        f"copy_w = {power.copy_w}",
+        'provenance = "measured"',
+        f'source = "{how} Measured {date}."',
         "",
     ]
 

@@ -33,7 +33,14 @@ def reference_gradients(
     choices: Mapping[str, torch.Tensor] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Reference:
-    """Loss and gradients by autograd, with the machine's choices where they are given."""
+    """Loss and gradients by autograd, with the machine's choices where they are given; fp32 without TF32."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return _reference_gradients(network, training, choices, dtype)
+
+
+def _reference_gradients(
+    network: Network, training: Training, choices: Mapping[str, torch.Tensor] | None, dtype: torch.dtype
+) -> Reference:
     flat = {name: weights.detach().to(dtype, copy=True).requires_grad_() for name, weights in training.weights.items()}
     parameters = {name: split_weights(network.by_name[name], weights) for name, weights in flat.items()}
     values: dict[str, torch.Tensor] = {DATA: training.images.to(dtype)}

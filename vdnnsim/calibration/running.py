@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
 
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.progress import Progress, silent
@@ -122,18 +125,29 @@ def run_case(
     return CaseRun(predicted, prepared, found, observed, plan.trials)
 
 
-def check_case(
-    bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent
-) -> tuple[float, float]:
-    """The largest relative error of loss and weight gradients against autograd in fp64, in the checking mode; and the
-    share of ReLU's and max-pool's choices in which rounding decided otherwise."""
+class Check(NamedTuple):
+    """Against autograd in fp64: the largest relative error over loss and each layer's weight gradients, `where` it is,
+    and `plain_error`, that of plain autograd in fp32. `other_choices` is the share of ReLU's and max-pool's choices in
+    which rounding decided otherwise; both autograds take over the run's."""
+
+    error: float
+    where: str
+    plain_error: float
+    other_choices: float
+
+
+def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> Check:
+    """One iteration in the checking mode, held against autograd."""
     problem = Problem(study.network, study.trace, study.gpu, study)
     policy.check(problem)
     plan, program, failure = study.prepare(policy.plan(problem))
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {failure}")
-    progress(0, 2, "one iteration with freed bytes overwritten")
+    progress(0, 3, "one iteration with freed bytes overwritten")
     found = load(study, bench, machine, program, plan).check()
-    progress(1, 2, "the same by autograd")
+    progress(1, 3, "the same by autograd in fp64")
     reference = reference_gradients(study.network, machine.training, found.choices)
-    return worst_error(found.results, reference.results)[0], reference.other_choices
+    progress(2, 3, "the same by autograd in fp32")
+    plain = reference_gradients(study.network, machine.training, found.choices, torch.float32)
+    plain_error, _ = worst_error(plain.results, reference.results)
+    return Check(*worst_error(found.results, reference.results), plain_error, reference.other_choices)

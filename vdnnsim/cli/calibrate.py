@@ -102,10 +102,11 @@ def _run(bench: Bench, study: Study, policy: str, iterations: int | None, check:
 
     machine = bench.machine(study.network, study.trace.header.math)
     if check:
-        error, others = check_case(bench, machine, study, make_policy(policy), _progress())
+        found = check_case(bench, machine, study, make_policy(policy), _progress())
         typer.echo(
-            f"loss and gradients against autograd: largest relative error {error:.2e}; "
-            f"rounding decided {others:.1e} of the choices of ReLU and max-pool otherwise"
+            f"loss and gradients against autograd in fp64: largest relative error {found.error:.2e} ({found.where}), "
+            f"plain autograd in fp32 {found.plain_error:.2e}; rounding decided {found.other_choices:.1e} of the "
+            "choices of ReLU and max-pool otherwise"
         )
     run = run_case(bench, machine, study, make_policy(policy), iterations)
     record = record_of(study, policy, run)

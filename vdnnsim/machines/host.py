@@ -50,7 +50,7 @@ class Host:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._cores = cores[::-1] if len(cores) > _FEWEST_CORES else []
         self.core = self._cores[0] if self._cores else None
-        self.fastest_ns = min(self._probe_on(core) for core in (self._cores or [None]) for _ in range(2))
+        self.fastest_ns = min(self._probe_on(core) for core in (self.core, self.core, *self._cores))
         self.counts = Counts(0, 0)
 
     def settle(self) -> bool:
