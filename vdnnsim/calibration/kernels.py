@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vdnnsim.machines.operands import layout_of
 from vdnnsim.machines.operators import Algorithm, Operators, Place
-from vdnnsim.network import Kind, Network
+from vdnnsim.network import Kind, Network, layout_of
 from vdnnsim.trace import DEFAULT_ALGORITHM
 from vdnnsim.trace.files import required_passes
 

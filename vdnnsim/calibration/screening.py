@@ -14,9 +14,9 @@ import torch
 from vdnnsim.calibration.kernels import Choices
 from vdnnsim.calibration.progress import Progress
 from vdnnsim.machines.device import Device
-from vdnnsim.machines.operands import layout_of, tensors_of
+from vdnnsim.machines.operands import tensors_of
 from vdnnsim.machines.operators import Algorithm, Operators
-from vdnnsim.network import Kind, Layer, Network
+from vdnnsim.network import Kind, Layer, Network, shape_key
 from vdnnsim.program import Buffer, Kernel, MemoryClass, Stream
 
 HOPELESS = 4.0
@@ -56,24 +56,6 @@ def screen(network: Network, choices: Choices, device: Device, operators: Operat
             known[shape] = _look(network, layer, pass_, algorithms, device, operators, slab)
         looks[name, pass_] = known[shape]
     return looks
-
-
-def shape_key(network: Network, layer: Layer, pass_: str) -> tuple[object, ...]:
-    """What kernels of equal speed have in common."""
-    return (
-        layer.kind,
-        pass_,
-        *(layout_of(network, source) for source in layer.inputs),
-        layout_of(network, layer.name),
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-        layer.groups,
-        layer.bias,
-        layer.average,
-        layer.size,
-        layer.name in network.in_place,
-    )
 
 
 def _look(

@@ -26,10 +26,10 @@ from vdnnsim.calibration.rounds import (
     waiting_program_of,
 )
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
-from vdnnsim.calibration.screening import Look, Looks, screen, shape_key
+from vdnnsim.calibration.screening import Look, Looks, screen
 from vdnnsim.calibration.slowdown import CopySlowdowns
 from vdnnsim.machines.real import LoadedProgram, RealMachine
-from vdnnsim.network import Network
+from vdnnsim.network import Network, shape_key
 from vdnnsim.policies.plan import Algorithms, performance_optimal
 from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow
 from vdnnsim.units import PPM

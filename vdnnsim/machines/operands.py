@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from vdnnsim.network import DATA, Kind, Layer, Network, Shape, View
+from vdnnsim.network import DATA, Kind, Layer, Network, View
 from vdnnsim.network.layers import READS_X_IN_BACKWARD, READS_Y_IN_BACKWARD
 from vdnnsim.program import Kernel
 from vdnnsim.program.commands import (
@@ -48,14 +48,6 @@ class Tensors:
     saved: torch.Tensor | None = None
     workspace: torch.Tensor | None = None
     labels: torch.Tensor | None = field(default=None, repr=False)
-
-
-def layout_of(network: Network, source: str) -> tuple[Shape, tuple[int, int, int, int]]:
-    """Shape and strides (in elements) of a layer's output, or of the input data, where it lies in its map."""
-    view = network.views[source]
-    batch, channels, height, width = network.maps[view.map_name].shape
-    plane = height * width
-    return (batch, view.channels, height, width), (channels * plane, plane, width, 1)
 
 
 def tensors_of(network: Network, kernel: Kernel, bytes_of: Bytes, labels: torch.Tensor | None = None) -> Tensors:

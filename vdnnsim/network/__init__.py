@@ -3,6 +3,7 @@
 from vdnnsim.network.builtin import NETWORKS, load_network
 from vdnnsim.network.graph import FeatureMap, Network, View, build_network
 from vdnnsim.network.layers import DATA, Kind, Layer, LayerFault, LayerSpec, Shape, infer_layer, shape_bytes
+from vdnnsim.network.likeness import layout_of, shape_key
 
 __all__ = [
     "DATA",
@@ -17,6 +18,8 @@ __all__ = [
     "View",
     "build_network",
     "infer_layer",
+    "layout_of",
     "load_network",
     "shape_bytes",
+    "shape_key",
 ]

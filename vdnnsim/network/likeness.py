@@ -1,0 +1,32 @@
+"""When two layers are alike: kernels of equal kind on tensors of equal shape and place take equally long."""
+
+from __future__ import annotations
+
+from vdnnsim.network.graph import Network
+from vdnnsim.network.layers import Layer, Shape
+
+
+def layout_of(network: Network, source: str) -> tuple[Shape, tuple[int, int, int, int]]:
+    """Shape and strides (in elements) of a layer's output, or of the input data, where it lies in its map."""
+    view = network.views[source]
+    batch, channels, height, width = network.maps[view.map_name].shape
+    plane = height * width
+    return (batch, view.channels, height, width), (channels * plane, plane, width, 1)
+
+
+def shape_key(network: Network, layer: Layer, pass_: str) -> tuple[object, ...]:
+    """What kernels of equal speed have in common."""
+    return (
+        layer.kind,
+        pass_,
+        *(layout_of(network, source) for source in layer.inputs),
+        layout_of(network, layer.name),
+        layer.kernel,
+        layer.stride,
+        layer.padding,
+        layer.groups,
+        layer.bias,
+        layer.average,
+        layer.size,
+        layer.name in network.in_place,
+    )
