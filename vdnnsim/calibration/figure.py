@@ -45,13 +45,18 @@ def draw_errors(records: Sequence[CaseRecord], path: Path) -> None:
         left.axvline(0, color="#999999", linewidth=0.8)
         left.set_yticks(range(len(groups)), [f"{network} ({batch}), {math}" for network, batch, math in groups])
         left.invert_yaxis()
-        left.set_xlabel("error of the iteration time, predicted - measured (%)")
+        left.set_xlabel(
+            "error of the iteration time, predicted - measured (%)\n"
+            "shaded: within 1 %; open: measurements that the traces or the profile were made from"
+        )
         left.legend(fontsize=7, loc="best")
         right.set_xscale("log")
         right.set_yscale("log")
         low, high = right.get_xlim()
         right.plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=0)
-        right.set_xlabel("measured time of a layer's forward or backward (ms)")
+        right.set_xlabel(
+            "time of a layer's forward or backward, measured with marks\naround each kernel and copy, which take some microseconds (ms)"
+        )
         right.set_ylabel("predicted (ms)")
         with whole_file(path) as temporary:
             figure.savefig(temporary, dpi=130, format=path.suffix[1:] or "png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -37,7 +38,7 @@ def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = 
     folder has all cases are not run again."""
     out.mkdir(parents=True, exist_ok=True)
     profile = _profile(bench, cases.gpu, out, progress)
-    conditions = dict(bench.device.describe())
+    conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
     networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
     groups = [(group, networks[group.network, group.batch], math) for group in cases.case for math in group.math]
     stored = read_records(out / RESULTS) if (out / RESULTS).is_file() else ()
@@ -102,13 +103,13 @@ def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[s
     from vdnnsim.calibration.figure import draw_errors
 
     write_records(out / RESULTS, records, conditions)
-    write_text(out / TABLE, table_text(records))
+    write_text(out / TABLE, table_text(records, conditions))
     if records:
         draw_errors(records, out / FIGURE)
 
 
-def table_text(records: Iterable[CaseRecord]) -> str:
-    """All cases as a Markdown table, with the sign of each error, and a summary."""
+def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
+    """All cases as a Markdown table, with the sign of each error, a summary, and how they were measured."""
     rows = list(records)
     lines = [
         "| network (batch) | math | policy | capacity GB | measured ms | predicted ms | error % | spread % | "
@@ -128,7 +129,10 @@ def table_text(records: Iterable[CaseRecord]) -> str:
             f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f}{'' if row.steady else ' (unsteady)'} | "
             f"{'equal' if equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
         )
-    return "\n".join([*lines, "", summary(rows)]) + "\n"
+    counts = [row.repetitions for row in rows]
+    if counts:
+        lines += ["", summary(rows), "", f"* medians of {min(counts)} to {max(counts)} iterations"]
+    return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
 
 
 def summary(records: Sequence[CaseRecord]) -> str:
