@@ -55,7 +55,8 @@ def draw_errors(records: Sequence[CaseRecord], path: Path) -> None:
         low, high = right.get_xlim()
         right.plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=0)
         right.set_xlabel(
-            "time of a layer's forward or backward, measured with marks\naround each kernel and copy, which take some microseconds (ms)"
+            "time of a layer's forward or backward (ms), measured with marks\n"
+            "around each kernel and copy, which take some microseconds"
         )
         right.set_ylabel("predicted (ms)")
         with whole_file(path) as temporary:
