@@ -85,25 +85,27 @@ class _Engine:
 
     def put(self, ready_ns: list[int], from_ns: int) -> None:
         """More work, by how long after a time each piece is ready; none of them before now."""
-        self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
+        begun = 0
         if not self.pending:
-            self._idle.set(self._begin(from_ns))
+            begun = 1
+            self._idle.set(self._begin(from_ns + ready_ns[0]))
+        if len(ready_ns) > begun:
+            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[begun:]])
         self.pending += len(ready_ns)
 
     def end(self, now_ns: int) -> None:
-        """The piece at the head is over."""
+        """The piece at the head is over, and the next one begins as soon as it may."""
         self.ends_ns.append(now_ns)
         self.pending -= 1
         if self.pending:
-            next_ns = self._begin(now_ns)
+            ready_ns = self.ready_ns.popleft()
+            next_ns = self._begin(ready_ns if ready_ns > now_ns else now_ns)
             self.moment = self.environment.timeout(next_ns - now_ns, next_ns)
         else:
             self._idle = self.moment = _Arrival(self.environment)
 
-    def _begin(self, now_ns: int) -> int:
-        """The piece at the head begins as soon as it may; returns when something happens to it next."""
-        ready_ns = self.ready_ns.popleft()
-        begin_ns = ready_ns if ready_ns > now_ns else now_ns
+    def _begin(self, begin_ns: int) -> int:
+        """The next piece begins then; returns when something happens to it."""
         lasts_ns = self.lasts_ns[len(self.begins_ns)]
         self.begins_ns.append(begin_ns)
         return begin_ns + lasts_ns
