@@ -197,8 +197,8 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
 
 
 def test_two_dask_workers_against_one(tmp_path: Path) -> None:
-    """The reference engine on a real scheduler and workers of this machine."""
-    sweep = plan_sweep(spec_of(tmp_path, 150, 10), Engine.REFERENCE)
+    """The reference engine on a real scheduler and workers of this machine: enough runs that starting up is little."""
+    sweep = plan_sweep(spec_of(tmp_path, 2500, 2500, together=True), Engine.REFERENCE)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(2):
         for workers in (1, 2):
