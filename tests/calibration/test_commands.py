@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -106,11 +108,19 @@ def test_run_shows_measured_beside_simulated(folder: Path) -> None:
         folder / "tiny.toml",
         *("--batch", 4, "--policy", "vdnn-conv(p)", "--gpu", out / "here.toml", "--iterations", 3, "--check"),
         *("--trace", out / "traces" / "here" / "tiny_b4_fp32.csv", "--device", "cpu"),
-        *("--json", folder / "case.json"),
+        *("--json", folder / "case.json", "--timeline", folder / "both.json"),
     )
     assert "addresses equal, decisions equal" in shown
     assert "largest relative error" in shown
     assert read_records(folder / "case.json")[0].repetitions == 3
+    events = json.loads((folder / "both.json").read_text())["traceEvents"]
+    names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert names == ["vdnn-conv(p), measured", "vdnn-conv(p)"]
+    for process in (1, 2):
+        kernels = [event for event in events if event["pid"] == process and event.get("cat") == "kernel"]
+        assert len(kernels) == len(required_passes(load_network(folder / "tiny.toml", 4)))
+        for one, following in pairwise(kernels):
+            assert one["ts"] + one["dur"] <= following["ts"] + 1e-3
 
 
 def test_without_a_gpu_each_command_says_so_in_one_line(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def made_up_trace(network: Network) -> Trace:
     return Trace(TraceHeader("cpu", network.name, network.batch, "fp32"), rows)
 
 
-def study_of(network: Network, **options: object) -> Study:
+def study_of(network: Network, **options: Any) -> Study:
     return replace(Study(network, made_up_trace(network), load_profile("titan-x-maxwell")), **options)
 
 

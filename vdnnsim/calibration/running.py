@@ -15,10 +15,12 @@ from vdnnsim.calibration.samples import Sample, repetitions_within, steady_sampl
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES
+from vdnnsim.metrics import step_times
 from vdnnsim.policies import Plan, Policy, Problem, Trial
 from vdnnsim.program import Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
+from vdnnsim.summary import Ran, step_names, summarise
 from vdnnsim.timeline import MemoryRecord, Timeline
 
 _BUDGET_NS = 1_500_000_000
@@ -32,6 +34,7 @@ class CaseRun:
 
     predicted: PolicyRun
     measured_plan: Plan
+    program: Program
     iterations: Sample
     timeline: Timeline
     trials: tuple[Trial, ...]
@@ -122,7 +125,16 @@ def run_case(
     found = steady_sample(bench.device.host, loaded.run, count, attempts=2 if iterations is None else 1)
     marked = [bench.device.host.undisturbed(loaded.observe)[0] for _ in range(1 if warm_ns > _LONG_NS else 3)]
     observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
-    return CaseRun(predicted, prepared, found, observed, plan.trials)
+    return CaseRun(predicted, prepared, program, found, observed, plan.trials)
+
+
+def measured_run(study: Study, run: CaseRun) -> PolicyRun:
+    """The marked iteration as a run like a simulated one, for timelines; its title says that it was measured."""
+    steps = step_times(run.timeline, step_names(run.program))
+    on = Ran(study.network, study.trace, study.gpu, run.program, run.timeline, steps)
+    title = f"{run.predicted.result.policy}, measured"
+    result = summarise(title, run.measured_plan, on, "", run.timeline.pool_high_water_bytes)
+    return PolicyRun(result, run.measured_plan, run.program, run.timeline, steps)
 
 
 class Check(NamedTuple):

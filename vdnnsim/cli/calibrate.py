@@ -16,6 +16,7 @@ from vdnnsim.cli import options
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
     from vdnnsim.calibration.progress import Progress
+    from vdnnsim.calibration.running import CaseRun
     from vdnnsim.study import Study
 
 app = typer.Typer(
@@ -85,6 +86,9 @@ def run_command(
         bool, typer.Option("--check", help="Compare gradients with autograd, freed bytes overwritten.")
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the case's numbers as JSON.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option("--timeline", help="Write both timelines (Chrome trace JSON) to open in Perfetto.")
+    ] = None,
     device: Device = "cuda",
 ) -> None:
     """Train for real under a policy, in a pool of the capacity, and show measured beside simulated."""
@@ -92,22 +96,32 @@ def run_command(
 
     study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace)
     with _bench(device) as bench:
-        _run(bench, study, policy, iterations, check, json)
+        if check:
+            _check(bench, study, policy)
+        run = _run(bench, study, policy, iterations, json)
+        if timeline is not None:
+            _write_timelines(study, run, timeline)
 
 
-def _run(bench: Bench, study: Study, policy: str, iterations: int | None, check: bool, json: Path | None) -> None:
-    from vdnnsim.calibration.records import record_of, write_records
-    from vdnnsim.calibration.running import check_case, run_case
+def _check(bench: Bench, study: Study, policy: str) -> None:
+    from vdnnsim.calibration.running import check_case
     from vdnnsim.policies import make_policy
 
     machine = bench.machine(study.network, study.trace.header.math)
-    if check:
-        found = check_case(bench, machine, study, make_policy(policy), _progress())
-        typer.echo(
-            f"loss and gradients against autograd in fp64: largest relative error {found.error:.2e} ({found.where}), "
-            f"plain autograd in fp32 {found.plain_error:.2e}; rounding decided {found.other_choices:.1e} of the "
-            "choices of ReLU and max-pool otherwise"
-        )
+    found = check_case(bench, machine, study, make_policy(policy), _progress())
+    typer.echo(
+        f"loss and gradients against autograd in fp64: largest relative error {found.error:.2e} ({found.where}), "
+        f"plain autograd in fp32 {found.plain_error:.2e}; rounding decided {found.other_choices:.1e} of the "
+        "choices of ReLU and max-pool otherwise"
+    )
+
+
+def _run(bench: Bench, study: Study, policy: str, iterations: int | None, json: Path | None) -> CaseRun:
+    from vdnnsim.calibration.records import record_of, write_records
+    from vdnnsim.calibration.running import run_case
+    from vdnnsim.policies import make_policy
+
+    machine = bench.machine(study.network, study.trace.header.math)
     run = run_case(bench, machine, study, make_policy(policy), iterations)
     record = record_of(study, policy, run)
     typer.echo(
@@ -122,6 +136,17 @@ def _run(bench: Bench, study: Study, policy: str, iterations: int | None, check:
     )
     if json is not None:
         write_records(json, [record], bench.device.describe())
+    return run
+
+
+def _write_timelines(study: Study, run: CaseRun, path: Path) -> None:
+    """Of the measured iteration, marks included, and of the simulated one."""
+    from vdnnsim.calibration.running import measured_run
+    from vdnnsim.files import write_text
+    from vdnnsim.report.chrome_trace import timeline_json
+
+    write_text(path, timeline_json([measured_run(study, run), run.predicted]))
+    typer.echo(f"{path}: both timelines, for https://ui.perfetto.dev")
 
 
 @app.command("report")
