@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from vdnnsim.calibration import running
 from vdnnsim.calibration.records import read_records
 from vdnnsim.cli.calibrate import app
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.gpu import read_profile
+from vdnnsim.machines.cpu import CpuDevice
 from vdnnsim.network import load_network
 from vdnnsim.trace import Provenance, read_trace, required_passes
 
@@ -84,6 +88,46 @@ def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None
     assert (folder / "out" / "results.json").read_text() == before
     source = next(line for line in (tmp_path / "here.toml").read_text().splitlines() if "Allocations and frees" in line)
     assert source.count("Allocations and frees") == 1
+
+
+def test_ctrl_c_gives_the_device_back_and_leaves_whole_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the second case of a network: profile and trace stay, of the cases nothing is half there, and the
+    next report goes on."""
+    shutil.copytree(folder / "out", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "results.json").unlink()
+    closed: list[CpuDevice] = []
+    began: list[object] = []
+    close, real_run = CpuDevice.close, running.run_case
+
+    def tell_close(device: CpuDevice) -> None:
+        closed.append(device)
+        close(device)
+
+    def run_case(*arguments: Any) -> Any:
+        began.append(arguments)
+        if len(began) == 2:
+            raise KeyboardInterrupt
+        return real_run(*arguments)
+
+    monkeypatch.setattr(CpuDevice, "close", tell_close)
+    monkeypatch.setattr(running, "run_case", run_case)
+    words = ["report", str(folder / "cases.toml"), "--out", str(tmp_path), "--device", "cpu"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 130
+    assert len(closed) == 1
+    assert not (tmp_path / "results.json").exists()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        "here.toml",
+        "tiny_b4_fp32.csv",
+        "tiny_b4_fp32.toml",
+        "table.md",
+        "errors.png",
+    }
+    monkeypatch.setattr(running, "run_case", real_run)
+    call(*words)
+    assert len(read_records(tmp_path / "results.json")) == 3
 
 
 def test_the_profile_has_a_link_in_both_directions(folder: Path) -> None:
