@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from vdnnsim.reproduce import reproduce
+from vdnnsim.reproduce.same_shape import CHECKS, check_same_shape, same_shape_markdown
 from vdnnsim.reproduce.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown
 
 FOLDER = Path(__file__).resolve().parent
@@ -33,6 +34,7 @@ def run(gpu: str) -> None:
         text = with_table(text, f"{name} {gpu}", table)
     if gpu == NOW:
         text = with_table(text, "then and now", then_and_now_markdown(compare_gpus()))
+        text = with_table(text, "same shape", same_shape_markdown([check_same_shape(check) for check in CHECKS]))
     readme.write_text(text, encoding="utf-8", newline="\n")
 
 

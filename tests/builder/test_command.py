@@ -20,9 +20,22 @@ def test_unknown_network_is_explained(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "did you mean 'vgg1" in capsys.readouterr().err
 
 
+def test_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["alexnet", "--batch", "4", "--out", str(tmp_path / "file")]) == 2
+    assert "choose a writable folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["vgg16"], ["vgg16", "--out", "x"], ["--all"], ["vgg16", "--all", "--out", "x"]],
+    [
+        [],
+        ["vgg16"],
+        ["vgg16", "--out", "x"],
+        ["--all"],
+        ["vgg16", "--all", "--out", "x"],
+        ["--all", "--same-shape", "t.csv", "--out", "x"],
+    ],
 )
 def test_needs_a_network_or_all(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -1,5 +1,6 @@
 """`vdnnsim reproduce`: what it writes, what it prints, what it refuses."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from vdnnsim.catalog import data_directory
 from vdnnsim.cli.reproduce import reproduce_command
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.reproduce import reproduce
@@ -69,7 +71,7 @@ def test_figure_without_traces_is_told_in_one_line(tmp_path: Path, monkeypatch: 
     """Figure 5 is of VGG-16 (256) alone."""
     monkeypatch.setattr("vdnnsim.reproduce.bench.data_directory", lambda name: tmp_path / name)
     error = refused("5", "--gpu", "h200", "--out", str(tmp_path / "out"))
-    assert str(error).startswith("h200: no fp32 traces for vgg16 batch 256; choose another --gpu")
+    assert str(error).startswith("h200: no fp32 traces for vgg19 batch 256; choose another --gpu")
     assert not (tmp_path / "out").exists()
 
 
@@ -80,11 +82,17 @@ def test_gpu_without_any_trace_is_told_in_one_line(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "out").exists()
 
 
-def test_cases_without_a_trace_are_left_out_and_told(tmp_path: Path) -> None:
-    done = RUNNER.invoke(app(), ["12", "--gpu", "h200", "--out", str(tmp_path)])
+def test_cases_without_a_trace_are_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout without one of the traces, in one process so that its workers see it too."""
+    traces = tmp_path / "traces"
+    shutil.copytree(data_directory("traces") / "h200", traces / "h200", ignore=shutil.ignore_patterns("vgg19_b128*"))
+    for module in ("trace.library", "reproduce.bench"):
+        monkeypatch.setattr(f"vdnnsim.{module}.data_directory", lambda _: traces)
+    monkeypatch.setattr("vdnnsim.reproduce.runs.available_cores", lambda: 1)
+    done = RUNNER.invoke(app(), ["12", "--gpu", "h200", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
     assert "left out, no trace on h200: VGG-16 (128)" in done.output
-    rows = (tmp_path / "fig12.csv").read_text().splitlines()[1:]
+    rows = (tmp_path / "out" / "fig12.csv").read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in rows[::2]] == [
         "AlexNet (128)",
         "OverFeat (128)",

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.reproduce.conftest import Whole
-from vdnnsim.reproduce import reproduce
-from vdnnsim.reproduce.then_and_now import NOW, compare_gpus, link_rates, then_and_now_markdown
-from vdnnsim.trace import Provenance
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = ROOT / "experiments" / "expected" / "titan-x-maxwell"
@@ -28,35 +25,6 @@ def test_numbers_are_the_expected_ones(expected: Path, whole: Whole) -> None:
 def test_every_figure_has_expected_numbers(whole: Whole) -> None:
     written = {path.stem for path in whole.reproduction.files if path.suffix == ".csv"}
     assert written == {path.stem for path in TABLES}
-
-
-def test_measured_gpu_gives_its_expected_numbers(tmp_path: Path) -> None:
-    """Measured traces have no bands, so that this takes little time."""
-    folder = EXPECTED.parent / NOW
-    found = reproduce(gpu=NOW, out=tmp_path)
-    tables = {path.name for path in found.files if path.suffix == ".csv"}
-    assert tables == {path.name for path in folder.glob("*.csv")}
-    for name in tables:
-        assert (tmp_path / name).read_text(encoding="utf-8") == (folder / name).read_text(encoding="utf-8")
-    assert f"<!-- claims h200 -->\n{(tmp_path / 'claims.md').read_text(encoding='utf-8')}<!-- end -->" in README
-    assert all(bar.low == bar.high and bar.provenance is Provenance.MEASURED for bar in found.bars["14"])
-
-
-def test_then_and_now() -> None:
-    pairs = compare_gpus()
-    assert f"<!-- then and now -->\n{then_and_now_markdown(pairs)}<!-- end -->" in README
-    text = " ".join(README.split())
-    assert (
-        "the link {:.1f} times** ({:.1f} to {:.1f} GB/s".format(link_rates()[1] / link_rates()[0], *link_rates())
-        in text
-    )
-    speed_ups = [pair.speed_up for pair in pairs]
-    assert f"became {min(speed_ups):.0f} to {max(speed_ups):.0f} times as fast" in text
-    for index, (policy, digits) in enumerate((("vdnn-conv", 1), ("vdnn-all", 0))):
-        now, then = ([getattr(pair, side).losses[index] for pair in pairs] for side in ("now", "then"))
-        assert (
-            f"{min(now):.0f} to {max(now):.0f} % where it lost {min(then):.{digits}f} to {max(then):.0f} %" in text
-        ), policy
 
 
 def test_readme_shows_the_claims(whole: Whole) -> None:

@@ -35,10 +35,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vdnnsim.builder.convolution import convolution_rows
+from vdnnsim.builder.folder import write_into
 from vdnnsim.builder.other_layers import other_rows, sum_rows
 from vdnnsim.builder.sources import explain
 from vdnnsim.network import Kind, Network, load_network
-from vdnnsim.trace import Trace, TraceHeader, TraceRow, trace_path, write_trace
+from vdnnsim.trace import Trace, TraceHeader, TraceRow
 
 GPU = "titan-x-maxwell"
 MATH = "fp32"
@@ -80,10 +81,7 @@ def _rows(network: Network) -> Iterator[TraceRow]:
 
 def write_built(network: Network, directory: Path) -> Path:
     """Build the trace of a network into a folder of traces; returns the path of its table."""
-    table = trace_path(directory, GPU, network.name, network.batch, MATH)
-    table.parent.mkdir(parents=True, exist_ok=True)
-    write_trace(build_trace(network), table)
-    return table
+    return write_into(directory, build_trace(network))
 
 
 def write_shipped(directory: Path) -> list[Path]:

@@ -43,6 +43,11 @@ class Bench:
         """The weakest label of every run so far."""
         return weakest(run.result.provenance for run in self._runs.values())
 
+    @property
+    def power_provenance(self) -> Provenance:
+        """Where the GPU's power figures are from."""
+        return Provenance(self.study.gpu.provenance["power"])
+
     def _policy(self, name: str) -> Policy:
         if name == "vdnn-dyn":
             return VdnnDyn(no_offload=Layout(self.rules.no_offload))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vdnnsim.reproduce.claims import Claim, compare_claims, distance, is_near, tolerance
-from vdnnsim.reproduce.config import Rules, choose_figures, rules
-from vdnnsim.reproduce.runs import Progress, available_figures, measure, plan_jobs, workers
+from vdnnsim.reproduce.config import Rules, rules
+from vdnnsim.reproduce.runs import Progress, all_figures, available_figures, measure, plan_jobs, workers
 from vdnnsim.reproduce.table import with_unit
 
 GIB = 2**30 / 10**9
@@ -60,17 +60,17 @@ def changed(base: Rules, choice: Choice, gpu: str) -> Rules:
     return base.model_copy(update=update)
 
 
-def compare_choices(
-    gpu: str, progress: Progress, choices: Sequence[Choice] = CHOICES
-) -> tuple[list[Claim], list[Outcome]]:
-    """The claims, and what each choice makes of them, without bands. Raises `InvalidInput` where traces are missing."""
-    figures = choose_figures(())
+def compare_choices(gpu: str, progress: Progress, choices: Sequence[Choice]) -> tuple[list[Claim], list[Outcome]]:
+    """The claims, and what each choice makes of them, without bands. A choice that needs a trace which the GPU does not
+    have is left out. Raises `InvalidInput` where it has none at all."""
+    figures = all_figures(gpu, rules()).figures
     outcomes: list[Outcome] = []
     claims: list[Claim] = []
     with workers(len(plan_jobs(figures, gpu, False, rules()))) as executor:
         for choice in choices:
             altered = changed(rules(), choice, gpu)
-            figures = available_figures(figures, gpu, altered, named=True).figures
+            if available_figures(figures, gpu, altered, named=False).left_out:
+                continue
             found = compare_claims(measure(figures, gpu, executor, False, progress, altered), gpu)
             claims = claims or found
             values = tuple(

@@ -12,10 +12,19 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.files import whole_file, write_text
 from vdnnsim.reproduce.bars import BandedBar, bars_csv
 from vdnnsim.reproduce.bench import load_gpu
-from vdnnsim.reproduce.choices import choices_csv, choices_markdown, compare_choices
+from vdnnsim.reproduce.choices import CHOICES, choices_csv, choices_markdown, compare_choices
 from vdnnsim.reproduce.claims import Claim, compare_claims
 from vdnnsim.reproduce.config import choose_figures, figure_config, gpu_rules, rules
-from vdnnsim.reproduce.runs import FigureBars, Progress, available_figures, measure, plan_jobs, run_all, workers
+from vdnnsim.reproduce.runs import (
+    FigureBars,
+    Progress,
+    all_figures,
+    available_figures,
+    measure,
+    plan_jobs,
+    run_all,
+    workers,
+)
 from vdnnsim.reproduce.table import claims_csv, markdown
 
 SUFFIXES = (".png", ".pdf")
@@ -25,8 +34,8 @@ RULES = "rules"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out: the bars of each figure, the claims that they answer, the files written, and the cases left out
-    because the GPU has no trace of them."""
+    """What came out: the bars of each figure, the claims that they answer, the files written, and the cases (of a table
+    of rules, the choices) left out because the GPU has no trace of them."""
 
     gpu: str
     bars: FigureBars
@@ -72,9 +81,10 @@ def reproduce(
     gpu_rules(gpu)
     if list(figures) == [RULES]:
         return _compare_rules(gpu, out, progress)
-    chosen, left_out = available_figures(choose_figures(figures), gpu, rules(), named=bool(figures))
-    if not figures and load_gpu(gpu, rules()).power is None:
-        chosen = [figure for figure in chosen if figure.file.measure != "power"]
+    if figures:
+        chosen, left_out = available_figures(choose_figures(figures), gpu, rules(), named=True)
+    else:
+        chosen, left_out = all_figures(gpu, rules())
     if out is not None:
         _check_folder(out)
     jobs = len(plan_jobs(chosen, gpu, bands, rules()))
@@ -88,12 +98,14 @@ def reproduce(
 def _compare_rules(gpu: str, out: Path | None, progress: Progress) -> Reproduction:
     if out is not None:
         _check_folder(out)
-    claims, outcomes = compare_choices(gpu, progress)
+    claims, outcomes = compare_choices(gpu, progress, CHOICES)
     if out is not None:
         write_text(out / "rules.csv", choices_csv(claims, outcomes))
         write_text(out / "rules.md", choices_markdown(claims, outcomes))
     files = () if out is None else (out / "rules.csv", out / "rules.md")
-    return Reproduction(gpu, {}, tuple(claims), files)
+    compared = [outcome.choice.title for outcome in outcomes]
+    left_out = tuple(choice.title for choice in CHOICES if choice.title not in compared)
+    return Reproduction(gpu, {}, tuple(claims), files, left_out)
 
 
 def _check_folder(folder: Path) -> None:

@@ -23,12 +23,10 @@ class _File(BaseModel):
 
 
 class GpuRules(_File):
-    """How one GPU is used: the math mode of its traces, a pool of another size than its memory, and networks that stand
-    for the paper's other than elsewhere."""
+    """How one GPU is used: the math mode of its traces, and a pool of another size than its memory."""
 
     math: Literal["fp32", "tf32"]
     capacity: str | None = None
-    networks: Mapping[str, str] = Field(default_factory=dict)
 
 
 class Rules(_File):
@@ -54,9 +52,9 @@ class Case(NamedTuple):
     network: str
     batch: int
 
-    def under(self, rules: Rules, gpu: str) -> Case:
-        """The case with the network that these rules give it on this GPU."""
-        return self._replace(network=rules.gpus[gpu].networks.get(self.title, rules.networks[self.title]))
+    def under(self, rules: Rules) -> Case:
+        """The case with the network that these rules give it."""
+        return self._replace(network=rules.networks[self.title])
 
     @property
     def label(self) -> str:

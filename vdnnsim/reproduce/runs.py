@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from vdnnsim.errors import InvalidInput
 from vdnnsim.reproduce.bars import BandedBar, Measured, with_bands
 from vdnnsim.reproduce.bench import find_headers, load_gpu, make_bench
-from vdnnsim.reproduce.config import Case, FigureConfig, Rules, figure_config
+from vdnnsim.reproduce.config import Case, FigureConfig, Rules, choose_figures, figure_config
 from vdnnsim.reproduce.measures import MEASURES
 from vdnnsim.reproduce.uncertainty import moves
+from vdnnsim.trace import weakest
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just done, how much is done, and how much there is."""
@@ -69,10 +70,10 @@ def available_figures(figures: Sequence[FigureConfig], gpu: str, rules: Rules, n
 
     Raises `InvalidInput` in one line where a named figure has no case left, or all have none.
     """
-    headers = find_headers(_cases(figures, rules, gpu), gpu, rules.gpus[gpu].math)
+    headers = find_headers(_cases(figures, rules), gpu, rules.gpus[gpu].math)
     kept = []
     for figure in figures:
-        cases = tuple(case for case in figure.cases if headers[case.under(rules, gpu)])
+        cases = tuple(case for case in figure.cases if headers[case.under(rules)])
         if cases:
             kept.append(replace(figure, cases=cases))
         elif named:
@@ -80,28 +81,39 @@ def available_figures(figures: Sequence[FigureConfig], gpu: str, rules: Rules, n
     if not kept:
         raise _no_traces([case for figure in figures for case in figure.cases], gpu, rules)
     wanted = dict.fromkeys(case for figure in figures for case in figure.cases)
-    return Available(kept, tuple(case.label for case in wanted if not headers[case.under(rules, gpu)]))
+    return Available(kept, tuple(case.label for case in wanted if not headers[case.under(rules)]))
+
+
+def all_figures(gpu: str, rules: Rules) -> Available:
+    """Every figure that the GPU has a trace for; the power estimate only where its profile has power figures.
+
+    Raises `InvalidInput` where it has no trace at all.
+    """
+    found = available_figures(choose_figures(()), gpu, rules, named=False)
+    if load_gpu(gpu, rules).power is None:
+        return found._replace(figures=[figure for figure in found.figures if figure.file.measure != "power"])
+    return found
 
 
 def _no_traces(cases: Iterable[Case], gpu: str, rules: Rules) -> InvalidInput:
-    wanted = dict.fromkeys(f"{case.under(rules, gpu).network} batch {case.batch}" for case in cases)
+    wanted = dict.fromkeys(f"{case.under(rules).network} batch {case.batch}" for case in cases)
     return InvalidInput(
         f"{gpu}: no {rules.gpus[gpu].math} traces for {', '.join(wanted)}; "
         "choose another --gpu or other figures ('vdnnsim list traces' shows what there is)"
     )
 
 
-def _cases(figures: Sequence[FigureConfig], rules: Rules, gpu: str) -> list[Case]:
-    return list(dict.fromkeys(case.under(rules, gpu) for figure in figures for case in figure.cases))
+def _cases(figures: Sequence[FigureConfig], rules: Rules) -> list[Case]:
+    return list(dict.fromkeys(case.under(rules) for figure in figures for case in figure.cases))
 
 
 def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rules) -> list[Job]:
     """The jobs of these figures, the longest first. A trace that was measured has no samples: nothing in it moves."""
-    headers = find_headers(_cases(figures, rules, gpu), gpu, rules.gpus[gpu].math)
+    headers = find_headers(_cases(figures, rules), gpu, rules.gpus[gpu].math)
     wanted: dict[Case, list[FigureConfig]] = {}
     for figure in figures:
         for case in figure.cases:
-            wanted.setdefault(case.under(rules, gpu), []).append(figure)
+            wanted.setdefault(case.under(rules), []).append(figure)
     jobs = []
     for case, using in wanted.items():
         samples = rules.samples_very_deep if case.very_deep else rules.samples
@@ -123,7 +135,8 @@ def run_job(job: Job) -> list[Measured]:
     for name in job.figures:
         file = figure_config(name).file
         bars = tuple(MEASURES[file.measure](bench, file))
-        measured.append(Measured(name, job.case.label, job.sample, bars, bench.provenance))
+        label = bench.provenance if file.measure != "power" else weakest([bench.provenance, bench.power_provenance])
+        measured.append(Measured(name, job.case.label, job.sample, bars, label))
     return measured
 
 

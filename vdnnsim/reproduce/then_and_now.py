@@ -1,32 +1,29 @@
-"""The same policies in the same 12 GB on the paper's GPU and on one of ten years later: what changed, case by case.
-
-Both GPUs run the same built-in networks, so that VGG-16 is here the one that both have traces of.
-"""
+"""The same policies in the same 12 GB on the paper's GPU and on one of ten years later: what changed, case by case."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from vdnnsim.reproduce.bench import BASELINE, ORACLE, Bench, find_headers, load_gpu, make_bench
+from vdnnsim.policies import Layout, Problem, make_plan, make_policy, performance_optimal
+from vdnnsim.reproduce.bench import BASELINE, ORACLE, Bench, load_gpu, make_bench
 from vdnnsim.reproduce.config import Case, figure_config, rules
 from vdnnsim.timeline import COPY_OUT
 
 THEN, NOW = "titan-x-maxwell", "h200"
 _FIGURES = ("14", "15")
-POLICIES = ("vdnn-conv(p)", "vdnn-all(p)")
+POLICIES = ("vdnn-conv(p)", "vdnn-all(p)", "vdnn-dyn")
 
 
 class Side(NamedTuple):
-    """One case on one GPU: the oracle's time, what one policy after the other loses and saves, and how long
-    vdnn-all's copies out are of the oracle's time. `capacity_bytes` is the pool's."""
+    """One case on one GPU: the oracle's time, what each of `POLICIES` loses and saves, and how long vdnn-all's copies
+    out are of the oracle's forward kernels."""
 
     oracle_ms: float
     losses: tuple[float, ...]
-    saved: float
+    savings: tuple[float, ...]
     copies: float
     baseline_gb: float
     baseline_trains: bool
-    capacity_bytes: int
 
 
 class Pair(NamedTuple):
@@ -42,11 +39,9 @@ class Pair(NamedTuple):
 
 
 def compare_gpus() -> list[Pair]:
-    """Every case of performance and of very deep networks that both GPUs have a trace of."""
-    cases = dict.fromkeys(case.under(rules(), NOW) for name in _FIGURES for case in figure_config(name).cases)
-    headers = [find_headers(cases, gpu, rules().gpus[gpu].math) for gpu in (THEN, NOW)]
-    shared = [case for case in cases if all(found[case] for found in headers)]
-    return [Pair(case, _side(case, THEN), _side(case, NOW)) for case in shared]
+    """Every case of performance and of very deep networks."""
+    cases = dict.fromkeys(case for name in _FIGURES for case in figure_config(name).cases)
+    return [Pair(case, _side(case, THEN), _side(case, NOW)) for case in cases]
 
 
 def link_rates() -> tuple[float, float]:
@@ -56,17 +51,32 @@ def link_rates() -> tuple[float, float]:
 
 
 def _side(case: Case, gpu: str) -> Side:
-    bench = make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
+    bench = _bench(case, gpu)
     baseline = bench.run(BASELINE).result
     return Side(
         bench.run(ORACLE).result.feature_extraction.iteration_time_ns / 1e6,
         tuple(100 * (1 - bench.performance(policy)) for policy in POLICIES),
-        100 * bench.saved("vdnn-all(p)"),
+        tuple(100 * bench.saved(policy) for policy in POLICIES),
         _copies(bench),
         baseline.peak_bytes / 1e9,
         baseline.trainable,
-        bench.study.gpu.capacity_bytes,
     )
+
+
+def layer_wise_cost(case: Case, gpu: str) -> float:
+    """What handing memory out layer by layer costs by itself: the share of an iteration, with nothing offloaded and the
+    fastest algorithms, that the oracle's does not take."""
+    study = _bench(case, gpu).study
+    problem = Problem(study.network, study.trace, study.gpu, study)
+    plan = make_plan(problem, Layout.LAYER_WISE, (), performance_optimal(study.network, study.trace))
+    own_ns, best_ns = (
+        run.result.iteration_time_ns for run in (study.run_plan("layer-wise", plan), study.run(make_policy(ORACLE)))
+    )
+    return 1 - best_ns / own_ns
+
+
+def _bench(case: Case, gpu: str) -> Bench:
+    return make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
 
 
 def _copies(bench: Bench) -> float:
@@ -81,18 +91,21 @@ def then_and_now_markdown(pairs: list[Pair]) -> str:
     """One row per case; a pair of numbers is then, now."""
     rows = [
         "| network | oracle, ms | faster | copies out / forward | vdnn-conv (p) loses | vdnn-all (p) loses "
-        "| vdnn-all (p) saves | baseline (p), GB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| vdnn-dyn loses | vdnn-all (p) saves | vdnn-dyn saves | baseline (p), GB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for pair in pairs:
         then, now = pair.then, pair.now
-        losses = " | ".join(f"{a:.1f}, {b:.1f} %" for a, b in zip(then.losses, now.losses, strict=True))
+        losses, savings = _pairs(then.losses, now.losses), _pairs(then.savings[1:], now.savings[1:])
         rows.append(
             f"| {pair.case.label} | {then.oracle_ms:.1f}, {now.oracle_ms:.1f} | {pair.speed_up:.1f} x "
-            f"| {then.copies:.2f}, {now.copies:.2f} | {losses} | {then.saved:.1f}, {now.saved:.1f} % "
-            f"| {_size(then)}, {_size(now)} |"
+            f"| {then.copies:.2f}, {now.copies:.2f} | {losses} | {savings} | {_size(then)}, {_size(now)} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def _pairs(then: tuple[float, ...], now: tuple[float, ...]) -> str:
+    return " | ".join(f"{a:.1f}, {b:.1f} %" for a, b in zip(then, now, strict=True))
 
 
 def _size(side: Side) -> str:

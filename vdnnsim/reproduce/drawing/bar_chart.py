@@ -18,6 +18,10 @@ from vdnnsim.reproduce.drawing.colours import colour_of, paled
 _GROUP_WIDTH = 0.82
 _LIGHT = 0.38
 _FEW_BARS = 2
+_LIMIT: dict[str, Any] = {"color": LIMIT, "linewidth": 0.8, "linestyle": (0, (4, 2))}
+_BESIDE = {1: 0.22, 2: 0.3}
+"""How far from the middle of its bar a point with a number stands, in widths of the bar, by bars in a group: beside the
+band and the number of the bar."""
 _BAND: dict[str, Any] = {"color": INK, "linewidth": 0.7, "zorder": 4, "solid_capstyle": "butt"}
 
 
@@ -35,6 +39,8 @@ class BarChart:
         self.overlay = config.file.parts == "overlay"
         self.by_layer = any(banded.bar.group != banded.case for banded in bars)
         self.named = named
+        self.limit = ""
+        """What the dashed line says, where one was drawn."""
 
     @property
     def count(self) -> int:
@@ -155,11 +161,12 @@ class BarChart:
         """The line that bars are to be seen against: the GPU's memory, its bandwidth, or the oracle."""
         match self.config.file.measure:
             case "allocation" | "breakdown" | "memory" | "very deep":
-                self._line(axes, self.gpu.capacity_bytes / 1e9, f"{self.gpu.capacity_bytes / 1e9:.1f} GB")
+                capacity = self.gpu.capacity_bytes / 1e9
+                self._line(axes, capacity, f"capacity, {capacity:.1f} GB")
             case "bandwidth":
                 peak = self.gpu.memory_bandwidth_bytes_per_s / 1e9
                 axes.set_ylim(0, 1.12 * peak)
-                self._line(axes, peak, f"peak {peak:.0f} GB/s")
+                self._line(axes, peak, f"memory bandwidth, {peak:.0f} GB/s")
             case "performance":
                 axes.set_ylim(0, 1.2)
                 axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -167,12 +174,8 @@ class BarChart:
     def _line(self, axes: Axes, value: float, text: str) -> None:
         if value > axes.get_ylim()[1]:
             return
-        axes.axhline(value, color=LIMIT, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.5)
-        axes.annotate(
-            text, (0, value), xycoords=("axes fraction", "data"), xytext=(3, 1.5), textcoords="offset points",
-            size=SMALL_SIZE, color=LIMIT, va="bottom", zorder=5,
-            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
-        )  # fmt: skip
+        axes.axhline(value, zorder=1.5, **_LIMIT)
+        self.limit = text
 
     def _draw_points(self, axes: Axes, last: bool) -> None:
         right = axes.twinx()
@@ -190,7 +193,7 @@ class BarChart:
         for banded in self.right:
             place = self._place(banded.bar.group, banded.bar.series)
             if len(self.series) <= _FEW_BARS:
-                place += 0.22 * self._width  # beside the band of the bar
+                place += _BESIDE[len(self.series)] * self._width
             if banded.high > banded.low:
                 right.plot([place, place], [banded.low, banded.high], **(_BAND | {"color": FAINT}))
             right.add_line(_point([place], [banded.bar.value]))
@@ -212,7 +215,7 @@ class BarChart:
         right.add_line(line)
 
     def legend(self) -> list[Patch | Line2D]:
-        """A handle for each colour, and for the points."""
+        """A handle for each colour, and for the points; the line's is `limit_handle`."""
         handles: list[Patch | Line2D] = []
         names = self.parts if self._by_part else self.series
         if len(names) > 1:
@@ -230,6 +233,11 @@ class BarChart:
                 point.set_linestyle("-")
             handles.append(point)
         return handles
+
+
+def limit_handle(text: str) -> Line2D:
+    """What the legend says of the dashed line."""
+    return Line2D([], [], label=text, **_LIMIT)
 
 
 def _point(places: Sequence[float], values: Sequence[float], label: str = "") -> Line2D:

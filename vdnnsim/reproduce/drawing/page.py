@@ -20,9 +20,10 @@ from vdnnsim.report.figure.style import (
     write_figure,
 )
 from vdnnsim.reproduce.bars import BandedBar, weakest_of
-from vdnnsim.reproduce.config import FigureConfig, rules
-from vdnnsim.reproduce.drawing.bar_chart import BarChart
+from vdnnsim.reproduce.config import FigureConfig
+from vdnnsim.reproduce.drawing.bar_chart import BarChart, limit_handle
 from vdnnsim.reproduce.drawing.spans import draw_spans
+from vdnnsim.trace import Provenance
 
 _LEFT_IN, _RIGHT_IN, _SIDE_IN = 0.5, 0.5, 0.08
 _TOP_IN, _LEGEND_ROW_IN = 0.24, 0.16
@@ -52,11 +53,26 @@ def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) ->
     if samples and any(banded.high > banded.low for banded in bars):
         count = " or ".join(map(str, samples))
         parts.append(f"Lines: range over {count} traces moved within the spread of their fits.")
-    vgg = next((case.under(rules(), gpu.name) for case in config.cases if case.title == "VGG-16"), None)
+    vgg = next((case for case in config.cases if case.title == "VGG-16"), None)
     if vgg:
         parts.append(f"VGG-16 is the built-in {vgg.network}.")
-    parts.append(f"{gpu.name}, {gpu.capacity_bytes / 1e9:.2f} GB. Provenance: {weakest_of(bars).value}.")
+    parts.append(f"{gpu.name}, {gpu.capacity_bytes / 1e9:.2f} GB. Provenance: {_provenance(bars)}.")
     return " ".join(parts)
+
+
+def _provenance(bars: Sequence[BandedBar]) -> str:
+    """The label of all bars, or the cases that have each label."""
+    by_case = {case: weakest_of([banded for banded in bars if banded.case == case]).value for case in _cases(bars)}
+    labels = [label.value for label in Provenance if label.value in by_case.values()]
+    if len(labels) == 1:
+        return labels[0]
+    return "; ".join(
+        f"{label} for {', '.join(case for case, found in by_case.items() if found == label)}" for label in labels
+    )
+
+
+def _cases(bars: Sequence[BandedBar]) -> list[str]:
+    return list(dict.fromkeys(banded.case for banded in bars))
 
 
 def _sometimes(banded: BandedBar) -> bool:
@@ -94,6 +110,9 @@ def _draw(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, note
             chart.draw(axes, first=index == 0, last=index == len(charts) - 1)
             left_in += width_in + gap_in
     handles = charts[0].legend()
+    limit = next((chart.limit for chart in charts if chart.limit), "")
+    if limit:
+        handles.append(limit_handle(limit))
     figure.legend(
         handles=handles,
         loc="upper left",
