@@ -67,8 +67,9 @@ def measure_power(bench: Bench) -> tuple[Power, str] | None:
     )
     fewest = min(draw.readings for draw in (idle, training, copying))
     return power, (
-        f"Board power by nvidia-smi, averages over {_LENGTH_S - _DELAY_S:g} s: with nothing running; of iterations of "
-        f"AlexNet ({_BATCH}) in fp32; of copies out and in by turns, less idle. {fewest} readings or more of each."
+        f"Board power by nvidia-smi, averages over {_LENGTH_S - _DELAY_S:g} s: with nothing running but a "
+        f"process that holds the GPU; of iterations of AlexNet ({_BATCH}) in fp32; of copies out and in by turns, less "
+        f"idle. {fewest} readings or more of each."
     )
 
 
