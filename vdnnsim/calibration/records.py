@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text, write_text
 from vdnnsim.study import Study
-from vdnnsim.timeline import COPY_OUT, MemoryRecord, Timeline
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.running import CaseRun
@@ -121,14 +120,3 @@ def read_records(path: Path) -> tuple[CaseRecord, ...]:
         fault = Fault(str(path), None, "calibration records", str(error), "a file that 'calibrate report' wrote")
         raise InvalidFile([fault]) from None
     return tuple(cases)
-
-
-def placements_digest(records: Iterable[MemoryRecord]) -> str:
-    """A SHA-256 over every allocation and free in order: step, buffer, address, size."""
-    text = "\n".join(f"{one.step} {one.taken} {one.buffer} {one.address} {one.size_bytes}" for one in records)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def offloaded_bytes(timeline: Timeline) -> int:
-    """The bytes of all copies out."""
-    return sum(copy.size_bytes for copy in timeline.copies if copy.direction == COPY_OUT)

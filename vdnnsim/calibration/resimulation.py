@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from vdnnsim.calibration.records import CaseRecord, offloaded_bytes, placements_digest
+from vdnnsim.calibration.records import CaseRecord
+from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.metrics import memory_use
 from vdnnsim.policies import make_policy
-from vdnnsim.program import Allocate, Free, MemoryClass
+from vdnnsim.program import Allocate, Free
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
-from vdnnsim.timeline import Timeline
 
 StudyOf = Callable[[CaseRecord, GpuProfile], Study]
 """The study of a case: its network and trace, on a GPU of this profile and the case's capacity."""
-_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 
 
 def simulate_again(record: CaseRecord, study: Study) -> tuple[CaseRecord, PolicyRun]:
@@ -33,12 +31,6 @@ def simulate_again(record: CaseRecord, study: Study) -> tuple[CaseRecord, Policy
         steps=tuple((title, ours, theirs) for (title, ours, _), theirs in zip(record.steps, ends, strict=True)),
     )
     return again, run
-
-
-def peak_bytes(timeline: Timeline) -> int:
-    """The most bytes in use, as asked for."""
-    steps = len(timeline.step_ends_ns)
-    return memory_use(timeline.memory, steps, timeline.iteration_time_ns, _CLASSES).peak_bytes
 
 
 def pool_cost_ns(records: Iterable[CaseRecord], study_of: StudyOf, profile: GpuProfile) -> int:

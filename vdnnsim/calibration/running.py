@@ -10,8 +10,8 @@ import torch
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.reference import reference_gradients, worst_error
-from vdnnsim.calibration.resimulation import peak_bytes
 from vdnnsim.calibration.samples import Sample, repetitions_within, steady_sample
+from vdnnsim.calibration.to_the_byte import peak_bytes, placements
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES
@@ -21,7 +21,7 @@ from vdnnsim.program import Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 from vdnnsim.summary import Ran, step_names, summarise
-from vdnnsim.timeline import MemoryRecord, Timeline
+from vdnnsim.timeline import Timeline
 
 _BUDGET_NS = 1_500_000_000
 _LONG_NS = 300_000_000
@@ -69,11 +69,6 @@ def decisions(plan: Plan) -> tuple[object, ...]:
     """What a plan decides, and which trials led to it, without their times."""
     trials = [(trial.title, trial.fits, trial.peak_bytes) for trial in plan.trials]
     return (plan.layout, plan.offload, dict(plan.algorithms), dict(plan.workspaces), plan.deferred, trials)
-
-
-def placements(records: tuple[MemoryRecord, ...]) -> list[tuple[object, ...]]:
-    """Every allocation and free in order, with its address and size, without its time."""
-    return [(one.step, one.taken, one.buffer, one.address, one.size_bytes) for one in records]
 
 
 @dataclass(frozen=True)
