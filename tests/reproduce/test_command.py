@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from vdnnsim.catalog import data_directory
 from vdnnsim.cli.reproduce import reproduce_command
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.reproduce import reproduce
+from vdnnsim.reproduce import figure_names, reproduce
+from vdnnsim.reproduce.command import claims_stem
 
 RUNNER = CliRunner()
 
@@ -38,8 +39,26 @@ def test_one_figure_and_the_claims_that_rest_on_it(tmp_path: Path) -> None:
     assert "16.90 GB" in done.output
     assert "AlexNet" not in done.output
     assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
-        "fig12.png", "fig12.pdf", "fig12.csv", "claims.csv", "claims.md",
+        "fig12.png", "fig12.pdf", "fig12.csv", "claims_fig12.csv", "claims_fig12.md",
     }  # fmt: skip
+
+
+def test_some_figures_leave_the_table_of_all_alone(tmp_path: Path) -> None:
+    (tmp_path / "claims.csv").write_text("twenty claims")
+    (tmp_path / "claims.md").write_text("twenty claims")
+    found = reproduce(["12", "1"], bands=False, out=tmp_path)
+    assert {path.read_text() for path in tmp_path.glob("claims.*")} == {"twenty claims"}
+    assert {path.name for path in found.files if path.name.startswith("claims")} == {
+        "claims_fig01_fig12.csv", "claims_fig01_fig12.md",
+    }  # fmt: skip
+    rows = (tmp_path / "claims_fig01_fig12.csv").read_text().splitlines()[1:]
+    assert len(rows) == len(found.claims) == 4
+
+
+def test_table_of_claims_is_named_after_the_figures_it_is_of() -> None:
+    assert claims_stem(()) == "claims"
+    assert claims_stem(figure_names()) == "claims"
+    assert claims_stem(["power", "14", "5"]) == "claims_fig05_fig14_power"
 
 
 def test_unknown_figure(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from vdnnsim.reproduce.bars import BandedBar, bars_csv
 from vdnnsim.reproduce.bench import load_gpu
 from vdnnsim.reproduce.choices import CHOICES, choices_csv, choices_markdown, compare_choices
 from vdnnsim.reproduce.claims import Claim, compare_claims
-from vdnnsim.reproduce.config import choose_figures, figure_config, gpu_rules, rules
+from vdnnsim.reproduce.config import choose_figures, figure_config, figure_names, gpu_rules, rules
 from vdnnsim.reproduce.runs import (
     FigureBars,
     Progress,
@@ -73,6 +73,9 @@ def reproduce(
     as PNG, PDF and CSV, and the table of claims as CSV and Markdown. Cases that the GPU has no trace of are left out.
     Without names, so are figures without any case, and the power estimate where the GPU's profile has no power figures.
 
+    `claims.csv` and `claims.md` are of all figures. Where figures are named, the claims that rest on them go into a
+    table named after them ("claims_fig11_fig14.csv"), none where none does, so that no table of all is cut short.
+
     With "rules" instead of figures, the table of `vdnnsim.reproduce.choices` is written.
 
     Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where a figure has no trace at all or the
@@ -91,7 +94,8 @@ def reproduce(
     with workers(jobs) as executor:
         bars = measure(chosen, gpu, executor, bands, progress, rules())
         claims = tuple(compare_claims(bars, gpu))
-        files = () if out is None else _write(bars, claims, gpu, out, executor, progress)
+        tables = claims_stem(list(bars) if figures else ())
+        files = () if out is None else _write(bars, claims, gpu, out / tables, executor, progress)
     return Reproduction(gpu, bars, claims, files, left_out)
 
 
@@ -121,14 +125,25 @@ def _check_folder(folder: Path) -> None:
         probe.unlink()
 
 
+def claims_stem(figures: Sequence[str]) -> str:
+    """What the table of claims is called, without its suffix: "claims" where it is of all figures (or none are named),
+    else with the names of those that it is of, in the paper's order."""
+    named = [name for name in figure_names() if name in figures]
+    if len(named) in (0, len(figure_names())):
+        return "claims"
+    return "_".join(("claims", *(figure_config(name).stem for name in named)))
+
+
 def _write(
-    bars: FigureBars, claims: Sequence[Claim], gpu: str, folder: Path, executor: Executor | None, progress: Progress
+    bars: FigureBars, claims: Sequence[Claim], gpu: str, table: Path, executor: Executor | None, progress: Progress
 ) -> tuple[Path, ...]:
-    drawings = [Drawing(name, found, gpu, folder) for name, found in bars.items()]
+    """Draw the figures beside the table of claims, whose path is `table` with each of its suffixes."""
+    drawings = [Drawing(name, found, gpu, table.parent) for name, found in bars.items()]
     files = [path for paths in run_all(draw, drawings, executor, progress) for path in paths]
-    for suffix, text in ((".csv", claims_csv(claims)), (".md", markdown(claims))):
-        write_text(folder / f"claims{suffix}", text)
-        files.append(folder / f"claims{suffix}")
+    if claims:
+        for suffix, text in ((".csv", claims_csv(claims)), (".md", markdown(claims))):
+            write_text(table.with_suffix(suffix), text)
+            files.append(table.with_suffix(suffix))
     return tuple(sorted(files))
 
 
