@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE
 from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid
 from vdnnsim.sweep.figures.scales import Look, looks
-from vdnnsim.sweep.figures.view import View
+from vdnnsim.sweep.figures.view import View, words
 from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000
@@ -23,9 +23,14 @@ def draw_pareto(view: View, title: str) -> Figure:
     """Memory is what the pool needed, time is one iteration."""
     panels = view.panels([])
     styles = looks(name for name in view.policies() if name != "oracle")
-    footer = view.footer(
-        view.varied, "memory: what the pool needed; the knee lies farthest below the line between the ends"
-    )
+    notes = ["memory: what the pool needed; the knee lies farthest below the line between the ends"]
+    if others := [name for name in view.others([]) if name != "compute_scale"]:
+        notes.append(f"points differ in {', '.join(f'{words(name)} ({view.values(name)})' for name in others)}")
+    if "compute_scale" in view.varied:
+        notes.append(
+            f"kernels of several speeds ({view.values('compute_scale')}) are mixed: faster ones are other GPUs"
+        )
+    footer = view.footer(view.varied, *notes)
     figure, all_axes = panel_grid(
         title, [text for text, _ in panels], footer, legend_lines(styles, lines=False), height_in=2.0, gap_in=0.55
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.axes import AXES
-from vdnnsim.sweep.figures.scales import SCALES
+from vdnnsim.sweep.figures.scales import SCALES, plain
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.reading import read_frame
 from vdnnsim.units import PPM
@@ -72,17 +72,35 @@ class View:
         kept = {*shown, "network", "batch", "gpu", "math", "policy"}
         return [name for name in self.varied if name not in kept]
 
+    def values(self, name: str) -> str:
+        """The values that an axis has in the rows, in words: all of a few, else the range."""
+        found = sorted(set(self.frame[name].dropna()))
+        scale = SCALES.get(name)
+        if scale is None:
+            return ", ".join(str(value) for value in found)
+        numbers = [plain(float(f"{value / scale.factor:.3g}")) for value in found]
+        listed = ", ".join(numbers) if len(numbers) < 4 else f"{numbers[0]} to {numbers[-1]}"
+        return f"{listed}{',' if name == 'compute_scale' else ''} {scale.unit}"
+
     def footer(self, shown: Sequence[str], *notes: str) -> str:
         """What the reader must know besides: what is not shown, and how good the numbers are."""
         parts = list(notes)
         if others := self.others(shown):
-            parts.append(f"best over {', '.join(others).replace('_', ' ')}")
+            listed = ", ".join(f"{words(name)} ({self.values(name)})" for name in others)
+            same = ", each against the oracle with the same kernels" if "compute_scale" in others else ""
+            parts.append(f"best performance over {listed}{same}")
         gpus = ", ".join(dict.fromkeys(self.frame["gpu"]))
         labels = "/".join(sorted(set(self.frame["provenance"])))
         return "; ".join([*parts, f"{gpus}; {len(self.frame)} points, {labels}"])
 
 
+def words(name: str) -> str:
+    """An axis's name for readers."""
+    return SCALES[name].words if name in SCALES else name.replace("_", " ")
+
+
 def best_by(rows: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
-    """For each combination of the axes the fastest row that trains, or any where none does, in their order."""
-    ranked = rows.sort_values(["trainable", "iteration_time_ns"], ascending=[False, True], kind="stable")
+    """For each combination of the axes the row that trains and is closest to the oracle, or any where none does, in
+    their order. Not the fastest: the oracle's own time changes with the speed of kernels."""
+    ranked = rows.sort_values(["trainable", "performance"], ascending=[False, False], kind="stable")
     return ranked.drop_duplicates(list(axes)).sort_values(list(axes), kind="stable")
