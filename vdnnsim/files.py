@@ -1,12 +1,14 @@
-"""Files in and out: bounded reading, TOML with line numbers for every fault, writing whole or not at all."""
+"""Files in and out: bounded reading, TOML with line numbers for every fault, writing whole or not at all, and by one
+process at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=BaseModel)
 
 LARGEST_TEXT_BYTES = 64 * 2**20
+LONGEST_NAME = 200
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'.-]+)*\s*=")
 _EXPECTED = re.compile(r"^(Value error, |Input should be )")
@@ -182,6 +185,45 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(paths: Iterable[Path]) -> None:
+    """Before long work: raise `InvalidInput` for a file that could not be written in the end, or is named twice."""
+    known = [path.resolve() for path in paths]
+    for path in known:
+        if known.count(path) > 1:
+            raise InvalidInput(f"cannot write {path}: named twice; give each output a file of its own")
+        if len(path.name) > LONGEST_NAME:
+            raise InvalidInput(f"cannot write {path}: its name is longer than {LONGEST_NAME} characters")
+        if not path.parent.is_dir():
+            raise InvalidInput(f"cannot write {path}: {path.parent} is no folder; make it first")
+        if path.exists() and not path.is_file():
+            raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make a folder where there is none, and hold it against other processes that ask the same. The hold ends with its
+    process, however that ends. Raises `InvalidInput` where the folder cannot be written or another process holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {folder}: {error.strerror}; choose a writable folder") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InvalidInput(f"{folder}: another process is writing into it; wait, or choose another folder") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

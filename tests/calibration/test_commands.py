@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from vdnnsim.calibration import running
 from vdnnsim.calibration.records import read_records
 from vdnnsim.cli.calibrate import app
-from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.errors import InvalidFile, InvalidInput, UnknownName
+from vdnnsim.files import only_writer
 from vdnnsim.gpu import read_profile
 from vdnnsim.machines.cpu import CpuDevice
 from vdnnsim.network import load_network
@@ -34,6 +35,9 @@ layer = [
   { name = "softmax", kind = "SOFTMAX" },
 ]
 """
+
+
+CPU = ("--device", "cpu")
 
 
 def call(*words: object) -> str:
@@ -124,7 +128,9 @@ def test_ctrl_c_gives_the_device_back_and_leaves_whole_files(
         "tiny_b4_fp32.toml",
         "table.md",
         "errors.png",
+        ".lock",
     }
+    assert "the same command goes on from there" in result.output
     monkeypatch.setattr(running, "run_case", real_run)
     call(*words)
     assert len(read_records(tmp_path / "results.json")) == 3
@@ -159,7 +165,7 @@ def test_run_shows_measured_beside_simulated(folder: Path) -> None:
     assert read_records(folder / "case.json")[0].repetitions == 3
     events = json.loads((folder / "both.json").read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
-    assert names == ["vdnn-conv(p), measured", "vdnn-conv(p)"]
+    assert names == ["vdnn-conv(p), measured", "vdnn-conv(p), simulated"]
     for process in (1, 2):
         kernels = [event for event in events if event["pid"] == process and event.get("cat") == "kernel"]
         assert len(kernels) == len(required_passes(load_network(folder / "tiny.toml", 4)))
@@ -184,3 +190,77 @@ def test_unknown_device_and_math(folder: Path) -> None:
             "trace", folder / "tiny.toml", "--batch", 1, "--math", "tf32", "--out", folder / "x.csv", "--device", "cpu"
         )
     assert not (folder / "x.csv").exists()
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(folder / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def refused(match: str, *words: object) -> None:
+    with pytest.raises(InvalidInput, match=match):
+        call(*words)
+
+
+def test_measurements_of_another_network_of_this_name_are_not_used(folder: Path, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY.replace("channels = 8", "channels = 16"))
+    (tmp_path / "cases.toml").write_text((folder / "cases.toml").read_text().replace(str(folder), str(tmp_path)))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    words = ("report", tmp_path / "cases.toml", "--out", out, "--device", "cpu")
+    refused(r"results.json: found measurements of another network called tiny \(batch 4\)", *words)
+    (out / "results.json").unlink()
+    refused(r"tiny_b4_fp32.csv: found measurements of another network", *words)
+    assert {path: path.read_bytes() for path in before if path.name != "results.json"} == {
+        path: contents for path, contents in before.items() if path.name != "results.json"
+    }
+
+
+def test_a_folder_of_another_gpu_is_refused_before_anything_is_measured(folder: Path, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    (tmp_path / "cases.toml").write_text((folder / "cases.toml").read_text().replace('"here"', '"there"'))
+    refused("found cases of GPU 'here', expected 'there'", "report", tmp_path / "cases.toml", "--out", out, *CPU)
+    assert not (out / "there.toml").exists()
+
+
+def test_two_reports_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:
+    with only_writer(tmp_path / "out"):
+        refused("another process", "report", folder / "cases.toml", "--out", tmp_path / "out", *CPU)
+
+
+def test_faults_of_a_list_of_cases_have_their_lines(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "cases.toml").read_text()
+    text += '[[case]]\nnetwork = "alexnt"\nbatch = 1\n[[case]]\nnetwork = "alexnet"\nbatch = 1\npolicies = ["vdnn"]\n'
+    text += 'limited = { vdnn-dyn = "much" }\n' + "".join(text.splitlines(keepends=True)[2:6])
+    (tmp_path / "cases.toml").write_text(text)
+    with pytest.raises(InvalidFile) as raised:
+        call("report", tmp_path / "cases.toml", "--out", tmp_path / "out", *CPU)
+    assert [(fault.line, fault.field) for fault in raised.value.faults] == [
+        (9, "case[1].network"),
+        (14, "case[2].policies"),
+        (15, "case[2].limited"),
+        (17, "case[3].network"),
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_fails_shows_in_the_exit_code(folder: Path, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    text = (folder / "cases.toml").read_text()
+    text += f'[[case]]\nnetwork = "{folder}/tiny.toml"\nbatch = 3\nmath = ["tf32"]\n'
+    (tmp_path / "cases.toml").write_text(text)
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "cases.toml"), "--out", str(out), *CPU])
+    assert result.exit_code == 1
+    assert "failed: " in result.output
+    assert "all: 3 cases" in result.output
+
+
+def test_outputs_are_checked_before_anything_is_measured(folder: Path, tmp_path: Path) -> None:
+    nowhere, tiny = tmp_path / "none" / "x.toml", folder / "tiny.toml"
+    refused("is no folder; make it first", "link", "--out", nowhere, *CPU)
+    refused("is no folder; make it first", "trace", tiny, "--batch", 1, "--out", nowhere.with_suffix(".csv"), *CPU)
+    refused("no header of a trace", "trace", tiny, "--batch", 1, "--out", tiny.with_suffix(".csv"), *CPU)
+    twice = ("--json", tmp_path / "same", "--timeline", tmp_path / "same")
+    refused("named twice", "run", tiny, "--batch", 1, "--policy", "vdnn-dyn", "--gpu", "titan-x-maxwell", *twice, *CPU)
+    (tmp_path / "file").touch()
+    refused("cannot write .*file", "report", folder / "cases.toml", "--out", tmp_path / "file" / "out", *CPU)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput
-from vdnnsim.files import read_toml
+from vdnnsim.files import line_of, read_text, read_toml, toml_lines
+from vdnnsim.network import load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
 from vdnnsim.units import parse_bytes
@@ -61,18 +62,44 @@ class CasesFile(BaseModel):
 
 
 def read_cases(path: Path) -> CasesFile:
-    """The cases of a TOML file. Raises `InvalidFile`, `UnknownName`, `InvalidInput`."""
+    """The cases of a TOML file. Raises `InvalidFile` with every fault and its line: fields, networks, policies and
+    capacities that are none, and cases named twice."""
     cases = read_toml(path, CasesFile)
+    lines = toml_lines(read_text(path))
+    faults: list[Fault] = []
+    seen: set[tuple[str, int, str]] = set()
+
+    def fault(index: int, field: str, found: str, expected: str) -> None:
+        line = line_of(lines, ("case", index, field))
+        faults.append(Fault(str(path), line, f"case[{index}].{field}", found, expected))
+
     for index, group in enumerate(cases.case):
-        for policy in (*group.policies, *group.limited):
-            make_policy(policy)
-        for policy, capacity in group.limited.items():
-            if capacity != BETWEEN:
-                field = f"case[{index}].limited.{policy}"
+        try:
+            name = load_network(group.network, group.batch).name
+        except InvalidInput as error:
+            fault(index, "network", f"'{group.network}'", f"a network; {error}")
+            continue
+        for math in group.math:
+            if (name, group.batch, math) in seen:
+                again = f"{name} (batch {group.batch}), {math} again"
+                fault(index, "network", again, "each network, batch and math mode once")
+            seen.add((name, group.batch, math))
+        for field, policies in (("policies", group.policies), ("limited", list(group.limited))):
+            for policy in policies:
                 try:
-                    parse_bytes(capacity, field)
+                    make_policy(policy)
                 except InvalidInput as error:
-                    raise InvalidFile([Fault(str(path), None, field, capacity, "a size or 'between'")]) from error
+                    fault(index, field, f"'{policy}'", f"a policy; {error}")
+        for policy, capacity in group.limited.items():
+            try:
+                if capacity != BETWEEN:
+                    parse_bytes(capacity, policy)
+            except InvalidInput:
+                fault(index, "limited", f"'{capacity}' for {policy}", "a size such as 12GB, or 'between'")
+        if len({*group.policies, *group.limited}) < len(group.policies) + len(group.limited):
+            fault(index, "policies", "a policy twice", "each policy once, here or under limited")
+    if faults:
+        raise InvalidFile(faults)
     return cases
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from vdnnsim.calibration.link import LinkReport
 
 
+WIDE_PPM = 100_000
+_STEADY_KINDS = ("copy out", "copy in", "synchronise", "iteration of these")
+
+
 def profile_name(gpu: str) -> str:
     """A profile's name from the device's: "NVIDIA H200, ..." is "h200"."""
     words = re.findall(r"[a-z0-9]+", gpu.split(",")[0].lower())
@@ -90,6 +94,15 @@ def _power(power: Power, how: str, date: str) -> list[str]:
         f'source = "{how} Measured {date}."',
         "",
     ]
+
+
+def unsteadiness(report: LinkReport) -> str:
+    """A remark where what counts most spread widely, or nothing."""
+    wide = {kind: ppm for kind, ppm in report.spreads_ppm.items() if kind in _STEADY_KINDS and ppm > WIDE_PPM}
+    if not wide:
+        return ""
+    parts = ", ".join(f"{kind} {ppm / 1e4:.0f} %" for kind, ppm in wide.items())
+    return f"; unsteady: {parts} (middle half over median); measure again while nothing else runs"
 
 
 def _spreads(report: LinkReport) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text, write_text
+from vdnnsim.network import network_sha256
 from vdnnsim.study import Study
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class CaseRecord:
     """One case on both machines. Byte counts are as asked for; `steps` holds the end of each step on both machines, in
     nanoseconds from the start of a marked iteration; `held_out` is false where the case's own measurements went into
     the trace (the baselines, whose order the kernels were timed in) or into the host's costs.
-    `measured_placements` is `placements_digest` of the real machine's allocations."""
+    `measured_placements` is `placements_digest` of the real machine's allocations. `network_sha256` is of the network
+    that was run, so that another one of the same name is noticed; older files have neither it nor `gpu`."""
 
     network: str
     batch: int
@@ -46,12 +48,24 @@ class CaseRecord:
     plan: Mapping[str, Any]
     trials: tuple[Mapping[str, Any], ...]
     steps: tuple[tuple[str, int, int], ...]
+    gpu: str = ""
+    network_sha256: str = ""
 
     @property
     def error(self) -> float:
         """(predicted - measured) / measured."""
         measured_ns = self.measured_iteration_time_ns
         return (self.predicted_iteration_time_ns - measured_ns) / measured_ns
+
+    @property
+    def equal(self) -> bool:
+        """Whether bytes, addresses and decisions are those of the simulation."""
+        return (
+            self.measured_peak_bytes == self.predicted_peak_bytes
+            and self.measured_offloaded_bytes == self.predicted_offloaded_bytes
+            and self.same_addresses
+            and self.same_decisions
+        )
 
     @property
     def title(self) -> str:
@@ -93,6 +107,8 @@ def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
             {"title": trial.title, "fits": trial.fits, "measured_ns": trial.iteration_time_ns} for trial in run.trials
         ),
         tuple(zip(titles, measured.step_ends_ns, predicted.step_ends_ns, strict=True)),
+        study.gpu.name,
+        network_sha256(study.network),
     )
 
 

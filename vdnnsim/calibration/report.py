@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import Progress, silent
-from vdnnsim.calibration.records import CaseRecord, read_records, record_of, write_records
+from vdnnsim.calibration.records import CaseRecord, record_of, write_records
 from vdnnsim.calibration.resimulation import with_pool_cost
+from vdnnsim.calibration.stored import RESULTS, stored_group, stored_records, stored_trace
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.files import read_text, write_text
+from vdnnsim.files import only_writer, read_text, write_text
 from vdnnsim.gpu import GpuProfile, read_profile
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies import make_policy
@@ -27,22 +28,40 @@ if TYPE_CHECKING:
     from vdnnsim.machines.real import RealMachine
 
 CREATED_BY = "vdnnsim calibrate report"
-RESULTS, TABLE, FIGURE = "results.json", "table.md", "errors.png"
+TABLE, FIGURE = "table.md", "errors.png"
 LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
 """What the simulation is held to: iteration time in every case, and in the median."""
 
 
-def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> tuple[CaseRecord, ...]:
+class Report(NamedTuple):
+    """All records, in the order of the list; and of each group that failed, why."""
+
+    records: tuple[CaseRecord, ...]
+    failures: Mapping[str, str]
+
+
+def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> Report:
     """Run all cases. `out` receives the profile, the traces, and after every group of cases the table, JSON and figure
     of all so far. What is there already is used, so that an interruption loses one group at most: groups of which the
-    folder has all cases are not run again."""
-    out.mkdir(parents=True, exist_ok=True)
-    profile = _profile(bench, cases.gpu, out, progress)
-    conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
+    folder has all cases are not run again.
+
+    Raises `InvalidInput` where the folder is of another GPU or of other networks of the same names, and where another
+    process writes into it.
+    """
+    with only_writer(out):
+        return _make_report(bench, cases, out, progress)
+
+
+def _make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress) -> Report:
     networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
     groups = [(group, networks[group.network, group.batch], math) for group in cases.case for math in group.math]
-    stored = read_records(out / RESULTS) if (out / RESULTS).is_file() else ()
-    records = [_stored_group(stored, group, network, math) for group, network, math in groups]
+    stored = stored_records(out, cases.gpu, networks.values())
+    records = [stored_group(stored, group, network, math) for group, network, math in groups]
+    for _, network, math in groups:
+        stored_trace(trace_path(out / "traces", cases.gpu, network.name, network.batch, math), network)
+    conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
+    failures: dict[str, str] = {}
+    profile = _profile(bench, cases.gpu, out, progress)
     for number, (group, network, math) in enumerate(groups):
         if records[number]:
             continue
@@ -52,9 +71,9 @@ def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = 
             records[number] = _run_group(bench, group, Study(network, trace, profile), tell)
         except VdnnsimError as error:
             tell(0, 1, f"batch {group.batch}, {math} failed: {error}")
-            conditions[f"failed: {group.network} batch {group.batch}, {math}"] = str(error)
+            failures[f"{group.network} batch {group.batch}, {math}"] = str(error)
         conditions["host"] = bench.device.host.describe()
-        write_report(out, list(chain(*records)), conditions)
+        write_report(out, list(chain(*records)), conditions | {f"failed: {key}": why for key, why in failures.items()})
     measuring = frozenset(
         (network.name, group.batch, math) for group, network, math in groups if group.measures_host_in(math)
     )
@@ -63,8 +82,8 @@ def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = 
         refined, found = with_pool_cost(found, measuring, studies_in(out, networks.values()), profile)
         path = out / f"{cases.gpu}.toml"
         write_text(path, with_host_costs(read_text(path), refined, measuring))
-        write_report(out, found, conditions)
-    return found
+        write_report(out, found, conditions | {f"failed: {key}": why for key, why in failures.items()})
+    return Report(found, failures)
 
 
 def _part_of(progress: Progress, number: int, groups: int, network: str) -> Progress:
@@ -74,13 +93,6 @@ def _part_of(progress: Progress, number: int, groups: int, network: str) -> Prog
         progress(number * 100 + 100 * done // max(1, total), 100 * groups, f"{network}: {now}")
 
     return tell
-
-
-def _stored_group(stored: Iterable[CaseRecord], group: CaseGroup, network: Network, math: str) -> list[CaseRecord]:
-    """A group's records in the order of its policies, where all of them were stored; else none."""
-    own = {one.policy: one for one in stored if (one.network, one.batch, one.math) == (network.name, group.batch, math)}
-    policies = (*group.policies, *group.limited)
-    return [own[policy] for policy in policies] if own.keys() >= set(policies) else []
 
 
 def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, GpuProfile], Study]:
@@ -117,17 +129,11 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        equal = (
-            row.measured_peak_bytes == row.predicted_peak_bytes
-            and row.measured_offloaded_bytes == row.predicted_offloaded_bytes
-            and row.same_addresses
-            and row.same_decisions
-        )
         lines.append(
             f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {row.capacity_bytes / 1e9:.1f} | "
             f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
             f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f}{'' if row.steady else ' (unsteady)'} | "
-            f"{'equal' if equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
+            f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
         )
     counts = [row.repetitions for row in rows]
     if counts:
@@ -146,6 +152,9 @@ def summary(records: Sequence[CaseRecord]) -> str:
                 f"{title}: {len(chosen)} cases, median error {100 * median(errors):.2f} %, largest "
                 f"{100 * errors[-1]:.2f} %, {within} within {100 * LARGEST_ERROR:g} %"
             )
+    differing = sum(not record.equal for record in records)
+    if differing:
+        parts.append(f"bytes, addresses or decisions DIFFER in {differing}")
     return "; ".join(parts) or "no cases"
 
 
@@ -165,8 +174,9 @@ def _trace(bench: Bench, network: Network, math: str, gpu: str, out: Path, progr
     from vdnnsim.calibration.tracing import measure_trace
 
     table = trace_path(out / "traces", gpu, network.name, network.batch, math)
-    if table.is_file() and table.with_suffix(".toml").is_file():
-        return read_trace(table, network)
+    found = stored_trace(table, network)
+    if found is not None:
+        return found
     table.parent.mkdir(parents=True, exist_ok=True)
     trace = measure_trace(bench, network, math, gpu, CREATED_BY, progress)
     write_trace(trace, table)

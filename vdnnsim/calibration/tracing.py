@@ -29,7 +29,7 @@ from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen
 from vdnnsim.calibration.slowdown import CopySlowdowns
 from vdnnsim.machines.real import LoadedProgram, RealMachine
-from vdnnsim.network import Network, shape_key
+from vdnnsim.network import Network, network_sha256, shape_key
 from vdnnsim.policies.plan import Algorithms, performance_optimal
 from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow
 from vdnnsim.units import PPM
@@ -82,6 +82,7 @@ def measure_trace(
     rows = _rows(network, measured, synchronise.median_ns)
     conditions = _conditions(before, device.describe(), begun, measured, synchronise)
     conditions["host"] = device.host.describe()
+    conditions["network_sha256"] = network_sha256(network)
     return Trace(TraceHeader(gpu, network.name, network.batch, math, created_by, _SOURCES, conditions), rows)
 
 

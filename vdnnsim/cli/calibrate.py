@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdnnsim.cli import options
+from vdnnsim.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
@@ -28,6 +30,8 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option("--device", help="cuda, or cpu to try everything without a GPU.")]
 Name = Annotated[str | None, typer.Option("--name", help="The GPU's name in files; its own name where not given.")]
 _CREATED_BY = "vdnnsim calibrate trace"
+EXIT_FAILED = 1
+"""A report in which a network failed; the others are there."""
 
 
 @app.command("link")
@@ -37,16 +41,16 @@ def link_command(
     name: Name = None,
 ) -> None:
     """Measure capacity, copy times by size and direction, and what the host's calls cost: a GPU profile."""
+    check_writable([out])
     with _bench(device) as bench:
         from vdnnsim.calibration.link import measure_link
-        from vdnnsim.calibration.profile_text import profile_name, profile_text
-        from vdnnsim.files import write_text
+        from vdnnsim.calibration.profile_text import profile_name, profile_text, unsteadiness
 
         report = measure_link(bench, _progress())
         gpu = report.conditions["gpu"]
         chosen = name or ("cpu" if device == "cpu" else profile_name(gpu))
         write_text(out, profile_text(report, chosen, gpu.split(",")[0].replace('"', "'")))
-        typer.echo(f"{out}: profile of {chosen}")
+        typer.echo(f"{out}: profile of {chosen}{unsteadiness(report)}")
 
 
 @app.command("trace")
@@ -59,14 +63,18 @@ def trace_command(
     name: Name = None,
 ) -> None:
     """Time every layer and pass, CONV with every algorithm, with workspaces and the slowdown of copies: a trace."""
+    from vdnnsim.network import load_network
+    from vdnnsim.trace import check_header_writable, write_trace
+
+    chosen = load_network(network, batch)
+    check_writable([out, out.with_suffix(".toml")])
+    check_header_writable(out)
     with _bench(device) as bench:
         from vdnnsim.calibration.profile_text import profile_name
         from vdnnsim.calibration.tracing import measure_trace
-        from vdnnsim.network import load_network
-        from vdnnsim.trace import write_trace
 
         gpu = name or ("cpu" if device == "cpu" else profile_name(bench.device.describe()["gpu"]))
-        trace = measure_trace(bench, load_network(network, batch), math, gpu, _CREATED_BY, _progress())
+        trace = measure_trace(bench, chosen, math, gpu, _CREATED_BY, _progress())
         write_trace(trace, out)
         unsteady = trace.header.conditions.get("unsteady", "")
         typer.echo(f"{out}: {len(trace.rows)} rows, {trace.header.title}; {unsteady}")
@@ -94,6 +102,7 @@ def run_command(
     """Train for real under a policy, in a pool of the capacity, and show measured beside simulated."""
     from vdnnsim.study import make_study
 
+    check_writable([path for path in (json, timeline) if path is not None])
     study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace)
     with _bench(device) as bench:
         if check:
@@ -142,10 +151,11 @@ def _run(bench: Bench, study: Study, policy: str, iterations: int | None, json: 
 def _write_timelines(study: Study, run: CaseRun, path: Path) -> None:
     """Of the measured iteration, marks included, and of the simulated one."""
     from vdnnsim.calibration.running import measured_run
-    from vdnnsim.files import write_text
     from vdnnsim.report.chrome_trace import timeline_json
 
-    write_text(path, timeline_json([measured_run(study, run), run.predicted]))
+    result = run.predicted.result
+    simulated = replace(run.predicted, result=replace(result, policy=f"{result.policy}, simulated"))
+    write_text(path, timeline_json([measured_run(study, run), simulated]))
     typer.echo(f"{path}: both timelines, for https://ui.perfetto.dev")
 
 
@@ -162,7 +172,16 @@ def report_command(
     with _bench(device) as bench:
         from vdnnsim.calibration.report import make_report, summary
 
-        typer.echo(summary(make_report(bench, chosen, out, _progress())))
+        try:
+            report = make_report(bench, chosen, out, _progress())
+        except KeyboardInterrupt:
+            typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
+            raise
+    typer.echo(summary(report.records))
+    for what, why in report.failures.items():
+        typer.echo(f"failed: {what}: {why}", err=True)
+    if report.failures:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @contextmanager

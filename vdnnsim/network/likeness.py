@@ -1,6 +1,10 @@
-"""When two layers are alike: kernels of equal kind on tensors of equal shape and place take equally long."""
+"""When two layers are alike: kernels of equal kind on tensors of equal shape and place take equally long; and when two
+networks are the same, whatever they are called."""
 
 from __future__ import annotations
+
+import hashlib
+import json
 
 from vdnnsim.network.graph import Network
 from vdnnsim.network.layers import Layer, Shape
@@ -30,3 +34,28 @@ def shape_key(network: Network, layer: Layer, pass_: str) -> tuple[object, ...]:
         layer.size,
         layer.name in network.in_place,
     )
+
+
+def network_sha256(network: Network) -> str:
+    """A SHA-256 over the layers with their shapes and parameters, the batch among them; names of layers count, since a
+    trace has rows by name."""
+    layers = [
+        (
+            layer.name,
+            layer.kind.value,
+            layer.inputs,
+            layer.input_shapes,
+            layer.output_shape,
+            layer.kernel,
+            layer.stride,
+            layer.padding,
+            layer.groups,
+            layer.bias,
+            layer.average,
+            layer.ceil,
+            layer.size,
+            layer.rate,
+        )
+        for layer in network.layers
+    ]
+    return hashlib.sha256(json.dumps([network.input_shape, layers]).encode()).hexdigest()

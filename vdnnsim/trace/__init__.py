@@ -1,6 +1,14 @@
 """Traces: measured, published or modelled timings of every kernel of a network."""
 
-from vdnnsim.trace.files import MATH_MODES, check_trace, read_header, read_trace, required_passes, write_trace
+from vdnnsim.trace.files import (
+    MATH_MODES,
+    check_header_writable,
+    check_trace,
+    read_header,
+    read_trace,
+    required_passes,
+    write_trace,
+)
 from vdnnsim.trace.library import find_trace, list_traces, trace_path
 from vdnnsim.trace.table import (
     DEFAULT_ALGORITHM,
@@ -20,6 +28,7 @@ __all__ = [
     "Trace",
     "TraceHeader",
     "TraceRow",
+    "check_header_writable",
     "check_trace",
     "find_trace",
     "list_traces",

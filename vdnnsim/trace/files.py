@@ -103,6 +103,13 @@ def write_trace(trace: Trace, table: Path) -> None:
     Raises `InvalidInput` where they cannot be written, or where a file that is no header has the header's name, such as
     the network's own.
     """
+    check_header_writable(table)
+    write_text(table, table_text(trace))
+    write_text(header_path(table), header_text(trace.header))
+
+
+def check_header_writable(table: Path) -> None:
+    """Raise `InvalidInput` where a table's header would replace a file that is no header."""
     header = table.with_suffix(".toml")
     if header.exists():
         try:
@@ -112,8 +119,6 @@ def write_trace(trace: Trace, table: Path) -> None:
                 f"cannot write {table}: its header would replace {header}, which is no header of a trace; "
                 "choose another name"
             ) from None
-    write_text(table, table_text(trace))
-    write_text(header_path(table), header_text(trace.header))
 
 
 def table_text(trace: Trace) -> str:

@@ -1,0 +1,54 @@
+"""What a report's folder holds already, and whether it is of this GPU and of these networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vdnnsim.calibration.cases import CaseGroup
+from vdnnsim.calibration.records import CaseRecord, read_records
+from vdnnsim.errors import InvalidInput
+from vdnnsim.network import Network, network_sha256
+from vdnnsim.trace import Trace, read_trace
+
+RESULTS = "results.json"
+_ADVICE = "give an empty folder to measure afresh"
+
+
+def stored_records(out: Path, gpu: str, networks: Iterable[Network]) -> tuple[CaseRecord, ...]:
+    """The records of a folder, none where it has none. Raises `InvalidInput` where they are of another GPU, or of other
+    networks of the same names and batches."""
+    path = out / RESULTS
+    if not path.is_file():
+        return ()
+    records = read_records(path)
+    known = {(network.name, network.batch): network_sha256(network) for network in networks}
+    for record in records:
+        if record.gpu not in ("", gpu):
+            raise InvalidInput(f"{path}: found cases of GPU '{record.gpu}', expected '{gpu}'; {_ADVICE}")
+        if record.network_sha256 not in ("", known.get((record.network, record.batch), record.network_sha256)):
+            raise InvalidInput(_other_network(path, record.network, record.batch))
+    return records
+
+
+def stored_group(records: Iterable[CaseRecord], group: CaseGroup, network: Network, math: str) -> list[CaseRecord]:
+    """A group's records in the order of its policies, where all of them were stored; else none."""
+    own = {
+        one.policy: one for one in records if (one.network, one.batch, one.math) == (network.name, group.batch, math)
+    }
+    policies = (*group.policies, *group.limited)
+    return [own[policy] for policy in policies] if own.keys() >= set(policies) else []
+
+
+def stored_trace(table: Path, network: Network) -> Trace | None:
+    """The trace of a folder, where it has one. Raises `InvalidInput` where it is of another network of this name."""
+    if not (table.is_file() and table.with_suffix(".toml").is_file()):
+        return None
+    trace = read_trace(table, network)
+    if trace.header.conditions.get("network_sha256", network_sha256(network)) != network_sha256(network):
+        raise InvalidInput(_other_network(table, network.name, network.batch))
+    return trace
+
+
+def _other_network(path: Path, name: str, batch: int) -> str:
+    return f"{path}: found measurements of another network called {name} (batch {batch}): its layers differ; {_ADVICE}"
