@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from vdnnsim.cli import calibrate, check, comparing, listing, reproduce, solve, sweep
+from vdnnsim.cli.interrupts import InterruptibleGroup
 
 app = typer.Typer(
     name="vdnnsim",
+    cls=InterruptibleGroup,
     help="Simulate GPU memory virtualisation (vDNN) for training: what fits, what it needs, what it costs.",
     no_args_is_help=True,
     add_completion=False,

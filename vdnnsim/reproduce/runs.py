@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -49,8 +50,28 @@ def workers(jobs: int) -> Iterator[Executor | None]:
     if count < 2:
         yield None
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_at_interrupts) as executor:
         yield executor
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Ctrl-C reaches this thread at the end of the block, and processes started in it not at all until they ask."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_at_interrupts() -> None:
+    """In a worker: Ctrl-C ends it at once and without a traceback; the parent is told as well, and speaks."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def available_cores() -> int:
@@ -175,12 +196,13 @@ def run_all(
         return
     waiting: dict[Future[Any], str] = {}
     try:
-        waiting.update((executor.submit(call, job), job.title) for job in jobs)
+        with _interrupts_put_off():  # workers are started here; one that is still loading would print a traceback
+            waiting.update((executor.submit(call, job), job.title) for job in jobs)
         for done, future in enumerate(as_completed(waiting), start=1):
             yield future.result()
             progress(waiting[future], done, len(jobs))
     except BrokenProcessPool:
         raise InvalidInput("a worker process ended; in a script, call this under: if __name__ == '__main__':") from None
-    finally:
-        for future in waiting:
-            future.cancel()
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)  # future.cancel() here would race with workers that end
+        raise
