@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from support.sweeps import write_spec
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.figures import plot_sweep
+from vdnnsim.sweep.figures.heatmap import draw_heatmap
+from vdnnsim.sweep.figures.lines import draw_lines
 from vdnnsim.sweep.figures.scales import is_logarithmic
 from vdnnsim.sweep.figures.threshold import least_enough
 from vdnnsim.sweep.figures.view import View, best_by
@@ -159,3 +163,107 @@ def test_spacing_is_seen() -> None:
     assert not is_logarithmic([1, 2, 3, 4, 5])
     assert not is_logarithmic([1, 2])
     assert not is_logarithmic([0.5, 1, 1.5, 2])
+
+
+def swept(folder: Path, text: str) -> Path:
+    run_sweep(plan_sweep(write_spec(folder, text)), folder / "out", jobs=1)
+    return folder / "out"
+
+
+def border(figure: Figure) -> list[int]:
+    """How many pieces the line round what is within the loss has, panel by panel."""
+    panels = [axes for axes in figure.axes if axes.get_xlabel()]
+    return [
+        sum(len(lines.get_segments()) for lines in axes.collections if isinstance(lines, LineCollection))
+        for axes in panels
+    ]
+
+
+ALEXNET = '[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+HOLED = """
+policy = ["oracle", "baseline(p)"]
+capacity = { from = "1 GB", to = "8 GB", step = "1 GB" }
+link_bandwidth = { from = "100 GB/s", to = "600 GB/s", step = "100 GB/s" }
+"""
+"""Links behind the device memory of 336 GB/s fail; the baseline does not fit in 1 GB."""
+
+
+def test_points_that_are_not_there_look_otherwise_than_what_does_not_fit(tmp_path: Path) -> None:
+    out = swept(tmp_path, "filters = [\"capacity < '6 GB' or link_bandwidth != '200 GB/s'\"]\n" + ALEXNET + HOLED)
+    plot_sweep(out, [tmp_path / "map.svg"], kind="heatmap")
+    read = " ".join(texts(tmp_path / "map.svg").split())
+    assert "no point" in read
+    assert "does not fit" in read
+    assert "90 of 90 points done, 48 failed" in read
+    view = View(out, None)
+    assert border(draw_heatmap(view, "", "link_bandwidth", "capacity", 0.05)) == [0, 6]
+    view = View(out, "link_bandwidth == '100 GB/s' or link_bandwidth == '300 GB/s'")
+    plot_sweep(
+        out, [tmp_path / "map.svg"], kind="heatmap", where="link_bandwidth < '200 GB/s' or link_bandwidth == '300 GB/s'"
+    )
+    assert "no point" not in " ".join(texts(tmp_path / "map.svg").split())
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+def test_a_figure_of_an_unfinished_sweep_says_how_far_it_is(tmp_path: Path, kind: str) -> None:
+    spec = ALEXNET + LINKS + SCALES + 'policy = ["vdnn-all(p)", "vdnn-dyn"]\n'
+    out = swept(tmp_path, spec)
+    assert "points done" not in View(out, None).footer([])
+    sorted((out / "points").glob("part-*"))[-1].unlink()
+    plot_sweep(out, [tmp_path / "figure.svg"], kind=kind)
+    assert "64 of 80 points done" in " ".join(texts(tmp_path / "figure.svg").split())
+
+
+EMPTY_PANEL = """
+filters = ["network == 'alexnet' or policy == 'vdnn-dyn'"]
+[axes]
+network = ["alexnet", "googlenet"]
+batch = 128
+gpu = "titan-x-maxwell"
+policy = ["vdnn-all(p)", "vdnn-dyn"]
+capacity = { from = "2 GB", to = "12 GB", step = "2 GB" }
+link_bandwidth = { from = "10 GB/s", to = "60 GB/s", step = "10 GB/s" }
+"""
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+def test_a_panel_without_points_says_so(tmp_path: Path, kind: str) -> None:
+    out = swept(tmp_path, EMPTY_PANEL)
+    plot_sweep(out, [tmp_path / "figure.svg"], kind=kind)
+    if kind in ("heatmap", "threshold"):
+        assert "no points" in texts(tmp_path / "figure.svg")
+
+
+def test_panels_share_the_limits_of_all_rows(tmp_path: Path) -> None:
+    """One network has half of the links, the other half of the memories."""
+    spec = EMPTY_PANEL.replace(
+        "network == 'alexnet' or policy == 'vdnn-dyn'",
+        "network == 'alexnet' and link_bandwidth > '30 GB/s' or network == 'googlenet' and capacity < '8 GB'",
+    )
+    view = View(swept(tmp_path, spec), None)
+    panels = [
+        axes
+        for axes in draw_heatmap(view, "", "link_bandwidth", "capacity", 0.05).axes
+        if axes.get_xlabel().startswith("link")
+    ]
+    assert len(panels) == 4
+    assert {axes.get_xlim() for axes in panels} == {(5.0, 65.0)}
+    assert {axes.get_ylim() for axes in panels} == {(1.0, 13.0)}
+    lines = [axes for axes in draw_lines(view, "", "link_bandwidth", 0.05).axes if axes.get_xlabel()]
+    low, high = lines[0].get_xlim()
+    assert {axes.get_xlim() for axes in lines} == {(low, high)}
+    assert low < 10 < 60 < high
+
+
+def test_a_network_of_which_every_point_failed_keeps_its_panel(tmp_path: Path) -> None:
+    out = swept(tmp_path, HEAD + 'policy = "vdnn-dyn"\nlink_bandwidth = ["500 GB/s", "12 GB/s"]\n')
+    rows = View(out, "network == 'vgg16' or link_bandwidth > '100 GB/s'").panels(["link_bandwidth"])
+    assert [(text, len(own)) for text, own in rows] == [("alexnet (128)", 0), ("vgg16 (128)", 1)]
+    plot_sweep(
+        out,
+        [tmp_path / "lines.svg"],
+        kind="lines",
+        x="link_bandwidth",
+        where="network == 'vgg16' or link_bandwidth > '100 GB/s'",
+    )
+    assert "no points" in texts(tmp_path / "lines.svg")

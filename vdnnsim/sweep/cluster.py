@@ -153,5 +153,5 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise InvalidInput("--cluster needs dask: install vdnnsim[cluster]") from None
+        raise InvalidInput("--cluster: found no dask, expected it; pip install 'dask[distributed]'") from None
     return distributed

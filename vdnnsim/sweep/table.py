@@ -24,7 +24,7 @@ def arrow() -> Any:
         import pyarrow
         import pyarrow.parquet  # with it, so that forked workers have both
     except ImportError:
-        raise InvalidInput("sweeps keep their results as Parquet: install vdnnsim[sweep]") from None
+        raise InvalidInput("sweep: found no pyarrow, expected it for Parquet; pip install pyarrow") from None
     return pyarrow
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,30 +10,49 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure.style import INK, SMALL_SIZE, add_axes
-from vdnnsim.sweep.figures.layout import number_axis, panel_grid
+from vdnnsim.sweep.figures.layout import number_axis, panel_grid, say_empty
 from vdnnsim.sweep.figures.scales import SCALES, is_logarithmic
 from vdnnsim.sweep.figures.view import View, best_by
 
 _COLOURS = "cividis"
 _NO_FIT = "#E8E8E8"
+_HATCH = "#AAAAAA"
+
+
+class _Cells(NamedTuple):
+    """The values of an axis in every panel, and the borders between them."""
+
+    centres: np.ndarray
+    borders: np.ndarray
+    logarithmic: bool
+
+    @classmethod
+    def of(cls, view: View, name: str) -> _Cells:
+        centres = view.places(name)
+        logarithmic = is_logarithmic(list(centres))
+        return cls(centres, _borders(centres, logarithmic), logarithmic)
 
 
 def draw_heatmap(view: View, title: str, x: str, y: str, loss: float) -> Figure:
-    """Cells in which the policy does not fit are hatched; a line goes round those within the loss of the oracle."""
+    """Cells in which the policy does not fit are hatched; those without a point that ran are blank; a line goes round
+    those within the loss of the oracle, except where it would meet blank ones."""
     panels = _panels(view, x, y)
-    footer = view.footer([x, y])
-    keys = [
-        Line2D([], [], color="white", linewidth=1.2, label=f"within {100 * loss:g} % of the oracle"),
-        Patch(facecolor=_NO_FIT, edgecolor="#AAAAAA", hatch="/////", label="does not fit"),
-    ]
+    across, up = _Cells.of(view, x), _Cells.of(view, y)
+    tables = [_table(rows, x, y, across, up) for _, rows in panels]
+    keys: list[Any] = [Line2D([], [], color="white", linewidth=1.2, label=f"within {100 * loss:g} % of the oracle")]
     keys[0].set_path_effects(_outlined())
-    figure, all_axes = panel_grid(title, [text for text, _ in panels], footer, keys, right_in=0.62)  # type: ignore[arg-type]
-    for axes, (_, rows) in zip(all_axes, panels, strict=True):
-        mesh = _draw(axes, best_by(rows, [y, x]), x, y, loss)
+    if any((table.there & ~table.fits).any() for table in tables):
+        keys.append(Patch(facecolor=_NO_FIT, edgecolor=_HATCH, hatch="/////", label="does not fit"))
+    if not all(table.there.all() for table in tables):
+        keys.append(Patch(facecolor="white", edgecolor=_HATCH, label="no point"))
+    figure, all_axes = panel_grid(title, [text for text, _ in panels], view.footer([x, y]), keys, right_in=0.62)
+    for axes, table in zip(all_axes, tables, strict=True):
+        mesh = _draw(axes, table, across, up, loss)
         axes.set_xlabel(SCALES[x].label)
     all_axes[0].set_ylabel(SCALES[y].label)
     width, height = figure.get_size_inches()
@@ -69,31 +88,64 @@ def _panels(view: View, x: str, y: str) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, loss: float) -> Any:
-    table = rows.pivot(index=y, columns=x, values="performance")
-    fits = rows.pivot(index=y, columns=x, values="trainable").to_numpy(dtype=object) == True  # noqa: E712 - null: no point
-    across, up = (table.columns.to_numpy(float) / SCALES[x].factor, table.index.to_numpy(float) / SCALES[y].factor)
-    logs = [is_logarithmic(list(values)) for values in (across, up)]
-    borders = [_borders(values, log) for values, log in zip((across, up), logs, strict=True)]
-    values = np.ma.masked_where(~fits, table.to_numpy(float))
-    axes.patch.set(facecolor=_NO_FIT, hatch="/////", edgecolor="#AAAAAA")
-    mesh = axes.pcolormesh(*borders, values, cmap=_COLOURS, vmin=0, vmax=1, rasterized=True)
-    within = np.where(fits, table.to_numpy(float) >= 1 - loss, False)
-    _outline(axes, within, *borders)
-    axes.set_xlim(borders[0][0], borders[0][-1])
-    axes.set_ylim(borders[1][0], borders[1][-1])
-    number_axis(axes, "x", logs[0])
-    number_axis(axes, "y", logs[1])
+class _Table(NamedTuple):
+    """Of every cell: the performance, whether a point ran, and whether it fits."""
+
+    performance: np.ndarray
+    there: np.ndarray
+    fits: np.ndarray
+
+
+def _table(rows: pd.DataFrame, x: str, y: str, across: _Cells, up: _Cells) -> _Table:
+    best = best_by(rows, [y, x])
+    places = tuple(
+        np.searchsorted(cells.centres, best[name].to_numpy(float) / SCALES[name].factor)
+        for cells, name in ((up, y), (across, x))
+    )
+    performance = np.full((len(up.centres), len(across.centres)), np.nan)
+    performance[places] = best["performance"].to_numpy(float)
+    fits = np.zeros(performance.shape, dtype=bool)
+    fits[places] = best["trainable"].to_numpy(bool)
+    return _Table(performance, ~np.isnan(performance), fits)
+
+
+def _draw(axes: Axes, table: _Table, across: _Cells, up: _Cells, loss: float) -> Any:
+    axes.set_xlim(across.borders[0], across.borders[-1])
+    axes.set_ylim(up.borders[0], up.borders[-1])
+    number_axis(axes, "x", across.logarithmic)
+    number_axis(axes, "y", up.logarithmic)
+    values = np.ma.masked_where(~table.fits, table.performance)
+    mesh = axes.pcolormesh(across.borders, up.borders, values, cmap=_COLOURS, vmin=0, vmax=1, rasterized=True)
+    if not table.there.any():
+        say_empty(axes)
+    _hatch(axes, table.there & ~table.fits, across.borders, up.borders)
+    within = np.where(table.fits, table.performance >= 1 - loss, False)
+    _outline(axes, within, table.there, across.borders, up.borders)
     return mesh
 
 
-def _outline(axes: Axes, within: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:
-    """A line between every two neighbouring cells of which one is within the loss and the other is not."""
-    rows, columns = np.nonzero(within[:, 1:] != within[:, :-1])
-    upright = [((across[c + 1], up[r]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
-    rows, columns = np.nonzero(within[1:] != within[:-1])
-    level = [((across[c], up[r + 1]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
+def _hatch(axes: Axes, cells: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:
+    """One path round each run of cells in a row, filled without smoothing, so that no seams show between them."""
+    corners = []
+    for row, flags in enumerate(cells):
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
+        for left, right in zip(across[changes[::2]], across[changes[1::2]], strict=True):
+            corners.append([(left, up[row]), (right, up[row]), (right, up[row + 1]), (left, up[row + 1])])
+    if not corners:
+        return
+    path = Path.make_compound_path(*(Path([*four, four[0]], closed=True) for four in corners))
+    axes.add_patch(PathPatch(path, facecolor=_NO_FIT, edgecolor=_HATCH, hatch="/////", linewidth=0, antialiased=False))
 
+
+def _outline(axes: Axes, within: np.ndarray, there: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:
+    """A line between every two neighbouring cells of which one is within the loss and the other is not; none where one
+    of them has no point, since nothing is known there."""
+    known = there[:, 1:] & there[:, :-1]
+    rows, columns = np.nonzero((within[:, 1:] != within[:, :-1]) & known)
+    upright = [((across[c + 1], up[r]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
+    known = there[1:] & there[:-1]
+    rows, columns = np.nonzero((within[1:] != within[:-1]) & known)
+    level = [((across[c], up[r + 1]), (across[c + 1], up[r + 1])) for r, c in zip(rows, columns, strict=True)]
     for colour, width in ((INK, 2.0), ("white", 1.0)):  # all of the border first, else joints show
         axes.add_collection(LineCollection([*upright, *level], colors=colour, linewidths=width, capstyle="projecting"))
 

@@ -119,3 +119,8 @@ def grid(axes: Axes) -> None:
     """Faint lines behind the data."""
     axes.grid(color=GRID, linewidth=0.4)
     axes.set_axisbelow(True)
+
+
+def say_empty(axes: Axes) -> None:
+    """In a panel that nothing can be drawn in."""
+    axes.text(0.5, 0.5, "no points", transform=axes.transAxes, ha="center", fontsize=SMALL_SIZE, color=FAINT)

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vdnnsim.report.figure.style import FAINT, LIMIT, SMALL_SIZE
-from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid
-from vdnnsim.sweep.figures.scales import SCALES, is_logarithmic, looks
+from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid, say_empty
+from vdnnsim.sweep.figures.scales import SCALES, Ruler, looks
 from vdnnsim.sweep.figures.view import View, best_by
 
 _MARKERS_UP_TO = 12
@@ -22,7 +22,7 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
     styles = looks(view.policies())
     footer = view.footer([x], "lines break where a policy does not fit")
     figure, all_axes = panel_grid(title, [text for text, _ in panels], footer, legend_lines(styles))
-    logarithmic = is_logarithmic(list(view.frame[x]))
+    ruler = Ruler.over(view.places(x))
     for axes, (_, rows) in zip(all_axes, panels, strict=True):
         for name, look in styles.items():
             best = best_by(rows[rows["policy"] == name], [x])
@@ -31,6 +31,8 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
             values = best[x].to_numpy(dtype=float) / scale.factor
             axes.plot(values, shown, color=look.colour, linestyle=look.line, linewidth=1)
             axes.plot(values, shown, marker, color=look.colour, markerfacecolor=look.face, markersize=3)
+        if not len(rows):
+            say_empty(axes)
         for words, value in marks:
             axes.axvline(value / scale.factor, color=LIMIT, linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.5)
             if axes is all_axes[0]:
@@ -38,9 +40,9 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
         axes.axhline(1 - loss, color=FAINT, linewidth=0.5, zorder=0)
         axes.set_xlabel(scale.label)
         axes.set_ylim(0, 1.04)
-        number_axis(axes, "x", logarithmic)
+        axes.set_xlim(ruler.at(-0.04), ruler.at(1.04))
+        number_axis(axes, "x", ruler.logarithmic)
         grid(axes)
     all_axes[0].set_ylabel("performance (oracle = 1)")
-    low = all_axes[0].get_xlim()[0]
-    all_axes[0].text(low, 1 - loss - 0.012, f" {1 - loss:.0%}", fontsize=SMALL_SIZE, color=FAINT, va="top")
+    all_axes[0].text(ruler.at(-0.04), 1 - loss - 0.012, f" {1 - loss:.0%}", fontsize=SMALL_SIZE, color=FAINT, va="top")
     return figure

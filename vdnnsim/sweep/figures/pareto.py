@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE
-from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid
+from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid, say_empty
 from vdnnsim.sweep.figures.scales import Look, looks
 from vdnnsim.sweep.figures.view import View, words
 from vdnnsim.sweep.fronts import knee, pareto_front
@@ -35,7 +35,7 @@ def draw_pareto(view: View, title: str) -> Figure:
         title, [text for text, _ in panels], footer, legend_lines(styles, lines=False), height_in=2.0, gap_in=0.55
     )
     for axes, (_, rows) in zip(all_axes, panels, strict=True):
-        _draw(axes, rows[(rows["policy"] != "oracle") & rows["trainable"].astype(bool)], styles)
+        _draw(axes, rows[rows["policy"] != "oracle"], styles)
         axes.set_xlabel("device memory (GB)")
         axes.tick_params(labelleft=True)
     all_axes[0].set_ylabel("iteration time (ms)")
@@ -44,6 +44,10 @@ def draw_pareto(view: View, title: str) -> Figure:
 
 def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
     grid(axes)
+    if not len(rows):
+        say_empty(axes)
+        return
+    rows = rows[rows["trainable"].astype(bool)]
     if not len(rows):
         axes.text(0.5, 0.5, "nothing fits", transform=axes.transAxes, ha="center", fontsize=SMALL_SIZE)
         return

@@ -80,6 +80,25 @@ def is_logarithmic(values: Sequence[float]) -> bool:
     return by_factors and bool(distinct[-1] / distinct[0] > 3)
 
 
+class Ruler(NamedTuple):
+    """The range of an axis, and places along it as shares of that range."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    @classmethod
+    def over(cls, places: np.ndarray) -> Ruler:
+        """From rising values."""
+        return cls(float(places[0]), float(places[-1]), is_logarithmic(list(places)))
+
+    def at(self, share: float) -> float:
+        """A share below 0 or above 1 is outside the range."""
+        if self.logarithmic:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + (self.high - self.low) * share
+
+
 def plain(value: float) -> str:
     """A tick's number without exponent or needless zeros."""
     return f"{value:g}" if value < 10_000 else f"{value:,.0f}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from vdnnsim.report.figure.style import FAINT, GRID, LIMIT, SMALL_SIZE
 from vdnnsim.sweep.figures.layout import legend_lines, number_axis, panel_grid
-from vdnnsim.sweep.figures.scales import SCALES, Look, is_logarithmic, looks
+from vdnnsim.sweep.figures.scales import SCALES, Look, Ruler, looks
 from vdnnsim.sweep.figures.view import View, best_by
 
 _ROW_IN = 0.36
@@ -37,12 +36,15 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     figure, (axes,) = panel_grid(title, [" "], view.footer([x], note), legend, height_in, right_in=0.1)
     place = axes.get_position()
     axes.set_position((place.x0 + _NAMES, place.y0, place.width - _NAMES, place.height))
-    values = view.frame[x].to_numpy(float) / scale.factor
-    ruler = _Ruler(float(values.min()), float(values.max()), is_logarithmic(list(values)))
+    ruler = Ruler.over(view.places(x))
     for row, (_, rows) in enumerate(panels):
         for number, (name, look) in enumerate(styles.items()):
             height = row + _SPREAD * ((number + 0.5) / len(styles) - 0.5)
-            enough = least_enough(rows[rows["policy"] == name], x, loss)
+            own = rows[rows["policy"] == name]
+            if not len(own):
+                axes.text(ruler.at(0.01), height, "no points", va="center", fontsize=SMALL_SIZE, color=look.colour)
+                continue
+            enough = least_enough(own, x, loss)
             _mark(axes, height, look, None if enough is None else enough / scale.factor, ruler)
     axes.set_yticks(range(len(panels)), [text for text, _ in panels])
     axes.set_ylim(len(panels) - 0.5, -0.5)
@@ -64,19 +66,6 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     return figure
 
 
-class _Ruler(NamedTuple):
-    """Places along the axis, as shares of its range."""
-
-    low: float
-    high: float
-    logarithmic: bool
-
-    def at(self, share: float) -> float:
-        if self.logarithmic:
-            return float(self.low * (self.high / self.low) ** share)
-        return self.low + (self.high - self.low) * share
-
-
 def least_enough(rows: pd.DataFrame, x: str, loss: float) -> float | None:
     """The smallest value of the axis from which on every one has at most this loss; infinite where none has; None where
     the policy fits nowhere."""
@@ -92,7 +81,7 @@ def least_enough(rows: pd.DataFrame, x: str, loss: float) -> float | None:
     return least
 
 
-def _mark(axes: Axes, height: float, look: Look, enough: float | None, ruler: _Ruler) -> None:
+def _mark(axes: Axes, height: float, look: Look, enough: float | None, ruler: Ruler) -> None:
     if enough is None:
         axes.plot([ruler.at(1.06)], [height], "x", color=look.colour, markersize=3.2, markeredgewidth=0.9)
         return

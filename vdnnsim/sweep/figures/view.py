@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.axes import AXES
 from vdnnsim.sweep.figures.scales import SCALES, plain
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.reading import read_frame
+from vdnnsim.sweep.store import Store
 from vdnnsim.units import PPM
 
 if TYPE_CHECKING:
@@ -28,11 +31,14 @@ _NUMBERS = (
 
 
 class View:
-    """Rows of points that ran. Raises `InvalidInput` for a filter that cannot be understood, or that leaves nothing."""
+    """`frame` are the rows of points that ran; `rows` also those of points that failed: panels and the limits of axes
+    come from these, so that a figure shows where a result is missing. Raises `InvalidInput` for a filter that cannot be
+    understood, or that leaves nothing."""
 
     def __init__(self, folder: Path, where: str | None) -> None:
         columns = [*(axis.column for axis in AXES.values()), *_NUMBERS]
         frame = read_frame(folder, columns)
+        self._progress = _progress(Store(folder).manifest().points, frame)
         frame = frame.rename(columns={axis.column: axis.name for axis in AXES.values()})
         if where is not None:
             names = frozenset(name for name in AXES if frame[name].notna().all())
@@ -40,31 +46,33 @@ class View:
             values = {name: frame[name].to_numpy() for name in names}
             values["compute_scale"] = values["compute_scale"] / PPM
             frame = frame[condition.keeps({n: v.astype(str) if v.dtype == object else v for n, v in values.items()})]
+        self.rows = frame
         self.frame = frame[frame["status"] == "ok"]
         if not len(self.frame):
             raise InvalidInput("plot: found no points that ran, expected some; see vdnnsim sweep status, and --where")
-        self.varied = [name for name in AXES if self.frame[name].nunique() > 1]
+        self.varied = [name for name in AXES if self.rows[name].nunique() > 1]
 
     def numeric(self) -> list[str]:
         """The varied axes that a figure can be drawn over, those with most values first."""
         names = [name for name in self.varied if name in SCALES]
         if "network" in self.varied and "batch" in names:
             names.remove("batch")  # networks are compared at batches of their own
-        return sorted(names, key=lambda name: (-self.frame[name].nunique(), list(AXES).index(name)))
+        return sorted(names, key=lambda name: (-self.rows[name].nunique(), list(AXES).index(name)))
 
     def policies(self) -> list[str]:
         """In the order in which they stand in the rows, which is that of the spec."""
-        return list(dict.fromkeys(self.frame["policy"]))
+        return list(dict.fromkeys(self.rows["policy"]))
 
     def panels(self, shown: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-        """The rows of each network, batch and so on that is no axis of the figure, with a title."""
+        """The rows that ran of each network, batch and so on that is no axis of the figure, with a title; none where
+        every point failed."""
         names = [name for name in ("network", "batch", "gpu", "math") if name not in shown]
         panels = []
-        for key, rows in self.frame.groupby(names, sort=False, observed=True):
+        for key, rows in self.rows.groupby(names, sort=False, observed=True):
             values = dict(zip(names, key, strict=True))
             text = str(values.pop("network", "")) + (f" ({values.pop('batch')})" if "batch" in values else "")
             text += "".join(f", {values[name]}" for name in values if name in self.varied)
-            panels.append((text, rows))
+            panels.append((text, rows[rows["status"] == "ok"]))
         return panels
 
     def others(self, shown: Sequence[str]) -> list[str]:
@@ -72,9 +80,13 @@ class View:
         kept = {*shown, "network", "batch", "gpu", "math", "policy"}
         return [name for name in self.varied if name not in kept]
 
+    def places(self, name: str) -> np.ndarray:
+        """The values of an axis of numbers, rising, in the unit that figures show."""
+        return np.unique(self.rows[name].dropna().to_numpy(float)) / SCALES[name].factor
+
     def values(self, name: str) -> str:
         """The values that an axis has in the rows, in words: all of a few, else the range."""
-        found = sorted(set(self.frame[name].dropna()))
+        found = sorted(set(self.rows[name].dropna()))
         scale = SCALES.get(name)
         if scale is None:
             return ", ".join(str(value) for value in found)
@@ -91,7 +103,16 @@ class View:
             parts.append(f"best performance over {listed}{same}")
         gpus = ", ".join(dict.fromkeys(self.frame["gpu"]))
         labels = "/".join(sorted(set(self.frame["provenance"])))
-        return "; ".join([*parts, f"{gpus}; {len(self.frame)} points, {labels}"])
+        return "; ".join([*parts, gpus, f"{len(self.frame)} points{self._progress}, {labels}"])
+
+
+def _progress(points: int, frame: pd.DataFrame) -> str:
+    """What is missing of a sweep, in words; nothing where nothing is."""
+    failed = int((frame["status"] == "failed").sum())
+    if len(frame) == points and not failed:
+        return ""
+    unfinished = "" if len(frame) == points else "unfinished: "
+    return f" ({unfinished}{len(frame)} of {points} points done, {failed} failed)"
 
 
 def words(name: str) -> str:
