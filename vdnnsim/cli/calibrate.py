@@ -189,7 +189,7 @@ def _bench(device: str) -> Iterator[Bench]:
     if find_spec("torch") is None:
         from vdnnsim.errors import InvalidInput
 
-        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install 'vdnnsim[gpu]'")
+        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install torch")
     from vdnnsim.calibration.bench import open_bench
 
     with open_bench(device) as bench:
