@@ -33,7 +33,12 @@ def kept(text: str) -> list[int]:
         ("batch not in (64, 256)", [0]),
         ("capacity >= '8 GB'", [1, 2, 3]),
         ("'8GB' <= capacity < '16 GB'", [1, 2]),
-        ("capacity == 4000000000", [0]),
+        ("capacity == '4 GB'", [0]),
+        ("capacity * 2 > '16 GB'", [2, 3]),
+        ("capacity - '4 GB' >= '8 GB'", [2, 3]),
+        ("capacity / '4 GB' > 2", [2, 3]),
+        ("capacity in ['4 GB', '16 GB']", [0, 3]),
+        ("capacity > capacity / 2", [0, 1, 2, 3]),
         ("not (compute_scale > 1)", [0, 1]),
         ("batch * compute_scale >= 256", [2, 3]),
         ("batch // 100 == 0 or batch % 100 == 56", [1, 2, 3]),
@@ -60,6 +65,14 @@ def test_what_is_kept(text: str, points: list[int]) -> None:
         ("network < batch", "names with names"),
         ("batch == '64'", "found '64'"),
         ("capacity > '8 GB/s'", "found '8 GB/s'"),
+        ("capacity > 8", "found 8, expected text with a unit, as '8 GB'"),
+        ("8 < capacity", "found 8, expected text with a unit, as '8 GB'"),
+        ("'4 GB' < capacity < 8.5", "found 8.5, expected text with a unit, as '8.5 GB'"),
+        ("capacity in ['4 GB', 8]", "found 8, expected text with a unit, as '8 GB'"),
+        ("capacity * 2 > 16", "found 16, expected text with a unit, as '16 GB'"),
+        ("capacity - 4 > '8 GB'", "found 4, expected text with a unit, as '4 GB'"),
+        ("capacity > batch * 2", "found batch * 2, expected text with a unit, as '12 GB'"),
+        ("capacity == 4000000000", "found 4000000000, expected text with a unit, as '12 GB'"),
         ("network + 'x' == 'y'", "numbers compared with numbers"),
         ("__import__('os').system('true')", "expected names of this sweep's axes"),
         ("batch.real > 1", "comparisons, and, or, not"),
@@ -88,3 +101,13 @@ def test_a_filter_of_a_spec_is_told_with_its_line() -> None:
 def test_compute_scale_is_a_factor_in_filters() -> None:
     text = 'filters = ["compute_scale >= 2"]\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\ncompute_scale = [1, 2, 3]\n'
     assert Grid(parse_spec(text)).size().points == 2 * 8
+
+
+def test_a_number_without_a_unit_is_told_with_its_place_and_axis() -> None:
+    text = '[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\nlink_bandwidth = ["8 GB/s", "32 GB/s"]\n'
+    with pytest.raises(InvalidFile) as error:
+        Grid(parse_spec('filters = ["link_bandwidth > 16"]\n' + text, "my.toml"))
+    assert str(error.value) == "my.toml:1: filters[0]: found 16; expected text with a unit, as '16 GB/s'"
+    latency = text + 'link_latency = ["5 us", "9 us"]\n'
+    with pytest.raises(InvalidFile, match="expected text with a unit, as '7 us'"):
+        Grid(parse_spec('filters = ["link_latency < 7"]\n' + latency, "my.toml"))

@@ -29,13 +29,15 @@ Value = str | int
 
 class Axis(NamedTuple):
     """`name` stands in specs and filters, `column` in results. `default` holds for specs that do not name the axis;
-    None where they must. Values are whole numbers where `numeric`, names elsewhere."""
+    None where they must. Values are whole numbers where `numeric`, names elsewhere. `example` is a value as specs write
+    it, of axes whose values are text with a unit."""
 
     name: str
     column: str
     parse: Callable[[object, str], Value]
     default: tuple[Value, ...] | None
     numeric: bool
+    example: str = ""
 
 
 def _name(value: object, what: str) -> str:
@@ -77,6 +79,10 @@ def _scale(value: object, what: str) -> int:
     return ratio_to_ppm(float(value))
 
 
+def _united(name: str, column: str, parse: Callable[[str, str], int], example: str) -> Axis:
+    return Axis(name, column, _with_unit(parse, example), (OWN,), True, example)
+
+
 _PER_LAYER = WeightGradients.PER_LAYER.value
 AXES: Mapping[str, Axis] = MappingProxyType(
     {
@@ -95,9 +101,9 @@ AXES: Mapping[str, Axis] = MappingProxyType(
             ),
             Axis("pool", "pool", _one_of(tuple(POOLS)), ("best-fit",), False),
             Axis("policy", "policy", _name, tuple(POLICIES), False),
-            Axis("capacity", "capacity_bytes", _with_unit(parse_bytes, "12GB"), (OWN,), True),
-            Axis("link_bandwidth", "link_bandwidth_bytes_per_s", _with_unit(parse_bandwidth, "16GB/s"), (OWN,), True),
-            Axis("link_latency", "link_latency_ns", _with_unit(parse_duration, "10us"), (OWN,), True),
+            _united("capacity", "capacity_bytes", parse_bytes, "12 GB"),
+            _united("link_bandwidth", "link_bandwidth_bytes_per_s", parse_bandwidth, "16 GB/s"),
+            _united("link_latency", "link_latency_ns", parse_duration, "10 us"),
             Axis("compute_scale", "compute_scale_ppm", _scale, (PPM,), True),
         )
     }

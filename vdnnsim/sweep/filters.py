@@ -4,7 +4,8 @@
     network == "vgg16" or policy in ["vdnn-dyn", "oracle"]
 
 A condition is parsed as a Python expression, of which only comparisons, and, or, not, in, arithmetic, names of axes and
-constants are known; nothing is ever executed. It is worked out for many points at once.
+constants are known; nothing is ever executed. It is worked out for many points at once. Beside an axis with a unit
+stands text with a unit, or something made from such an axis: never a bare number.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vdnnsim.sweep.axes import AXES
 
 Columns = Mapping[str, Any]
 _LONGEST = 1000
+_LARGEST_EXAMPLE = 99_999
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = MappingProxyType(
     {
         ast.Eq: operator.eq,
@@ -97,7 +99,10 @@ class Filter:
             case ast.UnaryOp(op=ast.USub()):
                 return -self._value(node.operand, columns, beside)
             case ast.BinOp() if type(node.op) in _ARITHMETIC:
-                left, right = (self._value(side, columns, None) for side in (node.left, node.right))
+                axis = None if isinstance(node.op, ast.Mult) else _axis_with_unit(node.left, node.right)
+                if axis is not None and isinstance(node.op, ast.Add | ast.Sub | ast.Mod):
+                    self._need_units(axis, node.left, node.right)
+                left, right = (self._value(side, columns, axis) for side in (node.left, node.right))
                 if any(isinstance(side, str) or np.asarray(side).dtype.kind not in "iuf" for side in (left, right)):
                     raise TypeError
                 return _ARITHMETIC[type(node.op)](left, right)
@@ -114,7 +119,11 @@ class Filter:
     def _compare(self, node: ast.Compare, columns: Columns) -> Any:
         sides = [node.left, *node.comparators]
         names = [side.id for side in sides if isinstance(side, ast.Name)]
-        beside = names[0] if names else None
+        axis = _axis_with_unit(*sides)
+        beside = axis or (names[0] if names else None)
+        if axis is not None:
+            for side in sides:
+                self._need_units(axis, *(side.elts if isinstance(side, ast.List | ast.Tuple | ast.Set) else (side,)))
         kept: Any = np.True_
         for left, kind, right in zip(sides, node.ops, sides[1:], strict=False):
             value = self._value(left, columns, beside)
@@ -133,6 +142,17 @@ class Filter:
             kept = np.logical_and(kept, step)
         return kept
 
+    def _need_units(self, axis: str, *sides: ast.expr) -> None:
+        """What stands beside an axis with a unit has one too: whether 16 is bytes or gigabytes cannot be known."""
+        for side in sides:
+            if _is_text(side) or _axis_with_unit(side) is not None:
+                continue
+            example = AXES[axis].example
+            match side:
+                case ast.Constant(value=int() | float() as number) if 0 < number <= _LARGEST_EXAMPLE:
+                    example = f"{number:g} {example.split()[1]}"
+            raise self._fault(ast.unparse(side), f"text with a unit, as '{example}'")
+
     def _equal(self, left: Any, right: Any) -> Any:
         self._comparable(left, right)
         return np.asarray(left == right)
@@ -147,3 +167,28 @@ class Filter:
         if beside is None or not AXES[beside].numeric:
             return text
         return int(AXES[beside].parse(text, f"{self._what}, {beside}"))
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _axis_with_unit(*nodes: ast.expr) -> str | None:
+    """The first axis whose unit the value of one of the nodes has; None for plain numbers, names and truth values."""
+    for node in nodes:
+        match node:
+            case ast.Name(id=name) if AXES[name].example:
+                return name
+            case ast.UnaryOp(op=ast.USub()):
+                found = _axis_with_unit(node.operand)
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv()) if _is_text(node.right) or _axis_with_unit(node.right):
+                found = None  # a ratio
+            case ast.BinOp(op=ast.Mult()) if _axis_with_unit(node.left) and _axis_with_unit(node.right):
+                found = None
+            case ast.BinOp():
+                found = _axis_with_unit(node.left, node.right)
+            case _:
+                found = None
+        if found:
+            return found
+    return None
