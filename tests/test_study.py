@@ -199,7 +199,7 @@ def test_capacity_and_link_as_numbers_and_as_text() -> None:
         (
             {"trace": None},
             MissingTrace,
-            "no trace for small batch 1 on test-gpu, fp32. There are:\n  alexnet batch 128",
+            "no trace for small batch 1 on test-gpu, fp32. There are:\n  none\nMake one on that GPU",
         ),
         ({"policies": []}, InvalidInput, "policies: found none, expected one or more of: baseline(m)"),
         ({"policies": ["oracle", "oracle"]}, InvalidInput, "policies: found oracle, oracle, expected each one once"),

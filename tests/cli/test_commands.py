@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -191,7 +192,8 @@ BAD_INPUT = {
     "batch of nothing": (("compare", "alexnet", "--batch", "0", "--gpu", "titan-x-maxwell"), "batch"),
     "unknown option": (("compare", *ALEXNET, "--colour"), "--colour"),
     "unknown list": (("list", "planets"), "networks"),
-    "check of nothing": (("check", "none.csv"), "none.toml"),
+    "check of nothing": (("check", "none.csv"), "none.csv: file: found nothing by this name"),
+    "check of nothing without a suffix": (("check", "nix"), "nix: file: found nothing by this name"),
 }
 
 
@@ -206,10 +208,24 @@ def test_bad_input_ends_with_one_clear_message(cli: Cli, tmp_path: Path, argumen
 
 def test_check_finds_nothing_in_what_is_shipped(cli: Cli) -> None:
     root = Path(__file__).parents[2]
-    files = [*root.glob("traces/*/*.csv"), *root.glob("gpu_profiles/*.toml"), *root.glob("examples/*.toml")]
+    folders = ("traces/*/*.csv", "gpu_profiles/*.toml", "examples/*.toml", "experiments/*.toml")
+    files = [path for pattern in (*folders, "experiments/calibration/*/cases.toml") for path in root.glob(pattern)]
     code, out, err = cli("check", *map(str, files))
     assert (code, err) == (0, "")
     assert out.count("no faults") == len(files)
+
+
+def test_check_tells_faults_of_a_list_of_cases_without_torch(cli: Cli, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "experiments" / "calibration" / "h200" / "cases.toml"
+    (tmp_path / "cases.toml").write_text(shipped.read_text(encoding="utf-8").replace('"alexnet"', '"alexnut"', 1))
+    code, out, err = cli("check", str(shipped), "cases.toml")
+    assert code == 2
+    assert out.startswith(f"{shipped}: calibration of h200, ")
+    assert "cases.toml:" in err
+    assert "case[0].network: found 'alexnut'" in err
+    script = "import sys, vdnnsim.calibration.cases; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_check_tells_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None:

@@ -40,8 +40,36 @@ def test_what_is_missing_is_told_with_what_there_is(folder: Path) -> None:
         find_trace(NETWORK, "test-gpu", "tf32", [folder])
     message = str(caught.value)
     assert message.startswith(
-        "no trace for small batch 1 on test-gpu, tf32. There are:\n  small batch 1 on test-gpu, fp32"
+        "no trace for small batch 1 on test-gpu, tf32. There are:\n  small batch 1 on test-gpu, fp32\n"
+        "Make one on that GPU with 'vdnnsim calibrate trace FILE.toml "
+        "--batch 1 --math tf32 --name test-gpu --out FILE.csv'"
     )
+
+
+def missing(network: str, gpu: str, math: str = "fp32") -> MissingTrace:
+    with pytest.raises(MissingTrace) as caught:
+        find_trace(load_network(network, 7), gpu, math)
+    return caught.value
+
+
+def test_what_is_missing_is_told_with_what_is_near() -> None:
+    """Of this network first, on this GPU first; then all of this GPU, and nothing else."""
+    _, available, advice = missing("googlenet", "h200").args
+    every = [header for _, header in list_traces() if header.network == "googlenet" or header.gpu == "h200"]
+    assert list(available[:3]) == [
+        "googlenet batch 128 on h200, fp32",
+        "googlenet batch 128 on h200, tf32",
+        "googlenet batch 128 on titan-x-maxwell, fp32",
+    ]
+    assert sorted(available) == sorted(header.title for header in every)
+    assert "vdnnsim calibrate trace googlenet --batch 7 --math fp32 --name h200 --out" in advice
+    assert "vdnnsim.builder" not in advice
+
+
+def test_the_builder_is_advised_for_the_gpu_that_it_models_alone() -> None:
+    assert "python -m vdnnsim.builder vgg16 --batch 7 --out DIR" in missing("vgg16", "titan-x-maxwell").args[2]
+    assert "are fp32" in missing("vgg16", "titan-x-maxwell", "tf32").args[2]
+    assert len(missing("vgg16", "mine").args[1]) < 15
 
 
 def test_every_trace_that_came_with_the_package_fits_its_network() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,11 @@ from vdnnsim.files import read_text
 
 def check_command(
     files: Annotated[
-        list[Path], typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks, sweeps (.toml).")
+        list[Path],
+        typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks, sweeps, calibration cases (.toml)."),
     ],
 ) -> None:
-    """Check traces, GPU profiles, networks and sweeps; a trace also against its network, built in or named too."""
+    """Check traces, GPU profiles, networks, sweeps and lists of cases; a trace also against its network."""
     faulty = 0
     networks = _networks_among(files)
     for path in files:
@@ -47,6 +49,8 @@ def _networks_among(files: list[Path]) -> dict[str, Path]:
 
 
 def _check(path: Path, networks: dict[str, Path]) -> str:
+    if not os.path.lexists(path):
+        read_text(path)  # says that there is nothing, whatever it is called
     if path.suffix == ".csv":
         return _check_trace(path, networks)
     if path.suffix != ".toml":
@@ -65,10 +69,16 @@ def _check(path: Path, networks: dict[str, Path]) -> str:
         from vdnnsim.sweep.spec import read_spec
 
         return f"sweep, {read_spec(path).title}"
+    if "case" in keys:
+        from vdnnsim.calibration.cases import read_cases
+
+        cases = read_cases(path)
+        return f"calibration of {cases.gpu}, {len(cases.case)} cases"
     if "gpu" in keys or "network" in keys:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (
-        "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network) or a sweep ([axes])"
+        "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network), a sweep ([axes]) "
+        "or a list of cases ([[case]])"
     )
     raise InvalidFile([Fault(str(path), None, "tables", ", ".join(sorted(keys)) or "none", expected)])
 

@@ -11,6 +11,9 @@ from vdnnsim.network import NETWORKS, Network
 from vdnnsim.trace.files import read_header, read_trace
 from vdnnsim.trace.table import Trace, TraceHeader
 
+_MODELLED_GPU, _MODELLED_MATH = "titan-x-maxwell", "fp32"
+"""What `vdnnsim.builder` models traces for."""
+
 
 def trace_path(directory: Path, gpu: str, network: str, batch: int, math: str) -> Path:
     """Where the table of a trace lies in a folder of traces."""
@@ -26,17 +29,29 @@ def list_traces(directories: Iterable[Path] = ()) -> Iterator[tuple[Path, TraceH
 
 
 def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path] = ()) -> Trace:
-    """The trace of a network on a GPU. Raises `MissingTrace`, which lists those there are, or `InvalidFile`."""
+    """The trace of a network on a GPU. Raises `MissingTrace`, which lists those of this network and of this GPU, or
+    `InvalidFile`."""
     places = tuple(directories) or (data_directory("traces"),)
     for directory in places:
         table = trace_path(directory, gpu, network.name, network.batch, math)
         if table.is_file():
             return read_trace(table, network)
     wanted = f"{network.name} batch {network.batch} on {gpu}, {math}"
-    available = [header.title for _, header in list_traces(places)]
+    headers = [header for _, header in list_traces(places) if network.name == header.network or gpu == header.gpu]
+    headers.sort(key=lambda header: (header.network != network.name, header.gpu != gpu))  # the nearest first
+    raise MissingTrace(wanted, [header.title for header in headers], _advice(network, gpu, math))
+
+
+def _advice(network: Network, gpu: str, math: str) -> str:
+    """How to make the trace that is missing."""
     named = network.name if network.name in NETWORKS else "FILE.toml"
-    advice = (
-        f"Make one with 'python -m vdnnsim.builder {named} --batch {network.batch} --out DIR' "
-        "(modelled, for titan-x-maxwell), then name its table with --trace."
-    )
-    raise MissingTrace(wanted, available, advice)
+    if gpu == _MODELLED_GPU:
+        if math != _MODELLED_MATH:
+            return f"Traces of {gpu} are {_MODELLED_MATH}: it has no other mode."
+        how = f"(modelled) with 'python -m vdnnsim.builder {named} --batch {network.batch} --out DIR'"
+    else:
+        how = (
+            f"on that GPU with 'vdnnsim calibrate trace {named} --batch {network.batch} --math {math} --name {gpu} "
+            "--out FILE.csv'"
+        )
+    return f"Make one {how}, then name its table with --trace. 'vdnnsim list traces' shows all that came with vdnnsim."
