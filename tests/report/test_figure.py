@@ -19,9 +19,9 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure import comparison_figure, run_figure
 from vdnnsim.report.figure.lanes import Interval, busy_shares
 from vdnnsim.report.figure.run import most_per_dot
-from vdnnsim.report.figure.style import byte_unit
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.stalls import stalls
+from vdnnsim.report.words import byte_unit
 from vdnnsim.results import Comparison, PolicyRun
 
 Write = Callable[[Comparison, Path], None]

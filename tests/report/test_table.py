@@ -52,6 +52,18 @@ def test_a_row_shows_every_number(tight: Comparison, width: int) -> None:
     assert not any("…" in line for line in lines)
 
 
+def test_small_networks_have_units_of_their_size(tight: Comparison) -> None:
+    """The most is 38 KB: nothing like 0.000038 GB, and "compute" is not broken at 80 columns."""
+    lines = shown(lambda console: print_comparison(tight, console), 80)
+    assert lines[2].split() == ["policy", "trains", "ms", "%", "ms", "KB", "KB", "KB", "KB", "binds"]
+    assert any(line.endswith("; KB: 10^3 bytes") for line in lines)
+    [row] = [line for line in lines if line.startswith("oracle") and "yes" in line]
+    assert row.split()[-1] in ("host", "compute")
+    assert f"{tight['oracle'].peak_bytes / 1000:.2f}" in row
+    trials = shown(lambda console: print_trials(run_of(tight, "vdnn-dyn"), console))
+    assert any(line.endswith("peak KB") for line in trials)
+
+
 def test_the_header_says_what_was_simulated(tight: Comparison) -> None:
     lines = shown(lambda console: console.print(comparison_table(tight)), 120)
     assert lines[0] == "tiny, batch 1, on test-gpu (32.8 KB), fp32, best-fit pool"

@@ -16,32 +16,37 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
-from vdnnsim.report.words import binding, link, provenance, subject
+from vdnnsim.report.words import binding, byte_unit, link, provenance, subject
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
-_UNITS = "perf.: relative to the oracle; avg.: over time; GB: 10^9 bytes"
+_LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """One row per policy. What does not train is marked, says what capacity it needs, and shows in dim letters the
     numbers of a memory that has room."""
     results = comparison.results
-    table = _table(subject(comparison), f"{link(comparison)}\n{provenance(comparison)}\n{_UNITS}")
+    unit, unit_bytes = byte_unit(max((result.peak_bytes for result in results), default=0))
+    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
+    table = _table(subject(comparison), f"{link(comparison)}\n{provenance(comparison)}\n{legend}")
     table.add_column("policy", no_wrap=True)
     table.add_column("trains", no_wrap=True)
     times_ms = [result.iteration_time_ns / 1e6 for result in results]
-    peaks_gb = [result.peak_bytes / 1e9 for result in results]
+    peaks = [result.peak_bytes / unit_bytes for result in results]
+    averages = [result.average_bytes / unit_bytes for result in results]
+    offloaded = [result.offloaded_bytes / unit_bytes for result in results]
+    pinned = [result.pinned_host_bytes / unit_bytes for result in results]
     numbers = [
         _column(table, "iter.\nms", times_ms),
         _column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
         _column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
-        _column(table, "peak\nGB", peaks_gb),
-        _column(table, "avg.\nGB", [result.average_bytes / 1e9 for result in results], beside=peaks_gb),
-        _column(table, "offl.\nGB", [result.offloaded_bytes / 1e9 for result in results], beside=peaks_gb),
-        _column(table, "pinned\nGB", [result.pinned_host_bytes / 1e9 for result in results], beside=peaks_gb),
+        _column(table, f"peak\n{unit}", peaks),
+        _column(table, f"avg.\n{unit}", averages, beside=peaks),
+        _column(table, f"offl.\n{unit}", offloaded, beside=peaks),
+        _column(table, f"pinned\n{unit}", pinned, beside=peaks),
     ]
     table.add_column("what\nbinds", overflow="fold")
     for row, result in enumerate(results):
@@ -121,7 +126,8 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     table.add_column("configuration")
     table.add_column("outcome", no_wrap=True)
     times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in result.trials])
-    peaks = _column(table, "peak GB", [trial.peak_bytes / 1e9 for trial in result.trials])
+    unit, unit_bytes = byte_unit(max(trial.peak_bytes for trial in result.trials))
+    peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in result.trials])
     taken = _taken(run)
     console.print()
     for index, trial in enumerate(result.trials):

@@ -6,6 +6,8 @@ from vdnnsim.program import WeightGradients
 from vdnnsim.results import Comparison, PolicyResult
 from vdnnsim.units import format_bytes
 
+_BYTE_UNITS = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+
 
 def subject(comparison: Comparison) -> str:
     """What was compared, in one line; weight gradients are mentioned where they are not held as the paper's
@@ -33,6 +35,11 @@ def provenance(comparison: Comparison) -> str:
     total_ns = sum(times.values())
     shares = ", ".join(f"{100 * time_ns / total_ns:.0f} % {label}" for label, time_ns in times.items() if time_ns)
     return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "")
+
+
+def byte_unit(largest_bytes: int) -> tuple[str, int]:
+    """The unit, with its bytes, of columns or an axis that go up to so many bytes."""
+    return next(((name, size) for name, size in _BYTE_UNITS if largest_bytes >= size // 10), _BYTE_UNITS[-1])
 
 
 def shortened(text: str, most: int) -> str:

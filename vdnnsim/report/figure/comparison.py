@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from vdnnsim.report.figure import style
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
-from vdnnsim.report.words import provenance, shortened, subject
+from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes
 
@@ -86,7 +86,7 @@ def _average_marker(**options: Any) -> Line2D:
 
 def _draw_memory(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
     largest_bytes = max(1, *(result.peak_bytes for result in comparison.results))
-    unit, unit_bytes = style.byte_unit(largest_bytes)
+    unit, unit_bytes = byte_unit(largest_bytes)
     for row, result in enumerate(comparison.results):
         _draw_classes(axes, row, result, colours, unit_bytes)
         peak, average = result.peak_bytes / unit_bytes, result.average_bytes / unit_bytes

@@ -17,7 +17,7 @@ from vdnnsim.report.figure.lanes import COARSER, DOTS, LANE_IN, Interval, draw_d
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.stalls import stalls
-from vdnnsim.report.words import provenance, shortened, subject
+from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.timeline import COPY_IN, COPY_OUT
 from vdnnsim.units import format_bytes
@@ -79,7 +79,7 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
     colours = style.class_colours(used)
     shown = most_per_dot(levels, end_ns, DOTS if len(levels) < DOTS else DOTS // COARSER)
     times = np.array([level.time_ns * scale for level in shown])
-    unit, unit_bytes = style.byte_unit(result.peak_bytes)
+    unit, unit_bytes = byte_unit(result.peak_bytes)
     heights = np.array([level.bytes_by_class for level in shown]) / unit_bytes
     base = np.zeros(len(times))
     for place, name in enumerate(every_class):

@@ -52,7 +52,6 @@ CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
         "workspace": "#999999",
     }
 )
-_BYTE_UNITS = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 _OTHER_COLOURS = ("#997700", "#EE99AA", "#44AA99", "#332288")
 _SETTINGS: Any = MappingProxyType(
     {
@@ -157,11 +156,6 @@ def dress(figure: Figure, title: str, handles: Sequence[Patch | Line2D], note: s
 def class_handles(colours: Mapping[str, str]) -> list[Patch | Line2D]:
     """The legend's entries for classes of memory."""
     return [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
-
-
-def byte_unit(largest_bytes: int) -> tuple[str, int]:
-    """The unit of an axis that goes up to so many bytes."""
-    return next(((name, size) for name, size in _BYTE_UNITS if largest_bytes >= size // 10), _BYTE_UNITS[-1])
 
 
 def write_beside(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
