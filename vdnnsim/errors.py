@@ -43,7 +43,8 @@ class UnknownName(InvalidInput):
 
 
 class Fault(NamedTuple):
-    """One fault in a file: where it is, what stands there, what was expected."""
+    """One fault in a file: where it is, what stands there, what was expected. Without `found`, `expected` is all that is
+    said of the place."""
 
     file: str
     line: int | None
@@ -53,7 +54,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.field}: found {self.found}; expected {self.expected}"
+        said = f"found {self.found}; expected {self.expected}" if self.found else self.expected
+        return f"{place}: {self.field}: {said}"
 
 
 class InvalidFile(InvalidInput):

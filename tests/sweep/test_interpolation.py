@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from support.cases import conv, layer, network_of, row, trace_of
+from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidFile, InvalidInput
 from vdnnsim.network import Kind, Network
 from vdnnsim.sweep.grid import Grid
 from vdnnsim.sweep.interpolation import interpolate_trace, leave_one_out_error_ppm
+from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.sources import load_sources
 from vdnnsim.sweep.spec import parse_spec
 from vdnnsim.trace import Provenance, Trace
@@ -23,7 +26,11 @@ def network(batch: int) -> Network:
 def trace(batch: int, forward_ns: int, **more: int) -> Trace:
     rows = [row("a", "forward", forward_ns, 10 * batch, "GEMM", 1 + batch / 100)]
     rows += [row("a", "forward", duration_ns, 7, name) for name, duration_ns in more.items()]
-    return trace_of(network(batch), rows, default_ns=batch)
+    return labelled(trace_of(network(batch), rows, default_ns=batch), Provenance.MEASURED)
+
+
+def labelled(found: Trace, provenance: Provenance) -> Trace:
+    return Trace(found.header, [entry._replace(provenance=provenance) for entry in found.rows])
 
 
 def test_durations_workspaces_and_slowdowns_lie_on_the_line() -> None:
@@ -87,3 +94,70 @@ def test_what_there_is_not_is_told_with_the_place_in_the_spec(axes: str, line: i
         load_sources(spec, Grid(spec).size().studies)
     assert f"my.toml:{line}: " in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("folder", "words"), [("nix", "found no folder"), ("empty", "found no trace in")])
+def test_a_folder_of_traces_that_holds_none_is_told_with_its_place(tmp_path: Path, folder: str, words: str) -> None:
+    (tmp_path / "empty" / "gpu").mkdir(parents=True)
+    text = f'schema = 1\ntraces = ["{folder}"]\n[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\n'
+    spec = parse_spec(text, str(tmp_path / "my.toml"))
+    with pytest.raises(InvalidFile) as error:
+        load_sources(spec, Grid(spec).size().studies)
+    assert f"my.toml:2: traces[0]: {words}" in str(error.value)
+    assert "; expected a folder with traces in it" in str(error.value)
+
+
+def test_a_folder_of_traces_is_used(tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "titan-x-maxwell"
+    own.mkdir(parents=True)
+    for path in (data_directory("traces") / "titan-x-maxwell").glob("vgg16_b64_fp32*"):
+        shutil.copy(path, own)
+    text = 'traces = ["mine"]\n[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\n'
+    spec = parse_spec(text, str(tmp_path / "my.toml"))
+    assert len(load_sources(spec, Grid(spec).size().studies)) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', "my.toml:2: axes.network: unknown network 'vgg17'"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', "my.toml:4: axes.gpu: unknown gpu 'titan-y'"),
+        (
+            'network = "vgg16"\nbatch = [64, 999]\ngpu = "titan-x-maxwell"',
+            "my.toml:3: axes.batch: no trace for vgg16 batch 999",
+        ),
+    ],
+)
+def test_what_there_is_not_is_told_plainly(axes: str, message: str, tmp_path: Path) -> None:
+    spec = parse_spec(f"[axes]\n{axes}\n", str(tmp_path / "my.toml"))
+    with pytest.raises(InvalidFile) as error:
+        load_sources(spec, Grid(spec).size().studies)
+    assert message.lower() in str(error.value).lower()
+    assert "something else" not in str(error.value)
+
+
+def test_an_unknown_policy_is_told_plainly(tmp_path: Path) -> None:
+    text = '[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\npolicy = ["vdnn-dyn", "vdnn-dny"]\n'
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidFile) as error:
+        plan_sweep(tmp_path / "my.toml")
+    assert "my.toml:5: axes.policy: unknown policy 'vdnn-dny'; did you mean 'vdnn-dyn'?" in str(error.value)
+
+
+def test_nothing_in_common_gives_no_error_to_state() -> None:
+    """The middle batch has none of the algorithms of its neighbours: what cannot be compared is not exact."""
+    traces = {}
+    for batch, name in {10: "GEMM", 20: "FFT", 40: "GEMM"}.items():
+        whole = trace_of(network(batch), [row("a", "forward", batch, 0, name)])
+        own = Trace(whole.header, [entry for entry in whole.rows if entry.algorithm == name])
+        traces[batch] = labelled(own, Provenance.MEASURED)
+    assert leave_one_out_error_ppm(traces) is None
+
+
+def test_modelled_times_say_nothing_about_the_error_of_the_line() -> None:
+    """A model that is linear in the batch lies on the line by itself."""
+    traces = {batch: trace(batch, 100 * batch) for batch in (10, 20, 40)}
+    assert leave_one_out_error_ppm(traces) == 0
+    modelled = {batch: labelled(found, Provenance.MODELLED) for batch, found in traces.items()}
+    assert leave_one_out_error_ppm(modelled) is None
+    assert leave_one_out_error_ppm({**modelled, 20: traces[20]}) == 0

@@ -233,7 +233,7 @@ def test_interpolated_batches_say_so() -> None:
     timed, between = rows_of(text)
     assert (timed["trace_batch"], timed["interpolation_error_ppm"]) == ("64", 0)
     assert between["trace_batch"] == "64..128"
-    assert between["interpolation_error_ppm"] is not None
+    assert between["interpolation_error_ppm"] is None  # batch 128 is mostly modelled: nothing to compare with
     assert between["provenance"] == "modelled"
     assert timed["iteration_time_ns"] < between["iteration_time_ns"] < 2 * timed["iteration_time_ns"]
 

@@ -144,7 +144,8 @@ def _range(axis: Axis, entry: Mapping[str, object], what: str) -> tuple[int, ...
     low = int(axis.parse(entry["from"], f"{what}.from"))
     high = int(axis.parse(entry["to"], f"{what}.to"))
     if low > high:
-        raise InvalidInput(f"{what}: found from {entry['from']} to {entry['to']}, an empty range; swap them")
+        found = f"from {entry['from']} to {entry['to']}"
+        raise InvalidInput(f"{what}: found {found}, expected a range that rises: swap the two")
     if "step" in entry:
         if spacing == "log":
             raise InvalidInput(f"{what}.step: found a step with log spacing, expected a count")

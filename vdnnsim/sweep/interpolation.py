@@ -40,7 +40,9 @@ def interpolate_trace(network: Network, traces: Mapping[int, Trace]) -> Interpol
     low, high = below[-1], above[0]
     error_ppm = leave_one_out_error_ppm(traces)
     stated = (
-        "unknown, since fewer than three batches were timed" if error_ppm is None else f"{error_ppm / 10_000:.1f} %"
+        "unknown, since no batch between two others can be compared"
+        if error_ppm is None
+        else f"{error_ppm / 10_000:.1f} %"
     )
     text = f"modelled: linear in the batch between {low} and {high}; leave-one-out error of kernel times {stated}."
     rows = _between(traces[low], traces[high], network.batch)
@@ -58,24 +60,30 @@ def interpolate_trace(network: Network, traces: Mapping[int, Trace]) -> Interpol
 
 def leave_one_out_error_ppm(traces: Mapping[int, Trace]) -> int | None:
     """For each batch between two others: the sum over kernels of how far its interpolation is off, as a part of the
-    sum of what they take. The largest of these, in parts per million; None where there is no such batch."""
+    sum of what they take. The largest of these, in parts per million. None where nothing can be said: where there is no
+    such batch, none with algorithms in common with its neighbours, or where most of its times are modelled. A model
+    that is linear in the batch would agree with the line whatever the truth is."""
     batches = sorted(traces)
     errors = [
         _error_ppm(_between(traces[low], traces[high], batch), traces[batch])
         for low, batch, high in zip(batches, batches[1:], batches[2:], strict=False)
     ]
-    return max(errors, default=None)
+    return max((error for error in errors if error is not None), default=None)
 
 
-def _error_ppm(rows: Sequence[TraceRow], measured: Trace) -> int:
-    known = {(row.layer, row.pass_, row.algorithm): row.duration_ns for row in measured.rows}
-    off = total = 0
+def _error_ppm(rows: Sequence[TraceRow], timed: Trace) -> int | None:
+    known = {(row.layer, row.pass_, row.algorithm): row for row in timed.rows}
+    off = total = modelled = 0
     for row in rows:
-        duration_ns = known.get((row.layer, row.pass_, row.algorithm))
-        if duration_ns is not None:
-            off += abs(row.duration_ns - duration_ns)
-            total += duration_ns
-    return off * PPM // total if total else 0
+        own = known.get((row.layer, row.pass_, row.algorithm))
+        if own is None:
+            continue
+        if own.provenance is Provenance.MODELLED:
+            modelled += own.duration_ns
+            continue
+        off += abs(row.duration_ns - own.duration_ns)
+        total += own.duration_ns
+    return off * PPM // total if total > modelled else None
 
 
 def _between(low: Trace, high: Trace, batch: int) -> list[TraceRow]:

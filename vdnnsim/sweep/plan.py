@@ -68,7 +68,7 @@ def policy_digests_of(spec: Spec) -> dict[str, str]:
     try:
         return policy_digests([str(name) for name in spec.axes["policy"]])
     except InvalidInput as error:
-        raise spec.fault(("axes", "policy"), "a policy that cannot be used", f"another: {error}") from None
+        raise spec.fault(("axes", "policy"), "", str(error)) from None
 
 
 def _chunk_points(size: Size, engine: Engine) -> int:

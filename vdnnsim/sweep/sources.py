@@ -20,6 +20,8 @@ from vdnnsim.sweep.spec import Spec
 from vdnnsim.trace import Trace, find_trace, list_traces, read_trace
 from vdnnsim.trace.files import header_text, table_text
 
+TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
+"""What is expected of a folder of traces, in words."""
 StudyCodes = tuple[int, ...]
 
 
@@ -92,9 +94,12 @@ def _out_of_range(
 
 def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, Source]:
     """The source of each study of a sweep. Raises `InvalidFile` with the spec's line for what there is not."""
+    for index, folder in enumerate(spec.traces):
+        if found := no_traces(folder):
+            raise spec.fault(("traces", index), found, TRACE_FOLDER)
     shelf = TraceShelf(spec.traces)
     profiles: dict[str, GpuProfile] = {}
-    found: dict[StudyCodes, Source] = {}
+    sources: dict[StudyCodes, Source] = {}
     for codes in studies:
         values = {name: spec.axes[name][code] for name, code in zip(STUDY_AXES, codes, strict=True)}
         network_name, gpu_name = (_beside(spec, str(values[name])) for name in ("network", "gpu"))
@@ -105,11 +110,17 @@ def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, 
             place = "network"
             network = load_network(network_name, int(values["batch"]))
             place = "batch"
-            found[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
+            sources[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
         except InvalidInput as error:
-            value = ", ".join(f"{name} {values[name]}" for name in STUDY_AXES)
-            raise spec.fault(("axes", place), value, f"something else: {error}") from None
-    return found
+            raise spec.fault(("axes", place), "", str(error)) from None
+    return sources
+
+
+def no_traces(folder: Path) -> str:
+    """What is wrong with a folder in which traces shall be looked for; empty where nothing is."""
+    if not folder.is_dir():
+        return f"no folder {folder}"
+    return "" if next(list_traces((folder,)), None) else f"no trace in {folder}"
 
 
 def policy_digests(names: Iterable[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Spec(NamedTuple):
     traces: tuple[Path, ...]
 
     def fault(self, place: tuple[str | int, ...], found: str, expected: str) -> InvalidFile:
-        """An error about a place in the file, with its line."""
+        """An error about a place in the file, with its line; as `Fault`, whose `found` may be empty."""
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
         return InvalidFile([Fault(self.file, line_of(toml_lines(self.text), place), field, found, expected)])
 
@@ -61,7 +61,7 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
     def fault(place: tuple[str | int, ...], error: str) -> None:
         field, _, rest = error.partition(": found ")
         found, _, expected = rest.rpartition(", expected ")
-        faults.append(Fault(file, line_of(lines, place), field, found or "something else", expected or error))
+        faults.append(Fault(file, line_of(lines, place), field, found, expected))
 
     axes: dict[str, tuple[Value, ...]] = {}
     for name, entry in contents.axes.items():
