@@ -22,6 +22,8 @@ _LIMIT: dict[str, Any] = {"color": LIMIT, "linewidth": 0.8, "linestyle": (0, (4,
 _BESIDE = {1: 0.22, 2: 0.3}
 """How far from the middle of its bar a point with a number stands, in widths of the bar, by bars in a group: beside the
 band and the number of the bar."""
+_BELOW_POINTS_PT = 5.5
+"""From the axis to the labels where a point may stand on the axis."""
 _BAND: dict[str, Any] = {"color": INK, "linewidth": 0.7, "zorder": 4, "solid_capstyle": "butt"}
 
 
@@ -73,6 +75,8 @@ class BarChart:
         axes.set_xlim(-0.5 - 0.02 * len(self.groups) ** 0.5, len(self.groups) - 0.5 + 0.02 * len(self.groups) ** 0.5)
         axes.set_xticks(range(len(self.groups)), self.groups, rotation=90 if self.by_layer else 0)
         axes.tick_params(axis="x", length=0, labelsize=SMALL_SIZE if self.by_layer else SMALL_SIZE + 0.5)
+        if self.right and not self.by_layer:
+            axes.tick_params(axis="x", pad=_BELOW_POINTS_PT)
         axes.grid(axis="y", color=GRID, linewidth=0.5)
         axes.set_axisbelow(True)
         self._limits(axes, tops)
@@ -142,6 +146,8 @@ class BarChart:
         if len(self.series) <= _FEW_BARS and not self.by_layer:
             total = sum(other.bar.value for other in self.left if other.bar[:2] == banded.bar[:2])
             texts.append(f"{total:.3g}" if abs(total) < 100 else f"{total:.0f}")
+        elif not (banded.bar.value or banded.bar.part or self.by_layer):
+            texts.append("0")  # no bar is to be seen
         if texts:
             axes.annotate(
                 "\n".join(texts), (place, max(top, 0.0)), xytext=(0, 1.5), textcoords="offset points",

@@ -39,7 +39,7 @@ def draw_figure(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile
     """Draw a figure and write it to each path, whole or not at all. Raises `InvalidInput` where that cannot be."""
     title = f"{config.heading} on {gpu.name}"
     note = note_of(config, bars, gpu)
-    write_figure(paths, title, note, lambda: _draw(config, bars, gpu, note))
+    write_figure(paths, title, note, lambda: compose(config, bars, gpu, note))
 
 
 def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) -> str:
@@ -79,8 +79,11 @@ def _sometimes(banded: BandedBar) -> bool:
     return banded.bar.trains and banded.trains_in < 1
 
 
-def _draw(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, note: str) -> Figure:
-    lines = textwrap.wrap(note, _NOTE_CHARACTERS)
+def compose(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, note: str) -> Figure:
+    """The figure with its note, not yet written."""
+    for star in (STAR, HOLLOW_STAR):
+        note = note.replace(f"{star} ", f"{star}\N{NO-BREAK SPACE}")  # a mark stays with what it means
+    lines = textwrap.wrap(note, _NOTE_CHARACTERS, break_on_hyphens=False)
     note_in = 0.06 + _NOTE_LINE_IN * len(lines)
     if config.file.measure == "overlap":
         return _with_texts(config, gpu, lines, *draw_spans(config, bars, note_in, _TOP_IN))
