@@ -73,7 +73,7 @@ def _check(path: Path, networks: dict[str, Path]) -> str:
         from vdnnsim.calibration.cases import read_cases
 
         cases = read_cases(path)
-        return f"calibration of {cases.gpu}, {len(cases.case)} cases"
+        return f"calibration of {cases.gpu}, {len(cases.case)} groups of cases"
     if "gpu" in keys or "network" in keys:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (
