@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from support.sweeps import write_spec
 from vdnnsim.errors import InvalidInput
+from vdnnsim.report.figure.style import DPI, write_figure
 from vdnnsim.sweep.figures import plot_sweep
 from vdnnsim.sweep.figures.heatmap import draw_heatmap
 from vdnnsim.sweep.figures.lines import draw_lines
+from vdnnsim.sweep.figures.pareto import draw_pareto
 from vdnnsim.sweep.figures.scales import is_logarithmic
-from vdnnsim.sweep.figures.threshold import least_enough
+from vdnnsim.sweep.figures.threshold import draw_threshold, least_enough
 from vdnnsim.sweep.figures.view import View, best_by
 from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.run import run_sweep
@@ -267,3 +273,71 @@ def test_a_network_of_which_every_point_failed_keeps_its_panel(tmp_path: Path) -
         where="network == 'vgg16' or link_bandwidth > '100 GB/s'",
     )
     assert "no points" in texts(tmp_path / "lines.svg")
+
+
+def boxes(figure: Figure) -> dict[str, Bbox]:
+    """Where every text stands that is not a tick's label."""
+    ticks = {id(text) for axes in figure.axes for text in (*axes.get_xticklabels(), *axes.get_yticklabels())}
+    found = [text for text in figure.findobj(Text) if id(text) not in ticks and text.get_text().strip()]
+    return {f"{number} {text.get_text()}": text.get_window_extent() for number, text in enumerate(found)}
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+def test_nothing_is_cut_off_and_no_words_run_into_others(both: Path, kind: str) -> None:
+    view = View(both, "policy != 'vdnn-all(m)' and policy != 'vdnn-conv(m)' and policy != 'baseline(m)'")
+    if kind == "heatmap":
+        view = View(both, "policy in ['vdnn-all(p)', 'vdnn-conv(p)', 'vdnn-dyn', 'baseline(p)']")
+    draw = {
+        "heatmap": lambda: draw_heatmap(view, "A title", "link_bandwidth", "compute_scale", 0.05),
+        "lines": lambda: draw_lines(view, "A title", "link_bandwidth", 0.05),
+        "threshold": lambda: draw_threshold(view, "A title", "link_bandwidth", 0.05),
+        "pareto": lambda: draw_pareto(view, "A title"),
+    }[kind]
+    figures: list[Figure] = []
+
+    def kept() -> Figure:
+        figures.append(draw())
+        figures[0].set_dpi(DPI)  # letters are not equally wide at every resolution
+        FigureCanvasAgg(figures[0]).draw()
+        return figures[0]
+
+    write_figure([], "", "", kept)
+    page = figures[0].bbox
+    found = boxes(figures[0])
+    for text, box in found.items():
+        assert page.x0 <= box.x0, text
+        assert box.x1 <= page.x1, text
+        assert page.y0 <= box.y0, text
+        assert box.y1 <= page.y1, text
+    for (text, box), (other, beside) in combinations(found.items(), 2):
+        assert not (box.x0 < beside.x1 and beside.x0 < box.x1 and box.y0 + 1 < beside.y1 and beside.y0 + 1 < box.y1), (
+            f"{text!r} runs into {other!r}"
+        )
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "pareto"])
+def test_a_figure_of_one_network_names_it(both: Path, tmp_path: Path, kind: str) -> None:
+    plot_sweep(both, [tmp_path / "map.svg"], kind=kind, where="network == 'vgg16'")
+    assert "vgg16 (128) on titan-x-maxwell" in " ".join(texts(tmp_path / "map.svg").split())
+    if kind == "pareto":  # which shows every point; "best" would be untrue in the file's description too
+        assert "best performance" not in (tmp_path / "map.svg").read_text(encoding="utf-8")
+        plot_sweep(both, [tmp_path / "both.svg"], kind=kind)
+        assert " on titan-x" not in (tmp_path / "both.svg").read_text(encoding="utf-8")
+
+
+def test_a_threshold_says_that_it_leaves_out_what_copies_nothing(both: Path, lines: Path, tmp_path: Path) -> None:
+    plot_sweep(both, [tmp_path / "all.svg"], kind="threshold", x="link_bandwidth")
+    said = "not shown, as they copy nothing: baseline(m), baseline(p), oracle"
+    assert said in " ".join(texts(tmp_path / "all.svg").split())
+    plot_sweep(lines, [tmp_path / "own.svg"], kind="threshold", where="policy == 'vdnn-dyn'")
+    assert "copy nothing" not in " ".join(texts(tmp_path / "own.svg").split())
+
+
+def test_the_knees_words_stand_above_all_points(both: Path) -> None:
+    for where in ("network == 'alexnet'", "network == 'alexnet' and compute_scale == 2"):
+        figure = draw_pareto(View(both, where), "")
+        FigureCanvasAgg(figure).draw()
+        axes = figure.axes[0]
+        (knee,) = (text for text in axes.texts if text.get_text().startswith("knee"))
+        highest = max(axes.transData.transform((0, max(line.get_ydata())))[1] for line in axes.lines)
+        assert knee.get_window_extent().y0 > highest

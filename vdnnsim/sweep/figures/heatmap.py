@@ -59,7 +59,7 @@ def draw_heatmap(view: View, title: str, x: str, y: str, loss: float) -> Figure:
     place = all_axes[0].get_position()
     bar = add_axes(figure, width - 0.5, place.y0 * height, 0.1, place.height * height)
     figure.colorbar(mesh, cax=bar)
-    bar.set_title("oracle = 1", fontsize=SMALL_SIZE, pad=4)
+    bar.set_ylabel("performance (oracle = 1)", fontsize=SMALL_SIZE, labelpad=2)
     bar.tick_params(labelsize=SMALL_SIZE)
     return figure
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure.style import (
+    DPI,
     FAINT,
     GRID,
     INK,
@@ -21,6 +22,7 @@ from vdnnsim.report.figure.style import (
     WIDTH_IN,
     add_axes,
     new_figure,
+    text_width_in,
 )
 from vdnnsim.sweep.figures.scales import Look, plain
 
@@ -30,6 +32,8 @@ _TALL_IN = 1.6
 _DECADE_IN = 0.75
 """The length of a decade from which on it has three ticks."""
 _TITLE_IN, _LEGEND_ROW_IN, _PANEL_TITLE_IN = 0.26, 0.17, 0.2
+_LINE_IN = 0.11
+"""What each line of text after the first adds."""
 
 
 def panel_grid(
@@ -52,13 +56,17 @@ def panel_grid(
         )
     columns = min(len(panels), 4 if len(panels) not in (5, 6, 9) else 3)
     rows = math.ceil(len(panels) / columns)
+    width_in = (WIDTH_IN - _LEFT_IN - right_in - (columns - 1) * gap_in) / columns
+    panels = [wrapped(text, width_in, TEXT_SIZE) for text in panels]
+    footer = wrapped(footer, WIDTH_IN - 2 * MARGIN_IN, SMALL_SIZE)
     legend_columns = 6 if len(legend) == 6 else 5
     legend_in = _LEGEND_ROW_IN * math.ceil(len(legend) / legend_columns) + (0.08 if legend else 0)
     top_in = (_TITLE_IN if title else 0.05) + legend_in
-    row_in = height_in + _UNDER_IN + (_PANEL_TITLE_IN if any(panels) else 0.0)
-    figure = new_figure(top_in + rows * row_in + _FOOTER_IN)
+    panel_title_in = _PANEL_TITLE_IN + _LINE_IN * max(text.count("\n") for text in panels) if any(panels) else 0.0
+    row_in = height_in + _UNDER_IN + panel_title_in
+    under_in = _FOOTER_IN + _LINE_IN * footer.count("\n")
+    figure = new_figure(top_in + rows * row_in + under_in)
     total_in = figure.get_size_inches()[1]
-    width_in = (WIDTH_IN - _LEFT_IN - right_in - (columns - 1) * gap_in) / columns
     axes = []
     for index, text in enumerate(panels):
         row, column = divmod(index, columns)
@@ -83,6 +91,20 @@ def panel_grid(
         )
     figure.text(MARGIN_IN / WIDTH_IN, 0.05 / total_in, footer, fontsize=SMALL_SIZE, color=FAINT, va="bottom")
     return figure, axes
+
+
+def wrapped(text: str, width_in: float, size: float) -> str:
+    """The text in lines that are no wider, broken between words; a word that is wider has a line to itself."""
+    probe = new_figure(1)
+    probe.set_dpi(DPI)  # letters are not equally wide at every resolution
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width_in(probe, longer, size) <= width_in:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def legend_lines(looks: dict[str, Look], lines: bool = True) -> list[Line2D]:

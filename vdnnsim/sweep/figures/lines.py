@@ -44,5 +44,6 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
         number_axis(axes, "x", ruler.logarithmic)
         grid(axes)
     all_axes[0].set_ylabel("performance (oracle = 1)")
-    all_axes[0].text(ruler.at(-0.04), 1 - loss - 0.012, f" {1 - loss:.0%}", fontsize=SMALL_SIZE, color=FAINT, va="top")
+    right, under = ruler.at(1.035), 1 - loss - 0.012
+    all_axes[0].text(right, under, f"{1 - loss:.0%}", fontsize=SMALL_SIZE, color=FAINT, ha="right", va="top")
     return figure

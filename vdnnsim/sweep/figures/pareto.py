@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 
 from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE
 from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid, say_empty
-from vdnnsim.sweep.figures.scales import Look, looks
+from vdnnsim.sweep.figures.scales import Look, Ruler, looks
 from vdnnsim.sweep.figures.view import View, words
 from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000
+_HEADROOM = 1.16
+"""The share of the range of times that the axis goes up to: above the points stand the knee's words."""
 _MOST_TO_SCALE = 4
 """Times that differ by more than this factor are drawn by factors."""
 
@@ -30,7 +32,7 @@ def draw_pareto(view: View, title: str) -> Figure:
         notes.append(
             f"kernels of several speeds ({view.values('compute_scale')}) are mixed: faster ones are other GPUs"
         )
-    footer = view.footer(view.varied, *notes)
+    footer = view.footer([], *notes, best=False)
     figure, all_axes = panel_grid(
         title, [text for text, _ in panels], footer, legend_lines(styles, lines=False), height_in=2.0, gap_in=0.55
     )
@@ -63,28 +65,22 @@ def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
     points = list(zip(memory, time, strict=True))
     front = [points[index] for index in pareto_front(points)]
     axes.plot(*zip(*front, strict=True), color=INK, linewidth=0.9, drawstyle="steps-post", zorder=3)
+    logarithmic = max(time) > _MOST_TO_SCALE * min(time)
     bend = knee(front)
     if bend is not None:
         x, y = front[bend]
-        late = x > 0.55 * max(memory)
-        axes.plot(
-            [x], [y], "o", markersize=7, markerfacecolor="none", markeredgecolor=LIMIT, markeredgewidth=1.1, zorder=4
-        )
-        axes.annotate(
-            f"knee: {x:.3g} GB, {_three_digits(y)} ms",
-            (x, y),
-            xytext=(-7 if late else 7, 7),
-            ha="right" if late else "left",
-            textcoords="offset points",
-            fontsize=SMALL_SIZE,
-            color=LIMIT,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
-        )
-    if max(time) > _MOST_TO_SCALE * min(time):
-        number_axis(axes, "y", logarithmic=True)
-    else:
-        axes.set_ylim(bottom=0)
-        number_axis(axes, "y", logarithmic=False)
+        ring: dict[str, Any] = {
+            "markersize": 7,
+            "markerfacecolor": "none",
+            "markeredgecolor": LIMIT,
+            "markeredgewidth": 1.1,
+        }
+        axes.plot([x], [y], "o", zorder=4, **ring)
+        words = f"knee: {x:.3g} GB, {_three_digits(y)} ms"
+        axes.text(0.99, 0.98, words, transform=axes.transAxes, ha="right", va="top", fontsize=SMALL_SIZE, color=LIMIT)
+    low, high = (min(time) / 1.1, max(time)) if logarithmic else (0.0, max(time))
+    axes.set_ylim(low, Ruler(low, high, logarithmic).at(_HEADROOM))
+    number_axis(axes, "y", logarithmic)
 
 
 def _three_digits(value: float) -> str:

@@ -70,7 +70,7 @@ def plot_sweep(
     across, up = (*axes, "", "")[:2]
     choice = Choice(across, up, loss, marked)
     title = Store(folder).manifest().title
-    write_figure(out, title or kind, view.footer(axes), lambda: draw(view, title, choice))
+    write_figure(out, title or kind, view.footer(axes, best=wanted > 0), lambda: draw(view, title, choice))
 
 
 def _kind(view: View) -> str:

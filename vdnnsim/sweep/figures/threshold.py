@@ -29,8 +29,11 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     panels = view.panels([x])
     policies = [name for name in view.policies() if name != "oracle" and not name.startswith("baseline")]
     styles = looks(policies or view.policies())
+    left_out = [name for name in view.policies() if name not in styles]
     note = f"least {scale.words} for at most {100 * loss:g} % loss against the oracle"
     note += "; at the left edge even the least is enough"
+    if left_out:
+        note += f"; not shown, as they copy nothing: {', '.join(left_out)}"
     legend = [*legend_lines(styles, lines=False), _NO_FIT]
     height_in = max(1.2, _ROW_IN * len(panels))
     figure, (axes,) = panel_grid(title, [" "], view.footer([x], note), legend, height_in, right_in=0.1)

@@ -94,16 +94,19 @@ class View:
         listed = ", ".join(numbers) if len(numbers) < 4 else f"{numbers[0]} to {numbers[-1]}"
         return f"{listed}{',' if name == 'compute_scale' else ''} {scale.unit}"
 
-    def footer(self, shown: Sequence[str], *notes: str) -> str:
-        """What the reader must know besides: what is not shown, and how good the numbers are."""
+    def footer(self, shown: Sequence[str], *notes: str, best: bool = True) -> str:
+        """What the reader must know besides: what is not shown, where the figure has only the `best` of it, and how
+        good the numbers are."""
         parts = list(notes)
-        if others := self.others(shown):
+        if best and (others := self.others(shown)):
             listed = ", ".join(f"{words(name)} ({self.values(name)})" for name in others)
             same = ", each against the oracle with the same kernels" if "compute_scale" in others else ""
             parts.append(f"best performance over {listed}{same}")
-        gpus = ", ".join(dict.fromkeys(self.frame["gpu"]))
+        subject = ", ".join(dict.fromkeys(self.frame["gpu"]))
+        if len(panels := self.panels(shown)) == 1:
+            subject = f"{panels[0][0]} on {subject}"
         labels = "/".join(sorted(set(self.frame["provenance"])))
-        return "; ".join([*parts, gpus, f"{len(self.frame)} points{self._progress}, {labels}"])
+        return "; ".join([*parts, subject, f"{len(self.frame)} points{self._progress}, {labels}"])
 
 
 def _progress(points: int, frame: pd.DataFrame) -> str:
