@@ -130,7 +130,7 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
     ]
     for row in rows:
         lines.append(
-            f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {row.capacity_bytes / 1e9:.1f} | "
+            f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {_gigabytes(row.capacity_bytes)} | "
             f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
             f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f}{'' if row.steady else ' (unsteady)'} | "
             f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
@@ -139,6 +139,11 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
     if counts:
         lines += ["", summary(rows), "", f"* medians of {min(counts)} to {max(counts)} iterations"]
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
+
+
+def _gigabytes(size_bytes: int) -> str:
+    """One decimal, or two digits below a gigabyte."""
+    return f"{size_bytes / 1e9:.1f}" if size_bytes >= 10**9 else f"{size_bytes / 1e9:.2g}"
 
 
 def summary(records: Sequence[CaseRecord]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.files import check_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vdnnsim.results import Comparison
 
 STDOUT = "-"
-LONGEST_NAME = 200
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -42,10 +41,7 @@ class Outputs(NamedTuple):
             for target in (self.json, self.csv, self.figure, self.timeline)
             if target not in (None, STDOUT)
         ]
-        for path in paths:
-            if paths.count(path) > 1:
-                raise InvalidInput(f"cannot write {path}: named twice; give each output a file of its own")
-            _check_writable(path)
+        check_writable(paths)
 
     def console(self) -> Console | None:
         """Where tables and messages go: nowhere when stdout is for numbers alone."""
@@ -76,20 +72,6 @@ class Outputs(NamedTuple):
 
             write_text(Path(target), make(comparison))
             _tell(console, what, Path(target))
-
-
-def _check_writable(path: Path) -> None:
-    if len(path.name) > LONGEST_NAME:
-        raise InvalidInput(f"cannot write {path}: its name is longer than {LONGEST_NAME} characters")
-    if not path.parent.is_dir():
-        raise InvalidInput(f"cannot write {path}: {path.parent} is no folder; make it first")
-    if path.exists() and not path.is_file():
-        raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name, or - for stdout")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
 
 
 def _tell(console: Console | None, what: str, path: Path) -> None:
