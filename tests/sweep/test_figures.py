@@ -329,6 +329,10 @@ def test_a_threshold_says_that_it_leaves_out_what_copies_nothing(both: Path, lin
     plot_sweep(both, [tmp_path / "all.svg"], kind="threshold", x="link_bandwidth")
     said = "not shown, as they copy nothing: baseline(m), baseline(p), oracle"
     assert said in " ".join(texts(tmp_path / "all.svg").split())
+    sizes = 'policy = ["oracle", "baseline(p)", "vdnn-dyn"]\ncapacity = ["1 GB", "2 GB", "4 GB"]\n'
+    plot_sweep(swept(tmp_path, ALEXNET + sizes), [tmp_path / "size.svg"], kind="threshold")
+    assert "copy nothing: oracle" not in texts(tmp_path / "size.svg")
+    assert "baseline(p)" in texts(tmp_path / "size.svg").split("\n")
     plot_sweep(lines, [tmp_path / "own.svg"], kind="threshold", where="policy == 'vdnn-dyn'")
     assert "copy nothing" not in " ".join(texts(tmp_path / "own.svg").split())
 

@@ -7,8 +7,9 @@ import pytest
 from support.sweeps import run
 from vdnnsim import compare
 from vdnnsim.catalog import data_directory
+from vdnnsim.cli.solve import memory_words
 from vdnnsim.errors import InvalidInput, MissingTrace
-from vdnnsim.sweep.solve import Question, largest_batch, smallest_capacity, smallest_link
+from vdnnsim.sweep.solve import ENDLESS_BYTES, Question, largest_batch, smallest_capacity, smallest_link
 from vdnnsim.trace import read_header
 
 TITAN = "titan-x-maxwell"
@@ -101,3 +102,36 @@ def test_the_command_shows_the_points_it_tried() -> None:
     assert "slowest link for vdnn-conv(p) on alexnet with at most 5 % loss: " in " ".join(out.split())
     code, _, err = run("solve", "largest-batch", "alexnet", "--gpu", TITAN, "--policy", "oracle", "--loss", "120%")
     assert (code, err) == (2, "vdnnsim: --loss: found '120%', expected a share from 0 to below 1, such as 5% or 0.05\n")
+
+
+def test_memory_is_told_in_a_unit_that_shows_a_step() -> None:
+    assert memory_words(3_000_000) == "3 MB"
+    assert memory_words(999_000_000) == "999 MB"
+    assert memory_words(4_301_000_000) == "4.301 GB"
+    assert memory_words(ENDLESS_BYTES) == "endless"
+
+
+def test_endless_memory_is_told_as_such() -> None:
+    """No memory makes memory-optimal algorithms fast."""
+    words = ("--gpu", TITAN, "--policy", "vdnn-all(m)", "--loss", "5%")
+    code, out, err = run("solve", "smallest-capacity", "alexnet", "--batch", "128", *words)
+    assert code == 0, err
+    assert "\nendless " in out
+    assert "17592" not in out
+
+
+def test_words_are_not_split() -> None:
+    words = ("--gpu", TITAN, "--policy", "vdnn-conv(p)")
+    code, out, err = run("solve", "smallest-link", "vgg16", "--batch", "256", *words)
+    assert code == 0, err
+    read = out.split()
+    assert {"conv3_3", "backward_filter)", "(workspace"} <= set(read), out
+
+
+def test_help_says_what_is_asked_when_the_loss_is_left_out() -> None:
+    link, capacity = (
+        " ".join(run("solve", name, "--help")[1].split()) for name in ("smallest-link", "smallest-capacity")
+    )
+    assert "Fitting is enough when left out" in capacity
+    assert "Fitting is enough" not in link
+    assert "[default: 5%]" in link

@@ -22,6 +22,7 @@ _Policy = Annotated[str, typer.Option("--policy", help="One policy by name, or m
 _Loss = Annotated[
     str | None, typer.Option("--loss", help="What may be lost against the oracle: 5%. Fitting is enough when left out.")
 ]
+_LinkLoss = Annotated[str, typer.Option("--loss", help="What may be lost against the oracle.")]
 _Traces = Annotated[
     list[Path] | None,
     typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),
@@ -66,7 +67,7 @@ def smallest_capacity_command(
 
     question = _question(network, gpu, policy, loss, None, link_bandwidth, math, pool, weight_gradients, traces)
     answer = smallest_capacity(question, batch)
-    _print(question, answer, "memory", "smallest memory", lambda size: f"{size / 1e9:.3f} GB")
+    _print(question, answer, "memory", "smallest memory", memory_words)
 
 
 @app.command("smallest-link")
@@ -75,7 +76,7 @@ def smallest_link_command(
     batch: options.Batch,
     gpu: options.Gpu,
     policy: _Policy,
-    loss: _Loss = "5%",
+    loss: _LinkLoss = "5%",
     capacity: options.Capacity = None,
     math: options.Math = "fp32",
     pool: options.Pool = "best-fit",
@@ -88,6 +89,15 @@ def smallest_link_command(
     question = _question(network, gpu, policy, loss, capacity, None, math, pool, weight_gradients, traces)
     answer = smallest_link(question, batch)
     _print(question, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
+
+
+def memory_words(size_bytes: int) -> str:
+    """A size of memory to the step of the search, for people."""
+    from vdnnsim.sweep.solve import ENDLESS_BYTES
+
+    if size_bytes == ENDLESS_BYTES:
+        return "endless"
+    return f"{size_bytes / 1e9:.3f} GB" if size_bytes >= 10**9 else f"{size_bytes / 1e6:.0f} MB"
 
 
 def _question(
@@ -136,8 +146,9 @@ def _print(question: Question, answer: Answer, column: str, what: str, words: Ca
 
     table = Table(title="Points tried", title_justify="left", box=None, pad_edge=False)
     for heading in (column, "enough", "performance", "iteration", "memory needed"):
-        table.add_column(heading, justify="right")
-    table.add_column("why not", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
+    longest = max((len(word) for tried in answer.tried for word in tried.why.split()), default=0)
+    table.add_column("why not", overflow="fold", min_width=longest)
     for tried in answer.tried:
         table.add_row(
             words(tried.value),

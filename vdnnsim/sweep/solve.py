@@ -6,6 +6,7 @@ value does at every easier one too; every point tried is shown, so that one can 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from vdnnsim.trace import Provenance, weakest
 
 CAPACITY_STEP_BYTES = 10**6
 LINK_STEP_BYTES_PER_S = 10**8
-_ROOMY_BYTES = 1 << 44
+ENDLESS_BYTES = 1 << 44
+"""More memory than anything can use."""
 
 
 class Tried(NamedTuple):
@@ -110,7 +112,9 @@ class _Search:
 
 def _judged(value: int, result: PolicyResult, loss: float | None) -> Tried:
     close = loss is None or result.performance >= 1 - loss
-    why = result.reason.split(";")[0] if not result.trainable else "" if close else "loses too much"
+    # Labels of buffers have colons for spaces, as "workspace:conv3_3:backward_filter".
+    reason = re.sub(r"\([^)]*\)", lambda label: label[0].replace(":", " "), result.reason.split(";")[0])
+    why = reason if not result.trainable else "" if close else "loses too much"
     return Tried(
         value,
         result.trainable and close,
@@ -151,9 +155,9 @@ def smallest_capacity(question: Question, batch: int) -> Answer:
     """To `CAPACITY_STEP_BYTES`. Raises `InvalidInput` (and its kinds) for what cannot be used."""
     study = question.study(TraceShelf(question.traces), batch)
     search = _Search(question, lambda capacity: replace(study, gpu=study.gpu.with_capacity(capacity)))
-    if not search.good(_ROOMY_BYTES):
+    if not search.good(ENDLESS_BYTES):
         return search.answer(None, "not even with more memory than it can use")
-    roomy = search.tried.pop(_ROOMY_BYTES)
+    roomy = search.tried.pop(ENDLESS_BYTES)
     high = -(-roomy.memory_bytes // CAPACITY_STEP_BYTES) * CAPACITY_STEP_BYTES
     while not search.good(high):  # a pool with an end may place blocks elsewhere than an endless one
         high += max(CAPACITY_STEP_BYTES, high // 100 // CAPACITY_STEP_BYTES * CAPACITY_STEP_BYTES)

@@ -27,12 +27,13 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     to draw a line at, with their words."""
     scale = SCALES[x]
     panels = view.panels([x])
-    policies = [name for name in view.policies() if name != "oracle" and not name.startswith("baseline")]
+    idle = ("oracle", "baseline") if x.startswith("link") else ("oracle",)
+    policies = [name for name in view.policies() if not name.startswith(idle)]
     styles = looks(policies or view.policies())
     left_out = [name for name in view.policies() if name not in styles]
     note = f"least {scale.words} for at most {100 * loss:g} % loss against the oracle"
     note += "; at the left edge even the least is enough"
-    if left_out:
+    if left_out and x.startswith("link"):
         note += f"; not shown, as they copy nothing: {', '.join(left_out)}"
     legend = [*legend_lines(styles, lines=False), _NO_FIT]
     height_in = max(1.2, _ROW_IN * len(panels))
