@@ -44,3 +44,10 @@ def test_memory_optimal_algorithms_are_never_fast_enough(view: View) -> None:
     for _, rows in view.panels(["link_bandwidth"]):
         for name in ("vdnn-all(m)", "vdnn-conv(m)"):
             assert least_enough(rows[rows["policy"] == name], "link_bandwidth", 0.05) == float("inf")
+
+
+def test_the_example_says_how_many_points_it_has() -> None:
+    path = ROOT / "examples" / "sweep.toml"
+    points = plan_sweep(path).size.points
+    assert f"{points} points." in path.read_text(encoding="utf-8").splitlines()[0]
+    assert f"{points} points after filters" in (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")

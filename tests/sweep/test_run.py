@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.sweeps import MANY, SMALL, run, start, write_spec
+from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.engines import Engine
 from vdnnsim.sweep.plan import Sweep, plan_sweep
@@ -117,12 +119,13 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     [
         ({"version": "0.0.9"}, "was begun with vdnnsim 0.0.9"),
         ({"engine": "reference"}, "was begun with --engine reference"),
-        ({"digest": "0"}, "is of another spec, or a trace, GPU, network or policy that it names has changed"),
+        ({"digest": "0"}, "differs from this one in what cannot be told: it was begun without a list of its inputs"),
     ],
 )
 def test_what_changed_is_noticed(tmp_path: Path, change: dict[str, str], words: str) -> None:
     sweep, out = small(tmp_path), tmp_path / "out"
-    run_sweep(replace(sweep, manifest=replace(sweep.manifest, **change)), out, jobs=1)  # type: ignore[arg-type]
+    begun = replace(sweep.manifest, inputs={}, **change)  # type: ignore[arg-type]
+    run_sweep(replace(sweep, manifest=begun), out, jobs=1)
     with pytest.raises(InvalidInput, match=words):
         run_sweep(sweep, out, jobs=1, resume=True)
 
@@ -132,8 +135,57 @@ def test_a_spec_written_otherwise_is_the_same_sweep(tmp_path: Path) -> None:
     same = 'title = "again"\n' + SMALL.replace("[0.5, 1, 2.5]", "[0.5, 1.0, 2.5]").replace('"4 GB/s"', '"4000 MB/s"')
     assert run_sweep(small(tmp_path, same), tmp_path / "out", jobs=1, resume=True).done == 0
     other = SMALL.replace("2.5", "2.6")
-    with pytest.raises(InvalidInput, match="another spec"):
+    with pytest.raises(InvalidInput, match=r"differs from this one in axes\.compute_scale; its rows"):
         run_sweep(small(tmp_path, other), tmp_path / "out", jobs=1, resume=True)
+    other = 'filters = ["compute_scale < 2"]\n' + SMALL.replace('"alexnet"', '["alexnet", "googlenet"]')
+    with pytest.raises(InvalidInput, match=r"differs from this one in axes\.network, filters; its rows"):
+        run_sweep(small(tmp_path, other), tmp_path / "out", jobs=1, resume=True)
+
+
+OWN_POLICY = """
+from vdnnsim.policies import make_policy
+
+
+class Mine:
+    name = "mine"
+
+    def check(self, problem):
+        pass
+
+    def plan(self, problem):
+        return make_policy("vdnn-conv(p)").plan(problem)
+"""
+
+
+def test_a_file_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy's module, then a trace: the spec stays as it is."""
+    titan = "titan-x-maxwell"
+    (tmp_path / "mine" / titan).mkdir(parents=True)
+    for path in (data_directory("traces") / titan).glob("alexnet_b128_fp32*"):
+        shutil.copy(path, tmp_path / "mine" / titan)
+    module = tmp_path / "changing_policy.py"
+    module.write_text(OWN_POLICY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = 'traces = ["mine"]\n' + SMALL.replace('"oracle"]', '"changing_policy:Mine"]')
+    out = tmp_path / "out"
+    run_sweep(small(tmp_path, text), out, jobs=1)
+    assert run_sweep(small(tmp_path, text), out, jobs=1, resume=True).done == 0
+
+    def refused() -> str:
+        with pytest.raises(InvalidInput) as error:
+            run_sweep(small(tmp_path, text), out, jobs=1, resume=True)
+        return str(error.value)
+
+    with module.open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert "differs from this one in policy changing_policy:Mine; its rows" in refused()
+    (table,) = (tmp_path / "mine" / titan).glob("*.csv")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    place = lines[0].split(",").index("duration_ns")
+    fields = lines[-1].split(",")
+    fields[place] = str(int(fields[place]) + 1)
+    table.write_text("\n".join([*lines[:-1], ",".join(fields)]) + "\n", encoding="utf-8")
+    assert "in trace of alexnet (128) on titan-x-maxwell, fp32, policy changing_policy:Mine; its rows" in refused()
 
 
 def test_a_manifest_that_is_damaged_or_missing_is_told(tmp_path: Path) -> None:
@@ -270,5 +322,8 @@ def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert 0 < read_status(out).done < 3200
-    assert not read_status(out).running
+    status = read_status(out)
+    assert 0 < status.done < 3200
+    assert not status.running
+    assert f"interrupted; {status.done} of 3200 points are done, go on with --resume" in err
+    assert err.count("interrupted") == 1

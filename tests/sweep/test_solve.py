@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from support.sweeps import run
@@ -126,6 +128,12 @@ def test_words_are_not_split() -> None:
     assert code == 0, err
     read = out.split()
     assert {"conv3_3", "backward_filter)", "(workspace"} <= set(read), out
+
+
+def test_a_folder_of_traces_that_is_not_there_is_told(tmp_path: Path) -> None:
+    words = ("alexnet", "--batch", "128", "--gpu", TITAN, "--policy", "oracle", "--traces", tmp_path / "nix")
+    code, _, err = run("solve", "smallest-capacity", *words)
+    assert (code, err.startswith(f"vdnnsim: --traces: found no folder {tmp_path / 'nix'}, expected")) == (2, True)
 
 
 def test_help_says_what_is_asked_when_the_loss_is_left_out() -> None:

@@ -112,13 +112,17 @@ def _question(
     weight_gradients: str,
     traces: list[Path] | None,
 ) -> Question:
-    from vdnnsim.errors import UnknownName
+    from vdnnsim.errors import InvalidInput, UnknownName
     from vdnnsim.memory import POOLS
     from vdnnsim.program import WeightGradients
     from vdnnsim.sweep.shares import parse_share
     from vdnnsim.sweep.solve import Question
+    from vdnnsim.sweep.sources import TRACE_FOLDER, no_traces
     from vdnnsim.units import parse_bandwidth, parse_bytes
 
+    for folder in traces or ():
+        if found := no_traces(folder):
+            raise InvalidInput(f"--traces: found {found}, expected {TRACE_FOLDER}")
     known = [choice.value for choice in WeightGradients]
     if weight_gradients not in known:
         raise UnknownName("weight gradients", weight_gradients, known)

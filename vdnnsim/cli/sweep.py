@@ -96,7 +96,9 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    from vdnnsim.cli import EXIT_INTERRUPTED
     from vdnnsim.sweep.run import run_sweep
+    from vdnnsim.sweep.store import Store
 
     bar = Bar(
         BarColumn(),
@@ -121,6 +123,14 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
 
     try:
         return run_sweep(sweep, out, jobs=jobs, cluster=cluster, resume=resume, report=report)
+    except KeyboardInterrupt:
+        if not started:  # nothing was done yet, in this run
+            raise
+        done = Store(out).points_done(sweep.manifest)
+        bar.stop()
+        message = f"interrupted; {done} of {sweep.size.points} points are done, go on with --resume"
+        console.print(message, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         if started:
             bar.stop()

@@ -14,6 +14,7 @@ from vdnnsim.sweep.points import Assignment
 from vdnnsim.sweep.sources import load_sources, policy_digests
 from vdnnsim.sweep.spec import Spec, read_spec
 from vdnnsim.sweep.store import Manifest
+from vdnnsim.trace.files import header_text, table_text
 
 _VECTORISED_CHUNK = 1 << 16
 _REFERENCE_CHUNK = 1 << 10
@@ -57,6 +58,7 @@ def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
         size.raw_points,
         chunk_points,
         parts,
+        _inputs(assignment),
     )
     return Sweep(spec, size, assignment, chunks, manifest)
 
@@ -83,10 +85,39 @@ def _digest(assignment: Assignment) -> str:
     """Of what the sweep means: the values of axes and not how they were written, contents and not names of files."""
     spec = assignment.spec
     meaning = {
-        "axes": {name: list(values) for name, values in spec.axes.items()},
-        "zip": sorted(sorted(group) for group in spec.zipped),
-        "filters": list(spec.filters),
+        **_spoken(spec),
         "sources": [[list(codes), source.digest] for codes, source in sorted(assignment.sources.items())],
         "policies": dict(assignment.policies),
     }
+    return _hash(meaning)
+
+
+def _spoken(spec: Spec) -> dict[str, object]:
+    return {
+        "axes": {name: list(values) for name, values in spec.axes.items()},
+        "zip": sorted(sorted(group) for group in spec.zipped),
+        "filters": list(spec.filters),
+    }
+
+
+def _inputs(assignment: Assignment) -> dict[str, str]:
+    """A digest of each input by its name, to tell which one changed. The names are those of what was read, not of
+    files."""
+    spoken = _spoken(assignment.spec)
+    axes = assignment.spec.axes
+    inputs = {f"axes.{name}": _hash(list(values)) for name, values in axes.items()}
+    inputs.update({name: _hash(spoken[name]) for name in ("zip", "filters")})
+    for source in assignment.sources.values():
+        network, trace, gpu = source.study.network, source.study.trace, source.study.gpu
+        named = f"{network.name} ({network.batch})"
+        inputs[f"network {named}"] = _hash([repr(network.layers), repr(network.input_shape)])
+        inputs[f"gpu {gpu.name}"] = _hash(repr(gpu))
+        inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = _hash(
+            [table_text(trace), header_text(trace.header)]
+        )
+    inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})
+    return inputs
+
+
+def _hash(meaning: object) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

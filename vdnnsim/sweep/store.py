@@ -15,8 +15,8 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vdnnsim.errors import InvalidInput
@@ -30,7 +30,8 @@ _PART = "part-{:07d}.parquet"
 @dataclass(frozen=True)
 class Manifest:
     """What a folder holds. `digest` covers the spec's meaning and the content of all that it names; `parts` are the
-    numbers of points of each part, by the part's number."""
+    numbers of points of each part, by the part's number. `inputs` has a digest of each input by its name, to tell which
+    one changed; it is empty in folders that were begun before it was kept."""
 
     title: str
     digest: str
@@ -40,6 +41,16 @@ class Manifest:
     raw_points: int
     chunk_points: int
     parts: tuple[int, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, other: Manifest) -> str:
+        """The inputs that differ, in words. Where axes differ, what they name differs with them: only what both have is
+        compared then."""
+        if not self.inputs or not other.inputs:
+            return "what cannot be told: it was begun without a list of its inputs"
+        both = [name for name in other.inputs if name in self.inputs]
+        names = [name for name in both if self.inputs[name] != other.inputs[name]]
+        return ", ".join(names) or "what its axes name"
 
 
 class Store:
@@ -80,7 +91,7 @@ class Store:
         elif found.engine != wanted.engine:
             what = f"was begun with --engine {found.engine}, this is {wanted.engine}"
         elif found.digest != wanted.digest:
-            what = "is of another spec, or a trace, GPU, network or policy that it names has changed since"
+            what = f"differs from this one in {found.changed(wanted)}"
         else:
             return
         raise InvalidInput(
@@ -179,6 +190,10 @@ class Store:
                     if pq.read_metadata(path).num_rows == points:
                         done.add(part)
         return done
+
+    def points_done(self, manifest: Manifest) -> int:
+        """How many points are in parts that are there."""
+        return sum(manifest.parts[part] for part in self.done(manifest))
 
     def part_files(self) -> list[Path]:
         """The parts there are, in the order of their points. Raises `InvalidInput` where there are none yet."""
