@@ -27,7 +27,7 @@ suite: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s
 
-traces: $(VENV)/.installed  ## regenerate every shipped Titan X trace
+traces: $(VENV)/.installed  ## regenerate every shipped trace that was built, not measured
 	$(BIN)/python -m vdnnsim.builder --all --out traces
 
 lint: $(VENV)/.installed-for-tests

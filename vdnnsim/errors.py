@@ -43,8 +43,8 @@ class UnknownName(InvalidInput):
 
 
 class Fault(NamedTuple):
-    """One fault in a file: where it is, what stands there, what was expected. Without `found`, `expected` is all that is
-    said of the place."""
+    """One fault in a file: where it is, what stands there, what was expected. Without `found`, `expected` is all that
+    is said of the place."""
 
     file: str
     line: int | None
