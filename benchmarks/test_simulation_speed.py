@@ -137,15 +137,15 @@ def test_commands_through_the_simulated_machine(benchmark: Any, monkeypatch: pyt
 
 def test_cost_is_linear_in_layers(benchmark: Any) -> None:
     """From vgg16 to vgg416, the cost of a layer grows by less than half."""
-    per_layer_us = {}
-    for network, batch in (("vgg16", 64), ("vgg116", 32), ("vgg216", 32), ("vgg416", 32)):
-        study = study_of(network, batch)
-        times = []
-        for _ in range(5):
+    batches = {"vgg16": 64, "vgg116": 32, "vgg216": 32, "vgg416": 32}
+    studies = {name: study_of(name, batch) for name, batch in batches.items()}
+    per_layer_us = dict.fromkeys(studies, float("inf"))
+    for _ in range(7):  # by turns, and the best of each: a core may run at half its speed for seconds
+        for name, study in studies.items():
             begin = time.perf_counter()
             replace(study).run(make_policy("vdnn-all(p)"))
-            times.append(time.perf_counter() - begin)
-        per_layer_us[network] = statistics.median(times) / len(study.network.layers) * 1e6
+            spent_us = 1e6 * (time.perf_counter() - begin)
+            per_layer_us[name] = min(per_layer_us[name], spent_us / len(study.network.layers))
     study = study_of("vgg416", 32)
     benchmark(lambda: replace(study).run(make_policy("vdnn-all(p)")))
     print("\nmicroseconds a layer:", {name: round(cost, 1) for name, cost in per_layer_us.items()})
