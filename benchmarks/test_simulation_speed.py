@@ -6,7 +6,6 @@ Run with `make bench`. Timings on shared machines are noisy: medians are asserte
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 import time
