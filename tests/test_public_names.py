@@ -1,9 +1,12 @@
 """The public surface is a list, and the documentation names each item of it."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import vdnnsim
 
@@ -29,3 +32,26 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     code = f"import sys, vdnnsim, vdnnsim.cli.app; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "places"),
+    [
+        ("simpy", ("machines/simulated.py",)),
+        ("torch", ("machines/real/", "calibration/")),
+        ("distributed", ("sweep/cluster.py",)),
+        ("typer", ("cli/",)),
+    ],
+)
+def test_libraries_are_imported_in_their_rooms_alone(library: str, places: tuple[str, ...]) -> None:
+    """Also inside functions, and for types alone."""
+    package = Path(vdnnsim.__file__).parent
+    found = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == library for name in names):
+                found.add(path.relative_to(package).as_posix())
+    assert found
+    assert [path for path in sorted(found) if not path.startswith(places)] == []

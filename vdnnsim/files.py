@@ -208,8 +208,18 @@ def check_writable(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Make a folder where there is none, and hold it against other processes that ask the same. The hold ends with its
-    process, however that ends. Raises `InvalidInput` where the folder cannot be written or another process holds it."""
+    """As `hold_folder`, for a block."""
+    handle = hold_folder(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def hold_folder(folder: Path) -> int:
+    """Make a folder where there is none, and hold it against other processes that ask the same, until the handle that
+    this returns is closed or the process ends, however that ends. Raises `InvalidInput` where the folder cannot be
+    written or another process holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -220,10 +230,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(handle)
         raise InvalidInput(f"{folder}: another process is writing into it; wait, or choose another folder") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
+    return handle
 
 
 def _umask() -> int:

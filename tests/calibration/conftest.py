@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vdnnsim.machines.cpu import CpuDevice  # noqa: E402
+from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network  # noqa: E402
 from vdnnsim.network.specs import Stack  # noqa: E402
 

@@ -18,7 +18,7 @@ from vdnnsim.cli.calibrate import app
 from vdnnsim.errors import InvalidFile, InvalidInput, UnknownName
 from vdnnsim.files import only_writer
 from vdnnsim.gpu import read_profile
-from vdnnsim.machines.cpu import CpuDevice
+from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.network import load_network
 from vdnnsim.trace import Provenance, read_trace, required_passes
 

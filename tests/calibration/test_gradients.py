@@ -12,9 +12,9 @@ from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.reference import reference_gradients, relative_error, worst_error
 from vdnnsim.calibration.training import make_training
 from vdnnsim.gpu import load_profile
-from vdnnsim.machines.cpu import CpuDevice
-from vdnnsim.machines.operators_cpu import GEMM, CpuOperators
-from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.machines.real.cpu import CpuDevice
+from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
+from vdnnsim.machines.real.operators_cpu import GEMM, CpuOperators
 from vdnnsim.memory import make_pool
 from vdnnsim.network import Network
 from vdnnsim.policies import make_policy

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vdnnsim.machines.cpu import CpuDevice  # noqa: E402
-from vdnnsim.machines.device import DeviceRefused  # noqa: E402
+from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
+from vdnnsim.machines.real.device import DeviceRefused  # noqa: E402
 from vdnnsim.program import Stream  # noqa: E402
 
 TOO_MUCH_BYTES = 1 << 60

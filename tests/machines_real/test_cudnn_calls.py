@@ -11,7 +11,7 @@ import types
 import pytest
 
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.machines.cudnn import (
+from vdnnsim.machines.real.cudnn import (
     ALGORITHMS,
     Activation,
     AlgorithmRefused,
@@ -24,8 +24,8 @@ from vdnnsim.machines.cudnn import (
     Softmax,
     Tensor4,
 )
-from vdnnsim.machines.cudnn_library import SIGNATURES, Library
-from vdnnsim.machines.cudnn_loading import load_library
+from vdnnsim.machines.real.cudnn_library import SIGNATURES, Library
+from vdnnsim.machines.real.cudnn_loading import load_library
 
 HANDLE = 7
 NOT_SUPPORTED = 3000

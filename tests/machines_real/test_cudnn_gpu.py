@@ -12,7 +12,7 @@ if not torch.cuda.is_available():
 
 import torch.nn.functional as F  # noqa: E402, N812
 
-from vdnnsim.machines.cudnn import (  # noqa: E402
+from vdnnsim.machines.real.cudnn import (  # noqa: E402
     ALGORITHMS,
     Activation,
     AlgorithmRefused,

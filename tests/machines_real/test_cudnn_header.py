@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vdnnsim.machines.cudnn_convolution import _MATH_TYPES, ALGORITHMS
-from vdnnsim.machines.cudnn_library import SIGNATURES
+from vdnnsim.machines.real.cudnn_convolution import _MATH_TYPES, ALGORITHMS
+from vdnnsim.machines.real.cudnn_library import SIGNATURES
 
 ENUM_PREFIXES = {
     "forward": "CUDNN_CONVOLUTION_FWD_ALGO_",

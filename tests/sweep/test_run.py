@@ -201,7 +201,7 @@ def test_a_manifest_that_is_damaged_or_missing_is_told(tmp_path: Path) -> None:
 
 def test_two_runs_into_one_folder_do_not_meet(tmp_path: Path) -> None:
     sweep, out = small(tmp_path), tmp_path / "out"
-    with Store(out).lock(), pytest.raises(InvalidInput, match="another sweep is running into it"):
+    with Store(out).lock(), pytest.raises(InvalidInput, match="another process is writing into it"):
         run_sweep(sweep, out, jobs=1)
     assert run_sweep(sweep, out, jobs=1).done == 90
 

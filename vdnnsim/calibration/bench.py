@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from vdnnsim.calibration.training import make_training
 from vdnnsim.errors import UnknownName
-from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
 from vdnnsim.program import Program
 
 if TYPE_CHECKING:
-    from vdnnsim.machines.device import Device
-    from vdnnsim.machines.operators import Operators
+    from vdnnsim.machines.real.device import Device
+    from vdnnsim.machines.real.operators import Operators
 
 DEVICES = ("cuda", "cpu")
 
@@ -59,25 +59,25 @@ def open_bench(device: str) -> Iterator[Bench]:
 
 def _make_device(name: str) -> Device:
     if name == "cuda":
-        from vdnnsim.machines.cuda import CudaDevice
+        from vdnnsim.machines.real.cuda import CudaDevice
 
         return CudaDevice()
     if name == "cpu":
-        from vdnnsim.machines.cpu import CpuDevice
+        from vdnnsim.machines.real.cpu import CpuDevice
 
         return CpuDevice()
     raise UnknownName("device", name, DEVICES)
 
 
 def _make_operators(device: Device, math: str) -> Operators:
-    from vdnnsim.machines.cpu import CpuDevice
+    from vdnnsim.machines.real.cpu import CpuDevice
 
     if isinstance(device, CpuDevice):
-        from vdnnsim.machines.operators_cpu import CpuOperators
+        from vdnnsim.machines.real.operators_cpu import CpuOperators
 
         return CpuOperators(math)
-    from vdnnsim.machines.cuda import CudaDevice
-    from vdnnsim.machines.operators_cudnn import CudnnOperators
+    from vdnnsim.machines.real.cuda import CudaDevice
+    from vdnnsim.machines.real.operators_cudnn import CudnnOperators
 
     assert isinstance(device, CudaDevice)
     return CudnnOperators(device.cudnn, math, device.record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vdnnsim.machines.operators import Algorithm, Operators, Place
+from vdnnsim.machines.real.operators import Algorithm, Operators, Place
 from vdnnsim.network import Kind, Network, layout_of
 from vdnnsim.trace import DEFAULT_ALGORITHM
 from vdnnsim.trace.files import required_passes

@@ -17,7 +17,7 @@ from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample
 from vdnnsim.gpu import Link, LinkCurve, LinkPoint
 from vdnnsim.gpu.profile import HostCosts, Power
-from vdnnsim.machines.device import Action, Device
+from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.network import load_network
 from vdnnsim.policies.plan import Layout, Plan, feature_extraction_layers
 from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Stream, build_program

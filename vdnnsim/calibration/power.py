@@ -19,7 +19,7 @@ from typing import NamedTuple
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.gpu.profile import Power
-from vdnnsim.machines.device import Action
+from vdnnsim.machines.real.device import Action
 from vdnnsim.network import load_network
 from vdnnsim.policies.plan import Layout, Plan
 from vdnnsim.program import Stream, build_program

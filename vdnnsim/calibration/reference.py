@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from vdnnsim.machines.operands import split_weights
-from vdnnsim.machines.operators import MASK_SEED, draw_mask
-from vdnnsim.machines.real import Training
+from vdnnsim.machines.real.machine import Training
+from vdnnsim.machines.real.operands import split_weights
+from vdnnsim.machines.real.operators import MASK_SEED, draw_mask
 from vdnnsim.network import DATA, Kind, Layer, Network
 
 

@@ -25,7 +25,7 @@ from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
-    from vdnnsim.machines.real import RealMachine
+    from vdnnsim.machines.real.machine import RealMachine
 
 CREATED_BY = "vdnnsim calibrate report"
 TABLE, FIGURE = "table.md", "errors.png"

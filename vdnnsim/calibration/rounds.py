@@ -16,7 +16,7 @@ from typing import NamedTuple
 from vdnnsim.calibration.samples import STEADY_PPM, repetitions_within, sample
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
-from vdnnsim.machines.real import LoadedProgram
+from vdnnsim.machines.real.machine import LoadedProgram
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
 from vdnnsim.policies.plan import Algorithms, Layout, Plan, feature_extraction_layers

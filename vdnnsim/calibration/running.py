@@ -13,7 +13,7 @@ from vdnnsim.calibration.reference import reference_gradients, worst_error
 from vdnnsim.calibration.samples import Sample, repetitions_within, steady_sample
 from vdnnsim.calibration.to_the_byte import peak_bytes, placements
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
 from vdnnsim.policies import Plan, Policy, Problem, Trial

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from statistics import median
 from typing import NamedTuple
 
-from vdnnsim.machines.host import Host
+from vdnnsim.machines.real.host import Host
 
 STEADY_PPM = 10_000
 """A measurement whose middle half spreads over more than this share of its median is repeated, then called unsteady."""

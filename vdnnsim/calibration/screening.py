@@ -13,9 +13,9 @@ import torch
 
 from vdnnsim.calibration.kernels import Choices
 from vdnnsim.calibration.progress import Progress
-from vdnnsim.machines.device import Device
-from vdnnsim.machines.operands import tensors_of
-from vdnnsim.machines.operators import Algorithm, Operators
+from vdnnsim.machines.real.device import Device
+from vdnnsim.machines.real.operands import tensors_of
+from vdnnsim.machines.real.operators import Algorithm, Operators
 from vdnnsim.network import Kind, Layer, Network, shape_key
 from vdnnsim.program import Buffer, Kernel, MemoryClass, Stream
 
@@ -85,7 +85,7 @@ def _time(
     slab: torch.Tensor,
 ) -> int | None:
     """The time of one algorithm, or None where it refuses to run after all."""
-    from vdnnsim.machines.cudnn_library import AlgorithmRefused
+    from vdnnsim.machines.real.cudnn_library import AlgorithmRefused
 
     workspace = None
     if algorithm.workspace_bytes:

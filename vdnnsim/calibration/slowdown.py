@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from vdnnsim.machines.device import Action, Device
+from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.program import Stream
 from vdnnsim.units import PPM
 

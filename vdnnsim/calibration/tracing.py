@@ -28,7 +28,7 @@ from vdnnsim.calibration.rounds import (
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen
 from vdnnsim.calibration.slowdown import CopySlowdowns
-from vdnnsim.machines.real import LoadedProgram, RealMachine
+from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.network import Network, network_sha256, shape_key
 from vdnnsim.policies.plan import Algorithms, performance_optimal
 from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow

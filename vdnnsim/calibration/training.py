@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from vdnnsim.machines.operands import weight_shapes
-from vdnnsim.machines.real import Training
+from vdnnsim.machines.real.machine import Training
+from vdnnsim.machines.real.operands import weight_shapes
 from vdnnsim.network import Kind, Layer, Network
 
 SEED = 20161015

@@ -21,17 +21,10 @@ def layout_of(network: Network, source: str) -> tuple[Shape, tuple[int, int, int
 def shape_key(network: Network, layer: Layer, pass_: str) -> tuple[object, ...]:
     """What kernels of equal speed have in common."""
     return (
-        layer.kind,
         pass_,
         *(layout_of(network, source) for source in layer.inputs),
         layout_of(network, layer.name),
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-        layer.groups,
-        layer.bias,
-        layer.average,
-        layer.size,
+        *_parameters(layer),
         layer.name in network.in_place,
     )
 
@@ -40,22 +33,21 @@ def network_sha256(network: Network) -> str:
     """A SHA-256 over the layers with their shapes and parameters, the batch among them; names of layers count, since a
     trace has rows by name."""
     layers = [
-        (
-            layer.name,
-            layer.kind.value,
-            layer.inputs,
-            layer.input_shapes,
-            layer.output_shape,
-            layer.kernel,
-            layer.stride,
-            layer.padding,
-            layer.groups,
-            layer.bias,
-            layer.average,
-            layer.ceil,
-            layer.size,
-            layer.rate,
-        )
+        (layer.name, layer.inputs, layer.input_shapes, layer.output_shape, layer.ceil, layer.rate, *_parameters(layer))
         for layer in network.layers
     ]
     return hashlib.sha256(json.dumps([network.input_shape, layers]).encode()).hexdigest()
+
+
+def _parameters(layer: Layer) -> tuple[object, ...]:
+    """What its author states of a layer beside shapes, as far as it changes how long its kernels take."""
+    return (
+        layer.kind.value,
+        layer.kernel,
+        layer.stride,
+        layer.padding,
+        layer.groups,
+        layer.bias,
+        layer.average,
+        layer.size,
+    )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, MissingTrace
 from vdnnsim.gpu import GpuProfile, load_profile
-from vdnnsim.network import Network, load_network
+from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
 from vdnnsim.study import Study
 from vdnnsim.sweep.axes import STUDY_AXES
@@ -56,7 +56,7 @@ class TraceShelf:
     def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
         trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
-        digest = _digest(repr(network.layers), repr(network.input_shape), repr(gpu), table_text(trace))
+        digest = _digest(network_sha256(network), repr(gpu), table_text(trace))
         digest = _digest(digest, header_text(trace.header))
         return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
 

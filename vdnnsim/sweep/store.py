@@ -12,7 +12,6 @@ met a full disk, goes on with those that are missing, and no point is ever done 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.files import read_text, whole_file, write_text
+from vdnnsim.files import hold_folder, read_text, whole_file, write_text
 from vdnnsim.sweep.table import arrow
 
 _FORMAT = 1
@@ -119,19 +118,7 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Held while writing. Raises `InvalidInput` where another process holds it. It ends with its process, however
         that ends."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise InvalidInput(f"cannot write {self.folder}: {error.strerror}; choose a writable folder") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise InvalidInput(
-                f"{self.folder}: another sweep is running into it; wait, or choose another --out"
-            ) from None
-        self._lock = handle
+        self._lock = hold_folder(self.folder)
         try:
             yield
         finally:

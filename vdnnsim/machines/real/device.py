@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.host import Host
+from vdnnsim.machines.real.host import Host
 from vdnnsim.program import Stream
 from vdnnsim.units import format_bytes
 

@@ -20,10 +20,10 @@ from functools import partial
 import torch
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.cuda_driver import Action, CudaFailure, Driver, PageMemory
-from vdnnsim.machines.cudnn import Cudnn, CudnnFailure
-from vdnnsim.machines.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
-from vdnnsim.machines.host import Host
+from vdnnsim.machines.real.cuda_driver import Action, CudaFailure, Driver, PageMemory
+from vdnnsim.machines.real.cudnn import Cudnn, CudnnFailure
+from vdnnsim.machines.real.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
+from vdnnsim.machines.real.host import Host
 from vdnnsim.program import Stream
 
 _POISON = 255

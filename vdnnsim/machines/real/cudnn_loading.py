@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.cudnn_library import Library
+from vdnnsim.machines.real.cudnn_library import Library
 
 
 def load_library() -> Library:

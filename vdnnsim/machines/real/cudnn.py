@@ -1,9 +1,9 @@
 """cuDNN with the algorithm chosen by name: what the real machine's kernels are made of. Needs an NVIDIA GPU to run."""
 
-from vdnnsim.machines.cudnn_convolution import ALGORITHMS, AlgorithmResult, Convolution
-from vdnnsim.machines.cudnn_handle import Cudnn, Tensor4
-from vdnnsim.machines.cudnn_layers import Activation, BatchNorm, LocalResponse, Pooling, Softmax
-from vdnnsim.machines.cudnn_library import AlgorithmRefused, CudnnFailure
+from vdnnsim.machines.real.cudnn_convolution import ALGORITHMS, AlgorithmResult, Convolution
+from vdnnsim.machines.real.cudnn_handle import Cudnn, Tensor4
+from vdnnsim.machines.real.cudnn_layers import Activation, BatchNorm, LocalResponse, Pooling, Softmax
+from vdnnsim.machines.real.cudnn_library import AlgorithmRefused, CudnnFailure
 
 __all__ = [
     "ALGORITHMS",

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from vdnnsim.machines.cudnn import (
+from vdnnsim.machines.real.cudnn import (
     Activation,
     BatchNorm,
     Convolution,
@@ -22,9 +22,9 @@ from vdnnsim.machines.cudnn import (
     Softmax,
     Tensor4,
 )
-from vdnnsim.machines.device import Action
-from vdnnsim.machines.operands import Tensors
-from vdnnsim.machines.operators import Algorithm, CommonOperators, Place, Recorder, present
+from vdnnsim.machines.real.device import Action
+from vdnnsim.machines.real.operands import Tensors
+from vdnnsim.machines.real.operators import Algorithm, CommonOperators, Place, Recorder, present
 from vdnnsim.network import Kind, Layer
 from vdnnsim.program import Kernel
 

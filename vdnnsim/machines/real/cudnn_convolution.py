@@ -17,8 +17,8 @@ import ctypes
 from dataclasses import dataclass
 
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.machines.cudnn_handle import FLOAT, Cudnn, Tensor4
-from vdnnsim.machines.cudnn_library import Call, is_refusal
+from vdnnsim.machines.real.cudnn_handle import FLOAT, Cudnn, Tensor4
+from vdnnsim.machines.real.cudnn_library import Call, is_refusal
 
 Pair = tuple[int, int]
 

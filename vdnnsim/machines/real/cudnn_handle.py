@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.cudnn_library import Call, CudnnFailure, Library
-from vdnnsim.machines.cudnn_loading import load_library
+from vdnnsim.machines.real.cudnn_library import Call, CudnnFailure, Library
+from vdnnsim.machines.real.cudnn_loading import load_library
 
 ELEMENT_BYTES = 4
 FLOAT = 0

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from vdnnsim.machines.device import Action
-from vdnnsim.machines.operands import Tensors
+from vdnnsim.machines.real.device import Action
+from vdnnsim.machines.real.operands import Tensors
 from vdnnsim.network import Kind, Layer, Shape
 from vdnnsim.program import Kernel
 

@@ -11,13 +11,13 @@ from threading import Event, Thread
 
 import torch
 
-from vdnnsim.machines.device import (
+from vdnnsim.machines.real.device import (
     Action,
     available_host_bytes,
     out_of_device_memory,
     out_of_pinned_memory,
 )
-from vdnnsim.machines.host import Host
+from vdnnsim.machines.real.host import Host
 from vdnnsim.program import Stream
 
 _POISON = 255

@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional, grad
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.device import Action
-from vdnnsim.machines.operands import ELEMENT_BYTES, Tensors
-from vdnnsim.machines.operators import Algorithm, CommonOperators, Place, present
+from vdnnsim.machines.real.device import Action
+from vdnnsim.machines.real.operands import ELEMENT_BYTES, Tensors
+from vdnnsim.machines.real.operators import Algorithm, CommonOperators, Place, present
 from vdnnsim.network import Kind, Layer
 from vdnnsim.program import Kernel
 

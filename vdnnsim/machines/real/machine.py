@@ -17,11 +17,11 @@ import torch
 from torch.nn import functional
 
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.machines.device import Action, Device, Stopwatch
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
-from vdnnsim.machines.operands import split_weights, tensors_of
-from vdnnsim.machines.operators import Operators, present
-from vdnnsim.machines.real_timeline import Marks, timeline_of
+from vdnnsim.machines.real.device import Action, Device, Stopwatch
+from vdnnsim.machines.real.operands import split_weights, tensors_of
+from vdnnsim.machines.real.operators import Operators, present
+from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.network import DATA, Kind, Network
 from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise

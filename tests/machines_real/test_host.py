@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from vdnnsim.calibration.samples import steady_sample
-from vdnnsim.machines.host import Counts, Host, probe_ns
+from vdnnsim.machines.real.host import Counts, Host, probe_ns
 
 FAST, SLOW = 100, 180
 

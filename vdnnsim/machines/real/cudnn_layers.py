@@ -8,7 +8,7 @@ for combinations that it does not support and `CudnnFailure` for any other failu
 from __future__ import annotations
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.cudnn_handle import PROPAGATE_NAN, Cudnn, Tensor4
+from vdnnsim.machines.real.cudnn_handle import PROPAGATE_NAN, Cudnn, Tensor4
 
 Pair = tuple[int, int]
 
