@@ -1,9 +1,7 @@
-"""Files in and out: bounded reading, TOML with line numbers for every fault, writing whole or not at all, and by one
-process at a time."""
+"""Files in and out: bounded reading, TOML with line numbers for every fault, writing whole or not at all."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import tempfile
@@ -204,33 +202,6 @@ def check_writable(paths: Iterable[Path]) -> None:
                 pass
         except OSError as error:
             raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """As `hold_folder`, for a block."""
-    handle = hold_folder(folder)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def hold_folder(folder: Path) -> int:
-    """Make a folder where there is none, and hold it against other processes that ask the same, until the handle that
-    this returns is closed or the process ends, however that ends. Raises `InvalidInput` where the folder cannot be
-    written or another process holds it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {folder}: {error.strerror}; choose a writable folder") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InvalidInput(f"{folder}: another process is writing into it; wait, or choose another folder") from None
-    return handle
 
 
 def _umask() -> int:

@@ -16,7 +16,7 @@ from vdnnsim.calibration import running
 from vdnnsim.calibration.records import read_records
 from vdnnsim.cli.calibrate import app
 from vdnnsim.errors import InvalidFile, InvalidInput, UnknownName
-from vdnnsim.files import only_writer
+from vdnnsim.folder_lock import only_writer
 from vdnnsim.gpu import read_profile
 from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.network import load_network

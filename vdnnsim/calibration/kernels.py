@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from vdnnsim.machines.real.operators import Algorithm, Operators, Place
 from vdnnsim.network import Kind, Network, layout_of
+from vdnnsim.policies.plan import Layout, Plan
 from vdnnsim.trace import DEFAULT_ALGORITHM
 from vdnnsim.trace.files import required_passes
 
@@ -25,3 +26,14 @@ def choices_of(network: Network, operators: Operators) -> Choices:
         else:
             choices[name, pass_] = (Algorithm(DEFAULT_ALGORITHM, 0),)
     return choices
+
+
+def plan_of_first_choices(network: Network, operators: Operators, layout: Layout, offload: frozenset[str]) -> Plan:
+    """A plan for measurements before there is a trace: each pass with the first algorithm that the device names."""
+    chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
+    return Plan(
+        layout,
+        offload,
+        {key: algorithm.name for key, algorithm in chosen.items()},
+        {key: algorithm.workspace_bytes for key, algorithm in chosen.items()},
+    )

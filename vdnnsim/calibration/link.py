@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from vdnnsim.calibration.bench import Bench
-from vdnnsim.calibration.kernels import choices_of
+from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.calibration.power import measure_power
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample
@@ -19,7 +19,7 @@ from vdnnsim.gpu import Link, LinkCurve, LinkPoint
 from vdnnsim.gpu.profile import HostCosts, Power
 from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.network import load_network
-from vdnnsim.policies.plan import Layout, Plan, feature_extraction_layers
+from vdnnsim.policies.plan import Layout, feature_extraction_layers
 from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Stream, build_program
 from vdnnsim.units import PPM
 
@@ -210,14 +210,8 @@ def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
     together from iterations with and without them. On a noisy host that difference is rough: a report's measuring
     cases say it better."""
     network = load_network("alexnet", 4)
-    operators = bench.operators_in("fp32")
-    chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
-    plan = Plan(
-        Layout.LAYER_WISE,
-        feature_extraction_layers(network),
-        {key: algorithm.name for key, algorithm in chosen.items()},
-        {key: algorithm.workspace_bytes for key, algorithm in chosen.items()},
-    )
+    offload = feature_extraction_layers(network)
+    plan = plan_of_first_choices(network, bench.operators_in("fp32"), Layout.LAYER_WISE, offload)
     loaded = bench.load(bench.machine(network, "fp32"), build_program(network, plan))
     loaded.run()
     host = bench.device.host

@@ -17,11 +17,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 from vdnnsim.calibration.bench import Bench
-from vdnnsim.calibration.kernels import choices_of
+from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.gpu.profile import Power
 from vdnnsim.machines.real.device import Action
 from vdnnsim.network import load_network
-from vdnnsim.policies.plan import Layout, Plan
+from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Stream, build_program
 
 _FIELDS = ("power.draw.instant", "power.draw")
@@ -53,7 +53,7 @@ def measure_power(bench: Bench) -> tuple[Power, str] | None:
     """The three figures of a profile and how they were measured, or None where nvidia-smi tells no power.
 
     Kernels are those of AlexNet (128) in fp32, each with the first algorithm that cuDNN names for it: other networks
-    draw more or less. Copies go in one direction, with nothing else running.
+    draw more or less. Copies go in one direction at a time, with nothing else running.
     """
     idle = draw_of(lambda: time.sleep(0.01))
     if idle is None:
@@ -86,14 +86,7 @@ def draw_of(work: Callable[[], object], length_s: float = _LENGTH_S, delay_s: fl
 
 def _training(bench: Bench) -> Action:
     network = load_network(_NETWORK, _BATCH)
-    operators = bench.operators_in("fp32")
-    chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
-    plan = Plan(
-        Layout.NETWORK_WIDE,
-        frozenset(),
-        {key: algorithm.name for key, algorithm in chosen.items()},
-        {key: algorithm.workspace_bytes for key, algorithm in chosen.items()},
-    )
+    plan = plan_of_first_choices(network, bench.operators_in("fp32"), Layout.NETWORK_WIDE, frozenset())
     return partial(bench.load(bench.machine(network, "fp32"), build_program(network, plan)).train, _ITERATIONS)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 WIDE_PPM = 100_000
+"""A spread that a profile's user is told of: the middle half over the median, in millionths."""
 _STEADY_KINDS = ("copy out", "copy in", "synchronise", "iteration of these")
 
 

@@ -16,7 +16,8 @@ from vdnnsim.calibration.records import CaseRecord, record_of, write_records
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.calibration.stored import RESULTS, stored_group, stored_records, stored_trace
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.files import only_writer, read_text, write_text
+from vdnnsim.files import read_text, write_text
+from vdnnsim.folder_lock import only_writer
 from vdnnsim.gpu import GpuProfile, read_profile
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies import make_policy

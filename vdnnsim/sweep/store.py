@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.files import hold_folder, read_text, whole_file, write_text
+from vdnnsim.files import read_text, whole_file, write_text
+from vdnnsim.folder_lock import hold_folder
 from vdnnsim.sweep.table import arrow
 
 _FORMAT = 1
