@@ -1,5 +1,6 @@
 """Runs the whole evaluation for one GPU and keeps what came out: the numbers of every figure and claim under
-`experiments/expected`, and the tables in `experiments/README.md`.
+`experiments/expected`, and the tables in `experiments/README.md`. Where the GPU was calibrated, that report's figure is
+drawn anew from its stored results.
 
     python experiments/run.py [GPU]
 """
@@ -9,6 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vdnnsim.calibration.figure import draw_errors
+from vdnnsim.calibration.records import read_records
+from vdnnsim.calibration.report import FIGURE
+from vdnnsim.calibration.stored import RESULTS
 from vdnnsim.reproduce import reproduce
 from vdnnsim.reproduce.same_shape import CHECKS, check_same_shape, same_shape_markdown
 from vdnnsim.reproduce.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown
@@ -36,6 +41,9 @@ def run(gpu: str) -> None:
         text = with_table(text, "then and now", then_and_now_markdown(compare_gpus()))
         text = with_table(text, "same shape", same_shape_markdown([check_same_shape(check) for check in CHECKS]))
     readme.write_text(text, encoding="utf-8", newline="\n")
+    calibration = FOLDER / "calibration" / gpu
+    if calibration.is_dir():
+        draw_errors(read_records(calibration / RESULTS), calibration / FIGURE)
 
 
 def with_table(text: str, name: str, table: str) -> str:

@@ -5,62 +5,116 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vdnnsim.calibration.records import CaseRecord
-from vdnnsim.files import whole_file
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
-_POLICY_COLOURS = {
-    "baseline(p)": "#4c4c4c",
-    "vdnn-all(m)": "#9ecae1",
-    "vdnn-all(p)": "#2171b5",
-    "vdnn-conv(m)": "#fdae6b",
-    "vdnn-conv(p)": "#d94801",
-    "vdnn-dyn": "#238b45",
-}
+from vdnnsim.calibration.records import CaseRecord
+from vdnnsim.report.figure import style
+
+_ROW_IN, _LEAST_IN = 0.19, 2.0
+_STEPS_IN, _STEPS_LEFT_IN = 2.45, 0.55
+_WITHIN = 1.0
+"""The shaded errors, in percent."""
+_SHADE = "#EEEEEE"
+_MARKER = 3.6
+_NOTE = (
+    "Hollow: measured to make the traces or the profile. (b) is measured with marks around each kernel and copy, "
+    "which take some microseconds."
+)
 
 
 def draw_errors(records: Sequence[CaseRecord], path: Path) -> None:
-    """Left, predicted over measured iteration time of each case in per cent; right, each step's measured and predicted
-    time, all cases together. Held-out cases are filled."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    """Write a figure of records: (a) predicted less measured iteration time of each case in per cent, with held-out
+    cases filled; (b) each step's measured and predicted time, all cases together.
 
-    groups = list(dict.fromkeys((record.network, record.batch, record.math) for record in records))
-    with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(12, 0.28 * len(groups) + 3), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        for policy in dict.fromkeys(record.policy for record in records):
-            own = [record for record in records if record.policy == policy]
-            colour = _POLICY_COLOURS.get(policy, "#756bb1")
-            left.scatter(
-                [100 * record.error for record in own],
-                [groups.index((record.network, record.batch, record.math)) for record in own],
-                s=28,
-                edgecolors=colour,
-                facecolors=[colour if record.held_out else "none" for record in own],
-                label=policy,
-            )
-            points = [pair for record in own for pair in step_durations_ms(record)]
-            right.scatter([one for one, _ in points], [two for _, two in points], s=4, color=colour, linewidths=0)
-        left.axvspan(-1, 1, color="#e5f5e0", zorder=0)
-        left.axvline(0, color="#999999", linewidth=0.8)
-        left.set_yticks(range(len(groups)), [f"{network} ({batch}), {math}" for network, batch, math in groups])
-        left.invert_yaxis()
-        left.set_xlabel(
-            "error of the iteration time, predicted - measured (%)\n"
-            "shaded: within 1 %; open: measurements that the traces or the profile were made from"
+    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
+    the file cannot be written.
+    """
+    gpus = ", ".join(dict.fromkeys(record.gpu for record in records if record.gpu))
+    title = f"Predicted and measured{' on ' + gpus if gpus else ''}: {len(records)} cases"
+    style.write_figure([path], title, _NOTE, lambda: compose(records, title))
+
+
+def compose(records: Sequence[CaseRecord], title: str) -> Figure:
+    """The figure, not yet written."""
+    groups = list(dict.fromkeys(_group(record) for record in records))
+    height_in = max(_LEAST_IN, _ROW_IN * len(groups))
+    figure = style.new_figure(style.TOP_IN + height_in + style.BOTTOM_IN)
+    left_in = style.MARGIN_IN + max(style.text_width_in(figure, name) for name in groups) + 0.1
+    errors_in = style.WIDTH_IN - left_in - _STEPS_LEFT_IN - _STEPS_IN - style.MARGIN_IN
+    errors = style.add_axes(figure, left_in, style.BOTTOM_IN, errors_in, height_in)
+    steps_left_in = left_in + errors_in + _STEPS_LEFT_IN
+    steps = style.add_axes(figure, steps_left_in, style.BOTTOM_IN, _STEPS_IN, height_in)
+    colours = style.policy_colours(dict.fromkeys(record.policy for record in records))
+    _draw_errors(errors, records, groups, colours)
+    _draw_steps(steps, records, colours)
+    handles: list[Patch | Line2D] = [_marker(colour, filled=True, label=name) for name, colour in colours.items()]
+    shade = Patch(facecolor=_SHADE, label=f"within {_WITHIN:g} %")
+    style.dress(figure, title, [*handles, shade], _NOTE)
+    return figure
+
+
+def _group(record: CaseRecord) -> str:
+    return f"{record.network} ({record.batch}), {record.math}"
+
+
+def _marker(colour: str, filled: bool, label: str = "") -> Line2D:
+    face = colour if filled else "white"
+    return Line2D(
+        [], [], marker="o", linestyle="", markersize=_MARKER, color=colour, markerfacecolor=face, label=label, zorder=3
+    )
+
+
+def _draw_errors(axes: Axes, records: Sequence[CaseRecord], groups: list[str], colours: dict[str, str]) -> None:
+    axes.axvspan(-_WITHIN, _WITHIN, color=_SHADE, linewidth=0, zorder=0)
+    axes.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
+    policies = list(colours)
+    for record in records:
+        marker = _marker(colours[record.policy], record.held_out)
+        # policies of one group a little apart, so that equal errors are seen
+        shift = 0.5 * ((policies.index(record.policy) + 0.5) / len(policies) - 0.5)
+        marker.set_data([100 * record.error], [groups.index(_group(record)) + shift])
+        axes.add_line(marker)
+    largest = max(_WITHIN, *(100 * abs(record.error) for record in records))
+    axes.set_xlim(-1.1 * largest, 1.1 * largest)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_yticks(range(len(groups)), groups)
+    axes.tick_params(axis="y", length=0, labelsize=style.TEXT_SIZE)
+    for row in range(1, len(groups)):
+        axes.axhline(row - 0.5, color=style.GRID, linewidth=0.4, zorder=0.5)
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel("(a) iteration time, predicted less measured (%)")
+
+
+def _draw_steps(axes: Axes, records: Sequence[CaseRecord], colours: dict[str, str]) -> None:
+    pairs = [(pair, colours[record.policy]) for record in records for pair in step_durations_ms(record)]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    if pairs:
+        axes.scatter(
+            [measured for (measured, _), _ in pairs],
+            [predicted for (_, predicted), _ in pairs],
+            s=2.5,
+            color=[colour for _, colour in pairs],
+            linewidths=0,
+            rasterized=True,
+            zorder=2,
         )
-        left.legend(fontsize=7, loc="best")
-        right.set_xscale("log")
-        right.set_yscale("log")
-        low, high = right.get_xlim()
-        right.plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=0)
-        right.set_xlabel(
-            "time of a layer's forward or backward (ms), measured with marks\n"
-            "around each kernel and copy, which take some microseconds"
-        )
-        right.set_ylabel("predicted (ms)")
-        with whole_file(path) as temporary:
-            figure.savefig(temporary, dpi=130, format=path.suffix[1:] or "png")
+        times = [time for pair, _ in pairs for time in pair]
+        low, high = min(times) / 1.5, max(times) * 1.5
+        axes.plot([low, high], [low, high], color=style.FAINT, linewidth=0.6, zorder=1)
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+    axes.grid(color=style.GRID, linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("(b) a layer's forward or backward, measured (ms)")
+    axes.set_ylabel("predicted (ms)")
 
 
 def step_durations_ms(record: CaseRecord) -> list[tuple[float, float]]:

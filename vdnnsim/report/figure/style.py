@@ -8,7 +8,8 @@ and, neighbour by neighbour, in grey print.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -52,7 +54,21 @@ CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
         "workspace": "#999999",
     }
 )
+POLICY_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "oracle": INK,
+        "baseline(m)": "#BBBBBB",
+        "baseline(p)": "#777777",
+        "vdnn-all(m)": "#6699CC",
+        "vdnn-all(p)": "#004488",
+        "vdnn-conv(m)": "#DDAA33",
+        "vdnn-conv(p)": "#997700",
+        "vdnn-dyn": "#994455",
+    }
+)
+"""A hue for each pair of policies, light for (m) and dark for (p); dark enough for a line, apart enough for bars."""
 _OTHER_COLOURS = ("#997700", "#EE99AA", "#44AA99", "#332288")
+_OTHER_POLICY_COLOURS = ("#44AA99", "#332288", "#EE99AA", "#117733")
 _SETTINGS: Any = MappingProxyType(
     {
         "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are the same everywhere
@@ -81,10 +97,25 @@ _SETTINGS: Any = MappingProxyType(
 )
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, str]:
+def class_colours(classes: Iterable[str]) -> dict[str, str]:
     """A colour for each class of memory, with spare ones for classes that are not the package's own."""
-    spare = iter(_OTHER_COLOURS * (1 + len(classes) // len(_OTHER_COLOURS)))
-    return {name: CLASS_COLOURS.get(name) or next(spare) for name in classes}
+    return _colours(classes, CLASS_COLOURS, _OTHER_COLOURS)
+
+
+def policy_colours(policies: Iterable[str]) -> dict[str, str]:
+    """A colour for each policy, the same in every figure, with spare ones for policies of the user's own."""
+    return _colours(policies, POLICY_COLOURS, _OTHER_POLICY_COLOURS)
+
+
+def _colours(names: Iterable[str], known: Mapping[str, str], others: Sequence[str]) -> dict[str, str]:
+    spare = cycle(others)
+    return {name: known.get(name) or next(spare) for name in names}
+
+
+def paled(colour: str, strength: float) -> str:
+    """The colour mixed with white, opaque, so that grid lines do not show through; 1 is the colour itself."""
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def save_figure(path: Path, comparison: Comparison, draw: Callable[[], Figure]) -> None:

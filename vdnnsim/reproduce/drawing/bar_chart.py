@@ -10,13 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.report.figure.style import FAINT, GRID, INK, LIMIT, SMALL_SIZE
+from vdnnsim.report.figure.style import FAINT, GRID, INK, LIMIT, SMALL_SIZE, paled
 from vdnnsim.reproduce.bars import LEFT, RIGHT, BandedBar
 from vdnnsim.reproduce.config import FigureConfig
-from vdnnsim.reproduce.drawing.colours import colour_of, paled
+from vdnnsim.reproduce.drawing.colours import LIGHT, colour_of
 
 _GROUP_WIDTH = 0.82
-_LIGHT = 0.38
 _FEW_BARS = 2
 _LIMIT: dict[str, Any] = {"color": LIMIT, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 _BESIDE = {1: 0.22, 2: 0.3}
@@ -123,7 +122,7 @@ class BarChart:
         colour = colour_of(bar.part if single else name, names.index(name))
         light = self.overlay and bar.part == "maximum"
         if bar.trains:
-            return {"color": paled(colour, _LIGHT) if light else colour, "edgecolor": "white", "linewidth": 0.3}
+            return {"color": paled(colour, LIGHT) if light else colour, "edgecolor": "white", "linewidth": 0.3}
         hollow = light or not bar.part
         return {
             "facecolor": "white" if hollow else paled(colour, 0.45),
@@ -230,7 +229,7 @@ class BarChart:
             name = self.parts[0] or self.series[0]
             handles = [Patch(facecolor=colour_of(name, 0), label=name)]
         if self.overlay:
-            handles.append(Patch(facecolor=paled(FAINT, _LIGHT), label="maximum"))
+            handles.append(Patch(facecolor=paled(FAINT, LIGHT), label="maximum"))
             handles.append(Patch(facecolor=FAINT, label="average"))
         if self.right:
             label = self.right[0].bar.part or self.right[0].bar.series

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vdnnsim.report.figure.style import FAINT, INK
+from vdnnsim.report.figure.style import policy_colours
 from vdnnsim.units import PPM
 
 
@@ -49,25 +49,29 @@ class Look(NamedTuple):
         return self.colour if self.filled else "white"
 
 
-_LOOKS: Mapping[str, Look] = MappingProxyType(
+_DASHED: Any = (0, (4, 2))
+_MARKS: Mapping[str, tuple[Any, str]] = MappingProxyType(
     {
-        "oracle": Look(FAINT, ":", "*"),
-        "baseline(m)": Look("#999999", (0, (4, 2)), "s", False),
-        "baseline(p)": Look("#999999", "-", "s"),
-        "vdnn-all(m)": Look("#004488", (0, (4, 2)), "v", False),
-        "vdnn-all(p)": Look("#004488", "-", "v"),
-        "vdnn-conv(m)": Look("#BB5566", (0, (4, 2)), "^", False),
-        "vdnn-conv(p)": Look("#BB5566", "-", "^"),
-        "vdnn-dyn": Look(INK, "-", "o"),
+        "oracle": (":", "*"),
+        "baseline(m)": (_DASHED, "s"),
+        "baseline(p)": ("-", "s"),
+        "vdnn-all(m)": (_DASHED, "v"),
+        "vdnn-all(p)": ("-", "v"),
+        "vdnn-conv(m)": (_DASHED, "^"),
+        "vdnn-conv(p)": ("-", "^"),
+        "vdnn-dyn": ("-", "o"),
     }
 )
-_SPARE = ("#DDAA33", "#44AA99", "#332288", "#997700")
+"""The line and the marker of each policy."""
+_OTHER_MARKS = ("-.", "D")
 
 
 def looks(policies: Iterable[str]) -> dict[str, Look]:
     """One look for each policy: fixed for the package's own."""
-    spare = iter(_SPARE * 8)
-    return {name: _LOOKS.get(name) or Look(next(spare, INK), "-.", "D") for name in policies}
+    return {
+        name: Look(colour, *_MARKS.get(name, _OTHER_MARKS), filled=not name.endswith("(m)"))
+        for name, colour in policy_colours(policies).items()
+    }
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:
