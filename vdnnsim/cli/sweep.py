@@ -97,8 +97,8 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
     from rich.progress import Progress as Bar
 
     from vdnnsim.cli import EXIT_INTERRUPTED
+    from vdnnsim.sweep.reading import read_status
     from vdnnsim.sweep.run import run_sweep
-    from vdnnsim.sweep.store import Store
 
     bar = Bar(
         BarColumn(),
@@ -126,7 +126,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
     except KeyboardInterrupt:
         if not started:  # nothing was done yet, in this run
             raise
-        done = Store(out).points_done(sweep.manifest)
+        done = read_status(out).done
         bar.stop()
         message = f"interrupted; {done} of {sweep.size.points} points are done, go on with --resume"
         console.print(message, highlight=False, soft_wrap=True)
@@ -153,24 +153,33 @@ def status_command(folder: _Folder) -> None:
     )
     typer.echo(f"state     {state}{'; go on with --resume' if state == 'stopped' else ''}")
     typer.echo(f"files     {status.parts_done} parts, {format_bytes(status.size_bytes)}")
+    for part in status.faulty:
+        typer.echo(f"damaged   {part.path}: {part.fault}; --resume does its points again")
+    for path in status.strangers:
+        typer.echo(f"stranger  {path}: no part of this sweep; move it")
     typer.echo(f"vdnnsim   {manifest.version}, engine {manifest.engine}")
 
 
 @app.command("export")
 def export_command(
     folder: _Folder,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A CSV file; stdout when left out.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A CSV or .parquet file; CSV on stdout when left out, or -."),
+    ] = None,
 ) -> None:
-    """Write the rows there are as CSV."""
+    """Write the rows there are as CSV or Parquet."""
+    from vdnnsim.cli.outputs import STDOUT
     from vdnnsim.files import whole_file
-    from vdnnsim.sweep.reading import export_csv
+    from vdnnsim.sweep.reading import export_csv, export_parquet
 
-    if out is None:
+    if out is None or str(out) == STDOUT:
         export_csv(folder, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
+    export = export_parquet if out.suffix == ".parquet" else export_csv
     with whole_file(out) as temporary, temporary.open("wb") as file:
-        rows = export_csv(folder, file)
+        rows = export(folder, file)
     typer.echo(f"{rows} rows: {out}", err=True)
 
 

@@ -78,8 +78,12 @@ _NUMBERS = (
     Column("feature_extraction_average_bytes_per_step", "int", "B", "average over layer steps, of these layers"),
     Column("provenance", "text", "", "the weakest label of what the point used: measured, published or modelled"),
     Column("engine", "text", "", "which engine worked it out: vectorised or reference; both give the same numbers"),
+)
+_ORIGIN = (
     Column("vdnnsim_version", "text", "", "of the package that worked it out"),
     Column("point_hash", "text", "", "hash of the content of all inputs of the point"),
 )
-COLUMNS = (*_INPUTS, *_NUMBERS)
+NUMBERS = tuple(column.name for column in _NUMBERS)
+"""The columns that are null for points that failed, but for status and reason."""
+COLUMNS = (*_INPUTS, *_NUMBERS, *_ORIGIN)
 """Every column, in order."""

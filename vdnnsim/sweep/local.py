@@ -15,13 +15,15 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput, VdnnsimError
 from vdnnsim.sweep.points import Worker
+from vdnnsim.sweep.seals import Seal
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import parquet_bytes
 
 
 class Part(NamedTuple):
-    """A part to do: its number, and its raw points [first, last)."""
+    """A part to do: the identity of its sweep, its number, and its raw points [first, last)."""
 
+    sweep: str
     number: int
     first: int
     last: int
@@ -39,7 +41,8 @@ def encode(worker: Worker, part: Part) -> tuple[PartDone, bytes]:
     """Work out a part: what it holds, and its file."""
     table = worker.table(part.first, part.last)
     failed = sum(status == "failed" for status in table["status"].to_pylist())
-    return PartDone(part.number, table.num_rows, failed), parquet_bytes(table)
+    seal = Seal(part.sweep, part.number, table.num_rows, failed)
+    return PartDone(part.number, table.num_rows, failed), parquet_bytes(table, seal)
 
 
 def run_here(worker: Worker, parts: Sequence[Part], store: Store) -> Iterator[PartDone]:

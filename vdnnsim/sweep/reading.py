@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from vdnnsim.errors import UnknownName
 from vdnnsim.sweep.columns import COLUMNS
-from vdnnsim.sweep.store import Manifest, Store
-from vdnnsim.sweep.table import Arrow, arrow
+from vdnnsim.sweep.store import Manifest, PartFile, Store
+from vdnnsim.sweep.table import Arrow, arrow, schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class Status(NamedTuple):
-    """How far a sweep is. `running`: a process writes to it now. `size_bytes` are those of its files."""
+    """How far a sweep is. `running`: a process writes to it now. `size_bytes` are those of its whole parts; `faulty`
+    are the others, and `strangers` files that are none of its parts."""
 
     manifest: Manifest
     done: int
@@ -23,62 +26,82 @@ class Status(NamedTuple):
     parts_done: int
     running: bool
     size_bytes: int
+    faulty: tuple[PartFile, ...] = ()
+    strangers: tuple[Path, ...] = ()
 
 
 def read_status(folder: Path) -> Status:
-    """Raises `InvalidInput` where the folder holds no sweep."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+    """Raises `InvalidInput` where the folder holds no sweep. Needs no library: parts say what they hold."""
     store = Store(folder)
     manifest = store.manifest()
-    arrow()
-    done = failed = size_bytes = 0
-    parts = sorted(part for part in store.done(manifest) if manifest.parts[part])
-    for part in parts:
-        path = store.part_path(part)
-        status = pq.read_table(path, columns=["status"])["status"]
-        done += len(status)
-        failed += pc.sum(pc.equal(status.cast("string"), "failed")).as_py() or 0
-        size_bytes += path.stat().st_size
-    return Status(manifest, done, failed, len(parts), store.locked(), size_bytes)
+    parts = store.survey(manifest)
+    whole = [part for part in parts if part.seal is not None and not part.fault]
+    return Status(
+        manifest,
+        sum(part.seal.points for part in whole if part.seal),
+        sum(part.seal.failed for part in whole if part.seal),
+        len(whole),
+        store.locked(),
+        sum(part.size_bytes for part in whole),
+        tuple(part for part in parts if part.fault),
+        tuple(store.strangers(manifest)),
+    )
 
 
 def read_frame(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows there are, in the order of their points; all columns, or some. Raises `InvalidInput` for a folder
-    without any."""
-    import pandas as pd
-    import pyarrow.parquet as pq
-
-    files = Store(folder).part_files()
-    names = list(columns) if columns is not None else [column.name for column in COLUMNS]
+    without any, for one with damaged parts, and for columns that there are not."""
+    known = [column.name for column in COLUMNS]
+    names = list(columns) if columns is not None else known
+    for name in names:
+        if name not in known:
+            raise UnknownName("column", name, known)
     text = {column.name for column in COLUMNS if column.kind == "text"}
-    frames = [pq.read_table(path, columns=names).to_pandas() for path in files]
+    frames = [table.to_pandas() for table in _tables(folder, names)]
     for frame in frames:  # categories differ from part to part
         for name in text.intersection(names):
             frame[name] = frame[name].astype(object)
+    import pandas as pd
+
     joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
     return joined
 
 
-def export_csv(folder: Path, out: IO[bytes]) -> int:
-    """Write the rows there are as CSV, part by part; returns their number. Raises `InvalidInput` for a folder without
-    any."""
+def _tables(folder: Path, columns: Sequence[str] | None = None) -> Iterator[Arrow]:
+    """The parts there are as tables; raises as `Store.parts`, and where pyarrow is missing."""
     pa = arrow()
-    import pyarrow.csv
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(column.name, _plain(column.kind)) for column in COLUMNS])
+    for contents in Store(folder).parts():
+        yield pq.read_table(pa.BufferReader(contents), columns=None if columns is None else list(columns))
+
+
+def export_csv(folder: Path, out: IO[bytes]) -> int:
+    """Write the rows there are as CSV, part by part; returns their number. Raises as `read_frame`, before the first
+    byte."""
+    pa = arrow()
+    import pyarrow.csv
+
+    kinds = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    plain = pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    return _export(folder, plain, lambda: pyarrow.csv.CSVWriter(out, plain, write_options=options))
+
+
+def export_parquet(folder: Path, out: IO[bytes]) -> int:
+    """As `export_csv`, one Parquet file with units and meanings."""
+    arrow()
+    import pyarrow.parquet as pq
+
+    return _export(folder, schema(), lambda: pq.ParquetWriter(out, schema(), compression="zstd"))
+
+
+def _export(folder: Path, kinds: Arrow, begin: Callable[[], Any]) -> int:
     rows = 0
-    with pyarrow.csv.CSVWriter(out, schema, write_options=options) as writer:
-        for path in Store(folder).part_files():
-            table = pq.read_table(path).cast(schema)
-            writer.write_table(table)
+    with ExitStack() as stack:
+        writer = None
+        for table in _tables(folder):
+            writer = writer or stack.enter_context(begin())
+            writer.write_table(table.cast(kinds))
             rows += table.num_rows
     return rows
-
-
-def _plain(kind: str) -> Arrow:
-    pa = arrow()
-    return {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}[kind]

@@ -11,7 +11,7 @@ import numpy as np
 from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.verdict import BINDING
 from vdnnsim.sweep.axes import OWN, Value
-from vdnnsim.sweep.columns import class_column
+from vdnnsim.sweep.columns import NUMBERS, class_column
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import Times
 from vdnnsim.sweep.sources import Source
@@ -75,7 +75,7 @@ def input_entries(run: Points, version: str) -> dict[str, Entry]:
 
 def failed_entries(reason: str) -> dict[str, Entry]:
     """What a failed point has instead of numbers."""
-    return {"status": "failed", "reason": reason}
+    return {**dict.fromkeys(NUMBERS), "status": "failed", "reason": reason}
 
 
 def number_entries(run: Points, prepared: Prepared, times: Times, oracle: Times) -> dict[str, Entry]:

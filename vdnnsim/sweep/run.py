@@ -58,7 +58,8 @@ def run_sweep(
         stack.enter_context(store.lock())
         store.open(sweep.manifest, sweep.spec.text, resume)
         done = store.done(sweep.manifest)
-        parts = [Part(number, *chunk) for number, chunk in enumerate(sweep.chunks) if number not in done]
+        identity = sweep.manifest.identity
+        parts = [Part(identity, number, *chunk) for number, chunk in enumerate(sweep.chunks) if number not in done]
         before = sum(points for number, points in enumerate(sweep.manifest.parts) if number in done)
         progress = Progress(0, 0, before, sweep.size.points)
         if there is not None:

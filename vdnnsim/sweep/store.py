@@ -6,24 +6,29 @@
     DIR/.lock                 held by the one process that writes
 
 A point is done when its row lies in a part. Parts belong to fixed ranges of points, so that a run that was killed, or
-met a full disk, goes on with those that are missing, and no point is ever done twice.
+met a full disk, goes on with those that are missing, and no point is ever done twice. Each part is sealed, and the
+manifest has a checksum: what changed since it was written is no result, and is told.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.files import read_text, whole_file, write_text
 from vdnnsim.folder_lock import hold_folder
-from vdnnsim.sweep.table import arrow
+from vdnnsim.sweep.seals import Seal, read_seal
 
-_FORMAT = 1
+_FORMAT = 2
+_MOST_TOLD = 5
+"""Faulty parts in one message."""
 _PART = "part-{:07d}.parquet"
 
 
@@ -43,6 +48,11 @@ class Manifest:
     parts: tuple[int, ...]
     inputs: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def identity(self) -> str:
+        """The same for folders whose parts may stand for each other."""
+        return _sha256([self.digest, self.version, self.engine, self.points, list(self.parts)])
+
     def changed(self, other: Manifest) -> str:
         """The inputs that differ, in words. Where axes differ, what they name differs with them: only what both have is
         compared then."""
@@ -51,6 +61,16 @@ class Manifest:
         both = [name for name in other.inputs if name in self.inputs]
         names = [name for name in both if self.inputs[name] != other.inputs[name]]
         return ", ".join(names) or "what its axes name"
+
+
+class PartFile(NamedTuple):
+    """A part that is there: its number, file and size; what its seal says, or what is wrong with it."""
+
+    number: int
+    path: Path
+    size_bytes: int
+    seal: Seal | None
+    fault: str
 
 
 class Store:
@@ -79,7 +99,9 @@ class Store:
         except OSError as error:
             raise InvalidInput(f"cannot write {self.folder}: {error.strerror}; choose a writable folder") from None
         write_text(self.folder / "spec.toml", spec_text)
-        write_text(self._manifest, json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1) + "\n")
+        fields = asdict(manifest)
+        document = {"format": _FORMAT, **fields, "checksum": _sha256(fields)}
+        write_text(self._manifest, json.dumps(document, indent=1) + "\n")
 
     def _check_same(self, found: Manifest, wanted: Manifest, resume: bool) -> None:
         if not resume:
@@ -107,10 +129,12 @@ class Store:
             )
         try:
             fields = json.loads(read_text(self._manifest))
-            if fields.pop("format") != _FORMAT:
+            if (found := fields.pop("format")) in range(1, _FORMAT):
                 raise InvalidInput(
-                    f"{self._manifest}: found another format, expected {_FORMAT}; use the vdnnsim that wrote it"
+                    f"{self._manifest}: found format {found}, expected {_FORMAT}; use the vdnnsim that wrote it"
                 )
+            if found != _FORMAT or fields.pop("checksum") != _sha256(fields):
+                raise ValueError
             return Manifest(**{**fields, "parts": tuple(int(count) for count in fields["parts"])})
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InvalidInput(f"{self._manifest}: damaged; the sweep must be run again into another folder") from None
@@ -162,34 +186,70 @@ class Store:
                 f"{path}: {why}. Nothing that was done is lost: make room, then run again with --resume"
             ) from None
 
+    def survey(self, manifest: Manifest) -> list[PartFile]:
+        """The parts that are there, in the order of their points. Every byte is read and checked."""
+        paths = ((number, self.part_path(number)) for number, points in enumerate(manifest.parts) if points)
+        return [self._check(manifest, number, path)[0] for number, path in paths if path.is_file()]
+
     def done(self, manifest: Manifest) -> set[int]:
-        """The parts that are there with all of their points, and those that have none. A part that cannot be read, or
-        has another number of rows, counts as missing."""
-        import pyarrow.parquet as pq
+        """The parts that are there and whole, and those that have no points. Raises `InvalidInput` for Parquet files
+        that are no part of the sweep: nothing would replace them."""
+        self.check_strangers(manifest)
+        empty = {number for number, points in enumerate(manifest.parts) if not points}
+        return empty | {part.number for part in self.survey(manifest) if not part.fault}
 
-        pa = arrow()
-        done = set()
-        for part, points in enumerate(manifest.parts):
-            path = self.part_path(part)
-            if points == 0:
-                done.add(part)
-            elif path.is_file():
-                with contextlib.suppress(pa.ArrowException, OSError):
-                    if pq.read_metadata(path).num_rows == points:
-                        done.add(part)
-        return done
+    def strangers(self, manifest: Manifest) -> list[Path]:
+        """Parquet files among the parts that this sweep never writes; readers of the folder would take their rows."""
+        own = {self.part_path(number) for number, points in enumerate(manifest.parts) if points}
+        return [path for path in sorted(self.points_folder.glob("[!.]*.parquet")) if path not in own]
 
-    def points_done(self, manifest: Manifest) -> int:
-        """How many points are in parts that are there."""
-        return sum(manifest.parts[part] for part in self.done(manifest))
+    def check_strangers(self, manifest: Manifest) -> None:
+        """Raises `InvalidInput` where there are `strangers`."""
+        for path in self.strangers(manifest):
+            raise InvalidInput(f"{path}: found a file that is no part of this sweep, expected its own only; move it")
 
-    def part_files(self) -> list[Path]:
-        """The parts there are, in the order of their points. Raises `InvalidInput` where there are none yet."""
-        self.manifest()
-        files = sorted(self.points_folder.glob("part-*.parquet"))
-        if not files:
+    def parts(self) -> Iterator[bytes]:
+        """The parts there are, in the order of their points. Raises `InvalidInput`, before the first, where there are
+        none yet, where some are damaged or of another sweep, and for files that are no parts."""
+        manifest = self.manifest()
+        self.check_strangers(manifest)
+        parts = self.survey(manifest)
+        if not parts:
             raise InvalidInput(f"{self.folder}: no point is done yet; run it with --resume")
-        return files
+        _check_whole(parts)
+        for part in parts:
+            again, contents = self._check(manifest, part.number, part.path)
+            _check_whole([again])
+            yield contents
+
+    @staticmethod
+    def _check(manifest: Manifest, number: int, path: Path) -> tuple[PartFile, bytes]:
+        try:
+            contents = path.read_bytes()
+        except OSError as error:
+            return PartFile(number, path, 0, None, f"cannot be read ({error.strerror})"), b""
+        found = read_seal(contents)
+        if found is None:
+            fault = "damaged: it is not what was written"
+        elif found.sweep != manifest.identity:
+            fault = "found a part of another sweep, expected one of this sweep"
+        elif (found.number, found.points) != (number, manifest.parts[number]):
+            fault = f"found part {found.number} under another's name, expected part {number}"
+        else:
+            fault = ""
+        return PartFile(number, path, len(contents), found, fault), contents
+
+
+def _check_whole(parts: Iterable[PartFile]) -> None:
+    faults = [f"{part.path}: {part.fault}" for part in parts if part.fault]
+    if faults:
+        more = f"\n... and {len(faults) - _MOST_TOLD} more parts" if len(faults) > _MOST_TOLD else ""
+        listed = "\n".join(faults[:_MOST_TOLD])
+        raise InvalidInput(f"{listed}{more}\nRun the sweep again with --resume, which does their points again")
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _force(folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.columns import COLUMNS, Column
+from vdnnsim.sweep.seals import KEY, Seal, seal
 
 Entry = str | bool | int | float | None | np.ndarray
 """A column's entry for a run of points: one value for all, None for null, or an array."""
@@ -36,9 +37,12 @@ class TableBuilder:
         self.points = 0
 
     def add(self, count: int, entries: Mapping[str, Entry]) -> None:
-        """`count` points; columns without an entry are null."""
+        """`count` points. Raises `ValueError` unless there is an entry for each column and none besides: a column whose
+        name is misspelt would be null in silence."""
+        if wrong := sorted(entries.keys() ^ self._entries.keys()):
+            raise ValueError(f"found entries that differ from the columns in {', '.join(wrong)}")
         for name, kept in self._entries.items():
-            kept.append((entries.get(name), count))
+            kept.append((entries[name], count))
         self.points += count
 
     def table(self) -> Arrow:
@@ -115,10 +119,12 @@ def _text_array(entries: list[tuple[Entry, int]]) -> Arrow:
     return pa.DictionaryArray.from_arrays(pa.array(indices, mask=indices < 0), pa.array(list(vocabulary), pa.string()))
 
 
-def parquet_bytes(table: Arrow) -> bytes:
-    """The table as a Parquet file."""
+def parquet_bytes(table: Arrow, of: Seal) -> bytes:
+    """The table as a sealed Parquet file."""
     import pyarrow.parquet as pq
 
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+    with pq.ParquetWriter(out, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({KEY: of.line()})
+    return seal(out.getvalue())
