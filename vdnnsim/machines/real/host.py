@@ -11,8 +11,8 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, TypeVar
 
 _FEWEST_CORES = 4
@@ -21,6 +21,8 @@ _TURNS = 2000
 _SLOW = 1.25
 _TRIES = 4
 T = TypeVar("T")
+Hold = Callable[[int | None], AbstractContextManager[None]]
+"""Keeps the thread on one core for as long as it is entered; on None, wherever it is."""
 
 
 def probe_ns() -> int:
@@ -43,12 +45,15 @@ class Counts(NamedTuple):
 
 
 class Host:
-    """The cores of this process. `core` is the one on which measurements are taken, or None where there are few."""
+    """The cores of this process, or those that are named. `core` is the one on which measurements are taken, or None
+    where there are few."""
 
-    def __init__(self, probe: Callable[[], int] = probe_ns) -> None:
+    def __init__(
+        self, probe: Callable[[], int] = probe_ns, cores: Sequence[int] | None = None, hold: Hold | None = None
+    ) -> None:
         self._probe = probe
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._cores = cores[::-1] if len(cores) > _FEWEST_CORES else []
+        self._hold = hold or _on
+        self._cores = _own_cores() if cores is None else list(cores)
         self.core = self._cores[0] if self._cores else None
         self.fastest_ns = min(self._probe_on(core) for core in (self.core, self.core, *self._cores))
         self.counts = Counts(0, 0)
@@ -79,7 +84,7 @@ class Host:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            with _on(self.core):
+            with self._hold(self.core):
                 yield
         finally:
             if was_on:
@@ -96,8 +101,13 @@ class Host:
         return found_ns <= _SLOW * self.fastest_ns
 
     def _probe_on(self, core: int | None) -> int:
-        with _on(core):
+        with self._hold(core):
             return self._probe()
+
+
+def _own_cores() -> list[int]:
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return cores[::-1] if len(cores) > _FEWEST_CORES else []
 
 
 @contextmanager
