@@ -39,6 +39,7 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     [
         ("simpy", ("machines/simulated.py",)),
         ("torch", ("machines/real/", "calibration/")),
+        ("pynvml", ("machines/real/nvml.py",)),
         ("distributed", ("sweep/cluster.py",)),
         ("typer", ("cli/",)),
     ],

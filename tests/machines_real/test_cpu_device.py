@@ -33,6 +33,10 @@ def test_pinned_memory_that_the_host_lacks_is_refused_with_both_numbers(device: 
         device.make_pinned([512, TOO_MUCH_BYTES])
 
 
+def test_it_is_no_gpu(device: CpuDevice) -> None:
+    assert (device.uuid, device.state()) == ("", None)
+
+
 def test_a_smaller_slab_is_cut_from_the_larger(device: CpuDevice) -> None:
     large = device.make_slab(4096)
     assert device.make_slab(512).data_ptr() == large.data_ptr()

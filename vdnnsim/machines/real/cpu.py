@@ -18,6 +18,7 @@ from vdnnsim.machines.real.device import (
     out_of_pinned_memory,
 )
 from vdnnsim.machines.real.host import Host
+from vdnnsim.machines.real.nvml import GpuState
 from vdnnsim.program import Stream
 
 _POISON = 255
@@ -28,6 +29,7 @@ class CpuDevice:
     """See `Device`. "Pinned" buffers are ordinary memory here, and the arena is one tensor."""
 
     name = "cpu"
+    uuid = ""
 
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
@@ -44,6 +46,10 @@ class CpuDevice:
             "libraries": f"PyTorch {torch.__version__}",
             "clocks": "not read",
         }
+
+    def state(self) -> GpuState | None:
+        """As `Device.state`."""
+        return None
 
     def free_bytes(self) -> int:
         """As `Device.free_bytes`."""

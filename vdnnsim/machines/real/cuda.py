@@ -11,7 +11,6 @@ host's time on each CONV, longer than many of them run, and up to 1.5 ms on one 
 from __future__ import annotations
 
 import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from vdnnsim.machines.real.cuda_driver import Action, CudaFailure, Driver, PageM
 from vdnnsim.machines.real.cudnn import Cudnn, CudnnFailure
 from vdnnsim.machines.real.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
 from vdnnsim.machines.real.host import Host
+from vdnnsim.machines.real.nvml import GpuState, open_card
 from vdnnsim.program import Stream
 
 _POISON = 255
@@ -31,7 +31,6 @@ _GRANULE_BYTES = 4096
 _PIECE_BYTES = 1 << 30
 _SPARE_HOST_BYTES = 1 << 28
 _PATIENCE_S = 10
-_QUERY = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,pstate,power.draw,power.limit,temperature.gpu"
 
 
 class CudaDevice:
@@ -48,6 +47,8 @@ class CudaDevice:
         torch.cuda.init()
         self.host = Host()
         self.torch_device = torch.device("cuda", torch.cuda.current_device())
+        self.uuid = f"GPU-{torch.cuda.get_device_properties(self.torch_device).uuid}"
+        self._card = open_card(self.uuid)
         self._driver = Driver()
         self._streams = {stream: torch.cuda.Stream() for stream in Stream}
         self._poison_stream = torch.cuda.Stream()
@@ -62,16 +63,19 @@ class CudaDevice:
         self._align_clocks()
 
     def describe(self) -> Mapping[str, str]:
-        """As `Device.describe`; clocks, power and temperature are those of nvidia-smi at this moment."""
+        """As `Device.describe`; clocks, power and temperature are those at this moment."""
         properties = torch.cuda.get_device_properties(self.torch_device)
-        state = _nvidia_smi()
-        clocks = ", ".join(f"{key} {state[key]}" for key in _QUERY.split(",")[1:] if key in state)
+        driver = self._card.driver_version if self._card else "unknown"
         return {
             "gpu": f"{properties.name}, {properties.total_memory} B, {properties.multi_processor_count} SMs",
-            "driver": f"{state.get('driver_version', 'unknown')}; {platform.system()} {platform.release()}",
+            "driver": f"{driver}; {platform.system()} {platform.release()}",
             "libraries": f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {self.cudnn.version}",
-            "clocks": clocks or "not readable",
+            "clocks": str(self.state() or "not readable"),
         }
+
+    def state(self) -> GpuState | None:
+        """As `Device.state`, from NVML."""
+        return self._card.state() if self._card else None
 
     def free_bytes(self) -> int:
         """As `Device.free_bytes`."""
@@ -180,6 +184,9 @@ class CudaDevice:
         """As `Device.close`."""
         torch.cuda.synchronize()
         self.cudnn.close()
+        if self._card:
+            self._card.close()
+            self._card = None
         for memory in self._pinned:
             self._driver.unpin(memory)
         self._pinned = []
@@ -269,12 +276,3 @@ def _touch(memory: PageMemory) -> None:
     tensor = torch.frombuffer(memory.buffer, dtype=torch.uint8)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda part: part.fill_(0), torch.chunk(tensor, threads)))
-
-
-def _nvidia_smi() -> dict[str, str]:
-    command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader", "--id=0"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return dict(zip(_QUERY.split(","), (cell.strip() for cell in answer.strip().split(",")), strict=False))

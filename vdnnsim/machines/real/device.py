@@ -18,6 +18,8 @@ from vdnnsim.units import format_bytes
 if TYPE_CHECKING:
     import torch
 
+    from vdnnsim.machines.real.nvml import GpuState
+
 Action = Callable[[], object]
 """One prepared command: it puts work on a stream, or waits."""
 
@@ -44,8 +46,15 @@ class Device(Protocol):
     def host(self) -> Host:
         """The processor that gives the commands."""
 
+    @property
+    def uuid(self) -> str:
+        """Which GPU this is, as its maker numbers it; "" where it is none."""
+
     def describe(self) -> Mapping[str, str]:
         """Hardware, driver, library versions and clocks as they are now, for the headers of files."""
+
+    def state(self) -> GpuState | None:
+        """Clocks, power, temperature and company of the GPU now; None where nothing tells them."""
 
     @property
     def torch_device(self) -> torch.device:
