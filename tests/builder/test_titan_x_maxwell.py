@@ -66,7 +66,9 @@ def test_shipped_traces_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
         assert path.read_bytes() == (shipped / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize(("name", "batch"), [*SHIPPED, ("resnet50", 32), ("squeezenet", 8), ("alexnet", 1)])
+@pytest.mark.parametrize(
+    ("name", "batch"), [*SHIPPED, ("resnet50", 32), ("squeezenet", 8), ("mobilenet", 4), ("alexnet", 1)]
+)
 def test_traces_fit_their_networks(name: str, batch: int, tmp_path: Path) -> None:
     from vdnnsim.builder import write_built
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network  # noqa: E402
+from vdnnsim.network.chains import mobilenet  # noqa: E402
 from vdnnsim.network.specs import Stack  # noqa: E402
 
 
@@ -20,7 +22,7 @@ def linear() -> list[LayerSpec]:
     stack.apply(Kind.ACTV, "relu1")
     stack.apply(Kind.LRN, "norm1")
     stack.pool("pool1", 3, 2, ceil=True)
-    stack.specs.append(LayerSpec("conv2", Kind.CONV, ("pool1",), 12, (3, 3), (2, 2), (1, 1), groups=2))
+    stack.conv("conv2", 12, 3, 2, 1, groups=2)
     stack.apply(Kind.ACTV, "relu2")
     stack.pool("pool2", 2, 2, average=True)
     stack.fc("fc3", 16)
@@ -94,6 +96,7 @@ NETWORKS: dict[str, Callable[[], list[LayerSpec]]] = {
     "linear": linear,
     "fork-and-join": fork_and_join,
     "residual": residual,
+    "depthwise": partial(mobilenet, 6, ((8, 1), (10, 2))),
     "straight-from-data": straight_from_data,
 }
 

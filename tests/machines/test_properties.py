@@ -120,7 +120,7 @@ def test_a_larger_pool_never_makes_an_iteration_slower(case: Case, pool: str, mo
     assert program.pinned_host_bytes == sum(buffer.size_bytes for buffer in program.offloaded)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "squeezenet", "vgg16"])
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "mobilenet", "resnet50", "squeezenet", "vgg16"])
 @pytest.mark.parametrize("kinds", [tuple(Kind), (Kind.CONV,)], ids=["all", "conv"])
 def test_built_in_networks_compute_what_they_should(name: str, kinds: tuple[Kind, ...]) -> None:
     """Copies that take longer than any kernel, so that nothing is on time by luck."""

@@ -20,6 +20,9 @@ PARAMETERS = {
     "vgg19": 143_667_240,
     "resnet50": 25_557_032,
     "squeezenet": 1_248_424,
+    # Howard et al. say 4.2 million. Filters: 864 + 9 x 4960 (one channel each) + 3 139 584 (1 x 1), no biases; scale
+    # and shift of 10 944 channels in the BNs; FC 1 025 000
+    "mobilenet": 4_231_976,
     "googlenet": 6_998_552,  # Caffe's bvlc_googlenet without the auxiliary heads
     # (11 x 11 x 3 + 1) x 96 + (5 x 5 x 96 + 1) x 256 + (9 x 256 + 1) x 512 + (9 x 512 + 1) x 1024
     # + (9 x 1024 + 1) x 1024 + (36 x 1024 + 1) x 3072 + 3073 x 4096 + 4097 x 1000
@@ -57,6 +60,7 @@ KINDS = {
     "vgg416": {"CONV": 416, "POOL": 5, "FC": 3},
     "resnet50": {"CONV": 53, "BN": 53, "POOL": 2, "FC": 1, "ADD": 16},
     "squeezenet": {"CONV": 26, "POOL": 4, "CONCAT": 8},
+    "mobilenet": {"CONV": 27, "BN": 27, "POOL": 1, "FC": 1},
 }
 
 
@@ -103,6 +107,16 @@ SHAPES = {
         "fire4/concat": (256, 54, 54),
         "pool8": (512, 13, 13),
         "conv10": (1000, 13, 13),
+    },
+    "mobilenet": {
+        "conv1": (32, 112, 112),
+        "conv2_depthwise": (32, 112, 112),
+        "conv3_depthwise": (64, 56, 56),
+        "conv6_1x1": (256, 28, 28),
+        "conv12_1x1": (512, 14, 14),
+        "conv13_depthwise": (512, 7, 7),
+        "conv14_1x1": (1024, 7, 7),
+        "pool": (1024, 1, 1),
     },
 }
 
@@ -200,6 +214,16 @@ RESNET50_OTHERS = [
     2048 * 7 * 7,  # the last block's output, for pool5
 ]
 
+MOBILENET_MAPS = [
+    # the outputs of all CONVs but the last: as CONVs wrote them for their BNs, and as the BNs wrote them for CONVs
+    (32 + 32 + 64) * 112 * 112,
+    (64 + 3 * 128) * 56 * 56,
+    (128 + 3 * 256) * 28 * 28,
+    (256 + 11 * 512) * 14 * 14,
+    (512 + 2 * 1024) * 7 * 7,
+]
+MOBILENET_LAST = 1024 * 7 * 7  # for its BN, and that BN's for pool
+
 
 def _very_deep(added_to_each_group: int) -> list[int]:
     sizes = (64 * 224 * 224, 128 * 112 * 112, 256 * 56 * 56, 512 * 28 * 28, 512 * 14 * 14)
@@ -215,6 +239,7 @@ OFFLOADED = [
     ("googlenet", 128, GOOGLENET_CONV, GOOGLENET_POOL, 1_433_427_968, 2_454_609_920),
     ("squeezenet", 32, SQUEEZENET_CONV, SQUEEZENET_POOL, None, None),
     ("resnet50", 32, RESNET50_CONV, RESNET50_OTHERS, None, None),
+    ("mobilenet", 32, [3 * 224 * 224, *MOBILENET_MAPS], [*MOBILENET_MAPS, 2 * MOBILENET_LAST], None, None),
     ("vgg116", 32, _very_deep(20), VGG16_POOL, None, None),
     ("vgg416", 32, _very_deep(80), VGG16_POOL, None, None),
 ]

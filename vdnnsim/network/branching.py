@@ -75,7 +75,7 @@ def _conv_relu(
 def resnet50() -> list[LayerSpec]:
     """ResNet-50, 224 pixels: bottlenecks of 3, 4, 6 and 3."""
     stack = Stack()
-    _conv_bn(stack, "conv1", 64, 7, 2, 3)
+    stack.conv_bn("conv1", 64, 7, 2, 3)
     stack.apply(Kind.ACTV, "relu1")
     stack.pool("pool1", 3, 2, 1)
     for stage, (blocks, width) in enumerate(zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True), start=2):
@@ -89,27 +89,14 @@ def resnet50() -> list[LayerSpec]:
 
 def _bottleneck(stack: Stack, name: str, width: int, stride: int, projected: bool) -> None:
     source = stack.top
-    _conv_bn(stack, f"{name}_1x1_in", width, 1, source=source)
+    stack.conv_bn(f"{name}_1x1_in", width, 1, source=source)
     stack.apply(Kind.ACTV, f"{name}_relu1")
-    _conv_bn(stack, f"{name}_3x3", width, 3, stride, 1)
+    stack.conv_bn(f"{name}_3x3", width, 3, stride, 1)
     stack.apply(Kind.ACTV, f"{name}_relu2")
-    branch = _conv_bn(stack, f"{name}_1x1_out", 4 * width, 1)
-    shortcut = _conv_bn(stack, f"{name}_projection", 4 * width, 1, stride, source=source) if projected else source
+    branch = stack.conv_bn(f"{name}_1x1_out", 4 * width, 1)
+    shortcut = stack.conv_bn(f"{name}_projection", 4 * width, 1, stride, source=source) if projected else source
     stack.join(Kind.ADD, f"{name}_add", (branch, shortcut))
     stack.apply(Kind.ACTV, f"{name}_relu3")
-
-
-def _conv_bn(
-    stack: Stack,
-    name: str,
-    channels: int,
-    kernel: int,
-    stride: int = 1,
-    padding: int = 0,
-    source: str | None = None,
-) -> str:
-    stack.conv(name, channels, kernel, stride, padding, source, bias=False)
-    return stack.apply(Kind.BN, f"{name}_bn")
 
 
 def squeezenet() -> list[LayerSpec]:

@@ -29,6 +29,7 @@ NETWORKS: Mapping[str, Callable[[], list[LayerSpec]]] = MappingProxyType(
         "vgg416": partial(chains.very_deep_vgg, 400),
         "resnet50": branching.resnet50,
         "squeezenet": branching.squeezenet,
+        "mobilenet": chains.mobilenet,
     }
 )
 LARGEST_BATCH = 1 << 20

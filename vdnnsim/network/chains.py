@@ -1,8 +1,9 @@
-"""Networks without forks: AlexNet ("one weird trick"), OverFeat (fast), the VGG family and the very deep VGGs.
+"""Networks without forks: AlexNet ("one weird trick"), OverFeat (fast), VGG, the very deep VGGs, and MobileNet.
 
 Sources: Krizhevsky 2014 (arXiv 1404.5997) for AlexNet, Sermanet et al. 2013 (1312.6229) for OverFeat, Simonyan and
-Zisserman 2014 (1409.1556) for VGG; shapes of the first two as timed by convnet-benchmarks. The very deep
-VGGs follow vDNN (MICRO 2016): VGG with 16 CONV layers, and 20 more in each of its five groups per 100 added.
+Zisserman 2014 (1409.1556) for VGG, Howard et al. 2017 (1704.04861) for MobileNet; shapes of the first two as timed by
+convnet-benchmarks. The very deep VGGs follow vDNN (MICRO 2016): VGG with 16 CONV layers, and 20 more in each of its
+five groups per 100 added.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from vdnnsim.network.layers import Kind, LayerSpec
 from vdnnsim.network.specs import Stack
 
 _VGG_CHANNELS = (64, 128, 256, 512, 512)
+_MOBILENET_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 _CLASSES = 1000
 
 
@@ -57,6 +59,26 @@ def vgg(convs_per_group: Sequence[int]) -> list[LayerSpec]:
 def very_deep_vgg(added_convs: int) -> list[LayerSpec]:
     """VGG with 16 CONV layers and `added_convs` more, spread evenly over the five groups."""
     return vgg([count + added_convs // 5 for count in (2, 2, 4, 4, 4)])
+
+
+def mobilenet(first: int = 32, blocks: Sequence[tuple[int, int]] = _MOBILENET_BLOCKS) -> list[LayerSpec]:
+    """MobileNet v1, width 1.0, 224 pixels: a CONV of `first` channels, then blocks of (channels, stride), each a 3x3
+    CONV on every channel by itself and a 1x1 CONV over them. The last 3x3 has stride 1: with the 2 of the paper's Table
+    1 its output would not be the 7x7 that stands there."""
+    stack = Stack()
+    channels = first
+    stack.conv_bn("conv1", channels, 3, 2, 1)
+    stack.apply(Kind.ACTV, "relu1")
+    for number, (wanted, stride) in enumerate(blocks, start=2):
+        stack.conv_bn(f"conv{number}_depthwise", channels, 3, stride, 1, groups=channels)
+        stack.apply(Kind.ACTV, f"relu{number}_depthwise")
+        stack.conv_bn(f"conv{number}_1x1", wanted, 1)
+        stack.apply(Kind.ACTV, f"relu{number}_1x1")
+        channels = wanted
+    stack.global_average_pool("pool")
+    stack.fc("fc", _CLASSES)
+    stack.apply(Kind.SOFTMAX, "softmax")
+    return stack.specs
 
 
 def _conv(stack: Stack, number: str, channels: int, kernel: int, stride: int = 1, padding: int = 0) -> None:

@@ -26,6 +26,7 @@ class Stack:
         padding: int = 0,
         source: str | None = None,
         bias: bool = True,
+        groups: int = 1,
     ) -> str:
         return self._add(
             LayerSpec(
@@ -37,8 +38,23 @@ class Stack:
                 (stride, stride),
                 (padding, padding),
                 bias=bias,
+                groups=groups,
             )
         )
+
+    def conv_bn(
+        self,
+        name: str,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        source: str | None = None,
+        groups: int = 1,
+    ) -> str:
+        """A CONV without bias and the BN of its output, which is called `{name}_bn`."""
+        self.conv(name, channels, kernel, stride, padding, source, False, groups)
+        return self.apply(Kind.BN, f"{name}_bn")
 
     def pool(
         self,
