@@ -49,9 +49,10 @@ def build_same_shape(network: Network, timed: Trace, timed_network: Network) -> 
         if name in used
     }
     conditions = {"rows": f"none was run: all are from the trace of {title}, whose conditions follow"}
-    header = TraceHeader.of(
-        network,
+    header = TraceHeader(
         timed.header.gpu,
+        network.name,
+        network.batch,
         timed.header.math,
         CREATED_BY,
         sources,

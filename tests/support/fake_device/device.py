@@ -1,0 +1,253 @@
+"""The fake device itself: `Device` on a virtual clock, which every call of the host moves on by what it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+
+import torch
+
+from support.fake_device.disturbances import Disturbance, Part, Rate, Script, What, plain
+from support.fake_device.streams import Kind, Piece, Streams
+from support.fake_device.truth import Call, TrueKernel, Truth
+from vdnnsim.machines.real.device import Action, out_of_device_memory, out_of_pinned_memory
+from vdnnsim.machines.real.host import Host
+from vdnnsim.machines.real.nvml import GpuState
+from vdnnsim.program import Stream
+from vdnnsim.units import PPM
+
+_MHZ = 2000
+_CURVES = {Stream.COPY_OUT: "copy_out", Stream.COPY_IN: "copy_in"}
+
+
+class FakeDevice:
+    """See `Device`. Its memory has sizes and no bytes, so that networks of any size load.
+
+    The host has `cores`; a thread that nothing holds on one of them is on core 0, as far as the system is concerned
+    (`system_core`).
+    """
+
+    name = "fake"
+    uuid = "GPU-fake"
+    reference_bytes = 64 << 20
+    slow_link = 1.03
+    torch_device = torch.device("meta")
+
+    def __init__(
+        self,
+        disturbances: Iterable[Disturbance] = (),
+        truth: Truth | None = None,
+        cores: int = 8,
+        pinned_bytes: int = 1 << 40,
+    ) -> None:
+        self.truth = truth or Truth()
+        self.script = Script(disturbances)
+        self.clock_ns = 0
+        """The virtual time."""
+        self.system_core = 0
+        self._core: int | None = None
+        self._waited_ns = dict.fromkeys(Call, 0)
+        link = self.truth.link
+        self._streams = Streams(
+            self.script,
+            {
+                Stream.COPY_OUT: _ratio(link.both_ways_out_slowdown_ppm),
+                Stream.COPY_IN: _ratio(link.both_ways_in_slowdown_ppm),
+            },
+        )
+        self._slab = _memory(0)
+        self._pinned_bytes = pinned_bytes
+        self.host = Host(self._probe, range(cores)[::-1], self._hold)
+
+    def describe(self) -> Mapping[str, str]:
+        """As `Device.describe`."""
+        return {"gpu": "Fake GPU, of no metal", "driver": "none", "libraries": "none", "clocks": "virtual"}
+
+    def state(self) -> GpuState:
+        """As `Device.state`: a clock that the script slows is held back by the power cap, and of the other processes
+        the script says how many there are."""
+        now_ns, disturbances = self.clock_ns, self.script.disturbances
+        slowed = [one for one in disturbances if one.what is What.CLOCK]
+        clock = math.prod(one.factor for one in self.script.under_way(What.CLOCK, now_ns))
+        others = len(self.script.under_way(What.OTHER_PROCESS, now_ns))
+        return GpuState(
+            sm_mhz=round(_MHZ / clock),
+            sm_max_mhz=_MHZ,
+            temperature_c=50,
+            reasons=("power cap",) if clock > 1 else (),
+            reason_ns={"power cap": sum(max(0, min(now_ns, one.to_ns) - one.from_ns) for one in slowed)},
+            other_processes=others,
+            other_bytes=others * self.truth.other_bytes,
+        )
+
+    def free_bytes(self) -> int:
+        """As `Device.free_bytes`; other processes hold memory."""
+        others = len(self.script.under_way(What.OTHER_PROCESS, self.clock_ns))
+        return self.truth.capacity_bytes - others * self.truth.other_bytes
+
+    def total_bytes(self) -> int:
+        """As `Device.total_bytes`."""
+        return self.truth.capacity_bytes
+
+    def make_slab(self, size_bytes: int) -> torch.Tensor:
+        """As `Device.make_slab`."""
+        if size_bytes > self._slab.numel():
+            if size_bytes > self.free_bytes():
+                raise out_of_device_memory(self.name, size_bytes, self.free_bytes())
+            self._slab = _memory(size_bytes)
+        return self._slab
+
+    def make_pinned(self, sizes_bytes: Sequence[int]) -> list[torch.Tensor]:
+        """As `Device.make_pinned`."""
+        if sum(sizes_bytes) > self._pinned_bytes:
+            raise out_of_pinned_memory(sum(sizes_bytes), self._pinned_bytes)
+        return [_memory(size_bytes) for size_bytes in sizes_bytes]
+
+    def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
+        """As `Device.copy`."""
+        if target.numel() != source.numel():
+            raise ValueError(f"copy of {source.numel()} bytes into {target.numel()}")
+        return partial(self._copy, stream, source.numel())
+
+    def reference_copies(self) -> Mapping[Stream, Action]:
+        """As `Device.reference_copies`."""
+        return {stream: partial(self._copy, stream, self.reference_bytes) for stream in _CURVES}
+
+    def on_compute(self, kernels: Action) -> Action:
+        """As `Device.on_compute`. What launches no kernel of a layer stands for a kernel of some other kind."""
+
+        def launch() -> None:
+            before = self._streams.put_on[Stream.COMPUTE]
+            kernels()
+            if self._streams.put_on[Stream.COMPUTE] == before:
+                self.launch(TrueKernel("other", self.truth.other_kernels_ns))
+
+        return launch
+
+    def launch(self, kernel: TrueKernel) -> None:
+        """Put a kernel on the compute stream. It begins `start_ns` after the beginning of its launch at the soonest;
+        where the launch takes longer than it can, so much later."""
+        begin_ns = self.clock_ns
+        self._call(Call.KERNEL, kernel.launch_ns)
+        ready_ns = max(begin_ns, self.clock_ns + kernel.start_ns - kernel.launch_ns)
+        slows = (_ratio(kernel.slows_out_ppm), _ratio(kernel.slows_in_ppm))
+        self._streams.put(Stream.COMPUTE, Piece(Kind.KERNEL, ready_ns, kernel.duration_ns, slows))
+
+    def wait(self, stream: Stream) -> Action:
+        """As `Device.wait`."""
+        return partial(self._wait, (stream,))
+
+    def timed(self, stream: Stream, action: Action) -> tuple[Action, FakeStopwatch]:
+        """As `Device.timed`."""
+        stopwatch = FakeStopwatch()
+
+        def marked() -> None:
+            stopwatch.begin = self._mark(stream)
+            action()
+            stopwatch.end = self._mark(stream)
+
+        return marked, stopwatch
+
+    def head_start(self, duration_ns: int) -> None:
+        """As `Device.head_start`."""
+        self.launch(TrueKernel("head start", duration_ns))
+
+    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+        """As `Device.poison`; there are no bytes."""
+
+    def now_ns(self) -> int:
+        """As `Device.now_ns`: the virtual clock, once it is read."""
+        self._spend(self.truth.clock_ns)
+        return self.clock_ns
+
+    def drain(self) -> None:
+        """As `Device.drain`."""
+        self._wait(tuple(Stream))
+
+    def enter(self) -> None:
+        """As `Device.enter`."""
+
+    def close(self) -> None:
+        """As `Device.close`."""
+        self._slab = _memory(0)
+
+    def idle(self, duration_ns: int) -> None:
+        """Let the host do nothing for so long."""
+        self.clock_ns += duration_ns
+        for call in Call:
+            self._waited_ns[call] += duration_ns
+
+    def pool_call(self, cost_ns: int) -> None:
+        """An allocation or a free."""
+        self._call(Call.POOL, cost_ns)
+
+    def _copy(self, stream: Stream, size_bytes: int) -> None:
+        self._call(Call.COPY, self.truth.host.copy_ns)
+        work_ns = getattr(self.truth.link, _CURVES[stream]).duration_ns(size_bytes)
+        self._streams.put(stream, Piece(Kind.COPY, self.clock_ns + self.truth.host.copy_start_ns, work_ns))
+
+    def _mark(self, stream: Stream) -> Piece:
+        marks = self.truth.marks
+        self._spend(marks.host_ns)
+        piece = Piece(Kind.MARK, self.clock_ns + marks.start_ns, marks.stream_ns)
+        self._streams.put(stream, piece)
+        return piece
+
+    def _wait(self, streams: Sequence[Stream]) -> None:
+        cold_ns = self._cold_ns(Call.SYNCHRONISE)
+        self.idle(max(0, *(self._streams.work_off(stream) - self.clock_ns for stream in streams)))
+        self._spend(self.truth.host.synchronise_ns + cold_ns)
+
+    def _call(self, call: Call, cost_ns: int) -> None:
+        self._spend(cost_ns + self._cold_ns(call))
+
+    def _cold_ns(self, call: Call) -> int:
+        waited_ns, self._waited_ns[call] = self._waited_ns[call], 0
+        return self.truth.cold_ns(call, waited_ns)
+
+    def _spend(self, cost_ns: int) -> None:
+        """The host works for what takes so long at full speed."""
+        core = self.system_core if self._core is None else self._core
+        self.clock_ns = self.script.course(Part.HOST, core).end_ns(self.clock_ns, cost_ns)
+
+    def _probe(self) -> int:
+        """As `probe_ns`: the best of three."""
+        times = []
+        for _ in range(3):
+            begin_ns = self.clock_ns
+            self._spend(self.truth.probe_ns)
+            times.append(self.clock_ns - begin_ns)
+        return min(times)
+
+    @contextmanager
+    def _hold(self, core: int | None) -> Iterator[None]:
+        before = self._core
+        self._core = before if core is None else core
+        try:
+            yield
+        finally:
+            self._core = before
+
+
+class FakeStopwatch:
+    """See `Stopwatch`: two marks on a stream."""
+
+    begin: Piece
+    end: Piece
+
+    def read(self) -> tuple[int, int]:
+        """As `Stopwatch.read`. Raises `RuntimeError` where nobody has waited for the marks."""
+        if self.begin.end_ns is None or self.end.end_ns is None:
+            raise RuntimeError("a stopwatch was read before the host had waited for its stream")
+        return self.begin.end_ns, self.end.end_ns
+
+
+def _ratio(ppm: int) -> Rate:
+    return plain(Fraction(ppm, PPM))
+
+
+def _memory(size_bytes: int) -> torch.Tensor:
+    return torch.empty(size_bytes, dtype=torch.uint8, device=FakeDevice.torch_device)
