@@ -36,6 +36,7 @@ from vdnnsim.units import PPM
 
 VDNNSIM = Path(sys.executable).with_name("vdnnsim")
 SPEC = """
+schema = 1
 [axes]
 network = "vgg16"
 batch = 64

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 SMALL = """
+schema = 1
 [axes]
 network = "alexnet"
 batch = 128
@@ -18,6 +19,7 @@ compute_scale = [0.5, 1, 2.5]
 """
 """90 points in two parts."""
 MANY = """
+schema = 1
 [axes]
 network = "googlenet"
 batch = 128

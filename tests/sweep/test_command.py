@@ -63,7 +63,7 @@ def test_the_folder_reads_as_one_table(tmp_path: Path) -> None:
 def test_interpolated_batches_are_announced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = '[axes]\nnetwork = "vgg16"\nbatch = [64, 96]\ngpu = "titan-x-maxwell"\n'
+    text = 'schema = 1\n[axes]\nnetwork = "vgg16"\nbatch = [64, 96]\ngpu = "titan-x-maxwell"\n'
     _, _, err = command(capsys, monkeypatch, "sweep", write_spec(tmp_path, text), "--dry-run")
     said = " ".join(err.split())
     assert "vgg16 batch 96: modelled: linear in the batch between 64 and 128; leave-one-out error" in said
@@ -101,7 +101,7 @@ def test_a_spec_with_a_fault_is_told_with_its_line(
     spec = write_spec(tmp_path, SMALL + "bandwidth = 3\n")
     code, _, err = command(capsys, monkeypatch, "sweep", spec, "--dry-run")
     assert code == 2
-    assert f"{spec}:9: axes.bandwidth: found an unknown axis; expected 'link_bandwidth', or one of" in err
+    assert f"{spec}:10: axes.bandwidth: found an unknown axis; expected 'link_bandwidth', or one of" in err
 
 
 def test_filters_that_leave_nothing_are_told(

@@ -26,7 +26,7 @@ from vdnnsim.sweep.figures.view import View, best_by
 from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.run import run_sweep
 
-HEAD = '[axes]\nnetwork = ["alexnet", "vgg16"]\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+HEAD = 'schema = 1\n[axes]\nnetwork = ["alexnet", "vgg16"]\nbatch = 128\ngpu = "titan-x-maxwell"\n'
 LINKS = 'link_bandwidth = { from = "2 GB/s", to = "300 GB/s", count = 8, spacing = "log" }\n'
 SCALES = "compute_scale = { from = 0.5, to = 2, count = 5 }\n"
 
@@ -73,11 +73,12 @@ def test_one_axis_gives_lines_two_give_a_heat_map(lines: Path, both: Path, tmp_p
 @pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
 def test_every_kind_in_every_format(both: Path, tmp_path: Path, kind: str) -> None:
     out = [tmp_path / f"figure.{suffix}" for suffix in ("png", "pdf", "svg")]
-    plot_sweep(both, out, kind=kind, where="network == 'alexnet'", marks=["12.8 GB/s"] if kind != "pareto" else [])
+    marks = ["12.8 GB/s"] if kind in ("lines", "threshold") else []
+    plot_sweep(both, out, kind=kind, where="network == 'alexnet'", marks=marks)
     starts = [path.read_bytes()[:5] for path in out]
     assert starts == [b"\x89PNG\r", b"%PDF-", b"<?xml"]
     again = [tmp_path / f"again.{suffix}" for suffix in ("png", "pdf", "svg")]
-    plot_sweep(both, again, kind=kind, where="network == 'alexnet'", marks=["12.8 GB/s"] if kind != "pareto" else [])
+    plot_sweep(both, again, kind=kind, where="network == 'alexnet'", marks=marks)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in out]
 
 
@@ -96,6 +97,14 @@ def test_a_pareto_front_marks_its_knee(both: Path, tmp_path: Path) -> None:
         ({"where": "network == 'vgg19'"}, "no points that ran"),
         ({"where": "link_bandwidth >"}, "--where: found"),
         ({"marks": ["12 GB"]}, "--mark: found '12 GB'"),
+        (
+            {"y": "link_bandwidth"},
+            "for a lines figure, which shows none; leave it out, or --kind heatmap",
+        ),
+        ({"kind": "pareto", "x": "link_bandwidth"}, "--x: found it for a pareto figure"),
+        ({"kind": "pareto", "y": "link_bandwidth"}, "--y: found it for a pareto figure"),
+        ({"kind": "pareto", "loss": 0.05}, "--loss: found it for a pareto figure"),
+        ({"kind": "pareto", "marks": ["1GB/s"]}, "leave it out, or --kind lines or threshold"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(lines: Path, tmp_path: Path, asked: dict[str, str], words: str) -> None:
@@ -103,6 +112,19 @@ def test_what_cannot_be_drawn_is_told(lines: Path, tmp_path: Path, asked: dict[s
         plot_sweep(lines, [tmp_path / "figure.png"], **asked)  # type: ignore[arg-type]
     assert words in str(error.value)
     assert not (tmp_path / "figure.png").exists()
+
+
+def test_what_a_heat_map_cannot_show_is_told(both: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--mark: found it for a heatmap figure"):
+        plot_sweep(both, [tmp_path / "figure.png"], where="network == 'vgg16'", marks=["12 GB/s"])
+    with pytest.raises(InvalidInput, match="--x and --y: found capacity for both, expected two of this"):
+        plot_sweep(both, [tmp_path / "figure.png"], where="network == 'vgg16'", x="capacity", y="capacity")
+
+
+def test_one_axis_of_a_heat_map_may_be_chosen(both: Path, tmp_path: Path) -> None:
+    plot_sweep(both, [tmp_path / "map.svg"], where="network == 'vgg16'", y="link_bandwidth")
+    up, across = (texts(tmp_path / "map.svg").find(words) for words in ("link bandwidth (GB", "speed of kernels (as"))
+    assert across < up  # the first panel's labels along come before its label up
 
 
 def test_many_panels_ask_for_a_choice(both: Path, tmp_path: Path) -> None:
@@ -185,7 +207,7 @@ def border(figure: Figure) -> list[int]:
     ]
 
 
-ALEXNET = '[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+ALEXNET = 'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
 HOLED = """
 policy = ["oracle", "baseline(p)"]
 capacity = { from = "1 GB", to = "8 GB", step = "1 GB" }
@@ -222,6 +244,7 @@ def test_a_figure_of_an_unfinished_sweep_says_how_far_it_is(tmp_path: Path, kind
 
 EMPTY_PANEL = """
 filters = ["network == 'alexnet' or policy == 'vdnn-dyn'"]
+schema = 1
 [axes]
 network = ["alexnet", "googlenet"]
 batch = 128

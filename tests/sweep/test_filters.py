@@ -93,18 +93,18 @@ def test_what_is_not_understood(text: str, words: str) -> None:
 
 
 def test_a_filter_of_a_spec_is_told_with_its_line() -> None:
-    text = 'filters = ["batch > 0", "bacth > 1"]\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\n'
+    text = 'filters = ["batch > 0", "bacth > 1"]\nschema = 1\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\n'
     with pytest.raises(InvalidFile, match=r"my.toml:1: filters\[1\]: found 'bacth'"):
         Grid(parse_spec(text, "my.toml"))
 
 
 def test_compute_scale_is_a_factor_in_filters() -> None:
-    text = 'filters = ["compute_scale >= 2"]\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\ncompute_scale = [1, 2, 3]\n'
-    assert Grid(parse_spec(text)).size().points == 2 * 8
+    text = 'schema = 1\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\ncompute_scale = [1, 2, 3]\n'
+    assert Grid(parse_spec('filters = ["compute_scale >= 2"]\n' + text)).size().points == 2 * 8
 
 
 def test_a_number_without_a_unit_is_told_with_its_place_and_axis() -> None:
-    text = '[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\nlink_bandwidth = ["8 GB/s", "32 GB/s"]\n'
+    text = 'schema = 1\n[axes]\nnetwork = "a"\nbatch = 1\ngpu = "g"\nlink_bandwidth = ["8 GB/s", "32 GB/s"]\n'
     with pytest.raises(InvalidFile) as error:
         Grid(parse_spec('filters = ["link_bandwidth > 16"]\n' + text, "my.toml"))
     assert str(error.value) == "my.toml:1: filters[0]: found 16; expected text with a unit, as '16 GB/s'"

@@ -79,17 +79,17 @@ def test_no_algorithm_in_common_is_told() -> None:
     [
         (
             'network = "vgg16"\nbatch = [64, 512]\ngpu = "titan-x-maxwell"',
-            3,
+            4,
             "outside the timed batches [64, 128, 256]",
         ),
-        ('network = "resnet50"\nbatch = 64\ngpu = "titan-x-maxwell"', 3, "no trace for resnet50 batch 64"),
-        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', 2, "did you mean"),
-        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', 4, "did you mean 'titan-x-maxwell'"),
-        ('network = "vgg16"\nbatch = 64\ngpu = "none.toml"', 4, "none.toml"),
+        ('network = "resnet50"\nbatch = 64\ngpu = "titan-x-maxwell"', 4, "no trace for resnet50 batch 64"),
+        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', 3, "did you mean"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', 5, "did you mean 'titan-x-maxwell'"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "none.toml"', 5, "none.toml"),
     ],
 )
 def test_what_there_is_not_is_told_with_the_place_in_the_spec(axes: str, line: int, words: str, tmp_path: Path) -> None:
-    spec = parse_spec(f"[axes]\n{axes}\n", str(tmp_path / "my.toml"))
+    spec = parse_spec(f"schema = 1\n[axes]\n{axes}\n", str(tmp_path / "my.toml"))
     with pytest.raises(InvalidFile) as error:
         load_sources(spec, Grid(spec).size().studies)
     assert f"my.toml:{line}: " in str(error.value)
@@ -112,7 +112,7 @@ def test_a_folder_of_traces_is_used(tmp_path: Path) -> None:
     own.mkdir(parents=True)
     for path in (data_directory("traces") / "titan-x-maxwell").glob("vgg16_b64_fp32*"):
         shutil.copy(path, own)
-    text = 'traces = ["mine"]\n[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\n'
+    text = 'traces = ["mine"]\nschema = 1\n[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\n'
     spec = parse_spec(text, str(tmp_path / "my.toml"))
     assert len(load_sources(spec, Grid(spec).size().studies)) == 1
 
@@ -120,16 +120,16 @@ def test_a_folder_of_traces_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', "my.toml:2: axes.network: unknown network 'vgg17'"),
-        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', "my.toml:4: axes.gpu: unknown gpu 'titan-y'"),
+        ('network = "vgg17"\nbatch = 64\ngpu = "titan-x-maxwell"', "my.toml:3: axes.network: unknown network 'vgg17'"),
+        ('network = "vgg16"\nbatch = 64\ngpu = "titan-y"', "my.toml:5: axes.gpu: unknown gpu 'titan-y'"),
         (
             'network = "vgg16"\nbatch = [64, 999]\ngpu = "titan-x-maxwell"',
-            "my.toml:3: axes.batch: no trace for vgg16 batch 999",
+            "my.toml:4: axes.batch: no trace for vgg16 batch 999",
         ),
     ],
 )
 def test_what_there_is_not_is_told_plainly(axes: str, message: str, tmp_path: Path) -> None:
-    spec = parse_spec(f"[axes]\n{axes}\n", str(tmp_path / "my.toml"))
+    spec = parse_spec(f"schema = 1\n[axes]\n{axes}\n", str(tmp_path / "my.toml"))
     with pytest.raises(InvalidFile) as error:
         load_sources(spec, Grid(spec).size().studies)
     assert message.lower() in str(error.value).lower()
@@ -137,11 +137,12 @@ def test_what_there_is_not_is_told_plainly(axes: str, message: str, tmp_path: Pa
 
 
 def test_an_unknown_policy_is_told_plainly(tmp_path: Path) -> None:
-    text = '[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\npolicy = ["vdnn-dyn", "vdnn-dny"]\n'
+    text = 'schema = 1\n[axes]\nnetwork = "vgg16"\nbatch = 64\ngpu = "titan-x-maxwell"\n'
+    text += 'policy = ["vdnn-dyn", "vdnn-dny"]\n'
     (tmp_path / "my.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidFile) as error:
         plan_sweep(tmp_path / "my.toml")
-    assert "my.toml:5: axes.policy: unknown policy 'vdnn-dny'; did you mean 'vdnn-dyn'?" in str(error.value)
+    assert "my.toml:6: axes.policy: unknown policy 'vdnn-dny'; did you mean 'vdnn-dyn'?" in str(error.value)
 
 
 def test_nothing_in_common_gives_no_error_to_state() -> None:

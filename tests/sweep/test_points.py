@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vdnnsim.gpu import load_profile
 from vdnnsim.metrics import verdict
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_policy
 from vdnnsim.policies.variants import Variant
@@ -28,6 +29,7 @@ from vdnnsim.trace import Provenance
 
 SPEC = """
 filters = ["link_bandwidth != '400 GB/s' or policy == 'vdnn-dyn'"]
+schema = 1
 [axes]
 network = ["alexnet", "vgg16"]
 batch = 128
@@ -152,7 +154,7 @@ def _inputs(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def test_what_nobody_timed_is_labelled_modelled() -> None:
-    text = '[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\ncapacity = ["12 GB"]\n'
+    text = 'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\ncapacity = ["12 GB"]\n'
     own = rows_of(text + 'policy = "vdnn-all(p)"\n')
     assert own[0]["provenance"] == compare_policies(study_of(own[0]), ["vdnn-all(p)"]).provenance.value
     for other in ('link_bandwidth = "20 GB/s"\n', "compute_scale = 2\n"):
@@ -195,7 +197,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_users_policy_plans_anew_for_each_point(here: str) -> None:
     rows = rows_of(
-        f'[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\npolicy = "{here}:LinkLooker"\n'
+        f'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\npolicy = "{here}:LinkLooker"\n'
         'link_bandwidth = ["5 GB/s", "20 GB/s"]\ncompute_scale = [0.1, 1]\n'
     )
     assert [row["offloaded_bytes"] > 0 for row in rows] == [True, False, True, True]
@@ -206,7 +208,8 @@ def test_a_users_policy_plans_anew_for_each_point(here: str) -> None:
 
 def test_a_policy_that_raises_fails_its_points_with_the_reason(here: str) -> None:
     rows = rows_of(
-        f'[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\npolicy = ["{here}:Broken", "oracle"]\n'
+        f'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+        f'policy = ["{here}:Broken", "oracle"]\n'
         'capacity = ["9 GB", "11 GB"]\n'
     )
     assert [row["status"] for row in rows] == ["failed", "ok", "ok", "ok"]
@@ -229,7 +232,7 @@ def _plan(study: Study, policy: Policy) -> Plan:
 
 
 def test_interpolated_batches_say_so() -> None:
-    text = '[axes]\nnetwork = "vgg16"\nbatch = [64, 96]\ngpu = "titan-x-maxwell"\npolicy = "oracle"\n'
+    text = 'schema = 1\n[axes]\nnetwork = "vgg16"\nbatch = [64, 96]\ngpu = "titan-x-maxwell"\npolicy = "oracle"\n'
     timed, between = rows_of(text)
     assert (timed["trace_batch"], timed["interpolation_error_ppm"]) == ("64", 0)
     assert between["trace_batch"] == "64..128"
@@ -238,10 +241,13 @@ def test_interpolated_batches_say_so() -> None:
     assert timed["iteration_time_ns"] < between["iteration_time_ns"] < 2 * timed["iteration_time_ns"]
 
 
-def test_link_tables_are_the_gpus_own_arithmetic() -> None:
-    gpu = make_study("alexnet", batch=128, gpu="titan-x-maxwell").gpu
+@pytest.mark.parametrize("name", ["titan-x-maxwell", "h200"])
+def test_link_tables_are_the_gpus_own_arithmetic(name: str) -> None:
+    """Also for links so fast that points of the curve lie less than a nanosecond apart."""
+    gpu = load_profile(name)
     random = np.random.default_rng(3)
-    bandwidths = np.array([OWN, *random.integers(10**6, 330 * 10**9, 60)], dtype=np.int64)
+    most = gpu.memory_bandwidth_bytes_per_s
+    bandwidths = np.array([OWN, most, *random.integers(10**6, most, 59)], dtype=np.int64)
     latencies = np.array([*random.integers(1, 10**7, 60), OWN], dtype=np.int64)
     table = LinkTable(gpu, bandwidths, latencies)
     sizes = [1, 4096, 4097, 10**6, 33554432, 33554433, 6 * 10**9, 2**40]

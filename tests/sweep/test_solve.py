@@ -73,6 +73,22 @@ def test_the_largest_batch_is_interpolated_and_never_extrapolated() -> None:
     assert "nothing is extrapolated" in roomy.note
 
 
+def test_no_batch_that_nobody_asked_for_is_spoken_of() -> None:
+    with pytest.raises(MissingTrace) as error:
+        largest_batch(Question("resnet50", TITAN, "oracle"))
+    said = str(error.value)
+    assert said.startswith(
+        f"no trace for resnet50 of any batch on {TITAN}, fp32. There are:\n  resnet50 batch 64 on h200"
+    )
+    assert "--batch N " in said
+
+
+def test_a_link_as_fast_as_any_memory_is_tried() -> None:
+    """The points of the H200's link lie so close that a fast one's would take the same nanosecond."""
+    answer = smallest_link(Question("vgg16", "h200", "vdnn-all(m)", loss=0.05, math="tf32"), 256)
+    assert (answer.value, answer.note) == (None, "not even behind a link as fast as the device memory")
+
+
 def test_what_there_is_not() -> None:
     with pytest.raises(MissingTrace):
         largest_batch(Question("squeezenet", TITAN, "oracle"))

@@ -11,7 +11,7 @@ from vdnnsim.sweep.grid import Grid
 from vdnnsim.sweep.spec import parse_spec
 from vdnnsim.units import PPM
 
-HEAD = '[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
+HEAD = 'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "titan-x-maxwell"\n'
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_values_that_cannot_be_are_named(axis: str, entry: object, words: str) -
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (HEAD + "power = 3\n", 5, "axes.power: found an unknown axis; expected one of: network"),
-        (HEAD + "link_bandwith = 3\n", 5, "expected 'link_bandwidth', or one of"),
-        (HEAD + 'capacity = "12"\n', 5, "axes.capacity: found '12'"),
-        (HEAD + 'capacity = ["1GB", "1GB"]\n', 5, "found 1000000000 twice"),
-        ('[axes]\nnetwork = "alexnet"\nbatch = 1\n', 1, "axes.gpu: found nothing"),
+        (HEAD + "power = 3\n", 6, "axes.power: found an unknown axis; expected one of: network"),
+        (HEAD + "link_bandwith = 3\n", 6, "expected 'link_bandwidth', or one of"),
+        (HEAD + 'capacity = "12"\n', 6, "axes.capacity: found '12'"),
+        (HEAD + 'capacity = ["1GB", "1GB"]\n', 6, "found 1000000000 twice"),
+        ('schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 1\n', 2, "axes.gpu: found nothing"),
         (
             'zip = [["batch", "capacity"]]\n' + HEAD + 'capacity = ["1GB", "2GB"]\n',
             1,
@@ -88,11 +88,12 @@ def test_values_that_cannot_be_are_named(axis: str, entry: object, words: str) -
         ('filter = ["batch > 1"]\n' + HEAD, 1, "filter"),
         (
             HEAD + 'capacity = { from = "4 GB", to = "2 GB", count = 2 }\n',
-            5,
+            6,
             "axes.capacity: found from 4 GB to 2 GB; expected a range that rises: swap the two",
         ),
         ("[axes\n", 1, "TOML"),
         ('schema = 2\n[axes]\nnetwork = "a"\n', 1, "schema"),
+        ('schema = "1"\n[axes]\nnetwork = "a"\n', 1, "schema"),
     ],
 )
 def test_faults_have_their_line(text: str, line: int, words: str) -> None:
@@ -102,17 +103,23 @@ def test_faults_have_their_line(text: str, line: int, words: str) -> None:
     assert words in str(error.value)
 
 
+def test_a_spec_without_a_schema_is_told() -> None:
+    """As every other file: else a later format could not be told from this one."""
+    with pytest.raises(InvalidFile, match=r"my\.toml: schema: found nothing; expected this field"):
+        parse_spec(HEAD.replace("schema = 1\n", ""), "my.toml")
+
+
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(InvalidFile) as error:
-        parse_spec('[axes]\nnetwork = 3\nbatch = "x"\ncapacity = 1\n', "my.toml")
-    assert [fault.line for fault in error.value.faults] == [2, 3, 4, 1]
+        parse_spec('schema = 1\n[axes]\nnetwork = 3\nbatch = "x"\ncapacity = 1\n', "my.toml")
+    assert [fault.line for fault in error.value.faults] == [3, 4, 5, 2]
 
 
 def test_the_last_axis_changes_fastest_whatever_the_order_in_the_file() -> None:
     body = {"capacity": '["1GB", "2GB"]', "batch": "[8, 4]", "compute_scale": "[1, 2, 3]"}
     orders = []
     for names in (list(body), list(reversed(body))):
-        text = '[axes]\nnetwork = "alexnet"\ngpu = "g"\npolicy = "oracle"\n'
+        text = 'schema = 1\n[axes]\nnetwork = "alexnet"\ngpu = "g"\npolicy = "oracle"\n'
         spec = parse_spec(text + "".join(f"{name} = {body[name]}\n" for name in names))
         codes = Grid(spec).codes(0, 100)
         orders.append([tuple(spec.axes[name][codes[name][i]] for name in body) for i in range(12)])
@@ -124,7 +131,8 @@ def test_the_last_axis_changes_fastest_whatever_the_order_in_the_file() -> None:
 
 def test_zipped_axes_vary_together() -> None:
     spec = parse_spec(
-        'zip = [["network", "batch"]]\n[axes]\nnetwork = ["alexnet", "vgg16", "vgg16"]\nbatch = [128, 64, 256]\n'
+        'schema = 1\nzip = [["network", "batch"]]\n[axes]\n'
+        'network = ["alexnet", "vgg16", "vgg16"]\nbatch = [128, 64, 256]\n'
         'gpu = "g"\npolicy = ["oracle", "vdnn-dyn"]\n'
     )
     grid = Grid(spec)
@@ -146,7 +154,7 @@ def test_an_axis_left_out_is_the_gpus_own() -> None:
 
 def test_chunks_of_any_size_are_the_whole() -> None:
     spec = parse_spec(
-        'filters = ["batch != 8 or compute_scale < 2.5"]\n[axes]\nnetwork = "a"\ngpu = "g"\n'
+        'filters = ["batch != 8 or compute_scale < 2.5"]\nschema = 1\n[axes]\nnetwork = "a"\ngpu = "g"\n'
         'policy = ["oracle", "vdnn-dyn"]\n'
         "batch = [8, 4, 2]\ncompute_scale = { from = 1, to = 4, count = 7 }\n"
     )

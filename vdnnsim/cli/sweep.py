@@ -197,7 +197,10 @@ def plot_command(
     where: Annotated[
         str | None, typer.Option("--where", help="Which points, as a filter of a spec: \"network == 'vgg16'\".")
     ] = None,
-    loss: Annotated[str, typer.Option("--loss", help="The loss against the oracle that figures mark.")] = "5%",
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", help="The loss against the oracle that figures mark; 5% when left out."),
+    ] = None,
     mark: Annotated[
         list[str] | None, typer.Option("--mark", help="A value of the first axis to draw a line at, such as 12.8GB/s.")
     ] = None,
@@ -206,6 +209,7 @@ def plot_command(
     from vdnnsim.sweep.figures import plot_sweep
     from vdnnsim.sweep.shares import parse_share
 
-    plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=parse_share(loss, "--loss"), marks=mark or ())
+    share = None if loss is None else parse_share(loss, "--loss")
+    plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=share, marks=mark or ())
     for path in out:
         typer.echo(f"figure: {path}", err=True)

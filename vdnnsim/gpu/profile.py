@@ -62,12 +62,12 @@ class LinkCurve:
         """The same start-up time, and the rest of each copy faster or slower so that large ones reach this.
 
         Each rise from point to point is rounded for itself, so that more bandwidth never makes a copy slower by a
-        rounding, of whatever size it is. Raises `InvalidInput` where points would fall onto each other.
+        rounding, of whatever size it is; and it is a nanosecond at least, since larger copies take longer.
         """
         factor = self.bandwidth_bytes_per_s / bandwidth_bytes_per_s
         points = [self.points[0]]
         for left, right in pairwise(self.points):
-            rise_ns = round((right.duration_ns - left.duration_ns) * factor)
+            rise_ns = max(1, round((right.duration_ns - left.duration_ns) * factor))
             points.append(LinkPoint(right.size_bytes, points[-1].duration_ns + rise_ns))
         return LinkCurve(tuple(points))
 

@@ -81,7 +81,7 @@ class LinkTable:
         start_ns = own_ns[0]
         bandwidths = self.bandwidths_bytes_per_s
         factor = curve.bandwidth_bytes_per_s / np.where(bandwidths == OWN, 1, bandwidths)
-        rises_ns = np.rint(np.diff(own_ns, axis=0) * factor).astype(np.int64)
+        rises_ns = np.maximum(np.rint(np.diff(own_ns, axis=0) * factor).astype(np.int64), 1)
         scaled_ns = start_ns + np.vstack([np.zeros_like(rises_ns[:1]), np.cumsum(rises_ns, axis=0)])
         times_ns = np.where(bandwidths == OWN, own_ns, scaled_ns)
         later_ns = np.where(self.latencies_ns == OWN, 0, self.latencies_ns - start_ns)

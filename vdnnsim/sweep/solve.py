@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.network import load_network
 from vdnnsim.program import WeightGradients
@@ -136,8 +135,7 @@ def largest_batch(question: Question) -> Answer:
     name = load_network(question.network, 1).name
     timed = sorted(shelf.batches(name, question.profile().name, question.math))
     if not timed:
-        question.study(shelf, 1)  # raises, and lists the traces there are
-        raise InvalidInput(f"no trace for {name}")
+        raise shelf.missing(name, question.profile().name, question.math)
     search = _Search(question, lambda batch: question.study(shelf, batch))
     low, high = timed[0], timed[-1]
     if search.good(high):

@@ -17,7 +17,7 @@ from vdnnsim.study import Study
 from vdnnsim.sweep.axes import STUDY_AXES
 from vdnnsim.sweep.interpolation import interpolate_trace
 from vdnnsim.sweep.spec import Spec
-from vdnnsim.trace import Trace, find_trace, list_traces, read_trace
+from vdnnsim.trace import Trace, find_trace, list_traces, missing_trace, read_trace
 from vdnnsim.trace.files import header_text, table_text
 
 TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
@@ -52,6 +52,10 @@ class TraceShelf:
                     key = (header.network, header.gpu, header.math)
                     self._by_batch.setdefault(key, {})[header.batch] = path
         return self._by_batch.get((network, gpu, math), {})
+
+    def missing(self, network: str, gpu: str, math: str) -> MissingTrace:
+        """The error for a network of which no batch was timed."""
+        return missing_trace(network, None, gpu, math, self._folders)
 
     def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""

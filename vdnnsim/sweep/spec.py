@@ -19,7 +19,7 @@ class _SpecFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = Field(alias="schema", default=1)
+    schema_version: Literal[1] = Field(alias="schema")
     title: str = ""
     zip_: list[list[str]] = Field(alias="zip", default_factory=list)
     filters: list[str] = Field(default_factory=list)

@@ -9,7 +9,7 @@ from vdnnsim.trace.files import (
     required_passes,
     write_trace,
 )
-from vdnnsim.trace.library import find_trace, list_traces, trace_path
+from vdnnsim.trace.library import find_trace, list_traces, missing_trace, trace_path
 from vdnnsim.trace.table import (
     DEFAULT_ALGORITHM,
     PASSES,
@@ -32,6 +32,7 @@ __all__ = [
     "check_trace",
     "find_trace",
     "list_traces",
+    "missing_trace",
     "read_header",
     "read_trace",
     "required_passes",

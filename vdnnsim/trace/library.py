@@ -36,22 +36,25 @@ def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path
         table = trace_path(directory, gpu, network.name, network.batch, math)
         if table.is_file():
             return read_trace(table, network)
-    wanted = f"{network.name} batch {network.batch} on {gpu}, {math}"
-    headers = [header for _, header in list_traces(places) if network.name == header.network or gpu == header.gpu]
-    headers.sort(key=lambda header: (header.network != network.name, header.gpu != gpu))  # the nearest first
-    raise MissingTrace(wanted, [header.title for header in headers], _advice(network, gpu, math))
+    raise missing_trace(network.name, network.batch, gpu, math, places)
 
 
-def _advice(network: Network, gpu: str, math: str) -> str:
+def missing_trace(network: str, batch: int | None, gpu: str, math: str, places: Iterable[Path]) -> MissingTrace:
+    """The error for a network without a trace; for any batch where that is None."""
+    headers = [header for _, header in list_traces(places) if network == header.network or gpu == header.gpu]
+    headers.sort(key=lambda header: (header.network != network, header.gpu != gpu))  # the nearest first
+    wanted = f"{network} {'of any batch' if batch is None else f'batch {batch}'} on {gpu}, {math}"
+    return MissingTrace(wanted, [header.title for header in headers], _advice(network, batch, gpu, math))
+
+
+def _advice(network: str, batch: int | None, gpu: str, math: str) -> str:
     """How to make the trace that is missing."""
-    named = network.name if network.name in NETWORKS else "FILE.toml"
+    named = network if network in NETWORKS else "FILE.toml"
+    of_batch = f"--batch {'N' if batch is None else batch}"
     if gpu == _MODELLED_GPU:
         if math != _MODELLED_MATH:
             return f"Traces of {gpu} are {_MODELLED_MATH}: it has no other mode."
-        how = f"(modelled) with 'python -m vdnnsim.builder {named} --batch {network.batch} --out DIR'"
+        how = f"(modelled) with 'python -m vdnnsim.builder {named} {of_batch} --out DIR'"
     else:
-        how = (
-            f"on that GPU with 'vdnnsim calibrate trace {named} --batch {network.batch} --math {math} --name {gpu} "
-            "--out FILE.csv'"
-        )
+        how = f"on that GPU with 'vdnnsim calibrate trace {named} {of_batch} --math {math} --name {gpu} --out FILE.csv'"
     return f"Make one {how}, then name its table with --trace. 'vdnnsim list traces' shows all that came with vdnnsim."

@@ -35,15 +35,28 @@ class Choice(NamedTuple):
 
 
 _Draw = Callable[[View, str, Choice], Figure]
-_DRAW: Mapping[str, tuple[_Draw, int]] = MappingProxyType(
+
+
+class _Kind(NamedTuple):
+    """A kind of figure: how it is drawn, over how many axes, and whether it shows a loss and marks."""
+
+    draw: _Draw
+    axes: int
+    loss: bool = True
+    marks: bool = True
+
+
+_KINDS: Mapping[str, _Kind] = MappingProxyType(
     {
-        "heatmap": (lambda view, title, choice: draw_heatmap(view, title, choice.x, choice.y, choice.loss), 2),
-        "lines": (lambda view, title, choice: draw_lines(view, title, choice.x, choice.loss, choice.marks), 1),
-        "threshold": (lambda view, title, choice: draw_threshold(view, title, choice.x, choice.loss, choice.marks), 1),
-        "pareto": (lambda view, title, _: draw_pareto(view, title), 0),
+        "heatmap": _Kind(lambda v, title, c: draw_heatmap(v, title, c.x, c.y, c.loss), 2, marks=False),
+        "lines": _Kind(lambda v, title, c: draw_lines(v, title, c.x, c.loss, c.marks), 1),
+        "threshold": _Kind(lambda v, title, c: draw_threshold(v, title, c.x, c.loss, c.marks), 1),
+        "pareto": _Kind(lambda v, title, _: draw_pareto(v, title), 0, loss=False, marks=False),
     }
 )
-KINDS = tuple(_DRAW)
+KINDS = tuple(_KINDS)
+_LOSS = 0.05
+"""The loss that figures show where none is asked for."""
 
 
 def plot_sweep(
@@ -54,23 +67,38 @@ def plot_sweep(
     x: str | None = None,
     y: str | None = None,
     where: str | None = None,
-    loss: float = 0.05,
+    loss: float | None = None,
     marks: Sequence[str] = (),
 ) -> None:
     """Draw a sweep's rows: a heat map over two axes with many values, lines over one, else a Pareto front of time
     against memory; or the kind that is asked for. Raises `InvalidInput` for kinds and axes that do not go with the
-    rows."""
+    rows, and for what the kind does not show."""
     if kind is not None and kind not in KINDS:
         raise InvalidInput(f"--kind: found '{kind}', expected one of: {', '.join(KINDS)}")
     view = View(folder, where)
-    kind = kind or _kind(view)
-    draw, wanted = _DRAW[kind]
-    axes = _axes(view, kind, wanted, [name for name in (x, y) if name is not None])
-    marked = tuple((text, float(AXES[axes[0]].parse(text, "--mark"))) for text in marks) if axes else ()
+    name = kind or _kind(view)
+    kind_of = _KINDS[name]
+    asked = {"--x": x, "--y": y, "--loss": loss, "--mark": marks or None}
+    _refuse_unused(name, [option for option, value in asked.items() if value is not None])
+    axes = _axes(view, name, x, y)
+    marked = tuple((text, float(AXES[axes[0]].parse(text, "--mark"))) for text in marks)
     across, up = (*axes, "", "")[:2]
-    choice = Choice(across, up, loss, marked)
+    choice = Choice(across, up, _LOSS if loss is None else loss, marked)
     title = Store(folder).manifest().title
-    write_figure(out, title or kind, view.footer(axes, best=wanted > 0), lambda: draw(view, title, choice))
+    footer = view.footer(axes, best=kind_of.axes > 0)
+    write_figure(out, title or name, footer, lambda: kind_of.draw(view, title, choice))
+
+
+def _refuse_unused(kind: str, asked: Sequence[str]) -> None:
+    def uses(kind: _Kind) -> dict[str, bool]:
+        return {"--x": kind.axes > 0, "--y": kind.axes > 1, "--loss": kind.loss, "--mark": kind.marks}
+
+    for option in asked:
+        if not uses(_KINDS[kind])[option]:
+            others = " or ".join(name for name in KINDS if uses(_KINDS[name])[option])
+            raise InvalidInput(
+                f"{option}: found it for a {kind} figure, which shows none; leave it out, or --kind {others}"
+            )
 
 
 def _kind(view: View) -> str:
@@ -78,14 +106,18 @@ def _kind(view: View) -> str:
     return "heatmap" if len(many) >= 2 else "lines" if view.numeric() else "pareto"
 
 
-def _axes(view: View, kind: str, wanted: int, asked: list[str]) -> list[str]:
-    for name in asked:
-        if name not in view.varied or name not in SCALES:
-            can = ", ".join(view.numeric()) or "none"
+def _axes(view: View, kind: str, x: str | None, y: str | None) -> list[str]:
+    """The axes of a figure: those asked for, and the longest of the others."""
+    wanted = _KINDS[kind].axes
+    can = ", ".join(view.numeric()) or "none"
+    for name in (x, y):
+        if name is not None and (name not in view.varied or name not in SCALES):
             what = "an axis with one value" if name in AXES else "no axis"
             raise InvalidInput(f"plot: found {name}, {what} or names; expected one of this sweep's numbers: {can}")
-    axes = [*asked, *(name for name in view.numeric() if name not in asked)][:wanted]
+    if x is not None and x == y:
+        raise InvalidInput(f"--x and --y: found {x} for both, expected two of this sweep's numbers: {can}")
+    others = iter([name for name in view.numeric() if name not in (x, y)])
+    axes = [name for name in (x or next(others, None), y or next(others, None)) if name is not None][:wanted]
     if len(axes) < wanted:
-        can = ", ".join(view.numeric()) or "none"
         raise InvalidInput(f"plot: a {kind} needs {wanted} axes of numbers with two values or more, this has: {can}")
     return axes
