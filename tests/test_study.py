@@ -146,6 +146,10 @@ def test_a_result_carries_its_weakest_label() -> None:
     ):
         study = Study(NETWORK, Trace(TRACE.header, rows), gpu)
         assert study.run(make_policy(policy)).result.provenance is expected
+    cold = Study(
+        NETWORK, Trace(TRACE.header, measured), replace(gpu, provenance=labels | {"host.after_wait": "modelled"})
+    )
+    assert cold.run(make_policy("baseline(p)")).result.provenance is Provenance.MODELLED
 
 
 def test_names_files_and_objects_mean_the_same(tmp_path: Path) -> None:

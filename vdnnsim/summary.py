@@ -36,7 +36,7 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
     by_class = use_by_class(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
     labels = _kernel_time_by_provenance(timeline, ran.trace)
     used = [Provenance(label) for label in labels]
-    parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
+    parts = ["memory", "host", "host.after_wait", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
     used += [Provenance(ran.gpu.provenance[part]) for part in parts if part in ran.gpu.provenance]
     short = reason.split(";")[0]
     return PolicyResult(

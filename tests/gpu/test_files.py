@@ -12,6 +12,7 @@ from support.damage import damaged, read_or_refuse
 from support.small_files import PROFILE_TOML
 from vdnnsim.errors import InvalidFile, UnknownName
 from vdnnsim.gpu import (
+    AfterWait,
     GpuProfile,
     HostCosts,
     Link,
@@ -73,6 +74,66 @@ def test_power_may_be_left_out_and_copies_may_start_late(file: Path) -> None:
     assert profile.power is None
     assert "power" not in profile.provenance
     assert profile.host.copy_start_ns == 7
+
+
+AFTER_WAIT = """\
+[host.after_wait]
+waits_ns = [0, 300_000, 6_000_000]
+kernel_ns = [0, 1700, 57_000]
+copy_ns = [0, 600, 22_000]
+allocate_ns = [0, 900, 19_000]
+synchronise_ns = [0, 0, 0]
+provenance = "measured"
+source = "made up"
+"""
+
+
+def test_calls_may_cost_more_after_a_wait(file: Path) -> None:
+    file.write_text(PROFILE_TOML + AFTER_WAIT, encoding="utf-8")
+    profile = read_profile(file)
+    assert profile.host.after_wait == AfterWait(
+        (0, 300_000, 6_000_000), (0, 1700, 57_000), (0, 600, 22_000), (0, 900, 19_000), (0, 0, 0)
+    )
+    assert profile.provenance["host.after_wait"] == "measured"
+    assert profile.sources["host.after_wait"] == "made up"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        (
+            "[0, 300_000,",
+            "[1, 300_000,",
+            49,
+            "waits_ns: found [1, 300000, 6000000]; expected two or more",
+        ),
+        (
+            "[0, 1700,",
+            "[0, -1700,",
+            50,
+            "kernel_ns[1]: found -1700; expected greater than or equal to 0",
+        ),
+        (
+            "[0, 600,",
+            "[0,",
+            51,
+            "copy_ns: found [0, 22000]; expected 3 numbers, one for each of waits_ns",
+        ),
+        ("[0, 900,", "[5, 900,", 52, "allocate_ns: found [5, 900, 19000]; expected the first 0: what"),
+        ("synchronise_ns = [0, 0, 0]\n", "", 48, "synchronise_ns: found nothing; expected this field"),
+        (
+            "kernel_ns = [0, 1700, 57_000]",
+            "kernel_ns = 1700",
+            50,
+            "kernel_ns: found 1700; expected a valid",
+        ),
+        ('source = "made up"\n', "", 48, "source: found nothing; expected this field"),
+    ],
+)
+def test_damage_to_what_calls_cost_after_a_wait(file: Path, old: str, new: str, line: int, expected: str) -> None:
+    file.write_text(PROFILE_TOML + AFTER_WAIT.replace(old, new), encoding="utf-8")
+    (fault,) = faults_of(file)
+    assert fault.startswith(f"tiny.toml:{line}: host.after_wait.{expected}")
 
 
 DAMAGE: dict[str, tuple[str, str, list[str]]] = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.cases import gpu_of, plan_of, trace_of
 from support.checker import check_engines, check_memory, check_run, left_over
 from support.replay import replay_times
-from support.strategies import Case, cases, curves
-from vdnnsim.gpu import Link, LinkCurve, LinkPoint
+from support.strategies import Case, after_waits, cases, curves
+from vdnnsim.gpu import AfterWait, Link, LinkCurve, LinkPoint
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.machines.script import Durations, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine, simulate
@@ -57,12 +57,13 @@ def test_what_is_left_at_the_end_is_what_was_there_before(case: Case) -> None:
     assert out == back == sorted(buffer.name for buffer in program.offloaded)
 
 
-@settings(max_examples=60)
-@given(cases(layout=Layout.LAYER_WISE))
-def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case) -> None:
-    """A second machine of some forty lines, without SimPy and without rounding: same kernels, same copies."""
-    program, timeline = run(case)
-    kernel_times, copy_times = replay_times(program, case.trace, case.gpu)
+@settings(max_examples=100)
+@given(cases(layout=Layout.LAYER_WISE), st.none() | after_waits())
+def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case, after_wait: AfterWait | None) -> None:
+    """A second machine of some sixty lines, without SimPy and without rounding: same kernels, same copies."""
+    gpu = replace(case.gpu, host=replace(case.gpu.host, after_wait=after_wait))
+    program, timeline = run(replace(case, gpu=gpu))
+    kernel_times, copy_times = replay_times(program, case.trace, gpu)
     assert [(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels] == kernel_times
     assert [(copy.begin_ns, copy.end_ns) for copy in timeline.copies] == copy_times
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil
 
-from vdnnsim.gpu import GpuProfile
-from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Program, Stream
+from vdnnsim.gpu import GpuProfile, HostCall
+from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace
 from vdnnsim.units import PPM
 
@@ -25,7 +25,9 @@ def replay_times(program: Program, trace: Trace, gpu: GpuProfile) -> tuple[list[
     slowdowns: list[tuple[int, int]] = []
     copies: list[Span] = []
     waiting: list[tuple[Stream, int, int]] = []  # of copies not yet timed: stream, ready, alone
+    cold = _Cold(gpu)
     for command in program.commands:
+        host += cold.extra(_CALLS.get(type(command), HostCall.COPY))
         if isinstance(command, Allocate):
             host += gpu.host.allocate_ns
         elif isinstance(command, Free):
@@ -46,6 +48,7 @@ def replay_times(program: Program, trace: Trace, gpu: GpuProfile) -> tuple[list[
             waiting.append((stream, ready, curve.duration_ns(command.buffer.size_bytes)))
         else:
             for stream in command.streams:
+                called = host
                 if stream is Stream.COMPUTE:
                     host = max(host, compute)
                 else:
@@ -58,9 +61,32 @@ def replay_times(program: Program, trace: Trace, gpu: GpuProfile) -> tuple[list[
                         copies.append((begin, link_free[stream]))
                     waiting.clear()
                     host = max(host, link_free[stream])
+                cold.waited += host - called
                 host += gpu.host.synchronise_ns
     assert not waiting
     return kernels, copies
+
+
+_CALLS: dict[type, HostCall] = {
+    Kernel: HostCall.KERNEL,
+    Allocate: HostCall.ALLOCATE,
+    Free: HostCall.ALLOCATE,
+    Synchronise: HostCall.SYNCHRONISE,
+}
+
+
+class _Cold:
+    """How long the host has waited, and how long it had when it last made a call of each kind."""
+
+    def __init__(self, gpu: GpuProfile) -> None:
+        self.table = gpu.host.after_wait
+        self.waited = 0
+        self.before = dict.fromkeys(HostCall, 0)
+
+    def extra(self, call: HostCall) -> int:
+        since = self.waited - self.before[call]
+        self.before[call] = self.waited
+        return self.table.extra_ns(call, since) if self.table else 0
 
 
 def _copy_end(begin: int, alone: int, kernels: list[tuple[Span, int]]) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from support.cases import ROOMY_BYTES, row, trace_of
-from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
+from vdnnsim.gpu import AfterWait, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
 from vdnnsim.policies import Plan
@@ -177,6 +177,14 @@ def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = 
 def host_costs() -> SearchStrategy[HostCosts]:
     cost = st.sampled_from([0, 0, 1, 7, 50, 400])
     return st.builds(HostCosts, cost, cost, cost, cost, cost, cost)
+
+
+@st.composite
+def after_waits(draw: DrawFn) -> AfterWait:
+    """Extras that rise and fall, at waits as long as the kernels and copies of a case."""
+    waits_ns = sorted(draw(st.sets(st.integers(1, 2000), min_size=1, max_size=4)))
+    extras = [[0, *draw(st.lists(st.integers(0, 900), min_size=len(waits_ns), max_size=len(waits_ns)))] for _ in "four"]
+    return AfterWait((0, *waits_ns), *map(tuple, extras))
 
 
 @st.composite

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from support.sweeps import SMALL, run, write_spec
+from vdnnsim.catalog import data_directory
 from vdnnsim.cli import main
 from vdnnsim.sweep.columns import COLUMNS
 from vdnnsim.sweep.reading import read_frame
@@ -68,6 +69,21 @@ def test_interpolated_batches_are_announced(
     said = " ".join(err.split())
     assert "vgg16 batch 96: modelled: linear in the batch between 64 and 128; leave-one-out error" in said
     assert "batch 64:" not in said
+
+
+def test_why_no_point_of_a_gpu_runs_on_the_vectorised_engine_is_announced(tmp_path: Path) -> None:
+    profile = data_directory("gpu_profiles") / "titan-x-maxwell.toml"
+    table = "".join(f"{name}_ns = [0, 10, 20]\n" for name in ("waits", "kernel", "copy", "allocate", "synchronise"))
+    cold = f'{profile.read_text(encoding="utf-8")}\n[host.after_wait]\n{table}provenance = "modelled"\nsource = "x"\n'
+    (tmp_path / "cold.toml").write_text(cold, encoding="utf-8")
+    spec = write_spec(tmp_path, SMALL.replace("titan-x-maxwell", "cold.toml"))
+    said = "titan-x-maxwell: reference engine, since the host's calls cost more after a wait ([host.after_wait] of its"
+    code, _, err = run("sweep", spec, "--out", tmp_path / "out")
+    assert code == 0
+    assert said in err
+    assert set(read_frame(tmp_path / "out")["engine"]) == {"reference"}
+    assert said not in run("sweep", spec, "--dry-run", "--engine", "reference")[2]
+    assert said not in run("sweep", write_spec(tmp_path, SMALL), "--dry-run")[2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from support.cases import gpu_of, row
-from support.strategies import Case, cases, gpus
+from support.strategies import Case, after_waits, cases, gpus
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import MemoryUse
@@ -100,6 +100,21 @@ def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> N
     assert engine is (Engine.VECTORISED if covers(prepared.lowered, case.gpu.link) else Engine.REFERENCE)
     for index, (link, scale) in enumerate(zip(link_of, scale_of, strict=True)):
         assert at(times, index) == expected(study, case.plan, links, int(link), scales[scale])
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_host_that_goes_cold_runs_on_the_reference_engine(data: st.DataObject) -> None:
+    case = data.draw(cases())
+    gpu = replace(case.gpu, host=replace(case.gpu.host, after_wait=data.draw(after_waits())))
+    study = replace(study_of(case), gpu=gpu)
+    links = data.draw(link_tables(gpu))
+    link_of, scale_of = every_point(links, [PPM])
+    prepared = prepare_plan(study, case.plan)
+    times, engine = run_points(prepared, links, link_of, np.array([PPM]), scale_of, Engine.AUTO)
+    assert engine is Engine.REFERENCE
+    for index, link in enumerate(link_of):
+        assert at(times, index) == expected(study, case.plan, links, int(link), PPM)
 
 
 @settings(max_examples=40)

@@ -90,6 +90,8 @@ def _announce(sweep: Sweep, console: Console) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+    for gpu, reason in sweep.uncovered.items():
+        console.print(f"{gpu}: reference engine, since {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume: bool, console: Console) -> Progress:

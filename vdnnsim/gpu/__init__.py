@@ -1,11 +1,14 @@
 """GPU profiles: capacity, link, host costs, power."""
 
+from vdnnsim.gpu.after_wait import AfterWait, HostCall
 from vdnnsim.gpu.files import list_profiles, load_profile, read_profile
 from vdnnsim.gpu.profile import Direction, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
+    "AfterWait",
     "Direction",
     "GpuProfile",
+    "HostCall",
     "HostCosts",
     "Link",
     "LinkCurve",

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
+from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
 from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration
 
@@ -88,6 +89,36 @@ class _Link(_Strict):
     both_ways: _BothWays
 
 
+_Times = Annotated[list[_Nanoseconds], Field(max_length=1000)]
+
+
+class _AfterWait(_Sourced):
+    waits_ns: _Times
+    kernel_ns: _Times
+    copy_ns: _Times
+    allocate_ns: _Times
+    synchronise_ns: _Times
+
+    @field_validator("waits_ns")
+    @classmethod
+    def _rising(cls, waits_ns: list[int]) -> list[int]:
+        if fault := fault_of_waits(waits_ns):
+            raise ValueError(fault)
+        return waits_ns
+
+    @field_validator("kernel_ns", "copy_ns", "allocate_ns", "synchronise_ns")
+    @classmethod
+    def _as_many(cls, extras_ns: list[int], info: ValidationInfo) -> list[int]:
+        waits_ns = info.data.get("waits_ns")  # none where they have a fault of their own
+        if waits_ns and (fault := fault_of_extras(extras_ns, waits_ns)):
+            raise ValueError(fault)
+        return extras_ns
+
+    def after_wait(self) -> AfterWait:
+        columns = (self.waits_ns, self.kernel_ns, self.copy_ns, self.allocate_ns, self.synchronise_ns)
+        return AfterWait(*map(tuple, columns))
+
+
 class _Host(_Sourced):
     kernel_ns: _Nanoseconds
     copy_ns: _Nanoseconds
@@ -95,6 +126,7 @@ class _Host(_Sourced):
     allocate_ns: _Nanoseconds
     free_ns: _Nanoseconds
     copy_start_ns: _Nanoseconds = 0
+    after_wait: _AfterWait | None = None
 
 
 _Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False, strict=True)]
@@ -126,6 +158,8 @@ class ProfileFile(_Strict):
             "link.both_ways": self.link.both_ways,
             "host": self.host,
         }
+        if self.host.after_wait:
+            parts["host.after_wait"] = self.host.after_wait
         power = None
         if self.power:
             parts["power"] = self.power
@@ -150,6 +184,7 @@ class ProfileFile(_Strict):
                 host.allocate_ns,
                 host.free_ns,
                 host.copy_start_ns,
+                host.after_wait.after_wait() if host.after_wait else None,
             ),
             power,
             {name: part.provenance for name, part in parts.items()},

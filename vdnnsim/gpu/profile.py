@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.gpu.after_wait import AfterWait
 from vdnnsim.units import PPM, format_bytes
 
 
@@ -93,7 +94,7 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class HostCosts:
     """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
-    begins on an idle engine."""
+    begins on an idle engine, `after_wait` what calls cost more when the host has waited (None: nothing)."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
@@ -101,6 +102,7 @@ class HostCosts:
     allocate_ns: int = 0
     free_ns: int = 0
     copy_start_ns: int = 0
+    after_wait: AfterWait | None = None
 
 
 @dataclass(frozen=True, slots=True)

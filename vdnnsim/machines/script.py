@@ -2,7 +2,8 @@
 
 Between two waits nothing that the host does depends on the engines, so that what it puts on them and when is known from
 the end of the wait before. A script has that, worked out once; it serves every run of the program that differs in
-durations alone. It is columns of integers rather than objects, so that it costs little where it is used once.
+durations alone. A host whose calls go cold while it waits gives the same, late (`after_wait`). It is columns of integers
+rather than objects, so that it costs little where it is used once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.gpu import HostCosts, Link
+from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
 from vdnnsim.program import Allocate, Buffer, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
@@ -78,6 +80,11 @@ class Script:
     kernels: list[TraceRow]
     copies: list[int]
     memory: MemoryCalls
+
+    @cached_property
+    def first_calls(self) -> list[FirstCalls]:
+        """What goes cold while the host waits, for profiles that say so."""
+        return first_calls_of(self.program)
 
     @cached_property
     def slowdowns_ppm(self) -> list[tuple[int, int]]:

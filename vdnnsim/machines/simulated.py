@@ -7,7 +7,8 @@ times are integer nanoseconds, so that the same input gives the same timeline to
 
 A kernel whose trace row says so costs the host its own launch time, and begins on an idle engine that row's start time
 after its launch began; any other costs what the profile says and begins when its launch is done. A copy begins
-the profile's copy start time after its call.
+the profile's copy start time after its call. Where the profile says so, the first call of each kind after a wait
+costs more, and what the host does then is late (`after_wait`).
 
 A piece of work costs one SimPy event: its end. Only where kernels slow copies, or copies each other, there are more:
 for the begin of each that matters to another, and for each change of a copy's rate.
@@ -16,13 +17,14 @@ for the begin of each that matters to another, and for each change of a copy's r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import simpy
 
 from vdnnsim.gpu import GpuProfile, Link
+from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
 from vdnnsim.machines.simulated_timeline import Moments, Spans, timeline_of
@@ -242,6 +244,8 @@ class _Run:
     def __init__(self, script: Script, durations: Durations, gpu: GpuProfile) -> None:
         self.script = script
         self.synchronise_ns = gpu.host.synchronise_ns
+        self.after_wait = gpu.host.after_wait
+        self.memory_offsets_ns = script.memory.offsets_ns
         self.environment = simpy.Environment()
         self.engines = _engines(self.environment, script, durations, gpu.link)
         self.host_ns = 0
@@ -252,15 +256,15 @@ class _Run:
     def moments(self) -> Moments:
         self.environment.run(self.environment.process(self._host()))
         kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
-        return Moments(kernels, outs, ins, Spans(self.wait_begins_ns, self.wait_ends_ns), self.stalls_ns, self.host_ns)
+        waits = Spans(self.wait_begins_ns, self.wait_ends_ns)
+        return Moments(kernels, outs, ins, waits, self.stalls_ns, self.host_ns, self.memory_offsets_ns)
 
     def _host(self) -> _Process:
         """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
         put on the engines at once: none of it is ready before the host has got there."""
         copy_out, copy_in, compute = engines = self.engines
         host_ns = 0
-        given = (work.ready_ns for work in self.script.work)
-        for calls_ns, streams, outs, ins, kernels in zip(self.script.calls_ns, self.script.waits, *given, strict=True):
+        for calls_ns, streams, outs, ins, kernels in self._stretches():
             if kernels:
                 compute.put(kernels, host_ns)
             if outs:
@@ -289,6 +293,22 @@ class _Run:
         for engine in engines:
             while engine.pending:
                 yield engine.moment
+
+    def _stretches(self) -> Iterable[Stretch]:
+        """What the host gives from wait to wait; late, where the profile says that its calls go cold meanwhile."""
+        script = self.script
+        stretches = zip(script.calls_ns, script.waits, *(work.ready_ns for work in script.work), strict=True)
+        if self.after_wait is None:
+            return stretches
+        self.memory_offsets_ns = script.memory.offsets_ns.copy()
+        return cold_stretches(
+            stretches, script.first_calls, self.after_wait, self._last_wait_ns, self.memory_offsets_ns
+        )
+
+    def _last_wait_ns(self) -> int:
+        """How long the host stood before engines at its last wait: its own costs of the synchronise left out."""
+        streams = self.script.waits[len(self.wait_ends_ns) - 1] or ()
+        return self.wait_ends_ns[-1] - self.wait_begins_ns[-1] - len(streams) * self.synchronise_ns
 
 
 def _engines(

@@ -32,7 +32,8 @@ class Spans(NamedTuple):
 
 class Moments(NamedTuple):
     """What a simulated iteration leaves: when everything was, in the script's order, in nanoseconds from its start;
-    and for each wait how much of it was a stall."""
+    for each wait how much of it was a stall, and for each call of the pool how long after the wait before it it is
+    over."""
 
     kernels: Spans
     outs: Spans
@@ -40,6 +41,7 @@ class Moments(NamedTuple):
     waits: Spans
     stalls_ns: list[int]
     host_end_ns: int
+    memory_offsets_ns: list[int]
 
 
 def ends_by_step_ns(script: Script, moments: Moments) -> tuple[int, ...]:
@@ -95,12 +97,19 @@ def _setup_records(script: Script, memory: DeviceMemory) -> Iterator[MemoryRecor
 
 def _memory_records(script: Script, moments: Moments, memory: DeviceMemory) -> Iterator[MemoryRecord]:
     titles = [step.title for step in script.program.steps]
-    waited_until_ns = [0, *moments.waits.ends_ns]
-    for command, step, waits, offset_ns in zip(*script.memory, strict=True):
+    calls = script.memory
+    for command, step, time_ns in zip(calls.commands, calls.steps, memory_times_ns(script, moments), strict=True):
         buffer = command.buffer
         taken = isinstance(command, Allocate)
         address = memory.allocate(buffer, titles[step]) if taken else memory.free(buffer)
-        yield _memory_record(step, waited_until_ns[waits] + offset_ns, taken, buffer, address)
+        yield _memory_record(step, time_ns, taken, buffer, address)
+
+
+def memory_times_ns(script: Script, moments: Moments) -> list[int]:
+    """When each call of the pool was over."""
+    waited_until_ns = [0, *moments.waits.ends_ns]
+    offsets_ns = zip(script.memory.waits, moments.memory_offsets_ns, strict=True)
+    return [waited_until_ns[waits] + offset_ns for waits, offset_ns in offsets_ns]
 
 
 def _memory_record(step: int, time_ns: int, taken: bool, buffer: Buffer, address: int) -> MemoryRecord:

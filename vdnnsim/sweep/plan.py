@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from vdnnsim.sweep.engines import Engine
+from vdnnsim.sweep.engines import Engine, uncovered
 from vdnnsim.sweep.grid import Grid, Size
 from vdnnsim.sweep.points import Assignment
 from vdnnsim.sweep.sources import load_sources, policy_digests
@@ -26,13 +27,14 @@ _JOBS_PLANNED_FOR = 8
 @dataclass(frozen=True)
 class Sweep:
     """All that is needed to run. `chunks` are the raw points [first, last) of each part, `manifest` what its folder
-    says."""
+    says, `uncovered` why all points of a GPU run on the reference engine though it was not asked for."""
 
     spec: Spec
     size: Size
     assignment: Assignment
     chunks: tuple[tuple[int, int], ...]
     manifest: Manifest
+    uncovered: Mapping[str, str]
 
 
 def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
@@ -45,7 +47,9 @@ def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
     policies = policy_digests_of(spec)
     sources = load_sources(spec, size.studies)
     assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"))
-    chunk_points = _chunk_points(size, engine)
+    gpus = {source.study.gpu.name: source.study.gpu for source in sources.values()}
+    reasons = {name: uncovered(gpu) for name, gpu in gpus.items() if engine is not Engine.REFERENCE and uncovered(gpu)}
+    chunk_points = _chunk_points(size, slow=engine is Engine.REFERENCE or bool(reasons))
     chunks = tuple(grid.chunks(chunk_points))
     filtered = bool(spec.filters)
     parts = tuple(len(grid.codes(*chunk)["point"]) if filtered else chunk[1] - chunk[0] for chunk in chunks)
@@ -60,7 +64,7 @@ def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
         parts,
         _inputs(assignment),
     )
-    return Sweep(spec, size, assignment, chunks, manifest)
+    return Sweep(spec, size, assignment, chunks, manifest, reasons)
 
 
 def policy_digests_of(spec: Spec) -> dict[str, str]:
@@ -73,10 +77,10 @@ def policy_digests_of(spec: Spec) -> dict[str, str]:
         raise spec.fault(("axes", "policy"), "", str(error)) from None
 
 
-def _chunk_points(size: Size, engine: Engine) -> int:
+def _chunk_points(size: Size, slow: bool) -> int:
     """Parts small enough that a crash loses seconds and every core has some, large enough that a file is worth it. It
     must not depend on the machine: a sweep may be resumed on another."""
-    most = _REFERENCE_CHUNK if engine is Engine.REFERENCE else _VECTORISED_CHUNK
+    most = _REFERENCE_CHUNK if slow else _VECTORISED_CHUNK
     share = size.raw_points // (_CHUNKS_FOR_EACH_JOB * _JOBS_PLANNED_FOR) + 1
     return max(_LEAST_CHUNK, min(most, share))
 

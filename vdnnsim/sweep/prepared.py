@@ -130,7 +130,7 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
 
 def _provenance(program: Program, study: Study, copies: bool) -> Provenance:
     labels: Mapping[str, str] = study.gpu.provenance
-    parts = ["memory", "host", *(["link.copy_out", "link.copy_in"] if copies else [])]
+    parts = ["memory", "host", "host.after_wait", *(["link.copy_out", "link.copy_in"] if copies else [])]
     used = [Provenance(labels[part]) for part in parts if part in labels]
     for command in program.commands:
         if isinstance(command, Kernel):

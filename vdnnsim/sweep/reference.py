@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import chain, compress
 from operator import mul, sub
 
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.machines.script import Durations
+from vdnnsim.machines.script import Durations, Script
 from vdnnsim.machines.simulated import simulate
-from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns
+from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
+from vdnnsim.program import Allocate
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.scaling import scaled_ns
+from vdnnsim.sweep.segments import Held
 
 _MOST_SCALES = 4096
 
@@ -52,11 +54,7 @@ class ReferencePoints:
         lowered = self._lowered
         ends_ns = ends_by_step_ns(self._script, moments)
         iteration_ns = ends_ns[-1] if ends_ns else 0
-        waits_ns = list(map(sub, moments.waits.ends_ns, moments.waits.begins_ns))
-        after_ns = iteration_ns - lowered.host_ns - sum(waits_ns)  # the host is through, the engines are not
-        area, inner_area = lowered.host_area
-        area += sum(map(mul, self._held, waits_ns)) + lowered.end.all_bytes * after_ns
-        inner_area += sum(map(mul, self._inner_held, waits_ns)) + lowered.end.feature_extraction_bytes * after_ns
+        area, inner_area = self._held_over_time(moments, iteration_ns)
         return (
             iteration_ns,
             sum(moments.stalls_ns),
@@ -66,3 +64,28 @@ class ReferencePoints:
             sum(compress(moments.stalls_ns, self._inner_waits)),
             inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
         )
+
+    def _held_over_time(self, moments: Moments, iteration_ns: int) -> Held:
+        """Byte-nanoseconds: by what is held in each wait, where the host's own time is the same in every run."""
+        if moments.memory_offsets_ns is not self._script.memory.offsets_ns:
+            return _held_by_calls(self._script, moments, iteration_ns)
+        lowered = self._lowered
+        waits_ns = list(map(sub, moments.waits.ends_ns, moments.waits.begins_ns))
+        after_ns = iteration_ns - lowered.host_ns - sum(waits_ns)  # the host is through, the engines are not
+        area, inner_area = lowered.host_area
+        area += sum(map(mul, self._held, waits_ns)) + lowered.end.all_bytes * after_ns
+        inner_area += sum(map(mul, self._inner_held, waits_ns)) + lowered.end.feature_extraction_bytes * after_ns
+        return Held(area, inner_area)
+
+
+def _held_by_calls(script: Script, moments: Moments, iteration_ns: int) -> Held:
+    """Byte-nanoseconds by when each buffer was taken and given back: for a host that goes cold while it waits."""
+    area = inner_area = 0
+    setup = ((buffer, 1, 0) for buffer in script.program.setup)
+    signs = (1 if isinstance(command, Allocate) else -1 for command in script.memory.commands)
+    buffers = (command.buffer for command in script.memory.commands)
+    for buffer, sign, time_ns in chain(setup, zip(buffers, signs, memory_times_ns(script, moments), strict=True)):
+        until_end = sign * buffer.size_bytes * (iteration_ns - time_ns)
+        area += until_end
+        inner_area += 0 if buffer.in_classifier else until_end
+    return Held(area, inner_area)

@@ -1,0 +1,88 @@
+"""The simulated host after a wait: the first call of each kind costs more, and all that follows it is late.
+
+A script's times from one wait to the next are worked out once, for a host that is warm. Here they are shifted: between
+two waits each kind of call has one first call, so that whatever the host does there is late by the sum of the extras of
+the kinds called so far. How many kinds those are belongs to the script; what they cost, to the run.
+
+Time counts as waited while the host stands before engines that are not done; its own costs of a synchronise do not. An
+iteration begins warm. A synchronise's own extra comes before its waiting begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.program import Allocate, CopyOut, Free, Kernel, Program, Stream, Synchronise
+
+Stretch = tuple[int, tuple[Stream, ...] | None, list[int], list[int], list[int]]
+"""From one wait to the next: what the host's calls take, the streams that it then waits for (None: the end), and when
+after the wait before the copies out, the copies in and the kernels are ready."""
+
+
+class FirstCalls(NamedTuple):
+    """Of one stretch: the kinds called, in the order of their first calls; and for each copy out, copy in, kernel and
+    call of the pool how many kinds were called up to it, its own among them."""
+
+    kinds: list[HostCall]
+    outs: list[int]
+    ins: list[int]
+    kernels: list[int]
+    memory: list[int]
+
+
+def first_calls_of(program: Program) -> list[FirstCalls]:
+    """The first calls of each of a program's stretches."""
+    stretches = [FirstCalls([], [], [], [], [])]
+    for command in program.commands:
+        kinds, outs, ins, kernels, memory = stretches[-1]
+        if isinstance(command, Synchronise):
+            kinds.append(HostCall.SYNCHRONISE)
+            stretches.append(FirstCalls([], [], [], [], []))
+            continue
+        if isinstance(command, (Allocate, Free)):
+            call, places = HostCall.ALLOCATE, memory
+        elif isinstance(command, Kernel):
+            call, places = HostCall.KERNEL, kernels
+        else:
+            call, places = HostCall.COPY, outs if isinstance(command, CopyOut) else ins
+        if call not in kinds:
+            kinds.append(call)
+        places.append(len(kinds))
+    return stretches
+
+
+def cold_stretches(
+    warm: Iterable[Stretch],
+    first_calls: Iterable[FirstCalls],
+    after_wait: AfterWait,
+    last_wait_ns: Callable[[], int],
+    memory_ns: list[int],
+) -> Iterator[Stretch]:
+    """The stretches of a host that goes cold. When the next one is asked for, `last_wait_ns` says how long the host
+    waited after the one before. `memory_ns`, how long after the wait before it each call of the pool is over, is
+    shifted in place."""
+    waited_ns = 0
+    waited_at_call_ns = [0] * len(HostCall)
+    places = iter(range(len(memory_ns)))
+    for (calls_ns, streams, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
+        late_ns = [0]
+        for call in first.kinds:
+            extra_ns = after_wait.extra_ns(call, waited_ns - waited_at_call_ns[call])
+            late_ns.append(late_ns[-1] + extra_ns)
+            waited_at_call_ns[call] = waited_ns
+        for kinds, place in zip(first.memory, places, strict=False):
+            memory_ns[place] += late_ns[kinds]
+        yield (
+            calls_ns + late_ns[-1],
+            streams,
+            _late(outs, first.outs, late_ns) if outs else outs,
+            _late(ins, first.ins, late_ns) if ins else ins,
+            _late(kernels, first.kernels, late_ns) if kernels else kernels,
+        )
+        waited_ns += last_wait_ns()
+
+
+def _late(ready_ns: Sequence[int], kinds: Sequence[int], late_ns: Sequence[int]) -> list[int]:
+    return [ready + late_ns[called] for ready, called in zip(ready_ns, kinds, strict=True)]
