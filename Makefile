@@ -18,11 +18,11 @@ test: $(VENV)/.installed-for-tests  ## everything that CI runs
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory --jobs 2 types suite
 
-types: $(VENV)/.installed-for-tests  ## beside the tests, since each keeps one core busy
+types: $(VENV)/.installed-for-tests  ## beside the tests, which seldom keep both cores busy
 	$(BIN)/mypy
 
 suite: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s

@@ -155,7 +155,8 @@ def test_a_result_carries_its_weakest_label() -> None:
 def test_names_files_and_objects_mean_the_same(tmp_path: Path) -> None:
     (tmp_path / "net.toml").write_text(NETWORK_TOML, encoding="utf-8")
     (tmp_path / "gpu.toml").write_text(PROFILE_TOML, encoding="utf-8")
-    trace = trace_of(load_network(tmp_path / "net.toml", 3))
+    timed = trace_of(load_network(tmp_path / "net.toml", 3))
+    trace = Trace(replace(timed.header, gpu="tiny-gpu"), timed.rows)
     by_path = make_study(tmp_path / "net.toml", batch=3, gpu=tmp_path / "gpu.toml", trace=trace)
     by_text = make_study(str(tmp_path / "net.toml"), batch=3, gpu=str(tmp_path / "gpu.toml"), trace=trace)
     assert by_path == by_text
@@ -198,7 +199,7 @@ def test_capacity_and_link_as_numbers_and_as_text() -> None:
         (
             {"trace": trace_of(network_of(conv("x"), layer(Kind.SOFTMAX, "loss")))},
             InvalidFile,
-            "expected a layer of small",
+            "layer 'a' differs first",
         ),
         (
             {"trace": None},

@@ -198,15 +198,15 @@ def make_study(
     _known("weight gradients", str(weight_gradients), tuple(choice.value for choice in WeightGradients))
     if trace is None:
         trace = find_trace(network, profile.name, math)
-    elif not isinstance(trace, Trace):
-        trace = read_trace(Path(trace), network)
-        if trace.header.gpu != profile.name:
-            raise InvalidInput(
-                f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{profile.name}'; "
-                "if it is meant to stand for this GPU, say so in its header or in the profile's name"
-            )
-    else:
+    elif isinstance(trace, Trace):
         check_trace(trace, network)
+    else:
+        trace = read_trace(Path(trace), network)
+    if trace.header.gpu != profile.name:
+        raise InvalidInput(
+            f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{profile.name}'; "
+            "if it is meant to stand for this GPU, say so in its header or in the profile's name"
+        )
     if trace.header.math != math:
         raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
     return Study(network, trace, profile, pool, WeightGradients(weight_gradients))

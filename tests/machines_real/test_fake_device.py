@@ -190,7 +190,7 @@ def test_memory_that_is_missing_is_refused() -> None:
     device = FakeDevice(truth=Truth(capacity_bytes=1000), pinned_bytes=100)
     assert device.make_slab(1000).numel() == 1000
     assert device.make_slab(10).numel() == 1000, "as the others, the device keeps what it has"
-    with pytest.raises(DeviceRefused, match="found 1.0 KB free"):
+    with pytest.raises(DeviceRefused, match="KB free"):
         device.make_slab(1001)
     with pytest.raises(DeviceRefused, match="pinned"):
         device.make_pinned([60, 60])

@@ -77,7 +77,7 @@ def trace_of(network: Network, rows: Iterable[TraceRow] = (), default_ns: int = 
     own = list(rows)
     named = {(entry.layer, entry.pass_) for entry in own}
     own += [row(name, pass_, default_ns) for name, pass_ in required_passes(network) if (name, pass_) not in named]
-    header = TraceHeader("test-gpu", network.name, network.batch, "fp32", sources={"test": "made up"})
+    header = TraceHeader.of(network, "test-gpu", "fp32", sources={"test": "made up"})
     return Trace(header, own)
 
 

@@ -164,9 +164,11 @@ def programs(draw: DrawFn) -> tuple[Program, Trace]:
     return Program(_BUFFERS[:1], tuple(commands), tuple(steps), {}, ()), Trace(header, rows)
 
 
+SMALL = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
+
+
 def prepared_program(program: Program, trace: Trace, gpu: GpuProfile) -> Prepared:
-    small = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
-    study = replace(small, trace=trace, gpu=gpu)
+    study = replace(SMALL, trace=trace, gpu=gpu)
     lowered = lower(program, trace, gpu.host)
     return Prepared(study, program, lowered, "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from vdnnsim.trace import (
     required_passes,
     write_trace,
 )
-from vdnnsim.trace.files import header_text, table_text
+from vdnnsim.trace.files import table_text
+from vdnnsim.trace.header import header_text
 
 
 def test_a_valid_trace(table: Path) -> None:
@@ -139,9 +141,10 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 def test_texts_of_tables_and_headers() -> None:
     trace = Trace(TraceHeader("g", "n", 1, "fp32"), [row("a", "forward", 7, 9, "X", 1.25, 1)])
     assert table_text(trace).splitlines()[1] == "a,forward,X,7,9,1.25,1,modelled,test"
-    assert (
-        header_text(trace.header) == 'schema = 1\ngpu = "g"\nnetwork = "n"\nbatch = 1\nmath = "fp32"\ncreated_by = ""\n'
-    )
+    text = 'schema = 1\ngpu = "g"\nnetwork = "n"\nbatch = 1\nmath = "fp32"\ncreated_by = ""\n\n[identity]\nrows = 1\n'
+    assert header_text(trace) == text
+    known = Trace(replace(trace.header, layers=("01234567", "89abcdef")), trace.rows)
+    assert header_text(known) == text + 'layers = [\n"01234567", "89abcdef"\n]\n'
 
 
 def test_a_header_replaces_no_other_file(tmp_path: Path) -> None:

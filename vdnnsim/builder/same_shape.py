@@ -49,10 +49,9 @@ def build_same_shape(network: Network, timed: Trace, timed_network: Network) -> 
         if name in used
     }
     conditions = {"rows": f"none was run: all are from the trace of {title}, whose conditions follow"}
-    header = TraceHeader(
+    header = TraceHeader.of(
+        network,
         timed.header.gpu,
-        network.name,
-        network.batch,
         timed.header.math,
         CREATED_BY,
         sources,

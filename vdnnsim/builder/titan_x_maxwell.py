@@ -70,7 +70,7 @@ def build_trace(network: Network) -> Trace:
     """The trace of any network on the Titan X (Maxwell), as far as published and modelled otherwise."""
     rows = tuple(_rows(network))
     sources = explain(row.source for row in rows)
-    return Trace(TraceHeader(GPU, network.name, network.batch, MATH, CREATED_BY, sources, _CONDITIONS), rows)
+    return Trace(TraceHeader.of(network, GPU, MATH, CREATED_BY, sources, _CONDITIONS), rows)
 
 
 def _rows(network: Network) -> Iterator[TraceRow]:

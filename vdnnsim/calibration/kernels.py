@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from vdnnsim.machines.real.operators import Algorithm, Operators, Place
 from vdnnsim.network import Kind, Network, layout_of
 from vdnnsim.policies.plan import Layout, Plan
-from vdnnsim.trace import DEFAULT_ALGORITHM
-from vdnnsim.trace.files import required_passes
+from vdnnsim.trace import DEFAULT_ALGORITHM, required_passes
 
 Choices = Mapping[tuple[str, str], tuple[Algorithm, ...]]
 """What each (layer, pass) can be run with."""

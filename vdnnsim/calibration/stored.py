@@ -27,7 +27,8 @@ def stored_records(out: Path, gpu: str, networks: Iterable[Network]) -> tuple[Ca
         if record.gpu not in ("", gpu):
             raise InvalidInput(f"{path}: found cases of GPU '{record.gpu}', expected '{gpu}'; {_ADVICE}")
         if record.network_sha256 not in ("", known.get((record.network, record.batch), record.network_sha256)):
-            raise InvalidInput(_other_network(path, record.network, record.batch))
+            found = f"measurements of another network called {record.network} (batch {record.batch})"
+            raise InvalidInput(f"{path}: found {found}: its layers differ; {_ADVICE}")
     return records
 
 
@@ -41,14 +42,6 @@ def stored_group(records: Iterable[CaseRecord], group: CaseGroup, network: Netwo
 
 
 def stored_trace(table: Path, network: Network) -> Trace | None:
-    """The trace of a folder, where it has one. Raises `InvalidInput` where it is of another network of this name."""
-    if not (table.is_file() and table.with_suffix(".toml").is_file()):
-        return None
-    trace = read_trace(table, network)
-    if trace.header.conditions.get("network_sha256", network_sha256(network)) != network_sha256(network):
-        raise InvalidInput(_other_network(table, network.name, network.batch))
-    return trace
-
-
-def _other_network(path: Path, name: str, batch: int) -> str:
-    return f"{path}: found measurements of another network called {name} (batch {batch}): its layers differ; {_ADVICE}"
+    """The trace of a folder, where it has one. Raises `InvalidFile` where it is of another network of this name."""
+    there = table.is_file() and table.with_suffix(".toml").is_file()
+    return read_trace(table, network) if there else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from vdnnsim.calibration.bench import Bench
@@ -29,7 +29,7 @@ from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen
 from vdnnsim.calibration.slowdown import CopySlowdowns
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
-from vdnnsim.network import Network, network_sha256, shape_key
+from vdnnsim.network import Network, shape_key
 from vdnnsim.policies.plan import Algorithms, performance_optimal
 from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow
 from vdnnsim.units import PPM
@@ -75,15 +75,14 @@ def measure_trace(
     for number, algorithms in enumerate(rounds):
         progress(number, len(rounds) + 1, f"round {number + 1} of {len(rounds) + 1}")
         _measure_round(bench, machine, measured, algorithms, main=number < 2)
-    header = TraceHeader(gpu, network.name, network.batch, math, created_by, _SOURCES)
+    header = TraceHeader.of(network, gpu, math, created_by, _SOURCES)
     first = Trace(header, _rows(network, measured, synchronise.median_ns))
     progress(len(rounds), len(rounds) + 1, "the fastest once more")
     _measure_round(bench, machine, measured, performance_optimal(network, first), main=True)
     rows = _rows(network, measured, synchronise.median_ns)
     conditions = _conditions(before, device.describe(), begun, measured, synchronise)
     conditions["host"] = device.host.describe()
-    conditions["network_sha256"] = network_sha256(network)
-    return Trace(TraceHeader(gpu, network.name, network.batch, math, created_by, _SOURCES, conditions), rows)
+    return Trace(replace(header, conditions=conditions), rows)
 
 
 def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algorithms: Algorithms, main: bool) -> None:

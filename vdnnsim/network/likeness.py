@@ -29,6 +29,22 @@ def shape_key(network: Network, layer: Layer, pass_: str) -> tuple[object, ...]:
     )
 
 
+def layer_digests(network: Network) -> tuple[str, ...]:
+    """The identity of each layer in eight hexadecimal digits, in the network's order: its name, kind and parameters,
+    what it reads, and shapes in and out of one image.
+
+    The batch is not part of it, so that traces of several batches are seen to be of one network. Nor is the rate of
+    DROPOUT, which changes neither a time nor a byte.
+    """
+    return tuple(_short_digest(layer) for layer in network.layers)
+
+
+def _short_digest(layer: Layer) -> str:
+    shapes = [shape[1:] for shape in (*layer.input_shapes, layer.output_shape)]
+    identity = json.dumps([layer.name, layer.inputs, shapes, *_parameters(layer)])
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
+
+
 def network_sha256(network: Network) -> str:
     """A SHA-256 over the layers with their shapes and parameters, the batch among them; names of layers count, since a
     trace has rows by name."""

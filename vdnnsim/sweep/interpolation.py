@@ -8,11 +8,12 @@ measured ones on both sides is interpolated from these as well, and compared wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import Network
-from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow, required_passes
+from vdnnsim.trace import Provenance, Trace, TraceRow, required_passes
 from vdnnsim.units import PPM
 
 _SOURCE = "interpolated"
@@ -54,7 +55,10 @@ def interpolate_trace(network: Network, traces: Mapping[int, Trace]) -> Interpol
                 f"{pass_} of layer '{layer}', expected one or more"
             )
     header = traces[low].header
-    own = TraceHeader(header.gpu, network.name, network.batch, header.math, header.created_by, {_SOURCE: text})
+    layers = header.layers if header.layers == traces[high].header.layers else ()  # both are known, or it is not
+    own = replace(
+        header, network=network.name, batch=network.batch, sources={_SOURCE: text}, conditions={}, layers=layers
+    )
     return Interpolated(Trace(own, rows), (low, high), error_ppm)
 
 

@@ -15,7 +15,6 @@ from vdnnsim.sweep.points import Assignment
 from vdnnsim.sweep.sources import load_sources, policy_digests
 from vdnnsim.sweep.spec import Spec, read_spec
 from vdnnsim.sweep.store import Manifest
-from vdnnsim.trace.files import header_text, table_text
 
 _VECTORISED_CHUNK = 1 << 16
 _REFERENCE_CHUNK = 1 << 10
@@ -116,9 +115,7 @@ def _inputs(assignment: Assignment) -> dict[str, str]:
         named = f"{network.name} ({network.batch})"
         inputs[f"network {named}"] = _hash([repr(network.layers), repr(network.input_shape)])
         inputs[f"gpu {gpu.name}"] = _hash(repr(gpu))
-        inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = _hash(
-            [table_text(trace), header_text(trace.header)]
-        )
+        inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = trace.sha256
     inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})
     return inputs
 

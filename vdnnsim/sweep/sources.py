@@ -18,7 +18,6 @@ from vdnnsim.sweep.axes import STUDY_AXES
 from vdnnsim.sweep.interpolation import interpolate_trace
 from vdnnsim.sweep.spec import Spec
 from vdnnsim.trace import Trace, find_trace, list_traces, missing_trace, read_trace
-from vdnnsim.trace.files import header_text, table_text
 
 TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
 """What is expected of a folder of traces, in words."""
@@ -60,8 +59,7 @@ class TraceShelf:
     def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
         trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
-        digest = _digest(network_sha256(network), repr(gpu), table_text(trace))
-        digest = _digest(digest, header_text(trace.header))
+        digest = _digest(network_sha256(network), repr(gpu), trace.sha256)
         return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
 
     def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:

@@ -1,15 +1,9 @@
 """Traces: measured, published or modelled timings of every kernel of a network."""
 
-from vdnnsim.trace.files import (
-    MATH_MODES,
-    check_header_writable,
-    check_trace,
-    read_header,
-    read_trace,
-    required_passes,
-    write_trace,
-)
+from vdnnsim.trace.files import check_trace, read_trace, write_trace
+from vdnnsim.trace.header import MATH_MODES, check_header_writable, read_header
 from vdnnsim.trace.library import find_trace, list_traces, missing_trace, trace_path
+from vdnnsim.trace.matching import required_passes
 from vdnnsim.trace.table import (
     DEFAULT_ALGORITHM,
     PASSES,

@@ -9,17 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput, shown
-from vdnnsim.files import read_text, read_toml, write_text
-from vdnnsim.network import Kind, Network
-from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceHeader, TraceRow
+from vdnnsim.errors import Fault, InvalidFile, shown
+from vdnnsim.files import read_text, write_text
+from vdnnsim.network import Network
+from vdnnsim.trace.header import check_header_writable, header_path, header_text, read_header_file
+from vdnnsim.trace.matching import network_faults
+from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceRow
 from vdnnsim.units import PPM
 
 COLUMNS = (
@@ -35,7 +34,6 @@ COLUMNS = (
 )
 HOST_COLUMNS = ("launch_ns", "start_ns")
 """Columns that measured traces have besides; an empty cell is a number that was not measured."""
-MATH_MODES = ("fp32", "tf32")
 LONGEST_NS = 10**15
 LARGEST_WORKSPACE_BYTES = 2**48
 _SLOWDOWN_RANGE = (0.1, 1000.0)
@@ -44,47 +42,21 @@ _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
 _MOST_FAULTS = 1000
 
 
-class HeaderFile(BaseModel):
-    """The TOML header."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: Literal[1] = Field(alias="schema")
-    gpu: Annotated[str, Field(min_length=1)]
-    network: Annotated[str, Field(min_length=1)]
-    batch: Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
-    math: Literal["fp32", "tf32"]
-    created_by: str = ""
-    sources: dict[str, str] = Field(default_factory=dict)
-    conditions: dict[str, str] = Field(default_factory=dict)
-
-    def header(self) -> TraceHeader:
-        return TraceHeader(
-            self.gpu, self.network, self.batch, self.math, self.created_by, self.sources, self.conditions
-        )
-
-
-def header_path(table: Path) -> Path:
-    """Where the header of the table at `table` lies: beside it, with another suffix."""
-    return table.parent / f"{table.stem}.toml"
-
-
-def read_header(table: Path) -> TraceHeader:
-    """The header beside the table at `table`. Raises `InvalidFile`."""
-    return read_toml(header_path(table), HeaderFile).header()
-
-
 def read_trace(table: Path, network: Network | None = None) -> Trace:
-    """The trace whose table is at `table`; with a network, checked against its layers and passes.
+    """The trace whose table is at `table`; with a network, checked to be of it (`network_faults`).
 
     Raises `InvalidFile` with every fault: file, line, field, what stands there, what was expected.
     """
     file = str(table)
     text = read_text(table)
-    header = read_header(table)
+    header_file = read_header_file(table)
+    header, promised = header_file.header(), header_file.identity.rows
     rows, lines, faults = _parse_table(text, file, header.sources)
+    if not faults and promised not in (None, len(rows)):
+        expected = f"{promised}, which {header_path(table).name} promises under [identity]"
+        faults = [Fault(file, None, "rows", str(len(rows)), expected)]
     if not faults and network is not None:
-        faults = _compare_with_network(file, header, rows, lines, network)
+        faults = network_faults(file, header, rows, lines, network)[:_MOST_FAULTS]
     if faults:
         raise InvalidFile(faults)
     return Trace(header, rows)
@@ -93,8 +65,8 @@ def read_trace(table: Path, network: Network | None = None) -> Trace:
 def check_trace(trace: Trace, network: Network) -> None:
     """As `read_trace` with a network, for a trace that did not come from a file. Raises `InvalidFile`."""
     lines = [None] * len(trace.rows)
-    if faults := _compare_with_network(f"trace of {trace.header.title}", trace.header, trace.rows, lines, network):
-        raise InvalidFile(faults)
+    if faults := network_faults(f"trace of {trace.header.title}", trace.header, trace.rows, lines, network):
+        raise InvalidFile(faults[:_MOST_FAULTS])
 
 
 def write_trace(trace: Trace, table: Path) -> None:
@@ -105,20 +77,7 @@ def write_trace(trace: Trace, table: Path) -> None:
     """
     check_header_writable(table)
     write_text(table, table_text(trace))
-    write_text(header_path(table), header_text(trace.header))
-
-
-def check_header_writable(table: Path) -> None:
-    """Raise `InvalidInput` where a table's header would replace a file that is no header."""
-    header = table.with_suffix(".toml")
-    if header.exists():
-        try:
-            read_header(table)
-        except InvalidFile:
-            raise InvalidInput(
-                f"cannot write {table}: its header would replace {header}, which is no header of a trace; "
-                "choose another name"
-            ) from None
+    write_text(header_path(table), header_text(trace))
 
 
 def table_text(trace: Trace) -> str:
@@ -139,27 +98,6 @@ def table_text(trace: Trace) -> str:
             ]
         )
     return out.getvalue()
-
-
-def header_text(header: TraceHeader) -> str:
-    """The TOML header as text."""
-    lines = [
-        "schema = 1",
-        f"gpu = {_quoted(header.gpu)}",
-        f"network = {_quoted(header.network)}",
-        f"batch = {header.batch}",
-        f"math = {_quoted(header.math)}",
-        f"created_by = {_quoted(header.created_by)}",
-    ]
-    for title, entries in (("sources", header.sources), ("conditions", header.conditions)):
-        if entries:
-            lines += ["", f"[{title}]", *(f"{_quoted(key)} = {_quoted(text)}" for key, text in entries.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
 
 
 def _decimal(ppm: int) -> str:
@@ -262,36 +200,3 @@ def _parse_row(
         source,
         *(int(host[name]) if host.get(name) else None for name in HOST_COLUMNS),
     )
-
-
-def _compare_with_network(
-    file: str, header: TraceHeader, rows: Sequence[TraceRow], lines: Sequence[int | None], network: Network
-) -> list[Fault]:
-    faults = []
-    if (header.network, header.batch) != (network.name, network.batch):
-        found = f"{header.network}, batch {header.batch}"
-        faults.append(Fault(file, None, "header", found, f"{network.name}, batch {network.batch}"))
-    for row, line in zip(rows, lines, strict=True):
-        layer = network.by_name.get(row.layer)
-        if layer is None:
-            faults.append(Fault(file, line, "layer", shown(row.layer), f"a layer of {network.name}"))
-        elif row.pass_ not in (*layer.passes, "backward_sum"):
-            faults.append(Fault(file, line, "pass", f"'{row.pass_}'", f"{' or '.join(layer.passes)} for {layer.kind}"))
-    present = {(row.layer, row.pass_) for row in rows}
-    for name, pass_ in required_passes(network):
-        if (name, pass_) not in present:
-            faults.append(Fault(file, None, f"layer '{name}'", f"no {pass_} row", "one or more"))
-    return faults[:_MOST_FAULTS]
-
-
-def required_passes(network: Network) -> list[tuple[str, str]]:
-    """Each (layer, pass) that a training iteration runs. A first layer needs no data gradient, a CONCAT no kernel."""
-    passes = []
-    for layer in network.layers:
-        if layer.kind == Kind.CONCAT and network.views[layer.inputs[0]].map_name == layer.name:
-            continue
-        reads_only_data = all(name == "data" for name in layer.inputs)
-        for pass_ in layer.passes:
-            if not (reads_only_data and pass_ == "backward_data"):
-                passes.append((layer.name, pass_))
-    return passes

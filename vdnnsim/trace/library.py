@@ -8,7 +8,8 @@ from pathlib import Path
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import MissingTrace
 from vdnnsim.network import NETWORKS, Network
-from vdnnsim.trace.files import read_header, read_trace
+from vdnnsim.trace.files import read_trace
+from vdnnsim.trace.header import read_header
 from vdnnsim.trace.table import Trace, TraceHeader
 
 _MODELLED_GPU, _MODELLED_MATH = "titan-x-maxwell", "fp32"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.network import Network, layer_digests
 from vdnnsim.units import PPM
 
 PASSES = ("forward", "backward_data", "backward_filter", "backward", "backward_sum")
@@ -59,7 +63,8 @@ class TraceRow(NamedTuple):
 @dataclass(frozen=True)
 class TraceHeader:
     """What a trace is of, and where it is from. `sources` explains each row's source in words; `conditions` says GPU,
-    driver, library versions, clocks, date, repetitions and spread, as far as they are known."""
+    driver, library versions, clocks, date, repetitions and spread, as far as they are known. `layers` are the
+    `layer_digests` of its network, by which a trace of another network is told; none where they are not known."""
 
     gpu: str
     network: str
@@ -68,6 +73,21 @@ class TraceHeader:
     created_by: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     conditions: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        gpu: str,
+        math: str,
+        created_by: str = "",
+        sources: Mapping[str, str] | None = None,
+        conditions: Mapping[str, str] | None = None,
+    ) -> TraceHeader:
+        """The header of a trace that was made of this network."""
+        layers = layer_digests(network)
+        return cls(gpu, network.name, network.batch, math, created_by, sources or {}, conditions or {}, layers)
 
     @property
     def title(self) -> str:
@@ -84,6 +104,11 @@ class Trace:
         self._by_pass: dict[tuple[str, str], list[TraceRow]] = {}
         for row in self.rows:
             self._by_pass.setdefault((row.layer, row.pass_), []).append(row)
+
+    @cached_property
+    def sha256(self) -> str:
+        """A digest of everything in it: two traces that differ anywhere have two of them."""
+        return hashlib.sha256(json.dumps([asdict(self.header), self.rows]).encode()).hexdigest()
 
     def row(self, layer: str, pass_: str, algorithm: str) -> TraceRow:
         """The row of one kernel. Raises `InvalidInput` where the trace has none, and says what it has."""

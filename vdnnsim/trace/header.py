@@ -1,0 +1,108 @@
+"""The TOML header beside a trace's table: what was timed, where its numbers are from, and how to tell its network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vdnnsim.errors import InvalidFile, InvalidInput
+from vdnnsim.files import read_toml
+from vdnnsim.trace.table import Trace, TraceHeader
+
+MATH_MODES = ("fp32", "tf32")
+_LINE = 116
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+
+
+class _Identity(BaseModel):
+    """What tells whether table and network are the header's own: the rows there are, and `layer_digests`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: Annotated[int, Field(ge=1, strict=True)] | None = None
+    layers: Annotated[tuple[_Digest, ...], Field(max_length=100_000)] = ()
+
+
+class HeaderFile(BaseModel):
+    """The TOML header."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    gpu: Annotated[str, Field(min_length=1)]
+    network: Annotated[str, Field(min_length=1)]
+    batch: Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+    math: Literal["fp32", "tf32"]
+    created_by: str = ""
+    sources: dict[str, str] = Field(default_factory=dict)
+    conditions: dict[str, str] = Field(default_factory=dict)
+    identity: _Identity = _Identity()
+
+    def header(self) -> TraceHeader:
+        return TraceHeader(
+            self.gpu,
+            self.network,
+            self.batch,
+            self.math,
+            self.created_by,
+            self.sources,
+            self.conditions,
+            self.identity.layers,
+        )
+
+
+def header_path(table: Path) -> Path:
+    """Where the header of the table at `table` lies: beside it, with another suffix."""
+    return table.parent / f"{table.stem}.toml"
+
+
+def read_header_file(table: Path) -> HeaderFile:
+    """The header beside the table at `table`, as it stands there. Raises `InvalidFile`."""
+    return read_toml(header_path(table), HeaderFile)
+
+
+def read_header(table: Path) -> TraceHeader:
+    """The header beside the table at `table`. Raises `InvalidFile`."""
+    return read_header_file(table).header()
+
+
+def check_header_writable(table: Path) -> None:
+    """Raise `InvalidInput` where a table's header would replace a file that is no header."""
+    header = table.with_suffix(".toml")
+    if header.exists():
+        try:
+            read_header(table)
+        except InvalidFile:
+            raise InvalidInput(
+                f"cannot write {table}: its header would replace {header}, which is no header of a trace; "
+                "choose another name"
+            ) from None
+
+
+def header_text(trace: Trace) -> str:
+    """The TOML header of a trace as text."""
+    header = trace.header
+    lines = [
+        "schema = 1",
+        f"gpu = {_quoted(header.gpu)}",
+        f"network = {_quoted(header.network)}",
+        f"batch = {header.batch}",
+        f"math = {_quoted(header.math)}",
+        f"created_by = {_quoted(header.created_by)}",
+    ]
+    for title, entries in (("sources", header.sources), ("conditions", header.conditions)):
+        if entries:
+            lines += ["", f"[{title}]", *(f"{_quoted(key)} = {_quoted(text)}" for key, text in entries.items())]
+    lines += ["", "[identity]", f"rows = {len(trace.rows)}"]
+    if header.layers:
+        lines += ["layers = [", *wrap(", ".join(map(_quoted, header.layers)), _LINE), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
