@@ -2,8 +2,8 @@
 
 Between two waits nothing that the host does depends on the engines, so that what it puts on them and when is known from
 the end of the wait before. A script has that, worked out once; it serves every run of the program that differs in
-durations alone. A host whose calls go cold while it waits gives the same, late (`after_wait`). It is columns of integers
-rather than objects, so that it costs little where it is used once.
+durations alone. A host whose calls go cold while it waits gives the same, late (`after_wait`). It is columns of
+integers rather than objects, so that it costs little where it is used once.
 """
 
 from __future__ import annotations
