@@ -63,8 +63,7 @@ class Study:
 
     def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
-        if isinstance(policy, str):
-            policy = make_policy(policy)
+        policy = make_policy(policy)
         problem = Problem(self.network, self.trace, self.gpu, self)
         return self.run_plan(policy.name, decide(policy, problem))
 
@@ -217,7 +216,7 @@ def compare(
     *,
     batch: int | None = None,
     gpu: str | Path | GpuProfile,
-    policies: str | Iterable[str | Policy] | None = None,
+    policies: str | Policy | Iterable[str | Policy] | None = None,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
     math: str = "fp32",
@@ -242,14 +241,14 @@ def compare(
         weight_gradients=weight_gradients,
         trace=trace,
     )
-    if isinstance(policies, str):
+    if isinstance(policies, str) or not isinstance(policies, Iterable | None):
         policies = [policies]
     return compare_policies(study, list(POLICIES if policies is None else policies))
 
 
 def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparison:
     """Run policies of a study and compare them with its oracle."""
-    chosen = [make_policy(policy) if isinstance(policy, str) else policy for policy in policies]
+    chosen = [make_policy(policy) for policy in policies]
     if not chosen:
         raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
     names = [policy.name for policy in chosen]

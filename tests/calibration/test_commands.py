@@ -17,7 +17,7 @@ from vdnnsim.calibration.records import read_records
 from vdnnsim.cli.calibrate import app
 from vdnnsim.errors import InvalidFile, InvalidInput, UnknownName
 from vdnnsim.folder_lock import only_writer
-from vdnnsim.gpu import read_profile
+from vdnnsim.gpu import check_profile_name, read_profile
 from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.network import load_network
 from vdnnsim.trace import Provenance, read_trace, required_passes
@@ -221,6 +221,42 @@ def test_a_folder_of_another_gpu_is_refused_before_anything_is_measured(folder: 
     (tmp_path / "cases.toml").write_text((folder / "cases.toml").read_text().replace('"here"', '"there"'))
     refused("found cases of GPU 'here', expected 'there'", "report", tmp_path / "cases.toml", "--out", out, *CPU)
     assert not (out / "there.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["RTX-4090", "a b/c", "", "-x", 'a"b', "h200\n"])
+def test_a_name_that_no_profile_can_have_is_refused_before_anything_is_measured(name: str, tmp_path: Path) -> None:
+    allowed = "--name: found .*, expected small letters, digits, '.', '_' and '-', a letter or digit first"
+    refused(allowed, "link", "--name", name, "--out", tmp_path / "x.toml", *CPU)
+    refused(allowed, "trace", "alexnet", "--batch", 1, "--name", name, "--out", tmp_path / "x.csv", *CPU)
+    with pytest.raises(InvalidInput, match="small letters, digits"):
+        check_profile_name(name, "name")
+
+
+def test_a_file_that_no_reader_takes_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    refused("expected a name ending in .toml", "link", "--out", tmp_path / "x.csv", *CPU)
+    refused("expected a name ending in .csv", "trace", "alexnet", "--batch", 1, "--out", tmp_path / "x.toml", *CPU)
+
+
+def test_what_a_policy_of_ones_own_does_wrong_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "class Five:\n    name = 'five'\n    def check(self, problem): pass\n    def plan(self, problem): return 5\n"
+    (tmp_path / "five_for_test.py").write_text(own)
+    monkeypatch.syspath_prepend(tmp_path)
+    trace = folder / "out" / "traces" / "here" / "tiny_b4_fp32.csv"
+    words = ("run", folder / "tiny.toml", "--batch", 4, "--gpu", folder / "out" / "here.toml", "--trace", trace)
+    for more in ((), ("--check",)):
+        refused(r"plan\(\) returned int, expected a Plan", *words, "--policy", "five_for_test:Five", *more, *CPU)
+
+
+def test_numbers_on_stdout_are_alone_there(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    trace = folder / "out" / "traces" / "here" / "tiny_b4_fp32.csv"
+    words = ("run", folder / "tiny.toml", "--batch", 4, "--gpu", folder / "out" / "here.toml", "--trace", trace)
+    result = CliRunner().invoke(app, [*map(str, words), "--policy", "oracle", "--iterations", "3", "--json", "-", *CPU])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["cases"][0]["policy"] == "oracle"
+    assert "measured" in result.stderr
+    assert capfd.readouterr().out == ""
 
 
 def test_two_reports_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:

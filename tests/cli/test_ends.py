@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.sweeps import SMALL, write_spec
 from vdnnsim.cli import main
 from vdnnsim.cli.app import app
 
@@ -69,12 +70,77 @@ def test_ctrl_c_with_workers_prints_one_line(delay_s: float, tmp_path: Path) -> 
     assert (process.returncode, out, err) == (130, "", "vdnnsim: interrupted\n")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("list", "traces"), ("compare", *ALEXNET)])
-def test_ends_quietly_when_nobody_reads(arguments: tuple[str, ...]) -> None:
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+BUILDER = (sys.executable, "-m", "vdnnsim.builder")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(*COMMAND, "--help"), (*COMMAND, "list", "traces"), (*COMMAND, "compare", *ALEXNET), (*BUILDER, "--check")],
+    ids=lambda command: " ".join(command[2:5]),
+)
+def test_ends_quietly_when_nobody_reads(command: tuple[str, ...]) -> None:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert process.wait(timeout=30) == 1
     process.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes a stream")
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        (f"compare {' '.join(ALEXNET)} >&-", 2, "vdnnsim: cannot write: stdout is closed\n"),
+        (f"compare {' '.join(ALEXNET)} <&- >&-", 2, "vdnnsim: cannot write: stdout is closed\n"),
+        (f"compare {' '.join(ALEXNET)} --json out.json --policies vdnn >&-", 2, "vdnnsim: unknown policy"),
+        ("compare alexnt --batch 1 --gpu h200 2>&-", 2, ""),
+        ("sweep spec.toml --out out >&- 2>&-", 0, ""),
+    ],
+)
+def test_a_closed_stream_is_told_and_no_file_takes_its_place(
+    command: str, code: int, told: str, tmp_path: Path
+) -> None:
+    write_spec(tmp_path, SMALL)
+    line = f"'{sys.executable}' -m vdnnsim {command}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr
+    assert told or not done.stderr
+
+
+def test_an_output_on_stdout_is_alone_there(tmp_path: Path) -> None:
+    """Every option that names a text; what is a picture is refused."""
+    for option in ("--json", "--csv", "--timeline"):
+        done = subprocess.run(
+            [*COMMAND, "compare", *ALEXNET, "--policies", "vdnn-dyn", option, "-"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("network," if option == "--csv" else "{")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("compare", *ALEXNET, "--figure", "-"), "--figure: found '-', expected a name ending in .png, .pdf, .svg"),
+        (("compare", *ALEXNET, "--json", "-", "--timeline", "-"), "--json and --timeline: each names stdout (-)"),
+        (("run", *ALEXNET, "--policy", "oracle", "--csv", "-", "--json", "-"), "--json and --csv: each names stdout"),
+        (
+            ("calibrate", "run", *ALEXNET, "--policy", "oracle", "--json", "-", "--timeline", "-"),
+            "--json and --timeline: each names stdout",
+        ),
+    ],
+)
+def test_what_cannot_go_to_stdout_is_refused(
+    arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["vdnnsim", *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from support.staircase import study_with
+from vdnnsim.cli.listing import list_command
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.policies import POLICIES, make_policy
+from vdnnsim.policies import POLICIES, installed_policies, make_policy, registry
 
 OWN = '''
 from vdnnsim.policies import Layout, make_plan, performance_optimal
@@ -56,6 +58,28 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_policy_for_test", raising=False)
     return "own_policy_for_test"
+
+
+@pytest.fixture
+def installed(own_module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that brings two policies, one of which does not work, and one of a built-in's name."""
+    values = {"first-conv": "FirstConv", "broken": "Missing", "oracle": "FirstConv"}
+    entries = [EntryPoint(name, f"{own_module}:{kind}", registry.ENTRY_POINT_GROUP) for name, kind in values.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: [e for e in entries if e.group == group])
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_policy_goes_by_its_name_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(installed_policies()) == ["first-conv", "broken"]
+    assert make_policy("first-conv").name == "first-conv"
+    assert type(make_policy("oracle")).__module__ == "vdnnsim.policies.oracle"
+    with pytest.raises(UnknownName, match=r"did you mean 'first-conv'.* Known: .*oracle, first-conv, broken"):
+        make_policy("first-cov")
+    list_command("policies")
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == [*POLICIES, "first-conv", "broken"]
+    assert lines["first-conv"] == "Only the first CONV offloads."
+    assert lines["broken"].startswith("cannot be used: policy 'own_policy_for_test:Missing'")
 
 
 @pytest.mark.parametrize("name", POLICIES)

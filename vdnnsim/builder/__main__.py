@@ -10,6 +10,7 @@ from pathlib import Path
 from vdnnsim.builder import checks, fits
 from vdnnsim.builder.same_shape import write_same_shape, write_shipped_same_shape
 from vdnnsim.builder.titan_x_maxwell import write_built, write_shipped
+from vdnnsim.cli.ends import run_to_the_end
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.network import Network, load_network
 from vdnnsim.trace import read_header, read_trace
@@ -61,4 +62,4 @@ def _write_same_shape(network: Network, table: Path, directory: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end("vdnnsim.builder", lambda: sys.exit(main()))

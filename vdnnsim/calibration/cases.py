@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput
 from vdnnsim.files import line_of, read_text, read_toml, toml_lines
+from vdnnsim.gpu import ProfileName
 from vdnnsim.network import load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
@@ -57,7 +58,7 @@ class CasesFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = Field(alias="schema")
-    gpu: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    gpu: ProfileName
     case: Annotated[list[CaseGroup], Field(min_length=1)]
 
 

@@ -160,9 +160,13 @@ def _time_copy(device: Device, engine: Stream, copy: Action, wait: Action) -> tu
 
 
 def _shortened(curve: LinkCurve, marks_ns: int) -> LinkCurve:
-    """The curve without what the marks cost."""
+    """The curve without what the marks cost. A copy of which the marks were the larger part was not measured: smaller
+    ones are taken to last as long as the smallest that was."""
+    measured = [point for point in curve.points if point.duration_ns >= 2 * marks_ns]
+    kept = max(2, len(measured))
+    floor_ns = curve.points[-kept].duration_ns // 2
     return LinkCurve(
-        tuple(LinkPoint(size, max(1 + index, time_ns - marks_ns)) for index, (size, time_ns) in enumerate(curve.points))
+        tuple(LinkPoint(size, time_ns - min(marks_ns, floor_ns)) for size, time_ns in curve.points[-kept:])
     )
 
 

@@ -26,14 +26,19 @@ def profile_name(gpu: str) -> str:
     return "-".join(kept) or "gpu"
 
 
-def profile_text(report: LinkReport, name: str, title: str) -> str:
+def _title(gpu: str) -> str:
+    """The device's name for people: of a GPU without its memory and cores, of a CPU all there is."""
+    return gpu.partition("none: ")[2] or gpu.partition(",")[0]
+
+
+def profile_text(report: LinkReport, name: str) -> str:
     """The profile of a measured device."""
     link, host = report.link, report.host
     source = f"Measured {report.date} with 'vdnnsim calibrate link'; medians. {report.repetitions}."
     lines = [
         "schema = 1",
         f'name = "{name}"',
-        f'title = "{title}"',
+        f'title = "{_plain(_title(report.conditions["gpu"]))}"',
         "",
         "[memory]",
         f'capacity = "{report.capacity_bytes} B"',

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
 from vdnnsim.errors import Fault, InvalidFile
-from vdnnsim.files import read_text, write_text
+from vdnnsim.files import read_text
 from vdnnsim.network import network_sha256
 from vdnnsim.study import Study
 
@@ -112,10 +112,10 @@ def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
     )
 
 
-def write_records(path: Path, records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> None:
-    """Write records with the conditions under which they were measured, whole or not at all."""
+def records_json(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
+    """Records with the conditions under which they were measured, one a line."""
     document = {"schema": 1, "conditions": dict(conditions), "cases": [asdict(record) for record in records]}
-    write_text(path, json.dumps(document, separators=(",", ":")).replace('{"network"', '\n{"network"') + "\n")
+    return json.dumps(document, separators=(",", ":")).replace('{"network"', '\n{"network"') + "\n"
 
 
 def read_records(path: Path) -> tuple[CaseRecord, ...]:

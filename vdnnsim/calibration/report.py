@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import Progress, silent
-from vdnnsim.calibration.records import CaseRecord, record_of, write_records
+from vdnnsim.calibration.records import CaseRecord, record_of, records_json
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.calibration.stored import RESULTS, stored_group, stored_records, stored_trace
 from vdnnsim.errors import VdnnsimError
@@ -115,7 +115,7 @@ def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[s
     """Table, JSON and figure of records."""
     from vdnnsim.calibration.figure import draw_errors
 
-    write_records(out / RESULTS, records, conditions)
+    write_text(out / RESULTS, records_json(records, conditions))
     write_text(out / TABLE, table_text(records, conditions))
     if records:
         draw_errors(records, out / FIGURE)
@@ -171,8 +171,7 @@ def _profile(bench: Bench, gpu: str, out: Path, progress: Progress) -> GpuProfil
     if not path.is_file():
         progress(0, 1, "link")
         measured = measure_link(bench)
-        title = measured.conditions["gpu"].split(",")[0].replace('"', "'")
-        write_text(path, profile_text(measured, gpu, title))
+        write_text(path, profile_text(measured, gpu))
     return read_profile(path)
 
 

@@ -16,7 +16,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
-from vdnnsim.policies import Plan, Policy, Problem, Trial
+from vdnnsim.policies import Plan, Policy, Problem, Trial, decide
 from vdnnsim.program import Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
@@ -106,8 +106,7 @@ def run_case(
 ) -> CaseRun:
     """Run one policy on both machines. Raises `InvalidInput` for a policy that does not fit, with what it needs."""
     problem = Problem(study.network, study.trace, study.gpu, RealLaboratory(study, bench, machine))
-    policy.check(problem)
-    plan = policy.plan(problem)
+    plan = decide(policy, problem)
     predicted = study.run(policy)
     prepared, program, failure = study.prepare(plan)
     if failure is not None:
@@ -146,8 +145,7 @@ class Check(NamedTuple):
 def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> Check:
     """One iteration in the checking mode, held against autograd."""
     problem = Problem(study.network, study.trace, study.gpu, study)
-    policy.check(problem)
-    plan, program, failure = study.prepare(policy.plan(problem))
+    plan, program, failure = study.prepare(decide(policy, problem))
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {failure}")
     progress(0, 3, "one iteration with freed bytes overwritten")

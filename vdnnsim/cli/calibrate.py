@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdnnsim.cli import options
-from vdnnsim.files import check_writable, write_text
+from vdnnsim.cli.outputs import STDOUT, check_targets, put_text
+from vdnnsim.files import check_writable
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
     from vdnnsim.calibration.progress import Progress
+    from vdnnsim.calibration.records import CaseRecord
     from vdnnsim.calibration.running import CaseRun
     from vdnnsim.study import Study
 
@@ -36,21 +39,23 @@ EXIT_FAILED = 1
 
 @app.command("link")
 def link_command(
-    out: Annotated[Path, typer.Option("--out", help="The GPU profile to write (.toml).")],
+    out: Annotated[str, typer.Option("--out", help="The GPU profile to write (.toml); - writes only it to stdout.")],
     device: Device = "cuda",
     name: Name = None,
 ) -> None:
     """Measure capacity, copy times by size and direction, and what the host's calls cost: a GPU profile."""
-    check_writable([out])
+    _check_name(name)
+    if out != STDOUT:
+        _check_suffix(out, ".toml")
+    check_targets({"--out": out})
     with _bench(device) as bench:
         from vdnnsim.calibration.link import measure_link
         from vdnnsim.calibration.profile_text import profile_name, profile_text, unsteadiness
 
         report = measure_link(bench, _progress())
-        gpu = report.conditions["gpu"]
-        chosen = name or ("cpu" if device == "cpu" else profile_name(gpu))
-        write_text(out, profile_text(report, chosen, gpu.split(",")[0].replace('"', "'")))
-        typer.echo(f"{out}: profile of {chosen}{unsteadiness(report)}")
+        chosen = name or ("cpu" if device == "cpu" else profile_name(report.conditions["gpu"]))
+        put_text(out, profile_text(report, chosen))
+        typer.echo(f"{out}: profile of {chosen}{unsteadiness(report)}", err=out == STDOUT)
 
 
 @app.command("trace")
@@ -66,6 +71,8 @@ def trace_command(
     from vdnnsim.network import load_network
     from vdnnsim.trace import check_header_writable, write_trace
 
+    _check_name(name)
+    _check_suffix(str(out), ".csv")
     chosen = load_network(network, batch)
     check_writable([out, out.with_suffix(".toml")])
     check_header_writable(out)
@@ -93,70 +100,77 @@ def run_command(
     check: Annotated[
         bool, typer.Option("--check", help="Compare gradients with autograd, freed bytes overwritten.")
     ] = False,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the case's numbers as JSON.")] = None,
+    json: Annotated[
+        str | None, typer.Option("--json", help="Write the case's numbers as JSON; - writes only them to stdout.")
+    ] = None,
     timeline: Annotated[
-        Path | None, typer.Option("--timeline", help="Write both timelines (Chrome trace JSON) to open in Perfetto.")
+        str | None,
+        typer.Option("--timeline", help="Write both timelines (Chrome trace JSON) to open in Perfetto; - as above."),
     ] = None,
     device: Device = "cuda",
 ) -> None:
     """Train for real under a policy, in a pool of the capacity, and show measured beside simulated."""
     from vdnnsim.study import make_study
 
-    check_writable([path for path in (json, timeline) if path is not None])
+    check_targets({"--json": json, "--timeline": timeline})
+    say = partial(typer.echo, err=STDOUT in (json, timeline))
     study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace)
     with _bench(device) as bench:
         if check:
-            _check(bench, study, policy)
-        run = _run(bench, study, policy, iterations, json)
+            say(_check(bench, study, policy))
+        run, record = _run(bench, study, policy, iterations)
+        say(_in_words(record))
+        if json is not None:
+            from vdnnsim.calibration.records import records_json
+
+            put_text(json, records_json([record], bench.device.describe()))
         if timeline is not None:
-            _write_timelines(study, run, timeline)
+            put_text(timeline, _timelines(study, run))
+            say(f"{timeline}: both timelines, for https://ui.perfetto.dev")
 
 
-def _check(bench: Bench, study: Study, policy: str) -> None:
+def _check(bench: Bench, study: Study, policy: str) -> str:
     from vdnnsim.calibration.running import check_case
     from vdnnsim.policies import make_policy
 
     machine = bench.machine(study.network, study.trace.header.math)
     found = check_case(bench, machine, study, make_policy(policy), _progress())
-    typer.echo(
+    return (
         f"loss and gradients against autograd in fp64: largest relative error {found.error:.2e} ({found.where}), "
         f"plain autograd in fp32 {found.plain_error:.2e}; rounding decided {found.other_choices:.1e} of the "
         "choices of ReLU and max-pool otherwise"
     )
 
 
-def _run(bench: Bench, study: Study, policy: str, iterations: int | None, json: Path | None) -> CaseRun:
-    from vdnnsim.calibration.records import record_of, write_records
+def _run(bench: Bench, study: Study, policy: str, iterations: int | None) -> tuple[CaseRun, CaseRecord]:
+    from vdnnsim.calibration.records import record_of
     from vdnnsim.calibration.running import run_case
     from vdnnsim.policies import make_policy
 
     machine = bench.machine(study.network, study.trace.header.math)
     run = run_case(bench, machine, study, make_policy(policy), iterations)
-    record = record_of(study, policy, run)
-    typer.echo(
+    return run, record_of(study, policy, run)
+
+
+def _in_words(record: CaseRecord) -> str:
+    return (
         f"{record.title}: measured {record.measured_iteration_time_ns / 1e6:.3f} ms "
         f"(spread {record.spread_ppm / 1e4:.2f} %{'' if record.steady else ', unsteady'}), simulated "
-        f"{record.predicted_iteration_time_ns / 1e6:.3f} ms, error {100 * record.error:+.2f} %"
-    )
-    typer.echo(
+        f"{record.predicted_iteration_time_ns / 1e6:.3f} ms, error {100 * record.error:+.2f} %\n"
         f"peak {record.measured_peak_bytes} and {record.predicted_peak_bytes} B, offloaded "
         f"{record.measured_offloaded_bytes} and {record.predicted_offloaded_bytes} B; "
         f"addresses {_equal(record.same_addresses)}, decisions {_equal(record.same_decisions)}"
     )
-    if json is not None:
-        write_records(json, [record], bench.device.describe())
-    return run
 
 
-def _write_timelines(study: Study, run: CaseRun, path: Path) -> None:
+def _timelines(study: Study, run: CaseRun) -> str:
     """Of the measured iteration, marks included, and of the simulated one."""
     from vdnnsim.calibration.running import measured_run
     from vdnnsim.report.chrome_trace import timeline_json
 
     result = run.predicted.result
     simulated = replace(run.predicted, result=replace(result, policy=f"{result.policy}, simulated"))
-    write_text(path, timeline_json([measured_run(study, run), simulated]))
-    typer.echo(f"{path}: both timelines, for https://ui.perfetto.dev")
+    return timeline_json([measured_run(study, run), simulated])
 
 
 @app.command("report")
@@ -182,6 +196,21 @@ def report_command(
         typer.echo(f"failed: {what}: {why}", err=True)
     if report.failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _check_name(name: str | None) -> None:
+    """Before minutes of measuring for a file that nothing would read."""
+    if name is not None:
+        from vdnnsim.gpu import check_profile_name
+
+        check_profile_name(name, "--name")
+
+
+def _check_suffix(out: str, suffix: str) -> None:
+    if not out.endswith(suffix):
+        from vdnnsim.errors import InvalidInput
+
+        raise InvalidInput(f"--out: found '{out}', expected a name ending in {suffix}")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,8 +106,6 @@ def _compare(
 ) -> Comparison:
     from vdnnsim.study import compare
 
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # so that module:Class finds a module in the current folder
     arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
     return compare(network, batch=batch, policies=policies, **arguments)
 

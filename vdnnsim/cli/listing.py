@@ -73,10 +73,14 @@ def _traces() -> list[tuple[str, str]]:
 
 
 def _policies() -> list[tuple[str, str]]:
-    from vdnnsim.policies import POLICIES
+    from vdnnsim.errors import InvalidInput
+    from vdnnsim.policies import POLICIES, installed_policies, make_policy
 
     rows = []
-    for name, make in POLICIES.items():
-        doc = (type(make()).__doc__ or "").strip().splitlines()[0]
-        rows.append((name, doc))
+    for name in (*POLICIES, *installed_policies()):
+        try:
+            doc = type(make_policy(name)).__doc__ or ""
+        except InvalidInput as error:  # an installed one that does not work hides no other
+            doc = f"cannot be used: {error}"
+        rows.append((name, doc.strip().partition("\n")[0]))
     return rows

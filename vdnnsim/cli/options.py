@@ -31,7 +31,7 @@ TraceFile = Annotated[
 ]
 Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure: .png, .pdf or .svg.")]
 Timeline = Annotated[
-    Path | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto.")
+    str | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto; - as above.")
 ]
 Json = Annotated[str | None, typer.Option("--json", help="Write all numbers as JSON; - writes only them to stdout.")]
 Csv = Annotated[

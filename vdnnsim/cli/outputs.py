@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.files import check_writable
+from vdnnsim.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,32 +21,42 @@ STDOUT = "-"
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
+def check_targets(texts: Mapping[str, str | None], pictures: Mapping[str, Path | None] = MappingProxyType({})) -> None:
+    """Raise `InvalidInput` for what could not be written in the end. Texts and pictures are what options name, by the
+    option; a text may go to stdout ("-"), a picture has a name that says its kind."""
+    onto_stdout = [option for option, target in texts.items() if target == STDOUT]
+    if len(onto_stdout) > 1:
+        raise InvalidInput(f"{' and '.join(onto_stdout)}: each names stdout (-); give all but one a file")
+    for option, picture in pictures.items():
+        if picture and picture.suffix not in FIGURE_SUFFIXES:
+            raise InvalidInput(f"{option}: found '{picture}', expected a name ending in {', '.join(FIGURE_SUFFIXES)}")
+    check_writable(Path(target) for target in (*texts.values(), *pictures.values()) if target not in (None, STDOUT))
+
+
+def put_text(target: str, text: str) -> None:
+    """Write a text to a file, whole or not at all, or to stdout."""
+    if target == STDOUT:
+        sys.stdout.write(text)
+    else:
+        write_text(Path(target), text)
+
+
 class Outputs(NamedTuple):
     """What the options `--json`, `--csv`, `--figure` and `--timeline` named."""
 
     json: str | None
     csv: str | None
     figure: Path | None
-    timeline: Path | None
+    timeline: str | None
 
     def check(self) -> None:
         """Raise `InvalidInput` for what could not be written in the end."""
-        if self.json == STDOUT and self.csv == STDOUT:
-            raise InvalidInput("--json and --csv: both name stdout (-); give one of them a file")
-        if self.figure and self.figure.suffix not in FIGURE_SUFFIXES:
-            raise InvalidInput(
-                f"--figure: found '{self.figure}', expected a name ending in {', '.join(FIGURE_SUFFIXES)}"
-            )
-        paths = [
-            Path(str(target)).resolve()
-            for target in (self.json, self.csv, self.figure, self.timeline)
-            if target not in (None, STDOUT)
-        ]
-        check_writable(paths)
+        texts = {"--json": self.json, "--csv": self.csv, "--timeline": self.timeline}
+        check_targets(texts, {"--figure": self.figure})
 
     def console(self) -> Console | None:
         """Where tables and messages go: nowhere when stdout is for numbers alone."""
-        if STDOUT in (self.json, self.csv):
+        if STDOUT in (self.json, self.csv, self.timeline):
             return None
         from rich.console import Console
 
@@ -65,13 +76,9 @@ class Outputs(NamedTuple):
             if target is None:
                 continue
             make: Any = getattr(importlib.import_module(f"vdnnsim.report.{module}"), function)
-            if target == STDOUT:
-                sys.stdout.write(make(comparison))
-                continue
-            from vdnnsim.files import write_text
-
-            write_text(Path(target), make(comparison))
-            _tell(console, what, Path(target))
+            put_text(target, make(comparison))
+            if target != STDOUT:
+                _tell(console, what, Path(target))
 
 
 def _tell(console: Console | None, what: str, path: Path) -> None:

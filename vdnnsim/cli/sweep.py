@@ -98,7 +98,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from vdnnsim.cli import EXIT_INTERRUPTED
+    from vdnnsim.cli.ends import EXIT_INTERRUPTED
     from vdnnsim.sweep.reading import read_status
     from vdnnsim.sweep.run import run_sweep
 

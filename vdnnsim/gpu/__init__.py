@@ -1,7 +1,7 @@
 """GPU profiles: capacity, link, host costs, power."""
 
 from vdnnsim.gpu.after_wait import AfterWait, HostCall
-from vdnnsim.gpu.files import list_profiles, load_profile, read_profile
+from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, read_profile
 from vdnnsim.gpu.profile import Direction, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "LinkCurve",
     "LinkPoint",
     "Power",
+    "ProfileName",
+    "check_profile_name",
     "list_profiles",
     "load_profile",
     "read_profile",

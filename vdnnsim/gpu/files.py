@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from vdnnsim.catalog import data_directory
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName, shown
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
 from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
@@ -17,6 +18,28 @@ from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration
 
 _Nanoseconds = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 _Label = Literal["measured", "published", "modelled"]
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAMES = "small letters, digits, '.', '_' and '-', a letter or digit first, such as rtx-4090"
+
+
+def _profile_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(_NAMES)
+    return name
+
+
+ProfileName = Annotated[str, AfterValidator(_profile_name)]
+"""What a GPU can be called, in profiles, traces and commands, and as the name of a file."""
+
+
+def check_profile_name(name: str, what: str) -> None:
+    """Raise `InvalidInput` for what no GPU can be called; `what` names the option it is from."""
+    try:
+        _profile_name(name)
+    except ValueError as error:
+        raise InvalidInput(f"{what}: found {shown(name)}, expected {error}") from None
 
 
 class _Strict(BaseModel):
@@ -142,7 +165,7 @@ class ProfileFile(_Strict):
     """The whole file."""
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: ProfileName
     title: str
     memory: _Memory
     link: _Link

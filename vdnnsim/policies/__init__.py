@@ -14,7 +14,7 @@ from vdnnsim.policies.plan import (
     memory_optimal,
     performance_optimal,
 )
-from vdnnsim.policies.registry import POLICIES, make_policy
+from vdnnsim.policies.registry import POLICIES, installed_policies, make_policy
 
 __all__ = [
     "POLICIES",
@@ -27,6 +27,7 @@ __all__ = [
     "check_plan",
     "decide",
     "feature_extraction_layers",
+    "installed_policies",
     "make_plan",
     "make_policy",
     "memory_optimal",

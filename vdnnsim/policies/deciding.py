@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 from vdnnsim.errors import InvalidInput, VdnnsimError
 from vdnnsim.policies.plan import Plan, Policy, Problem
@@ -10,14 +11,28 @@ from vdnnsim.policies.plan import Plan, Policy, Problem
 _OWN_PACKAGE = __name__.partition(".")[0]
 
 
+def checked_policy(policy: Any) -> Policy:
+    """The object, where it is a policy. Raises `InvalidInput` for one without a name, `check` or `plan`."""
+    kind = policy.__name__ if isinstance(policy, type) else type(policy).__name__
+    if isinstance(policy, type):
+        raise InvalidInput(f"policy {kind}: found the class, expected an object of it, such as {kind}()")
+    missing = [part for part in ("name", "check", "plan") if not hasattr(policy, part)]
+    if missing:
+        raise InvalidInput(
+            f"policy {kind}: lacks {', '.join(missing)}; a policy has a name, check(problem) and plan(problem)"
+        )
+    if not isinstance(policy.name, str) or not policy.name:
+        raise InvalidInput(f"policy {kind}: found name {policy.name!r}, expected text")
+    return policy  # type: ignore[no-any-return]
+
+
 def decide(policy: Policy, problem: Problem) -> Plan:
     """The policy's plan for this problem.
 
-    Raises `InvalidInput` where the policy refuses the problem, has no name, returns something else than a plan, or, a
-    user's own, fails; then with the place in its file.
+    Raises `InvalidInput` where it is no policy, refuses the problem, returns something else than a plan, or, a user's
+    own, fails; then with the place in its file.
     """
-    if not isinstance(policy.name, str) or not policy.name:
-        raise InvalidInput(f"policy {type(policy).__name__}: found name {policy.name!r}, expected text")
+    policy = checked_policy(policy)
     try:
         policy.check(problem)
         plan = policy.plan(problem)

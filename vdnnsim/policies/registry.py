@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.deciding import checked_policy
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.plan import Policy
 from vdnnsim.policies.variants import Variant
@@ -32,19 +33,28 @@ POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 
 
-def make_policy(name: str) -> Policy:
-    """A built-in policy by name, an installed one by its entry point, or one given as "module:Class".
+def installed_policies() -> dict[str, str]:
+    """The "module:Class" of each policy that another package brought, by its name."""
+    entries = entry_points(group=ENTRY_POINT_GROUP)
+    return {entry.name: entry.value for entry in entries if entry.name not in POLICIES}
+
+
+def make_policy(name: str | Policy) -> Policy:
+    """A built-in policy by name, an installed one by its entry point, or one given as "module:Class"; a policy itself
+    is itself.
 
     Raises `UnknownName`, or `InvalidInput` for a module or class that cannot be used.
     """
+    if not isinstance(name, str):
+        return checked_policy(name)
     if name in POLICIES:
         return POLICIES[name]()
     if ":" in name:
         return _from_module(name)
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name == name:
-            return _from_module(entry.value)
-    raise UnknownName("policy", name, POLICIES)
+    installed = installed_policies()
+    if name in installed:
+        return _from_module(installed[name])
+    raise UnknownName("policy", name, (*POLICIES, *installed))
 
 
 def _from_module(reference: str) -> Policy:
@@ -66,7 +76,4 @@ def _from_module(reference: str) -> Policy:
     except Exception as error:  # as above
         found = f"{type(error).__name__}: {error}"
         raise InvalidInput(f"{what}: cannot be made without arguments: {found}") from error
-    missing = [part for part in ("name", "check", "plan") if not hasattr(policy, part)]
-    if missing:
-        raise InvalidInput(f"{what}: lacks {', '.join(missing)}; a policy has a name, check(problem) and plan(problem)")
-    return policy  # type: ignore[no-any-return]
+    return checked_policy(policy)
