@@ -10,7 +10,7 @@ iteration begins warm. A synchronise's own extra comes before its waiting begins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vdnnsim.gpu import AfterWait, HostCall
@@ -65,24 +65,21 @@ def cold_stretches(
     shifted in place."""
     waited_ns = 0
     waited_at_call_ns = [0] * len(HostCall)
-    places = iter(range(len(memory_ns)))
+    place = 0
     for (calls_ns, streams, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
         late_ns = [0]
         for call in first.kinds:
             extra_ns = after_wait.extra_ns(call, waited_ns - waited_at_call_ns[call])
             late_ns.append(late_ns[-1] + extra_ns)
             waited_at_call_ns[call] = waited_ns
-        for kinds, place in zip(first.memory, places, strict=False):
-            memory_ns[place] += late_ns[kinds]
-        yield (
-            calls_ns + late_ns[-1],
-            streams,
-            _late(outs, first.outs, late_ns) if outs else outs,
-            _late(ins, first.ins, late_ns) if ins else ins,
-            _late(kernels, first.kernels, late_ns) if kernels else kernels,
-        )
+        for called in first.memory:
+            memory_ns[place] += late_ns[called]
+            place += 1
+        if outs:
+            outs = [ready_ns + late_ns[called] for ready_ns, called in zip(outs, first.outs, strict=True)]
+        if ins:
+            ins = [ready_ns + late_ns[called] for ready_ns, called in zip(ins, first.ins, strict=True)]
+        if kernels:
+            kernels = [ready_ns + late_ns[called] for ready_ns, called in zip(kernels, first.kernels, strict=True)]
+        yield calls_ns + late_ns[-1], streams, outs, ins, kernels
         waited_ns += last_wait_ns()
-
-
-def _late(ready_ns: Sequence[int], kinds: Sequence[int], late_ns: Sequence[int]) -> list[int]:
-    return [ready + late_ns[called] for ready, called in zip(ready_ns, kinds, strict=True)]
