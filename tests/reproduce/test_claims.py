@@ -1,10 +1,14 @@
 """Claims: how far ours is, what counts as near, how rows read."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from vdnnsim.reproduce.bars import BandedBar, Bar
-from vdnnsim.reproduce.claims import Claim, Ours, is_near
+from vdnnsim.reproduce.claims import Claim, Ours, compare_claims, is_near, stated_values
 from vdnnsim.reproduce.config import ClaimEntry
+from vdnnsim.reproduce.printing import print_claims
 from vdnnsim.reproduce.table import HEADER, cells, claims_csv, markdown
 from vdnnsim.trace import Provenance
 
@@ -63,3 +67,33 @@ def test_tables_have_one_row_for_each_claim() -> None:
     claims = [claim(6, 6, "", 6, (6, 6)), claim(1, 7, "%", 4, (4, 4))]
     assert markdown(claims).count("\n") == 4
     assert len(claims_csv(claims).splitlines()) == 3
+
+
+def test_the_paper_states_numbers_of_single_bars() -> None:
+    """Of those that were read somewhere: the best saving of a network, a loss as performance."""
+
+    def bar(case: str, series: str, part: str, axis: str, value: float, unit: str) -> BandedBar:
+        return BandedBar(case, Bar(case, series, part, axis, value, unit), value, value, 3, 1.0, Provenance.MODELLED)
+
+    found = {
+        "11": (
+            bar("AlexNet (128)", "vdnn-all(p)", "average saved", "right", 84.0, "%"),
+            bar("AlexNet (128)", "vdnn-all(m)", "average saved", "right", 90.0, "%"),
+        ),
+        "12": (bar("VGG-16 (256)", "vdnn-all(m)", "", "left", 16.9, "GB"),),
+        "14": (bar("VGG-16 (256)", "vdnn-dyn", "", "left", 0.78, ""),),
+    }
+    claims = compare_claims(found, "titan-x-maxwell")
+    assert [claim.entry.name for claim in claims] == ["saved AlexNet", "loss VGG-16 (256)", "offloaded"]
+    saved, loss = stated_values(claims)  # what is offloaded was not checked
+    assert saved == ("11", "AlexNet (128)", "AlexNet (128)", "vdnn-all(m)", "right", 89, "%", "abstract")
+    assert loss[:5] == ("14", "VGG-16 (256)", "VGG-16 (256)", "vdnn-dyn", "left")
+    assert loss[5:] == (pytest.approx(0.82), "", "abstract")
+
+
+def test_a_narrow_terminal_shows_the_band() -> None:
+    text = io.StringIO()
+    print_claims([claim(18, 18, "%", 22, (7, 22.5))], Console(file=text, width=80))
+    [row] = [line for line in text.getvalue().splitlines() if line.startswith("a claim  ")]
+    assert row.split() == ["a", "claim", "what", "it", "says", "22.0", "%", "7.0", "to", "22.5", "%", "band"]
+    assert "+4.0 points" in text.getvalue()

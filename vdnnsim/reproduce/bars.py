@@ -50,6 +50,19 @@ class BandedBar(NamedTuple):
     provenance: Provenance
 
 
+class Stated(NamedTuple):
+    """A number that the paper states of one bar, in the unit of the bar's axis; `mark` says how sure it is."""
+
+    figure: str
+    case: str
+    group: str
+    series: str
+    axis: str
+    value: float
+    unit: str
+    mark: str
+
+
 COLUMNS = (
     "figure",
     "case",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vdnnsim.reproduce.bars import BandedBar, weakest_of
+from vdnnsim.reproduce.bars import BandedBar, Stated, weakest_of
 from vdnnsim.reproduce.config import ClaimEntry, claims, figure_config
 from vdnnsim.reproduce.runs import FigureBars
 
@@ -84,11 +84,26 @@ def tolerance(entry: ClaimEntry) -> float:
     return 0.0 if anchor is None or not entry.unit else PERCENT / 100 * anchor
 
 
+def stated_values(claims: Iterable[Claim]) -> tuple[Stated, ...]:
+    """What the paper states of single bars, to be drawn beside ours. Ranges, and numbers that were not checked, are
+    left to the table."""
+    found = []
+    for claim in claims:
+        entry, reading = claim.entry, _READERS[claim.entry.name]
+        if entry.mark == "unverified" or entry.low is None or entry.low != entry.high or len(claim.ours.bars) > 1:
+            continue
+        [figure], [banded] = reading.figures, claim.ours.bars
+        bar, value = banded.bar, reading.on_axis(entry.low)
+        unit = "" if reading.on_axis is _kept else entry.unit
+        found.append(Stated(figure, banded.case, bar.group, bar.series, bar.axis, value, unit, entry.mark))
+    return tuple(found)
+
+
 def compare_claims(found: FigureBars, gpu: str) -> list[Claim]:
     """Every claim whose figures are there with the cases that it is about, in the order of the claims' file."""
     compared = []
     for entry in claims():
-        figures, case, read = _READERS[entry.name]
+        figures, case, read, _ = _READERS[entry.name]
         bars = [banded for figure in figures for banded in found.get(figure, ())]
         wanted = {case} if case else {other.label for figure in figures for other in figure_config(figure).cases}
         if wanted <= {banded.case for banded in bars}:
@@ -196,33 +211,51 @@ def _power_range(bars: _Bars) -> Ours:
     return Ours(most.bar.value, most.low, most.high, tuple(found))
 
 
+def _same(value: float) -> float:
+    return value
+
+
+def _kept(loss: float) -> float:
+    """A loss in percent as performance."""
+    return 1 - loss / 100
+
+
+class Reading(NamedTuple):
+    """The figures that a claim's number is read from, the case it is about, how it is read, and what it is on the axis
+    of the figure."""
+
+    figures: tuple[str, ...]
+    case: str
+    read: _Reader
+    on_axis: Callable[[float], float] = _same
+
+
 _ALL = ""
 """In place of a case: the claim is about all cases of its figures together."""
 _SIX = ("11", "15")
 _ALEXNET, _OVERFEAT, _GOOGLENET = "AlexNet (128)", "OverFeat (128)", "GoogLeNet (128)"
 _VGG64, _VGG128, _VGG256 = "VGG-16 (64)", "VGG-16 (128)", "VGG-16 (256)"
-_READERS: Mapping[str, tuple[tuple[str, ...], str, _Reader]] = MappingProxyType(
+_READERS: Mapping[str, Reading] = MappingProxyType(
     {
-        "saved AlexNet": (("11",), _ALEXNET, _best_saving(_ALEXNET)),
-        "saved OverFeat": (("11",), _OVERFEAT, _best_saving(_OVERFEAT)),
-        "saved GoogLeNet": (("11",), _GOOGLENET, _best_saving(_GOOGLENET)),
-        "baseline VGG-16 (256)": (("1",), _VGG256, _one(_VGG256, part="allocated")),
-        "loss VGG-16 (256)": (("14",), _VGG256, _loss_of(_VGG256)),
-        "untrainable baseline": (_SIX, _ALL, _count("baseline(p)", trains=False)),
-        "trainable vdnn-dyn": (_SIX, _ALL, _count("vdnn-dyn", trains=True)),
-        "least saved": (_SIX, _ALL, _end(_savings, min)),
-        "most saved": (_SIX, _ALL, _end(_savings, max)),
-        "least loss": (("14", "15"), _ALL, _end(_losses, min)),
-        "most loss": (("14", "15"), _ALL, _end(_losses, max)),
-        "share AlexNet": (("4",), _ALEXNET, _one(_ALEXNET, part="feature extraction")),
-        "share VGG-16 (256)": (("4",), _VGG256, _one(_VGG256, part="feature extraction")),
-        "baseline AlexNet": (("1",), _ALEXNET, _one(_ALEXNET, part="allocated")),
-        "baseline VGG-16 (128)": (("1",), _VGG128, _one(_VGG128, part="allocated")),
-        "throughput": (("14",), _ALL, _throughput),
-        "offloaded": (("12",), _VGG256, _one(_VGG256, "vdnn-all(m)")),
-        "reuse AlexNet": (("6",), _ALEXNET, _one(_ALEXNET, "reuse distance of X")),
-        "reuse VGG-16 (64)": (("6",), _VGG64, _one(_VGG64, "reuse distance of X")),
-        "maximum power": (("power",), _ALL, _power_range),
+        "saved AlexNet": Reading(("11",), _ALEXNET, _best_saving(_ALEXNET)),
+        "saved OverFeat": Reading(("11",), _OVERFEAT, _best_saving(_OVERFEAT)),
+        "saved GoogLeNet": Reading(("11",), _GOOGLENET, _best_saving(_GOOGLENET)),
+        "baseline VGG-16 (256)": Reading(("1",), _VGG256, _one(_VGG256, part="allocated")),
+        "loss VGG-16 (256)": Reading(("14",), _VGG256, _loss_of(_VGG256), _kept),
+        "untrainable baseline": Reading(_SIX, _ALL, _count("baseline(p)", trains=False)),
+        "trainable vdnn-dyn": Reading(_SIX, _ALL, _count("vdnn-dyn", trains=True)),
+        "least saved": Reading(_SIX, _ALL, _end(_savings, min)),
+        "most saved": Reading(_SIX, _ALL, _end(_savings, max)),
+        "least loss": Reading(("14", "15"), _ALL, _end(_losses, min)),
+        "most loss": Reading(("14", "15"), _ALL, _end(_losses, max)),
+        "share AlexNet": Reading(("4",), _ALEXNET, _one(_ALEXNET, part="feature extraction")),
+        "share VGG-16 (256)": Reading(("4",), _VGG256, _one(_VGG256, part="feature extraction")),
+        "baseline AlexNet": Reading(("1",), _ALEXNET, _one(_ALEXNET, part="allocated")),
+        "baseline VGG-16 (128)": Reading(("1",), _VGG128, _one(_VGG128, part="allocated")),
+        "throughput": Reading(("14",), _ALL, _throughput),
+        "offloaded": Reading(("12",), _VGG256, _one(_VGG256, "vdnn-all(m)")),
+        "reuse AlexNet": Reading(("6",), _ALEXNET, _one(_ALEXNET, "reuse distance of X")),
+        "reuse VGG-16 (64)": Reading(("6",), _VGG64, _one(_VGG64, "reuse distance of X")),
+        "maximum power": Reading(("power",), _ALL, _power_range),
     }
 )
-"""For each claim the figures that its number is read from, the case it is about, and how it is read."""

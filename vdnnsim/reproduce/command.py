@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.files import whole_file, write_text
-from vdnnsim.reproduce.bars import BandedBar, bars_csv
+from vdnnsim.reproduce.bars import BandedBar, Stated, bars_csv
 from vdnnsim.reproduce.bench import load_gpu
 from vdnnsim.reproduce.choices import CHOICES, choices_csv, choices_markdown, compare_choices
-from vdnnsim.reproduce.claims import Claim, compare_claims
+from vdnnsim.reproduce.claims import Claim, compare_claims, stated_values
 from vdnnsim.reproduce.config import choose_figures, figure_config, figure_names, gpu_rules, rules
 from vdnnsim.reproduce.runs import (
     FigureBars,
@@ -51,6 +51,7 @@ class Drawing(NamedTuple):
     bars: tuple[BandedBar, ...]
     gpu: str
     folder: Path
+    stated: tuple[Stated, ...] = ()
 
     @property
     def title(self) -> str:
@@ -138,7 +139,11 @@ def _write(
     bars: FigureBars, claims: Sequence[Claim], gpu: str, table: Path, executor: Executor | None, progress: Progress
 ) -> tuple[Path, ...]:
     """Draw the figures beside the table of claims, whose path is `table` with each of its suffixes."""
-    drawings = [Drawing(name, found, gpu, table.parent) for name, found in bars.items()]
+    stated = stated_values(claims)
+    drawings = [
+        Drawing(name, found, gpu, table.parent, tuple(value for value in stated if value.figure == name))
+        for name, found in bars.items()
+    ]
     files = [path for paths in run_all(draw, drawings, executor, progress) for path in paths]
     if claims:
         for suffix, text in ((".csv", claims_csv(claims)), (".md", markdown(claims))):
@@ -154,6 +159,6 @@ def draw(drawing: Drawing) -> list[Path]:
     config = figure_config(drawing.name)
     table = drawing.folder / f"{config.stem}.csv"
     pictures = [table.with_suffix(suffix) for suffix in SUFFIXES]
-    draw_figure(config, drawing.bars, load_gpu(drawing.gpu, rules()), pictures)
+    draw_figure(config, drawing.bars, load_gpu(drawing.gpu, rules()), pictures, drawing.stated)
     write_text(table, bars_csv(drawing.name, drawing.bars))
     return [*pictures, table]

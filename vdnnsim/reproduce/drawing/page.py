@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,37 +13,50 @@ from matplotlib.figure import Figure
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.report.figure.style import (
     FAINT,
+    MARGIN_IN,
     SMALL_SIZE,
     TEXT_SIZE,
     WIDTH_IN,
     add_axes,
     new_figure,
+    text_width_in,
     write_figure,
 )
-from vdnnsim.reproduce.bars import BandedBar, weakest_of
+from vdnnsim.reproduce.bars import BandedBar, Stated, weakest_of
 from vdnnsim.reproduce.config import FigureConfig
-from vdnnsim.reproduce.drawing.bar_chart import BarChart, limit_handle
+from vdnnsim.reproduce.drawing.bar_chart import BarChart
+from vdnnsim.reproduce.drawing.marks import HANDLE_IN, Handle, place_legend
 from vdnnsim.reproduce.drawing.spans import draw_spans
 from vdnnsim.trace import Provenance
 
-_LEFT_IN, _RIGHT_IN, _SIDE_IN = 0.5, 0.5, 0.08
+_LEFT_IN, _RIGHT_IN, _SIDE_IN = 0.5, 0.5, MARGIN_IN
 _TOP_IN, _LEGEND_ROW_IN = 0.24, 0.16
 _PANEL_IN = 1.75
 _TALL_IN = 2.3
-_PANEL_GAP_IN = 0.75
+_PANEL_GAP_IN = 1.0
+_ROW_GAP_IN = 0.08
 _NOTE_CHARACTERS = 150
 _NOTE_LINE_IN = 0.105
 STAR, HOLLOW_STAR = "★", "☆"
+_SOURCES = {"abstract": "as its abstract states", "second-hand": "second-hand"}
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=GB|%|ms)")
 
 
-def draw_figure(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, paths: Sequence[Path]) -> None:
-    """Draw a figure and write it to each path, whole or not at all. Raises `InvalidInput` where that cannot be."""
+def draw_figure(
+    config: FigureConfig,
+    bars: Sequence[BandedBar],
+    gpu: GpuProfile,
+    paths: Sequence[Path],
+    stated: Sequence[Stated] = (),
+) -> None:
+    """Draw a figure, with what the paper states of its bars, and write it to each path, whole or not at all. Raises
+    `InvalidInput` where that cannot be."""
     title = f"{config.heading} on {gpu.name}"
-    note = note_of(config, bars, gpu)
-    write_figure(paths, title, note, lambda: compose(config, bars, gpu, note))
+    note = note_of(config, bars, gpu, stated)
+    write_figure(paths, title, note, lambda: compose(config, bars, gpu, note, stated))
 
 
-def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) -> str:
+def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, stated: Sequence[Stated] = ()) -> str:
     """What must be known to read the figure: its caption, its marks, and the label of its numbers."""
     parts = [config.file.caption]
     if any(not banded.bar.trains for banded in bars):
@@ -53,6 +67,8 @@ def note_of(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) ->
     if samples and any(banded.high > banded.low for banded in bars):
         count = " or ".join(map(str, samples))
         parts.append(f"Lines: range over {count} traces moved within the spread of their fits.")
+    if stated:
+        parts.append(f"Paper: its values on a Titan\N{NO-BREAK SPACE}X, {_sources(stated)}.")
     vgg = next((case for case in config.cases if case.title == "VGG-16"), None)
     if vgg:
         parts.append(f"VGG-16 is the built-in {vgg.network}.")
@@ -71,6 +87,15 @@ def _provenance(bars: Sequence[BandedBar]) -> str:
     )
 
 
+def _sources(stated: Sequence[Stated]) -> str:
+    """How sure the paper's values are; by case where that differs."""
+    by_mark = {mark: [value.case for value in stated if value.mark == mark] for mark in _SOURCES}
+    said = {_SOURCES[mark]: cases for mark, cases in by_mark.items() if cases}
+    if len(said) == 1:
+        return next(iter(said))
+    return ", ".join(f"{source} for {', '.join(cases)}" for source, cases in said.items())
+
+
 def _cases(bars: Sequence[BandedBar]) -> list[str]:
     return list(dict.fromkeys(banded.case for banded in bars))
 
@@ -79,57 +104,60 @@ def _sometimes(banded: BandedBar) -> bool:
     return banded.bar.trains and banded.trains_in < 1
 
 
-def compose(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, note: str) -> Figure:
+def compose(
+    config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, note: str, stated: Sequence[Stated] = ()
+) -> Figure:
     """The figure with its note, not yet written."""
     for star in (STAR, HOLLOW_STAR):
         note = note.replace(f"{star} ", f"{star}\N{NO-BREAK SPACE}")  # a mark stays with what it means
+    note = _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", note)
     lines = textwrap.wrap(note, _NOTE_CHARACTERS, break_on_hyphens=False)
     note_in = 0.06 + _NOTE_LINE_IN * len(lines)
     if config.file.measure == "overlap":
         return _with_texts(config, gpu, lines, *draw_spans(config, bars, note_in, _TOP_IN))
-    charts = _panels(config, bars, gpu)
-    labels_in = max(chart.labels_in for chart in charts)
-    legend_in = _LEGEND_ROW_IN * charts[0].legend_rows
-    stacked = not config.file.panels and len(charts) > 1
-    rows = len(charts) if stacked else 1
+    charts = _panels(config, bars, gpu, stated)
+    legend = _legend(charts)
+    legend_in = _LEGEND_ROW_IN * len(legend)
     panel_in = _TALL_IN if config.file.parts == "overlay" else _PANEL_IN
-    row_in = panel_in + labels_in
-    height_in = _TOP_IN + legend_in + rows * row_in + (rows - 1) * 0.1 + note_in
+    across = bool(config.file.panels)
+    name_in = max(chart.name_in for chart in charts)
+    labels_in = [chart.labels_in for chart in charts]
+    if across:
+        labels_in = [max(labels_in)]
+    rows_in = [name_in + panel_in + below_in for below_in in labels_in]
+    height_in = _TOP_IN + legend_in + sum(rows_in) + (len(rows_in) - 1) * _ROW_GAP_IN + note_in
     figure = new_figure(height_in)
-    right_in = _RIGHT_IN if config.file.right else _SIDE_IN
-    if stacked:
-        for row, chart in enumerate(charts):
-            bottom_in = height_in - _TOP_IN - legend_in - row * (row_in + 0.1) - panel_in
-            axes = add_axes(figure, _LEFT_IN, bottom_in, WIDTH_IN - _LEFT_IN - right_in, panel_in - 0.06)
-            chart.draw(axes, first=True, last=True)
-    else:
-        gap_in = _PANEL_GAP_IN if config.file.right else 0.45
-        room_in = WIDTH_IN - _LEFT_IN - right_in - (len(charts) - 1) * gap_in
-        total = sum(chart.count for chart in charts)
-        left_in = _LEFT_IN
-        for index, chart in enumerate(charts):
-            width_in = room_in * chart.count / total
-            axes = add_axes(figure, left_in, note_in + labels_in, width_in, panel_in - 0.06)
-            chart.draw(axes, first=index == 0, last=index == len(charts) - 1)
+    top_in = height_in - _TOP_IN - legend_in
+    left_in, right_in = _LEFT_IN, _RIGHT_IN if config.file.right else _SIDE_IN
+    gap_in = _PANEL_GAP_IN if config.file.right else 0.45
+    room_in = WIDTH_IN - left_in - right_in - ((len(charts) - 1) * gap_in if across else 0)
+    total = sum(chart.count for chart in charts)
+    for index, chart in enumerate(charts):
+        width_in = room_in * chart.count / total if across else room_in
+        bottom_in = top_in - name_in - panel_in
+        chart.draw(add_axes(figure, left_in, bottom_in, width_in, panel_in - 0.06))
+        if across:
             left_in += width_in + gap_in
-    handles = charts[0].legend()
-    limit = next((chart.limit for chart in charts if chart.limit), "")
-    if limit:
-        handles.append(limit_handle(limit))
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1 - _TOP_IN / height_in + 0.02 / height_in),
-        ncols=-(-len(handles) // charts[0].legend_rows),
-        columnspacing=1.1,
-        handlelength=1.2,
-        handletextpad=0.5,
-        borderaxespad=0.2,
-    )
+        else:
+            top_in -= rows_in[index] + _ROW_GAP_IN
+    for row, handles in enumerate(legend):
+        place_legend(figure, height_in - _TOP_IN - row * _LEGEND_ROW_IN, handles)
     return _with_texts(config, gpu, lines, figure, height_in)
 
 
-def _panels(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) -> list[BarChart]:
+def _legend(charts: Sequence[BarChart]) -> list[list[Handle]]:
+    """In one row, or two where one is too narrow: what the colours mean, and the rest."""
+    stated = any(chart.stated for chart in charts)
+    limit = next((chart.limit for chart in charts if chart.limit), None)
+    rows = [row for row in charts[0].legend(stated, limit) if row]
+    probe = new_figure(1)
+    needed_in = sum(text_width_in(probe, label) + HANDLE_IN for row in rows for _, label in row)
+    return rows if needed_in > WIDTH_IN - 2 * _SIDE_IN else [[handle for row in rows for handle in row]]
+
+
+def _panels(
+    config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile, stated: Sequence[Stated]
+) -> list[BarChart]:
     """One chart for each stated panel of groups, or one for each case of a figure by layers, or one for all."""
     shown = [banded for banded in bars if banded.bar.axis != "table"]
     groups = list(dict.fromkeys((banded.case, banded.bar.group) for banded in shown))
@@ -142,8 +170,9 @@ def _panels(config: FigureConfig, bars: Sequence[BandedBar], gpu: GpuProfile) ->
         wanted = [[group for group in groups if group[0] == case] for case in cases]
     else:
         wanted = [groups]
+    named = by_layer and len(wanted) > 1
     return [
-        BarChart(config, [banded for banded in shown if (banded.case, banded.bar.group) in chosen], gpu, by_layer)
+        BarChart(config, [one for one in shown if (one.case, one.bar.group) in chosen], gpu, stated, named)
         for chosen in wanted
     ]
 
