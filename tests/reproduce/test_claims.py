@@ -97,3 +97,11 @@ def test_a_narrow_terminal_shows_the_band() -> None:
     [row] = [line for line in text.getvalue().splitlines() if line.startswith("a claim  ")]
     assert row.split() == ["a", "claim", "what", "it", "says", "22.0", "%", "7.0", "to", "22.5", "%", "band"]
     assert "+4.0 points" in text.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_without_bands_there_is_no_column_for_them(width: int) -> None:
+    for band, there in (((7, 22.5), True), ((22, 22), False)):
+        text = io.StringIO()
+        print_claims([claim(18, 18, "%", 22, band)], Console(file=text, width=width))
+        assert ("  band  " in text.getvalue().splitlines()[0]) is there

@@ -62,9 +62,9 @@ def test_table_of_claims_is_named_after_the_figures_it_is_of() -> None:
 
 
 def test_unknown_figure(tmp_path: Path) -> None:
-    error = refused("7", "--out", str(tmp_path))
+    error = refused("16", "--out", str(tmp_path))
     assert isinstance(error, UnknownName)
-    assert str(error).startswith("unknown figure '7'")
+    assert str(error).startswith("unknown figure '16'")
     assert "Known: 1, 4, 5, 6, 9, 11, 12, 13, 14, 15, power" in str(error)
     assert not list(tmp_path.iterdir())
 
@@ -150,3 +150,12 @@ def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "call this under: if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["2", "fig03", "Figure 7", "8", "10"])
+def test_a_figure_without_results_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"^figure \d+: it explains and holds no results; those with results: 1, 4, 5"
+    ):
+        reproduce([name], out=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -79,8 +79,8 @@ def reproduce(
 
     With "rules" instead of figures, the table of `vdnnsim.reproduce.choices` is written.
 
-    Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where a figure has no trace at all or the
-    folder cannot be written; nothing is written then.
+    Raises `UnknownName` for a figure or GPU that is not known, `InvalidInput` where a figure holds no results or has no
+    trace at all, or the folder cannot be written; nothing is written then.
     """
     gpu_rules(gpu)
     if list(figures) == [RULES]:

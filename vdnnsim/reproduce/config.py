@@ -15,6 +15,8 @@ from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.files import read_toml
 
 _FOLDER = Path("experiments") / "paper"
+WITHOUT_RESULTS = ("2", "3", "7", "8", "10")
+"""Figures of the paper that are sketches or pseudo-code."""
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -139,11 +141,16 @@ def figure_names() -> tuple[str, ...]:
 
 
 def choose_figures(names: Sequence[str]) -> list[FigureConfig]:
-    """The figures of these names ("11", "fig11", "power"), each once, or all. Raises `UnknownName`."""
+    """The figures of these names ("11", "fig11", "power"), each once, or all. Raises `UnknownName`, and
+    `InvalidInput` for one that holds no results."""
     known = figure_names()
     chosen = []
     for name in names:
         plain = name.lower().removeprefix("figure").removeprefix("fig").strip(" .-_").lstrip("0")
+        if plain in WITHOUT_RESULTS:
+            raise InvalidInput(
+                f"figure {plain}: it explains and holds no results; those with results: {', '.join(known)}"
+            )
         if plain not in known:
             raise UnknownName("figure", name, known)
         chosen.append(plain)
