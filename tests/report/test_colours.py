@@ -1,15 +1,18 @@
 """A policy has one colour, whichever room draws it."""
 
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from vdnnsim.calibration import figure as calibration_figure
 from vdnnsim.calibration.records import CaseRecord, read_records
 from vdnnsim.policies import POLICIES
-from vdnnsim.report.figure.style import DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
+from vdnnsim.report.figure.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
 from vdnnsim.reproduce.drawing.colours import colour_of
+from vdnnsim.reproduce.drawing.marks import PAPER
 from vdnnsim.sweep.figures.scales import looks
 
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200"
@@ -32,6 +35,34 @@ def test_the_light_and_the_dark_of_a_pair_are_told_apart_in_grey_print() -> None
 
     for name in ("baseline", "vdnn-all", "vdnn-conv"):
         assert lightness(f"{name}(m)") > 1.3 * lightness(f"{name}(p)")
+
+
+# Linear RGB as people without one kind of cones see it: Machado, Oliveira and Fernandes 2009, severity 1.
+SIGHT = {
+    "any": np.eye(3),
+    "protan": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deutan": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "tritan": ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+}
+TO_XYZ = np.array(((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)))
+WHITE_XYZ = np.array((0.9505, 1.0, 1.089))
+MANY = 15
+"""A distance in CIELAB that is seen without looking twice; 2.3 is just noticed."""
+
+
+def seen(colour: str, sight: str) -> np.ndarray:
+    """The colour in CIELAB."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(TO_XYZ @ np.clip(np.array(SIGHT[sight]) @ linear, 1e-3, 1) / WHITE_XYZ)
+    return np.array((116 * y - 16, 500 * (x - y), 200 * (y - z)))
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_are_told_apart_with_any_colour_vision(sight: str) -> None:
+    for colours in (POLICY_COLOURS | {"paper": PAPER}, CLASS_COLOURS):
+        for one, other in combinations(colours, 2):
+            assert np.linalg.norm(seen(colours[one], sight) - seen(colours[other], sight)) > MANY, (one, other)
 
 
 def test_policies_of_ones_own_get_colours_that_no_other_has() -> None:

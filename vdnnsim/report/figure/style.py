@@ -57,8 +57,8 @@ CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
 POLICY_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "oracle": INK,
-        "baseline(m)": "#BBBBBB",
-        "baseline(p)": "#777777",
+        "baseline(m)": "#CCCCCC",
+        "baseline(p)": "#888888",
         "vdnn-all(m)": "#6699CC",
         "vdnn-all(p)": "#004488",
         "vdnn-conv(m)": "#DDAA33",

@@ -22,7 +22,7 @@ HANDLE_IN = 0.24
 """What an entry of the legend takes beside its words."""
 INTERVALS = 5
 """Between the ticks of an axis that shares its grid with another."""
-PAPER = "#008877"
+PAPER = "#7744CC"
 """The colour of the paper's stated values, in which nothing else is drawn."""
 _STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 _LIMIT: dict[str, Any] = {"color": LIMIT, "linewidth": 0.8, "linestyle": (0, (4, 2))}
