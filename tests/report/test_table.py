@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,18 @@ from rich.console import Console
 
 from vdnnsim.report.table import comparison_table, print_comparison, print_run, print_trials
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
+
+
+def run_of(comparison: Comparison, policy: str) -> PolicyRun:
+    return next(run for run in comparison.runs if run.result.policy == policy)
+
+
+def print_layers(comparison: Comparison, console: Console) -> None:
+    print_run(run_of(comparison, "vdnn-dyn"), comparison, console)
+
+
+def print_tried(comparison: Comparison, console: Console) -> None:
+    print_trials(run_of(comparison, "vdnn-dyn"), console)
 
 
 def shown(print_it: Callable[[Console], None], width: int = 100) -> list[str]:
@@ -43,7 +56,7 @@ def with_numbers(comparison: Comparison) -> Comparison:
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_row_shows_every_number(tight: Comparison, width: int) -> None:
-    lines = shown(lambda console: console.print(comparison_table(with_numbers(tight))), width)
+    lines = shown(lambda console: print_comparison(with_numbers(tight), console), width)
     row = next(line.split() for line in lines if line.startswith("vdnn-dyn"))
     assert row == ["vdnn-dyn", "yes", "1234.6", "75.0", "12.3", "12.34", "5.68", "3.46", "3.46", "host"]
     failed = next(line.split() for line in lines if line.startswith("baseline(p)"))
@@ -65,7 +78,7 @@ def test_small_networks_have_units_of_their_size(tight: Comparison) -> None:
 
 
 def test_the_header_says_what_was_simulated(tight: Comparison) -> None:
-    lines = shown(lambda console: console.print(comparison_table(tight)), 120)
+    lines = shown(lambda console: print_comparison(tight, console), 120)
     assert lines[0] == "tiny, batch 1, on test-gpu (32.8 KB), fp32, best-fit pool"
     labels = {"published": 0, "modelled": 0}
     for result in tight:
@@ -77,7 +90,7 @@ def test_the_header_says_what_was_simulated(tight: Comparison) -> None:
 
 
 def test_the_header_says_how_weight_gradients_are_held(roomy: Comparison) -> None:
-    lines = shown(lambda console: console.print(comparison_table(replace(roomy, weight_gradients="resident"))), 120)
+    lines = shown(lambda console: print_comparison(replace(roomy, weight_gradients="resident"), console), 120)
     assert lines[0] == "tiny, batch 1, on test-gpu (1.0 MB), fp32, best-fit pool, weight gradients: resident"
 
 
@@ -107,14 +120,54 @@ def test_brackets_in_names_are_not_markup(roomy: Comparison) -> None:
     assert sum(line.startswith("[bold]p ") for line in lines) == 2
 
 
-def test_narrow_terminals_lose_no_line(tight: Comparison) -> None:
-    for width in (40, 60):
-        lines = shown(lambda console: print_comparison(tight, console), width)
-        assert max(len(line) for line in lines) <= width
+def terminal(print_it: Callable[[Console], None], width: int) -> list[str]:
+    """What a terminal of this width gets, before it breaks lines itself."""
+    console = Console(width=width, color_system=None, force_terminal=True, file=io.StringIO())
+    print_it(console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
 
 
-def run_of(comparison: Comparison, policy: str) -> PolicyRun:
-    return next(run for run in comparison.runs if run.result.policy == policy)
+NUMBERS = re.compile(r"[0-9]+\.[0-9]+")
+
+
+@pytest.mark.parametrize("width", [10, 40, 60, 80])
+@pytest.mark.parametrize(
+    "print_it", [print_comparison, print_layers, print_tried], ids=["policies", "layers", "trials"]
+)
+def test_a_narrow_terminal_leaves_columns_out_and_cuts_no_number(
+    tight: Comparison, width: int, print_it: Callable[[Comparison, Console], None]
+) -> None:
+    comparison = with_numbers(tight)
+    wide = terminal(lambda console: print_it(comparison, console), 300)
+    narrow = terminal(lambda console: print_it(comparison, console), width)
+    numbers = {number for line in wide for number in NUMBERS.findall(line)}
+    assert {number for line in narrow for number in NUMBERS.findall(line)} <= numbers
+    assert "…" not in "".join(narrow)
+    names = {"baseline(p)", "IMPLICIT_GEMM", "vdnn-all,"} & set(" ".join(wide).replace(":", " ").split())
+    assert names <= set(" ".join(narrow).replace(":", " ").split())
+    if width >= 60:
+        assert max(map(len, narrow)) <= width
+
+
+def test_what_is_left_out_is_said_on_a_terminal_and_nothing_is_in_a_pipe(tight: Comparison) -> None:
+    narrow = terminal(lambda console: print_comparison(with_numbers(tight), console), 60)
+    assert "Left out, a wider terminal shows: pinned GB, avg. GB." in narrow
+    heads = narrow[1:3]
+    assert " ".join(heads[0].split()) == "iter. perf. stall peak offl. what"
+    assert not any(line.startswith("Left out") for line in shown(lambda it: print_comparison(tight, it), 60))
+    piped = shown(lambda console: print_comparison(with_numbers(tight), console), 60)
+    assert next(line for line in piped if line.startswith("policy")).split()[2:6] == ["ms", "%", "ms", "GB"]
+    assert len(next(line for line in piped if line.startswith("─"))) > 60
+
+
+@pytest.mark.parametrize(
+    "print_it", [print_comparison, print_layers, print_tried], ids=["policies", "layers", "trials"]
+)
+def test_no_line_ends_in_blanks(tight: Comparison, print_it: Callable[[Comparison, Console], None]) -> None:
+    file = io.StringIO()
+    print_it(tight, Console(width=100, file=file))
+    assert [line for line in file.getvalue().splitlines() if line != line.rstrip()] == []
 
 
 def test_layers_with_totals(roomy: Comparison) -> None:

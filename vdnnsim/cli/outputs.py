@@ -58,9 +58,9 @@ class Outputs(NamedTuple):
         """Where tables and messages go: nowhere when stdout is for numbers alone."""
         if STDOUT in (self.json, self.csv, self.timeline):
             return None
-        from rich.console import Console
+        from vdnnsim.report.terminal import output_console
 
-        return Console(highlight=False)
+        return output_console()
 
     def write(self, comparison: Comparison, console: Console | None, figure: Callable[[Path], None]) -> None:
         """Write what was asked for, and say where it lies."""

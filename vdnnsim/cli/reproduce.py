@@ -25,6 +25,7 @@ def reproduce_command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from vdnnsim.report.terminal import output_console
     from vdnnsim.reproduce import reproduce
     from vdnnsim.reproduce.printing import print_claims
 
@@ -37,7 +38,7 @@ def reproduce_command(
             shown.update(task, description=title, completed=done, total=total)
 
         found = reproduce(figures or (), gpu=gpu, out=out, bands=bands, progress=progress)
-    output = Console(highlight=False)
+    output = output_console()
     print_claims(found.claims, output)
     if found.left_out:
         output.print(f"left out, no trace on {gpu}: {', '.join(found.left_out)}", soft_wrap=True)

@@ -143,16 +143,15 @@ def _question(
 
 
 def _print(question: Question, answer: Answer, column: str, what: str, words: Callable[[int], str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from vdnnsim.report.terminal import output_console, print_table
     from vdnnsim.units import format_bytes, format_ms
 
-    table = Table(title="Points tried", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for heading in (column, "enough", "performance", "iteration", "memory needed"):
         table.add_column(heading, justify="right", no_wrap=True)
-    longest = max((len(word) for tried in answer.tried for word in tried.why.split()), default=0)
-    table.add_column("why not", overflow="fold", min_width=longest)
+    table.add_column("why not", overflow="fold")
     for tried in answer.tried:
         table.add_row(
             words(tried.value),
@@ -162,8 +161,9 @@ def _print(question: Question, answer: Answer, column: str, what: str, words: Ca
             format_bytes(tried.memory_bytes),
             tried.why,
         )
-    console = Console(highlight=False)
-    console.print(table)
+    console = output_console()
+    console.print("Points tried")
+    print_table(console, table, ("memory needed", "iteration"))
     allowed = "" if question.loss is None else f" with at most {100 * question.loss:g} % loss"
     found = "none" if answer.value is None else words(answer.value)
     line = f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {answer.provenance})"

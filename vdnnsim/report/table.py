@@ -1,7 +1,7 @@
 """Tables for terminals: the comparison, one policy layer by layer, vDNN-dyn's trials.
 
-Columns are narrow enough for 80 characters, the width that rich takes for files and pipes. Texts are never read as
-rich's markup, so that a name with brackets stays what it is.
+Texts are never read as rich's markup, so that a name with brackets stays what it is. `print_table` keeps numbers whole
+where columns do not fit; which of them can be spared is said beside each table.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
+from vdnnsim.report.terminal import print_items, print_table
 from vdnnsim.report.words import binding, byte_unit, link, provenance, subject
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
+_SPARE = ("pinned", "avg.", "offl.", "stall")
+_SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind")
 _LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
 
 
@@ -29,9 +31,8 @@ def comparison_table(comparison: Comparison) -> Table:
     """One row per policy. What does not train is marked, says what capacity it needs, and shows in dim letters the
     numbers of a memory that has room."""
     results = comparison.results
-    unit, unit_bytes = byte_unit(max((result.peak_bytes for result in results), default=0))
-    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
-    table = _table(subject(comparison), f"{link(comparison)}\n{provenance(comparison)}\n{legend}")
+    unit, unit_bytes = _unit(comparison)
+    table = _table()
     table.add_column("policy", no_wrap=True)
     table.add_column("trains", no_wrap=True)
     times_ms = [result.iteration_time_ns / 1e6 for result in results]
@@ -62,10 +63,18 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """The table, and under it what binds each policy, or why it does not train."""
-    console.print(comparison_table(comparison))
-    _print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
+    console.print(Text(subject(comparison), "bold"))
+    print_table(console, comparison_table(comparison), _SPARE)
+    unit, unit_bytes = _unit(comparison)
+    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
+    console.print(Text(f"{link(comparison)}\n{provenance(comparison)}\n{legend}", "dim"))
+    print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
     if not all(result.trainable for result in comparison.results):
         console.print(Text("Numbers of policies that do not train: as they would run if the memory had room.", "dim"))
+
+
+def _unit(comparison: Comparison) -> tuple[str, int]:
+    return byte_unit(max((result.peak_bytes for result in comparison.results), default=0))
 
 
 def _finding(result: PolicyResult) -> Text:
@@ -78,12 +87,13 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     """One policy layer by layer, with totals."""
     result = run.result
     layers = result.layers
-    table = _table(f"{result.policy}: {subject(comparison)}", provenance(comparison))
+    console.print(Text(f"{result.policy}: {subject(comparison)}", "bold"))
+    table = _table()
     forward_ms = sum(layer.forward_ns for layer in layers) / 1e6
     backward_ms = sum(layer.backward_ns for layer in layers) / 1e6
     stall_ms, times_ms = result.stall_ns / 1e6, (forward_ms, backward_ms)
     out_mb, in_mb = result.offloaded_bytes / 1e6, result.prefetched_bytes / 1e6
-    table.add_column("layer", "total", overflow="fold")
+    table.add_column("layer", "total", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     numbers = [
         _column(table, "forw.\nms", [layer.forward_ns / 1e6 for layer in layers], forward_ms, times_ms),
@@ -98,12 +108,13 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     for row, layer in enumerate(layers):
         cells = (Text(column[row]) for column in numbers)
         table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(_algorithms(layer)))
-    console.print(table)
+    print_table(console, table, _SPARE_OF_LAYERS)
+    console.print(Text(provenance(comparison), "dim"))
     legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
     if any(_algorithms(layer) for layer in layers):
         console.print(Text(legend, "dim"))
     console.print(Text("Reuse: from the end of the layer's forward to the start of its backward.", "dim"))
-    _print_items(console, [(result.policy, _finding(result))])
+    print_items(console, [(result.policy, _finding(result))])
 
 
 def _algorithms(layer: LayerResult) -> str:
@@ -121,22 +132,23 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     if not result.trials:
         console.print(Text(f"{result.policy} decides without trying anything."))
         return
-    table = _table(f"{result.policy}: what it tried, in this order", "")
+    table = _table()
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     table.add_column("outcome", no_wrap=True)
     times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in result.trials])
     unit, unit_bytes = byte_unit(max(trial.peak_bytes for trial in result.trials))
     peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in result.trials])
     taken = _taken(run)
     console.print()
+    console.print(Text(f"{result.policy}: what it tried, in this order", "bold"))
     for index, trial in enumerate(result.trials):
         dim = "" if trial.fits else "dim"
         outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
         table.add_row(str(index + 1), Text(trial.title), outcome, Text(times[index], dim), Text(peaks[index], dim))
-    console.print(table)
+    print_table(console, table)
     rejected = [(str(number), trial) for number, trial in enumerate(result.trials, start=1) if not trial.fits]
-    _print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
+    print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
     if rejected:
         console.print(Text("Numbers of what was rejected: as it would run if the memory had room.", "dim"))
     _print_slower_choices(run.plan, result.trials, console)
@@ -161,9 +173,10 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
     if not slower:
         console.print(Text("Every pass runs its fastest algorithm."))
         return
-    table = _table("passes that do not run their fastest algorithm", "")
+    console.print(Text("passes that do not run their fastest algorithm", "bold"))
+    table = _table()
     for title in ("layer", "pass", "fastest", "chosen"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=True)
     wanted_mb = [fastest.workspaces.get(key, 0) / 1e6 for key in slower]
     given_mb = [plan.workspaces.get(key, 0) / 1e6 for key in slower]
     wanted = _column(table, "workspace\nMB", wanted_mb)
@@ -171,21 +184,12 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
     for row, (layer, pass_) in enumerate(slower):
         names = (layer, pass_, fastest.algorithms.get((layer, pass_), ""), plan.algorithms[layer, pass_])
         table.add_row(*map(Text, names), wanted[row], given[row])
-    console.print(table)
+    print_table(console, table, ("workspace", "chosen's"))
 
 
-def _table(title: str, caption: str) -> Table:
-    return Table(
-        title=Text(title, "bold"),
-        caption=Text(caption, "dim") if caption else None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,  # the box has a blank between columns already
-        pad_edge=False,
-        show_edge=False,
-        min_width=len(title),  # a title is wrapped to its table
-    )
+def _table() -> Table:
+    """The box has a blank between columns already."""
+    return Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
 
 
 def _column(
@@ -204,14 +208,3 @@ def _column(
     footer = "" if total is None else f"{total:.{decimals}f}"
     table.add_column(title, footer, justify="right", no_wrap=True)
     return [f"{value:.{decimals}f}" for value in values]
-
-
-def _print_items(console: Console, items: Iterable[tuple[str, Text]]) -> None:
-    """Lines that begin with a name, the rest wrapped beside it."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, text in items:
-        grid.add_row(Text(name, "bold"), text)
-    if grid.row_count:
-        console.print(Padding(grid, (1, 0)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from vdnnsim.report.terminal import print_table
 from vdnnsim.reproduce.claims import Claim
 from vdnnsim.reproduce.table import HEADER, cells
 
@@ -30,7 +31,7 @@ def print_claims(claims: Sequence[Claim], console: Console) -> None:
     for row in rows:
         style = _STYLES[row[5]]
         table.add_row(*(f"[{style}]{row[index]}[/]" if index == 5 else row[index] for index in shown))
-    console.print(table)
+    print_table(console, table)
     if not wide:
         for row in rows:
             console.print(f"{row[0]}: {row[4]}. Paper's value: {row[6]}; ours: {row[7]}. {row[8]}.", style="dim")
