@@ -1,6 +1,8 @@
 """Documentation that runs: every command in the README and the documents is run, and its output compared."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -17,6 +19,17 @@ def test_commands_print_what_the_document_shows(document: Path, tmp_path: Path) 
             assert agrees(output.rstrip() + "\n", done.output.rstrip() + "\n"), f"$ {command}\n{done.output}"
         else:
             assert done.code == 0, f"$ {command}\n{done.output}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_in_documents_runs(document: Path, tmp_path: Path) -> None:
+    """The blocks of a document one after the other, as in one session."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_what_is_to_be_installed_can_be_installed_from_a_clone() -> None:

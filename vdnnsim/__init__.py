@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
     from vdnnsim.gpu import GpuProfile, load_profile
     from vdnnsim.network import Kind, LayerSpec, Network, build_network, load_network
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         performance_optimal,
     )
     from vdnnsim.program import Program, WeightGradients, build_program
+    from vdnnsim.report.figure import comparison_figure, run_figure
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
     from vdnnsim.timeline import Timeline
@@ -65,6 +67,7 @@ __all__ = [
     "build_program",
     "compare",
     "compare_policies",
+    "comparison_figure",
     "feature_extraction_layers",
     "find_trace",
     "load_network",
@@ -75,6 +78,7 @@ __all__ = [
     "memory_optimal",
     "performance_optimal",
     "read_trace",
+    "run_figure",
     "write_trace",
 ]
 
@@ -96,6 +100,7 @@ _ROOMS = MappingProxyType(
             "performance_optimal",
         ),
         "program": ("Program", "WeightGradients", "build_program"),
+        "report.figure": ("comparison_figure", "run_figure"),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),
         "timeline": ("Timeline",),
@@ -105,6 +110,10 @@ _ROOMS = MappingProxyType(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vdnnsim")
     for room, names in _ROOMS.items():
         if name in names:
             return getattr(importlib.import_module(f"vdnnsim.{room}"), name)
@@ -112,4 +121,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

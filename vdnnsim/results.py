@@ -11,6 +11,7 @@ from vdnnsim.policies import Plan, Trial
 from vdnnsim.program import Program
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Provenance
+from vdnnsim.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,10 +88,22 @@ class PolicyResult:
     layers: tuple[LayerResult, ...]
     trials: tuple[Trial, ...]
 
+    def __repr__(self) -> str:
+        return f"<PolicyResult {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """The policy and its main numbers in a line."""
+        trains = "" if self.trainable else f", does not train: needs {format_bytes(self.needed_bytes)}"
+        return (
+            f"{self.policy}: {format_ms(self.iteration_time_ns)}, performance {self.performance:.3f}, "
+            f"peak {format_bytes(self.peak_bytes)}, offloads {format_bytes(self.offloaded_bytes)}{trains}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyRun:
-    """One policy's result with what it was made from, for timelines and figures."""
+    """One policy's result with what it was made from, for timelines and figures. A notebook shows it layer by layer."""
 
     result: PolicyResult
     plan: Plan
@@ -98,10 +111,19 @@ class PolicyRun:
     timeline: Timeline
     steps: tuple[StepTime, ...]
 
+    def __repr__(self) -> str:
+        return f"<PolicyRun {self.result.summary}>"
+
+    def _repr_html_(self) -> str:
+        from vdnnsim.report.html import run_html  # upwards, since a notebook asks the result to show itself
+
+        return run_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several policies on one network, batch and GPU; the link's bandwidths are what large copies reach."""
+    """Several policies on one network, batch and GPU; the link's bandwidths are what large copies reach. A notebook
+    shows it as the table that the command prints."""
 
     network: str
     batch: int
@@ -115,6 +137,17 @@ class Comparison:
     runs: tuple[PolicyRun, ...]
     provenance: Provenance
     sources: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Comparison of {', '.join(result.policy for result in self.results)} on {self.network}, batch "
+            f"{self.batch}, {self.gpu} ({format_bytes(self.capacity_bytes)})>"
+        )
+
+    def _repr_html_(self) -> str:
+        from vdnnsim.report.html import comparison_html  # as above
+
+        return comparison_html(self)
 
     @property
     def results(self) -> tuple[PolicyResult, ...]:

@@ -57,6 +57,18 @@ class Study:
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        capacity = format_bytes(self.gpu.capacity_bytes)
+        return (
+            f"<Study of {self.network.name}, batch {self.network.batch}, {self.trace.header.math}, on {self.gpu.name} "
+            f"({capacity}), {self.pool} pool>"
+        )
+
+    def _repr_html_(self) -> str:
+        from vdnnsim.report.html import study_html  # upwards, since a notebook asks the study to show itself
+
+        return study_html(self)
+
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
         return {**self.__dict__, "_ran": {}}

@@ -73,3 +73,6 @@ class Timeline:
     iteration_time_ns: int
     pool_high_water_bytes: int
     largest_hole_bytes: int
+
+    def __repr__(self) -> str:
+        return f"<Timeline of {self.iteration_time_ns} ns: {len(self.kernels)} kernels, {len(self.copies)} copies>"

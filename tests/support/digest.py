@@ -26,7 +26,7 @@ def digest(run: PolicyRun) -> str:
         program.steps,
         list(program.operands.items()),
         program.offloaded,
-        run.timeline,
+        [getattr(run.timeline, entry.name) for entry in fields(run.timeline)],
         run.steps,
         result,
         trials,

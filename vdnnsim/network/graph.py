@@ -74,6 +74,9 @@ class Network:
     maps: Mapping[str, FeatureMap]
     in_place: frozenset[str]
 
+    def __repr__(self) -> str:
+        return f"<Network {self.name}, batch {self.batch}: {len(self.layers)} layers>"
+
     def __reduce__(self) -> tuple[type[Network], tuple[object, ...]]:
         """Networks travel to other processes; read-only views of dicts do not, the dicts do."""
         fields = (self.name, self.batch, self.input_shape, self.layers, dict(self.views), dict(self.maps))

@@ -49,6 +49,9 @@ class Plan:
     deferred: frozenset[str] = frozenset()
     trials: tuple[Trial, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Plan {self.layout.value}: {len(self.offload)} layers offload, {len(self.algorithms)} kernels>"
+
     def with_algorithms(self, algorithms: Algorithms, trace: Trace) -> Plan:
         """The same plan with other algorithms, and the workspaces that the trace says they need."""
         return replace(self, algorithms=algorithms, workspaces=workspaces_of(algorithms, trace))

@@ -121,6 +121,10 @@ class Program:
     operands: Mapping[str, str]
     offloaded: tuple[Buffer, ...]
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
+        return f"<Program of {counts}, {len(self.offloaded)} buffers leave>"
+
     @property
     def pinned_host_bytes(self) -> int:
         """Host memory that the copies need: one pinned buffer for each offloaded map, allocated once."""

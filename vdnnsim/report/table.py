@@ -65,12 +65,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """The table, and under it what binds each policy, or why it does not train."""
     console.print(Text(subject(comparison), "bold"))
     print_table(console, comparison_table(comparison), _SPARE)
-    unit, unit_bytes = _unit(comparison)
-    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
-    console.print(Text(f"{link(comparison)}\n{provenance(comparison)}\n{legend}", "dim"))
+    console.print(Text("\n".join(comparison_notes(comparison)), "dim"))
     print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
     if not all(result.trainable for result in comparison.results):
         console.print(Text("Numbers of policies that do not train: as they would run if the memory had room.", "dim"))
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """What stands below the table: the link, where the numbers are from, what headings mean."""
+    unit, unit_bytes = _unit(comparison)
+    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
+    return [link(comparison), provenance(comparison), legend]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
@@ -83,11 +88,10 @@ def _finding(result: PolicyResult) -> Text:
     return Text.assemble(("does not train: ", _FAILED), result.reason)
 
 
-def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
-    """One policy layer by layer, with totals."""
+def layers_table(run: PolicyRun) -> Table:
+    """One row per layer, with totals."""
     result = run.result
     layers = result.layers
-    console.print(Text(f"{result.policy}: {subject(comparison)}", "bold"))
     table = _table()
     forward_ms = sum(layer.forward_ns for layer in layers) / 1e6
     backward_ms = sum(layer.backward_ns for layer in layers) / 1e6
@@ -108,10 +112,17 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     for row, layer in enumerate(layers):
         cells = (Text(column[row]) for column in numbers)
         table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(_algorithms(layer)))
-    print_table(console, table, _SPARE_OF_LAYERS)
+    return table
+
+
+def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
+    """One policy layer by layer, with totals."""
+    result = run.result
+    console.print(Text(f"{result.policy}: {subject(comparison)}", "bold"))
+    print_table(console, layers_table(run), _SPARE_OF_LAYERS)
     console.print(Text(provenance(comparison), "dim"))
     legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
-    if any(_algorithms(layer) for layer in layers):
+    if any(_algorithms(layer) for layer in result.layers):
         console.print(Text(legend, "dim"))
     console.print(Text("Reuse: from the end of the layer's forward to the start of its backward.", "dim"))
     print_items(console, [(result.policy, _finding(result))])

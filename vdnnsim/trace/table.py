@@ -105,6 +105,9 @@ class Trace:
         for row in self.rows:
             self._by_pass.setdefault((row.layer, row.pass_), []).append(row)
 
+    def __repr__(self) -> str:
+        return f"<Trace of {self.header.title}: {len(self.rows)} rows>"
+
     @cached_property
     def sha256(self) -> str:
         """A digest of everything in it: two traces that differ anywhere have two of them."""

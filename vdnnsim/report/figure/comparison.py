@@ -25,14 +25,15 @@ _PERFORMANCE_COLOUR = "#44AA99"
 _STAR = "★"
 
 
-def comparison_figure(comparison: Comparison, path: Path) -> None:
-    """Write a figure of a comparison: (a) device memory at each policy's peak, stacked by class, with the average and
+def comparison_figure(comparison: Comparison, path: Path | str | None = None) -> tuple[Axes, ...]:
+    """Draw a figure of a comparison: (a) device memory at each policy's peak, stacked by class, with the average and
     the capacity; (b) performance relative to the oracle, with a star where a policy does not train.
 
-    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
+    Returns the axes of (a) and (b), whose `figure` is the whole. It is written where there is a `path`, whose suffix
+    says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
     the file cannot be written.
     """
-    style.save_figure(path, comparison, lambda: _draw(comparison))
+    return style.comparison_axes(comparison, path, lambda: _draw(comparison))
 
 
 def _draw(comparison: Comparison) -> Figure:

@@ -31,14 +31,15 @@ _SHADE = 0.16
 _LINE_PT = style.SMALL_SIZE + 2.5
 
 
-def run_figure(run: PolicyRun, comparison: Comparison, path: Path) -> None:
-    """Write a figure of one iteration: bytes in use by class over time with the capacity, and below it, on the same
+def run_figure(run: PolicyRun, comparison: Comparison, path: Path | str | None = None) -> tuple[Axes, ...]:
+    """Draw a figure of one iteration: bytes in use by class over time with the capacity, and below it, on the same
     time axis, when the engines were busy and when they stalled.
 
-    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
+    Returns the axes of the engines and of the bytes. It is written where there is a `path`, whose suffix says the
+    format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
     the file cannot be written.
     """
-    style.save_figure(path, comparison, lambda: _draw(run, comparison))
+    return style.comparison_axes(comparison, path, lambda: _draw(run, comparison))
 
 
 def _draw(run: PolicyRun, comparison: Comparison) -> Figure:

@@ -118,13 +118,14 @@ def paled(colour: str, strength: float) -> str:
     return to_hex((red, green, blue))
 
 
-def save_figure(path: Path, comparison: Comparison, draw: Callable[[], Figure]) -> None:
-    """Draw and write the figure of a comparison; see `write_figure`."""
-    write_figure([path], subject(comparison), provenance(comparison), draw)
+def comparison_axes(comparison: Comparison, path: Path | str | None, draw: Callable[[], Figure]) -> tuple[Axes, ...]:
+    """Draw the figure of a comparison, and write it where there is a path; see `write_figure`."""
+    paths = [] if path is None else [Path(path)]
+    return write_figure(paths, subject(comparison), provenance(comparison), draw)
 
 
-def write_figure(paths: Sequence[Path], title: str, note: str, draw: Callable[[], Figure]) -> None:
-    """Draw a figure and write it, each file whole or not at all, in the format of its suffix.
+def write_figure(paths: Sequence[Path], title: str, note: str, draw: Callable[[], Figure]) -> tuple[Axes, ...]:
+    """Draw a figure and write it, each file whole or not at all, in the format of its suffix; returns its axes.
 
     Raises `InvalidInput` for a suffix that is none of `SUFFIXES`, and where a file cannot be written.
     """
@@ -141,6 +142,7 @@ def write_figure(paths: Sequence[Path], title: str, note: str, draw: Callable[[]
             suffix = path.suffix.lower()
             with whole_file(path) as temporary:
                 figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=_metadata(suffix, title, note))
+    return tuple(figure.axes)
 
 
 def _metadata(suffix: str, title: str, note: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.errors import InvalidInput
@@ -69,10 +70,10 @@ def plot_sweep(
     where: str | None = None,
     loss: float | None = None,
     marks: Sequence[str] = (),
-) -> None:
+) -> tuple[Axes, ...]:
     """Draw a sweep's rows: a heat map over two axes with many values, lines over one, else a Pareto front of time
     against memory; or the kind that is asked for. Raises `InvalidInput` for kinds and axes that do not go with the
-    rows, and for what the kind does not show."""
+    rows, and for what the kind does not show. Returns the figure's axes."""
     if kind is not None and kind not in KINDS:
         raise InvalidInput(f"--kind: found '{kind}', expected one of: {', '.join(KINDS)}")
     view = View(folder, where)
@@ -86,7 +87,7 @@ def plot_sweep(
     choice = Choice(across, up, _LOSS if loss is None else loss, marked)
     title = Store(folder).manifest().title
     footer = view.footer(axes, best=kind_of.axes > 0)
-    write_figure(out, title or name, footer, lambda: kind_of.draw(view, title, choice))
+    return write_figure(out, title or name, footer, lambda: kind_of.draw(view, title, choice))
 
 
 def _refuse_unused(kind: str, asked: Sequence[str]) -> None:
