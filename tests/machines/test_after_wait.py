@@ -31,7 +31,7 @@ from vdnnsim.timeline import Timeline
 COLD = AfterWait((0, 100, 1000), (0, 10, 50), (0, 20, 20), (0, 4, 4), (0, 6, 6))
 COSTS = HostCosts(kernel_ns=5, copy_ns=3, synchronise_ns=10, allocate_ns=2, free_ns=1, copy_start_ns=7, after_wait=COLD)
 NETWORK = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
-TRACE = trace_of(NETWORK, [row("a", "forward", 103), row("loss", "forward", 20)._replace(launch_ns=8, start_ns=4)])
+TRACE = trace_of(NETWORK, [row("a", "forward", 106), row("loss", "forward", 20)._replace(launch_ns=8, start_ns=4)])
 X, Y, Z = (
     Buffer(f"map:{name}", 100 * size, MemoryClass.FEATURE_MAPS, "a", False)
     for size, name in ((1, "x"), (2, "y"), (1, "z"))
@@ -55,8 +55,8 @@ def copies(timeline: Timeline) -> list[tuple[int, int]]:
     return [(copy.begin_ns, copy.end_ns) for copy in timeline.copies]
 
 
-def waits(timeline: Timeline) -> list[tuple[int, int, int]]:
-    return [(wait.begin_ns, wait.end_ns, wait.stall_ns) for wait in timeline.waits]
+def waits(timeline: Timeline) -> list[tuple[int, int]]:
+    return [(wait.begin_ns, wait.end_ns) for wait in timeline.waits]
 
 
 def memory_ns(timeline: Timeline) -> list[int]:
@@ -64,43 +64,46 @@ def memory_ns(timeline: Timeline) -> list[int]:
 
 
 def test_the_first_call_of_each_kind_after_a_wait_costs_more_and_shifts_what_follows() -> None:
+    """An iteration begins as cold as the table knows: the one before it ended by waiting."""
     timeline = run(
-        *(Allocate(Y), A, COMPUTE),  # allocated 2, launched 7, a runs 7 to 110, 100 waited, back at 120
-        Free(X),  # 1 + 4 more: 125
-        LOSS,  # called 125, 8 + 10 more: 143; starts 4 + 10 after its call: 139 to 159
-        A,  # launched at 148: the second is warm; 159 to 262
-        CopyOut(Y, "a"),  # 3 + 20 more: 171; starts 7 later: 178 to 378
-        Allocate(Z),  # warm: 173
-        BOTH,  # 6 more, before the wait begins: 179; 262 + 10, 378 + 10
+        *(Allocate(Y), A),  # 2 + 4 more: 6; 5 + 50 more: 61; a runs 61 to 167
+        COMPUTE,  # 6 more, before the wait begins: 67; 100 waited, back at 177
+        Free(X),  # 1 + 4 more: 182
+        LOSS,  # called at 182; 8 + 10 more: 200; starts 4 + 10 after its call: 196 to 216
+        A,  # the second launch is warm: 205; 216 to 322
+        CopyOut(Y, "a"),  # 3 + 20 more: 228; starts 7 later: 235 to 435
+        Allocate(Z),  # warm: 230
+        BOTH,  # 6 more: 236; 322 + 10, 435 + 10
     )
-    assert kernels(timeline) == [(7, 110), (139, 159), (159, 262)]
-    assert copies(timeline) == [(178, 378)]
-    assert waits(timeline) == [(7, 120, 0), (179, 388, 106)]
-    assert memory_ns(timeline) == [2, 125, 173]
-    assert timeline.iteration_time_ns == 388
+    assert kernels(timeline) == [(61, 167), (196, 216), (216, 322)]
+    assert copies(timeline) == [(235, 435)]
+    assert waits(timeline) == [(67, 177), (236, 445)]
+    assert memory_ns(timeline) == [6, 182, 230]
+    assert timeline.iteration_time_ns == 445
 
 
 def test_waits_add_up_until_a_call_of_the_kind() -> None:
-    """The launch is as cold as after one wait of 185; the pool was used in between."""
+    """The launch is as cold as after one wait of 181; the pool was used in between."""
     timeline = run(
-        *(A, CopyOut(Y, "a"), COMPUTE),  # launched 5, a to 108; called 8, copy 15 to 215; 100 waited, back at 118
-        Allocate(Z),  # 2 + 4 more: 124
-        Synchronise((Stream.COPY_OUT,)),  # 6 more: 130; 85 waited, back at 225
-        Free(Z),  # 85 since the last: 1 + 3 more: 229
-        A,  # 185 since the last: 10 + 40 * 85 / 900: 5 + 13 more: 247
-        Free(X),  # warm: 248
+        *(A, CopyOut(Y, "a")),  # 5 + 50: a runs 55 to 161; 3 + 20: 78, copied 85 to 285
+        COMPUTE,  # 6 more: 84; 77 waited, back at 171
+        Allocate(Z),  # 2 + 4 more: 177
+        Synchronise((Stream.COPY_OUT,)),  # 6 * 77 / 100 more: 181; 104 waited, back at 295
+        Free(Z),  # 104 since the last: 1 + 4 more: 300
+        A,  # 181 since the last: 5 + 10 + 40 * 81 / 900 more: 318
+        Free(X),  # warm: 319
     )
-    assert waits(timeline) == [(8, 118, 0), (130, 225, 85)]
-    assert memory_ns(timeline) == [124, 229, 248]
-    assert kernels(timeline) == [(5, 108), (247, 350)]
+    assert waits(timeline) == [(84, 171), (181, 295)]
+    assert memory_ns(timeline) == [177, 300, 319]
+    assert kernels(timeline) == [(55, 161), (318, 424)]
 
 
 def test_only_time_spent_waiting_counts() -> None:
     """A wait that finds everything done costs the host its synchronise, and cools nothing down."""
     timeline = run(A, COMPUTE, COMPUTE, COMPUTE, A, costs=replace(COSTS, synchronise_ns=5000))
-    # a to 108, 103 waited; 6 more for the second wait, nothing for the third; a's launch after 103: 10
-    assert waits(timeline) == [(5, 5108, 0), (5114, 10114, 0), (10114, 15114, 0)]
-    assert kernels(timeline) == [(5, 108), (15129, 15232)]
+    # a from 55 to 161, 100 waited; 6 more for the first two waits, nothing for the third; a's launch after 100: 10
+    assert waits(timeline) == [(61, 5161), (5167, 10167), (10167, 15167)]
+    assert kernels(timeline) == [(55, 161), (15182, 15288)]
 
 
 @settings(max_examples=60)

@@ -81,7 +81,7 @@ class _Cold:
     def __init__(self, gpu: GpuProfile) -> None:
         self.table = gpu.host.after_wait
         self.waited = 0
-        self.before = dict.fromkeys(HostCall, 0)
+        self.before = dict.fromkeys(HostCall, -self.table.waits_ns[-1] if self.table else 0)
 
     def extra(self, call: HostCall) -> int:
         since = self.waited - self.before[call]

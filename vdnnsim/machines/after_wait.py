@@ -4,8 +4,9 @@ A script's times from one wait to the next are worked out once, for a host that 
 two waits each kind of call has one first call, so that whatever the host does there is late by the sum of the extras of
 the kinds called so far. How many kinds those are belongs to the script; what they cost, to the run.
 
-Time counts as waited while the host stands before engines that are not done; its own costs of a synchronise do not. An
-iteration begins warm. A synchronise's own extra comes before its waiting begins.
+Time counts as waited while the host stands before engines that are not done; its own costs of a synchronise do not. A
+synchronise's own extra comes before its waiting begins. An iteration begins as cold as the table knows: the one before
+it ended by waiting.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def cold_stretches(
     waited after the one before. `memory_ns`, how long after the wait before it each call of the pool is over, is
     shifted in place."""
     waited_ns = 0
-    waited_at_call_ns = [0] * len(HostCall)
+    waited_at_call_ns = [-after_wait.waits_ns[-1]] * len(HostCall)
     place = 0
     for (calls_ns, streams, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
         late_ns = [0]
