@@ -23,7 +23,7 @@ from vdnnsim.network import Kind, load_network
 from vdnnsim.policies import POLICIES, Plan, Problem, make_policy
 from vdnnsim.results import Comparison
 from vdnnsim.study import Study, compare, compare_policies, make_study
-from vdnnsim.trace import Provenance, Trace, find_trace
+from vdnnsim.trace import Trace, find_trace
 
 ROOT = Path(__file__).parents[1]
 NETWORK = network_of(conv("a"), layer(Kind.ACTV, "relu"), conv("b", channels=2), fc("fc"), layer(Kind.SOFTMAX, "loss"))
@@ -131,25 +131,6 @@ def test_the_oracle_has_room_without_end() -> None:
     result = study_with(1).run(make_policy("oracle")).result
     assert result.trainable
     assert result.largest_hole_bytes == 0
-
-
-def test_a_result_carries_its_weakest_label() -> None:
-    measured = [entry._replace(provenance=Provenance.MEASURED) for entry in TRACE.rows]
-    one_published = [measured[0]._replace(provenance=Provenance.PUBLISHED), *measured[1:]]
-    labels = {"memory": "measured", "host": "measured", "link.copy_out": "modelled", "link.copy_in": "measured"}
-    gpu = replace(GPU, provenance=labels)
-    for rows, policy, expected in (
-        (measured, "baseline(p)", Provenance.MEASURED),
-        (one_published, "baseline(p)", Provenance.PUBLISHED),
-        (measured, "vdnn-all(p)", Provenance.MODELLED),  # its copies go over the link
-        (TRACE.rows, "baseline(p)", Provenance.MODELLED),
-    ):
-        study = Study(NETWORK, Trace(TRACE.header, rows), gpu)
-        assert study.run(make_policy(policy)).result.provenance is expected
-    cold = Study(
-        NETWORK, Trace(TRACE.header, measured), replace(gpu, provenance=labels | {"host.after_wait": "modelled"})
-    )
-    assert cold.run(make_policy("baseline(p)")).result.provenance is Provenance.MODELLED
 
 
 def test_names_files_and_objects_mean_the_same(tmp_path: Path) -> None:

@@ -291,7 +291,9 @@ def _against(oracle: PolicyRun, run: PolicyRun) -> PolicyRun:
     inner = own.feature_extraction
     inner = replace(inner, performance=_ratio(best.feature_extraction.iteration_time_ns, inner.iteration_time_ns))
     performance = _ratio(best.iteration_time_ns, own.iteration_time_ns)
-    return replace(run, result=replace(own, performance=performance, feature_extraction=inner))
+    label = weakest([own.provenance, best.provenance])  # performance rests on both
+    result = replace(own, performance=performance, feature_extraction=inner, provenance=label)
+    return replace(run, result=result)
 
 
 def _ratio(best_ns: int, own_ns: int) -> float:

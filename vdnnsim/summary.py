@@ -9,10 +9,10 @@ from vdnnsim.gpu import GpuProfile
 from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, use_by_class, verdict
 from vdnnsim.network import Network
 from vdnnsim.policies import Plan
-from vdnnsim.program import MemoryClass, Program
+from vdnnsim.program import CopyIn, CopyOut, MemoryClass, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
 from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
-from vdnnsim.trace import Provenance, Trace, weakest
+from vdnnsim.trace import Trace, weakest
 
 MEMORY_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 
@@ -35,9 +35,6 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
     use = memory_use(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
     by_class = use_by_class(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
     labels = _kernel_time_by_provenance(timeline, ran.trace)
-    used = [Provenance(label) for label in labels]
-    parts = ["memory", "host", "host.after_wait", *(["link.copy_out", "link.copy_in"] if timeline.copies else [])]
-    used += [Provenance(ran.gpu.provenance[part]) for part in parts if part in ran.gpu.provenance]
     short = reason.split(";")[0]
     return PolicyResult(
         policy=policy,
@@ -61,12 +58,24 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
         pinned_host_bytes=program.pinned_host_bytes,
         feature_extraction=_feature_extraction(timeline, steps),
         verdict=verdict(steps, short),
-        provenance=weakest(used),
+        provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
         layers=_layer_results(ran.network, plan, steps),
         trials=plan.trials,
     )
+
+
+def profile_labels(gpu: GpuProfile, program: Program) -> list[str | None]:
+    """The label of each part of a GPU's profile that a program's numbers rest on; None for a part that has none.
+
+    The link's slowdown of copies that go both ways at once counts as soon as a program has copies of both kinds.
+    """
+    kinds = {type(command) for command in program.commands}
+    ways = [part for kind, part in ((CopyOut, "link.copy_out"), (CopyIn, "link.copy_in")) if kind in kinds]
+    both = ["link.both_ways"] if len(ways) == 2 else []
+    late = [] if gpu.host.after_wait is None else ["host.after_wait"]
+    return [gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both)]
 
 
 def step_names(program: Program) -> list[StepName]:

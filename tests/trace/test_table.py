@@ -62,4 +62,9 @@ def test_a_result_claims_no_more_than_its_weakest_source() -> None:
     assert weakest([measured, modelled, published]) is modelled
     assert weakest([published, measured]) is published
     assert weakest([measured]) is measured
-    assert weakest([]) is measured
+    assert weakest(["measured"]) is measured
+
+
+def test_what_has_no_label_is_not_measured() -> None:
+    assert weakest([Provenance.MEASURED, None]) is Provenance.MODELLED
+    assert weakest([]) is Provenance.MODELLED

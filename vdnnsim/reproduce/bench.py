@@ -46,7 +46,7 @@ class Bench:
     @property
     def power_provenance(self) -> Provenance:
         """Where the GPU's power figures are from."""
-        return Provenance(self.study.gpu.provenance["power"])
+        return weakest([self.study.gpu.provenance.get("power")])
 
     def _policy(self, name: str) -> Policy:
         if name == "vdnn-dyn":

@@ -160,7 +160,11 @@ class Worker:
         best, _ = self._times(run, oracle)
         builder.add(
             len(run.points),
-            {**self._inputs(run), **number_entries(run, prepared, times, best), "engine": engine.value},
+            {
+                **self._inputs(run),
+                **number_entries(run, prepared, times, best, oracle.provenance),
+                "engine": engine.value,
+            },
         )
 
     def _times(self, run: Run, prepared: Prepared) -> tuple[Times, Engine]:

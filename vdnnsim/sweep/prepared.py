@@ -7,7 +7,6 @@ policy may look at times: it plans anew for each point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +22,7 @@ from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, WeightGradients
 from vdnnsim.study import Study
+from vdnnsim.summary import profile_labels
 from vdnnsim.sweep.segments import Lowered, lower
 from vdnnsim.timeline import SETUP, MemoryRecord
 from vdnnsim.trace import Provenance, weakest
@@ -105,7 +105,7 @@ def prepare_plan(study: Study, plan: Plan) -> Prepared:
         offloaded_bytes=sum(command.buffer.size_bytes for command in copies if isinstance(command, CopyOut)),
         prefetched_bytes=sum(command.buffer.size_bytes for command in copies if isinstance(command, CopyIn)),
         deferred_prefetches=len(plan.deferred),
-        provenance=_provenance(program, study, bool(copies)),
+        provenance=_provenance(program, study),
     )
 
 
@@ -128,14 +128,10 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
     return records
 
 
-def _provenance(program: Program, study: Study, copies: bool) -> Provenance:
-    labels: Mapping[str, str] = study.gpu.provenance
-    parts = ["memory", "host", "host.after_wait", *(["link.copy_out", "link.copy_in"] if copies else [])]
-    used = [Provenance(labels[part]) for part in parts if part in labels]
-    for command in program.commands:
-        if isinstance(command, Kernel):
-            used.append(study.trace.row(command.layer, command.pass_, command.algorithm).provenance)
-    return weakest(used)
+def _provenance(program: Program, study: Study) -> Provenance:
+    kernels = [command for command in program.commands if isinstance(command, Kernel)]
+    rows = [study.trace.row(kernel.layer, kernel.pass_, kernel.algorithm) for kernel in kernels]
+    return weakest([*(row.provenance for row in rows), *profile_labels(study.gpu, program)])
 
 
 class _TimelessLaboratory:

@@ -16,7 +16,7 @@ from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import Times
 from vdnnsim.sweep.sources import Source
 from vdnnsim.sweep.table import Entry
-from vdnnsim.trace import Provenance
+from vdnnsim.trace import Provenance, weakest
 from vdnnsim.units import PPM
 
 _HASH_BYTES = 12
@@ -78,8 +78,11 @@ def failed_entries(reason: str) -> dict[str, Entry]:
     return {**dict.fromkeys(NUMBERS), "status": "failed", "reason": reason}
 
 
-def number_entries(run: Points, prepared: Prepared, times: Times, oracle: Times) -> dict[str, Entry]:
-    """All numbers of points that ran; `oracle` are the oracle's times at the same points."""
+def number_entries(
+    run: Points, prepared: Prepared, times: Times, oracle: Times, oracle_label: Provenance
+) -> dict[str, Entry]:
+    """All numbers of points that ran; `oracle` are the oracle's times at the same points, which performance rests on as
+    well."""
     use, inner = prepared.use, prepared.inner_use
     at_peak: dict[str, Entry] = {class_column(name): size for name, size in use.by_class_at_peak.items()}
     return {
@@ -109,7 +112,7 @@ def number_entries(run: Points, prepared: Prepared, times: Times, oracle: Times)
         "feature_extraction_peak_bytes": inner.peak_bytes,
         "feature_extraction_average_bytes": times.feature_extraction_average_bytes,
         "feature_extraction_average_bytes_per_step": inner.average_bytes_per_step,
-        "provenance": _provenance(run, prepared),
+        "provenance": _provenance(run, prepared, oracle_label),
     }
 
 
@@ -128,12 +131,12 @@ def _bound(times: Times, prepared: Prepared) -> Entry:
     return np.select([link, host], ["link", "host"], "compute")
 
 
-def _provenance(run: Points, prepared: Prepared) -> Entry:
+def _provenance(run: Points, prepared: Prepared, oracle_label: Provenance) -> Entry:
     """What the program used, and modelled where the point has kernels or copies that nobody timed."""
     hypothetical = run.scales_ppm != PPM
     if prepared.copies:
         hypothetical = hypothetical | (run.bandwidths_bytes_per_s != OWN) | (run.latencies_ns != OWN)
-    own = prepared.provenance.value
+    own = weakest([prepared.provenance, oracle_label]).value
     if not hypothetical.any():
         return own
     return np.where(hypothetical, Provenance.MODELLED.value, own)

@@ -33,9 +33,13 @@ class Provenance(StrEnum):
 _STRENGTH = {provenance: rank for rank, provenance in enumerate(Provenance)}
 
 
-def weakest(labels: Iterable[Provenance]) -> Provenance:
-    """The weakest of some labels: what a result that used all of them may claim."""
-    return max(labels, key=_STRENGTH.__getitem__, default=Provenance.MEASURED)
+def weakest(labels: Iterable[Provenance | str | None]) -> Provenance:
+    """The weakest of some labels: what a result that used all of them may claim.
+
+    What has no label (None) was not measured, as far as anybody knows, and counts as modelled; so does nothing at all.
+    """
+    known = [Provenance.MODELLED if label is None else Provenance(label) for label in labels]
+    return max(known, key=_STRENGTH.__getitem__, default=Provenance.MODELLED)
 
 
 class TraceRow(NamedTuple):
