@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.sweeps import SMALL, write_spec
+from support.sweeps import SMALL, start, write_spec
 from vdnnsim.cli import main
 from vdnnsim.cli.app import app
 
@@ -57,10 +57,7 @@ def test_every_command_says_in_one_line_that_it_was_interrupted(
 @pytest.mark.parametrize("delay_s", [0.1, 1.5])
 def test_ctrl_c_with_workers_prints_one_line(delay_s: float, tmp_path: Path) -> None:
     """While workers are loading, and while they work."""
-    process = subprocess.Popen(
-        [*COMMAND, "reproduce", "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+    process = start("reproduce", "--out", tmp_path / "out")
     deadline = time.monotonic() + 30
     while not (tmp_path / "out").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

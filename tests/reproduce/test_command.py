@@ -107,7 +107,7 @@ def test_cases_without_a_trace_are_left_out_and_told(tmp_path: Path, monkeypatch
     shutil.copytree(data_directory("traces") / "h200", traces / "h200", ignore=shutil.ignore_patterns("vgg19_b128*"))
     for module in ("trace.library", "reproduce.bench"):
         monkeypatch.setattr(f"vdnnsim.{module}.data_directory", lambda _: traces)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.available_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
     done = RUNNER.invoke(app(), ["12", "--gpu", "h200", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
     assert "left out, no trace on h200: VGG-16 (128)" in done.output

@@ -103,7 +103,7 @@ def test_power_has_the_label_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> 
     profile = load_profile(NOW)
     assumed = replace(profile, provenance={**profile.provenance, "power": "modelled"})
     monkeypatch.setattr("vdnnsim.reproduce.runs.load_gpu", lambda *_: assumed)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.available_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
     found = reproduce(["power"], gpu=NOW)
     assert {bar.provenance for bar in found.bars["power"]} == {Provenance.MODELLED}
 
@@ -282,7 +282,7 @@ def test_choices_of_rules_without_traces_are_left_out(tmp_path: Path, monkeypatc
     wanted = [by_title[title] for title in ("as used", "VGG-16 with 13 CONVs", "GiB for GB")]
     monkeypatch.setattr("vdnnsim.reproduce.command.CHOICES", wanted)
     monkeypatch.setattr("vdnnsim.reproduce.runs.choose_figures", lambda _: [figure_config("12")])
-    monkeypatch.setattr("vdnnsim.reproduce.runs.available_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
     found = reproduce(["rules"], gpu=NOW, out=tmp_path)
     assert found.left_out == ("VGG-16 with 13 CONVs",)
     assert (tmp_path / "rules.csv").read_text().splitlines() == [
@@ -297,7 +297,7 @@ def test_a_gpu_without_power_figures_has_no_power_figure(monkeypatch: pytest.Mon
     profile = load_profile(NOW)
     without = replace(profile, power=None)
     monkeypatch.setattr("vdnnsim.reproduce.runs.load_gpu", lambda *_: without)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.available_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
     with pytest.raises(InvalidInput, match=r"GPU h200: found no \[power\] in its profile"):
         reproduce(["power"], gpu=NOW)
     chosen = [figure_config("12"), figure_config("power")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 SMALL = """
@@ -36,16 +38,23 @@ def write_spec(folder: Path, text: str, name: str = "spec.toml") -> Path:
     return path
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """`vdnnsim` with these arguments, as the leader of a process group of its own."""
+def start(*arguments: object, interrupts: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """`vdnnsim` with these arguments, as the leader of a process group of its own, with this handling of Ctrl-C: that
+    of the tests themselves may be to ignore it, as under nohup."""
     command = [*COMMAND, *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        preexec_fn=partial(signal.signal, signal.SIGINT, interrupts),
     )
 
 
-def run(*arguments: str | Path) -> tuple[int, str, str]:
+def run(*arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `vdnnsim` with these arguments."""
     process = start(*arguments)
     out, err = process.communicate(timeout=120)

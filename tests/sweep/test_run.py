@@ -7,6 +7,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -292,23 +294,66 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     assert {path.name: path.stat().st_mtime_ns for path in (out / "points").iterdir() if path.name in kept} == kept
 
 
+def workers_of(process: subprocess.Popen[str], count: int) -> list[int]:
+    """Its workers, once there are so many."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    found: list[int] = []
+    deadline = time.monotonic() + 20
+    while len(found) < count and time.monotonic() < deadline:
+        children = path.read_text(encoding="ascii").split() if path.exists() else []
+        found = [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text("utf-8")]
+        time.sleep(0.01)
+    assert len(found) == count
+    return found
+
+
 def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"
     process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference")
-    children: list[int] = []
-    deadline = time.monotonic() + 20
-    while len(children) < 2 and time.monotonic() < deadline:
-        path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        children = [int(word) for word in path.read_text(encoding="ascii").split()] if path.exists() else []
-        time.sleep(0.01)
-    os.kill(children[0], signal.SIGKILL)
+    os.kill(workers_of(process, 2)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "ended with code -9" in err
     assert "run again with --resume" in err
     assert run("sweep", spec, "--out", out, "--resume", "--engine", "reference")[0] == 0
     assert points_of(out) == list(range(3200))
+
+
+def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
+    process = start("sweep", write_spec(tmp_path, MANY), "--out", tmp_path / "out", "--jobs", 2)
+    workers = workers_of(process, 2)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+
+
+@pytest.mark.parametrize("words", ["sweep", "reproduce"])
+def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path, words: str) -> None:
+    """As under nohup."""
+    out = tmp_path / "out"
+    arguments = (write_spec(tmp_path, SMALL), "--jobs", 2) if words == "sweep" else ("12", "--no-bands")
+    process = start(words, *arguments, "--out", out, interrupts=signal.SIG_IGN)
+    for worker in workers_of(process, 2):
+        os.kill(worker, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
+def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from vdnnsim.sweep import plan_sweep, run_sweep\n"
+        f"run_sweep(plan_sweep(Path({str(write_spec(tmp_path, SMALL))!r})), Path({str(tmp_path / 'out')!r}), jobs=2)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert "WorkerEnded: workers cannot start; in a script, call this under: if __name__ == '__main__':" in done.stderr
 
 
 def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
 
     def report(progress: Progress) -> None:
         nonlocal started
-        if not started:  # only now, since workers are forked before any thread begins
+        if not started:
             bar.start()
             bar.reset(task, total=progress.points - progress.before)
             started = True

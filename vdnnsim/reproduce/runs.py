@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.processes import Processes, finished, usable_cores
 from vdnnsim.reproduce.bars import BandedBar, Measured, with_bands
 from vdnnsim.reproduce.bench import find_headers, load_gpu, make_bench
 from vdnnsim.reproduce.config import Case, FigureConfig, Rules, choose_figures, figure_config
@@ -44,39 +41,13 @@ class Job(NamedTuple):
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor | None]:
-    """Processes for so many jobs, or None where one process would do. They start afresh, since a fork of a program with
-    threads is not safe."""
-    count = min(jobs, available_cores())
+    """Processes for so many jobs, or None where one process would do."""
+    count = min(jobs, usable_cores())
     if count < 2:
         yield None
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_at_interrupts) as executor:
+    with Processes(count) as executor:
         yield executor
-
-
-@contextmanager
-def _interrupts_put_off() -> Iterator[None]:
-    """Ctrl-C reaches this thread at the end of the block, and processes started in it not at all until they ask."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_at_interrupts() -> None:
-    """In a worker: Ctrl-C ends it at once and without a traceback; the parent is told as well, and speaks."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Available(NamedTuple):
@@ -187,22 +158,9 @@ def run_all(
 ) -> Iterator[Any]:
     """The results of all jobs as they come; each job has a `title`.
 
-    Raises `InvalidInput` where workers cannot start, as under a script that runs on being imported.
+    Raises `WorkerEnded` where workers cannot start, as under a script that runs on being imported.
     """
-    if executor is None:
-        for done, job in enumerate(jobs, start=1):
-            yield call(job)
-            progress(job.title, done, len(jobs))
-        return
-    waiting: dict[Future[Any], str] = {}
-    try:
-        with _interrupts_put_off():  # workers are started here; one that is still loading would print a traceback
-            waiting.update((executor.submit(call, job), job.title) for job in jobs)
-        for done, future in enumerate(as_completed(waiting), start=1):
-            yield future.result()
-            progress(waiting[future], done, len(jobs))
-    except BrokenProcessPool:
-        raise InvalidInput("a worker process ended; in a script, call this under: if __name__ == '__main__':") from None
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)  # future.cancel() here would race with workers that end
-        raise
+    found = ((job, call(job)) for job in jobs) if executor is None else finished(executor, call, jobs, len(jobs))
+    for done, (job, result) in enumerate(found, start=1):
+        yield result
+        progress(job.title, done, len(jobs))

@@ -1,8 +1,9 @@
 """Design-space sweeps: many points from one spec, on this machine or a cluster, into a folder that survives crashes.
 
-sweep = plan_sweep(Path("spec.toml"))
-run_sweep(sweep, Path("out"))
-frame = read_frame(Path("out"))
+if __name__ == "__main__":  # processes begin by importing the script
+    sweep = plan_sweep(Path("spec.toml"))
+    run_sweep(sweep, Path("out"))
+    frame = read_frame(Path("out"))
 """
 
 from vdnnsim.sweep.engines import Engine

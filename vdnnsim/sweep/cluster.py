@@ -3,13 +3,17 @@ travels with them, rows travel back, and the process that started the sweep writ
 
 from __future__ import annotations
 
+import pickle
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.processes import Watch, finished
 from vdnnsim.sweep.local import Part, PartDone, encode
 from vdnnsim.sweep.points import Assignment, Worker
 from vdnnsim.sweep.store import Store
@@ -66,44 +70,21 @@ class Cluster:
                     f"cluster: found vdnnsim {found} on worker {worker}, expected {own} as here; install it there"
                 )
 
-    def run(self, assignment: Assignment, parts: Sequence[Part], store: Store) -> Iterator[PartDone]:
+    def run(self, assignment: Assignment, parts: Sequence[Part], store: Store) -> Generator[PartDone]:
         """The parts as they get done, in any order. The scheduler gives the parts of a lost worker to others; raises
         `InvalidInput` when none are left."""
         threads = max(1, sum(int(threads) for threads in self._client.nthreads().values()))
-        worker = self._client.submit(Worker, assignment, pure=False)
-        self._everywhere(worker)
-        waiting = iter(parts)
-        pending: set[Any] = set()
-        while True:
-            for part in waiting:
-                pending.add(self._client.submit(encode, worker, part, pure=False, retries=2))
-                if len(pending) >= _PARTS_AHEAD * threads:
-                    break
-            if not pending:
-                return
-            finished = self._finished(pending)
-            pending -= finished
-            for future in finished:
-                done, contents = self._result(future)
-                store.write_part(done.number, contents)
-                future.release()
+        executor = self._client.get_executor(pure=False, retries=2)
+        call = partial(_encode, pickle.dumps(assignment))
+        watch = Watch(_WITHOUT_WORKERS_S, self._still_there)
+        try:
+            for part, (done, contents) in finished(executor, call, parts, _PARTS_AHEAD * threads, watch):
+                store.write_part(part.number, contents)
                 yield done
-
-    def _everywhere(self, worker: Any) -> None:
-        """Dask likes to run tasks where their data are: with a copy on each worker none has to wait for another's."""
-        self._result(worker)
-        self._client.replicate([worker])
-
-    def _finished(self, pending: set[Any]) -> set[Any]:
-        while True:
-            try:
-                with self._client.as_current():
-                    done = self._distributed.wait(pending, timeout=_WITHOUT_WORKERS_S, return_when="FIRST_COMPLETED")
-                return set(done.done)
-            except TimeoutError:
-                self._still_there()
-            except self._distributed.CancelledError:
-                raise self._lost("the connection is lost") from None
+        except CancelledError:
+            raise self._lost("the connection is lost") from None
+        except self._distributed.KilledWorker as error:
+            raise self._lost(f"workers were killed again and again at the same points: {error}") from None
 
     def _still_there(self) -> None:
         try:
@@ -112,14 +93,6 @@ class Cluster:
             workers = {}
         if not workers:
             raise self._lost("all workers, or the scheduler, are gone")
-
-    def _result(self, future: Any) -> Any:
-        try:
-            return future.result(timeout=_WITHOUT_WORKERS_S)
-        except (self._distributed.CancelledError, TimeoutError, OSError) as error:
-            raise self._lost(f"the connection is lost ({type(error).__name__})") from None
-        except self._distributed.KilledWorker as error:
-            raise self._lost(f"workers were killed again and again at the same points: {error}") from None
 
     def _lost(self, why: str) -> InvalidInput:
         return InvalidInput(
@@ -143,6 +116,17 @@ def _no_scheduler(address: str, why: str) -> InvalidInput:
     return InvalidInput(
         f"cluster: found no scheduler at {address} ({why}), expected one; start it with: dask scheduler"
     )
+
+
+def _encode(assignment: bytes, part: Part) -> tuple[PartDone, bytes]:
+    """On a worker."""
+    return encode(_worker(assignment), part)
+
+
+@lru_cache(maxsize=1)
+def _worker(assignment: bytes) -> Worker:
+    """One for all parts of a process: it keeps the programs that it made."""
+    return Worker(pickle.loads(assignment))
 
 
 def _installed_version() -> str:

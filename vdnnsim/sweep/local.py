@@ -1,23 +1,25 @@
-"""Parts worked out on this machine: one process for each job, each with its own programs, writing its parts itself.
+"""Parts worked out on this machine, in this process or in others, each writing its parts itself.
 
-Workers are forked, so that they start at once and share what was read. Each has a pipe: a number of a part goes in,
-what became of it comes out. A worker whose pipe closes ends, so that none outlives the sweep by more than a part."""
+What goes to and fro between processes is short: a message that is cut off, by a worker that was killed in the middle of
+it, would be waited for without end. So workers read what they need from a file, and leave rows in another.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+import pickle
+from collections.abc import Generator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput, VdnnsimError
-from vdnnsim.sweep.points import Worker
+from vdnnsim.processes import Processes, WorkerEnded, finished
+from vdnnsim.sweep.points import Assignment, Worker
 from vdnnsim.sweep.seals import Seal
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import parquet_bytes
+
+_PARTS_AHEAD = 2
+"""Parts given out for each process, so that none is idle."""
 
 
 class Part(NamedTuple):
@@ -30,7 +32,7 @@ class Part(NamedTuple):
 
 
 class PartDone(NamedTuple):
-    """A part whose rows are on the disk."""
+    """A part that is worked out: how many points it has, and how many of them failed."""
 
     number: int
     points: int
@@ -45,99 +47,36 @@ def encode(worker: Worker, part: Part) -> tuple[PartDone, bytes]:
     return PartDone(part.number, table.num_rows, failed), parquet_bytes(table, seal)
 
 
-def run_here(worker: Worker, parts: Sequence[Part], store: Store) -> Iterator[PartDone]:
+def run_here(assignment: Assignment, parts: Sequence[Part], store: Store) -> Generator[PartDone]:
     """In this process, one part after the other."""
+    worker = Worker(assignment)
     for part in parts:
-        done, contents = encode(worker, part)
-        store.write_part(part.number, contents)
-        yield done
+        yield _write(worker, store, part)
 
 
-class LocalWorkers:
-    """Forks `jobs` workers when entered; ends them when left. Enter it before any thread is started."""
-
-    def __init__(self, worker: Worker, store: Store, jobs: int) -> None:
-        self._worker = worker
-        self._store = store
-        self._jobs = jobs
-        self._pipes: dict[Connection, multiprocessing.Process] = {}
-
-    def __enter__(self) -> LocalWorkers:
-        context = multiprocessing.get_context("fork")
-        for _ in range(self._jobs):
-            ours, theirs = context.Pipe()
-            inherited = [*self._pipes, ours]
-            process = context.Process(target=_serve, args=(theirs, inherited, self._worker, self._store), daemon=True)
-            with warnings.catch_warnings():
-                # Libraries may have threads of their own; they hold none of our locks, and start anew after a fork.
-                warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
-                process.start()
-            theirs.close()
-            self._pipes[ours] = process  # type: ignore[assignment]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe, process in self._pipes.items():
-            pipe.close()
-            process.terminate()
-        for process in self._pipes.values():
-            process.join()
-
-    def run(self, parts: Sequence[Part]) -> Iterator[PartDone]:
-        """The parts as they get done, in any order. Raises what a worker met, `InvalidInput` where one was killed."""
-        waiting = iter(parts)
-        busy: dict[Connection, Part] = {}
-        for pipe in self._pipes:
-            self._give(pipe, waiting, busy)
-        while busy:
-            for ready in wait(list(busy)):
-                pipe = next(pipe for pipe in busy if pipe is ready)
-                yield self._take(pipe, busy)
-                self._give(pipe, waiting, busy)
-
-    def _give(self, pipe: Connection, waiting: Iterator[Part], busy: dict[Connection, Part]) -> None:
-        part = next(waiting, None)
-        if part is not None:
-            pipe.send(part)
-            busy[pipe] = part
-
-    def _take(self, pipe: Connection, busy: dict[Connection, Part]) -> PartDone:
-        part = busy.pop(pipe)
+def run_in_processes(assignment: Assignment, parts: Sequence[Part], store: Store, jobs: int) -> Generator[PartDone]:
+    """In so many processes, in any order. Raises what a worker met, `WorkerEnded` where one was killed."""
+    with store.passing(pickle.dumps(assignment)) as path, Processes(jobs) as executor:
         try:
-            answer = pipe.recv()
-        except (EOFError, OSError):
-            process = self._pipes[pipe]
-            process.join(timeout=5)
-            raise InvalidInput(
-                f"worker {process.pid} ended with code {process.exitcode} at points {part.first} to {part.last} "
-                "(out of memory, or killed). Nothing that was done is lost: run again with --resume, "
-                "perhaps with fewer --jobs"
-            ) from None
-        if isinstance(answer, BaseException):
-            raise answer
-        assert isinstance(answer, PartDone)
-        return answer
+            for _, done in finished(executor, partial(_run, path, store), parts, _PARTS_AHEAD * jobs):
+                yield done
+        except WorkerEnded as error:
+            more = "Nothing that was done is lost: run again with --resume, perhaps with fewer --jobs"
+            raise WorkerEnded(f"{error}. {more}") from None
 
 
-def _serve(pipe: Connection, inherited: Sequence[Connection], worker: Worker, store: Store) -> None:
-    for other in inherited:
-        other.close()  # else the pipes of a killed parent would stay open through its children
-    store.forget_lock()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and ends us
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = os.getppid()
-    while True:
-        try:
-            part = pipe.recv()
-        except EOFError:
-            return
-        try:
-            done, contents = encode(worker, part)
-            if os.getppid() != parent:
-                return
-            store.write_part(part.number, contents)
-            pipe.send(done)
-        except VdnnsimError as error:
-            pipe.send(error)
-        except BrokenPipeError:
-            return
+def _write(worker: Worker, store: Store, part: Part) -> PartDone:
+    done, contents = encode(worker, part)
+    store.write_part(part.number, contents)
+    return done
+
+
+def _run(assignment: Path, store: Store, part: Part) -> PartDone:
+    """In another process."""
+    return _write(_worker(assignment), store, part)
+
+
+@lru_cache(maxsize=1)
+def _worker(assignment: Path) -> Worker:
+    """One for all parts of a process: it keeps the programs that it made."""
+    return Worker(pickle.loads(assignment.read_bytes()))

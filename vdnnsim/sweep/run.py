@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.sweep.local import LocalWorkers, Part, PartDone, run_here
+from vdnnsim.processes import usable_cores
+from vdnnsim.sweep.local import Part, run_here, run_in_processes
 from vdnnsim.sweep.plan import Sweep
-from vdnnsim.sweep.points import Worker
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import arrow
 
@@ -30,11 +29,6 @@ class Progress(NamedTuple):
 
 Report = Callable[[Progress], None]
 """Called before the first part, and after each."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_sweep(
@@ -62,10 +56,14 @@ def run_sweep(
         parts = [Part(identity, number, *chunk) for number, chunk in enumerate(sweep.chunks) if number not in done]
         before = sum(points for number, points in enumerate(sweep.manifest.parts) if number in done)
         progress = Progress(0, 0, before, sweep.size.points)
+        jobs = min(jobs or usable_cores(), len(parts))
         if there is not None:
             finished = there.run(sweep.assignment, parts, store)
+        elif jobs > 1:
+            finished = run_in_processes(sweep.assignment, parts, store, jobs)
         else:
-            finished = _local(stack, sweep, parts, store, min(jobs or usable_cores(), len(parts)))
+            finished = run_here(sweep.assignment, parts, store)
+        stack.enter_context(closing(finished))
         tell(progress)
         for part in finished:
             progress = progress._replace(done=progress.done + part.points, failed=progress.failed + part.failed)
@@ -77,13 +75,6 @@ def _cluster(address: str) -> Cluster:
     from vdnnsim.sweep.cluster import Cluster
 
     return Cluster(address)
-
-
-def _local(stack: ExitStack, sweep: Sweep, parts: list[Part], store: Store, jobs: int) -> Iterator[PartDone]:
-    worker = Worker(sweep.assignment)
-    if jobs <= 1:
-        return run_here(worker, parts, store)
-    return stack.enter_context(LocalWorkers(worker, store, jobs)).run(parts)
 
 
 def _silent(_: Progress) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -90,7 +89,7 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
         file,
         text,
         contents.title,
-        MappingProxyType({name: axes[name] for name in AXES}),
+        {name: axes[name] for name in AXES},
         frozenset(contents.axes),
         tuple(tuple(group) for group in contents.zip_),
         tuple(contents.filters),

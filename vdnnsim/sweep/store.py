@@ -3,7 +3,8 @@
     DIR/sweep.json            title, sizes, digest of all inputs; written first
     DIR/spec.toml             the spec as it was given
     DIR/points/part-*.parquet the rows; every file is whole, forced to the disk, then given its name
-    DIR/.lock                 held by the one process that writes
+    DIR/.lock                 held by the process whose sweep it is
+    DIR/.assignment           what its workers need, while they run
 
 A point is done when its row lies in a part. Parts belong to fixed ranges of points, so that a run that was killed, or
 met a full disk, goes on with those that are missing, and no point is ever done twice. Each part is sealed, and the
@@ -80,7 +81,6 @@ class Store:
         self.folder = folder
         self.points_folder = folder / "points"
         self._manifest = folder / "sweep.json"
-        self._lock: int | None = None
 
     def open(self, manifest: Manifest, spec_text: str, resume: bool) -> None:
         """Begin a sweep in an empty or new folder, or go on with the same one. Raises `InvalidInput` for a folder that
@@ -143,17 +143,21 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Held while writing. Raises `InvalidInput` where another process holds it. It ends with its process, however
         that ends."""
-        self._lock = hold_folder(self.folder)
+        handle = hold_folder(self.folder)
         try:
             yield
         finally:
-            self.forget_lock()
+            os.close(handle)
 
-    def forget_lock(self) -> None:
-        """For a forked process: the lock is its parent's alone, and ends with it."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    @contextlib.contextmanager
+    def passing(self, contents: bytes) -> Iterator[Path]:
+        """A file for the processes that work for the one that holds the lock."""
+        path = self.folder / ".assignment"
+        try:
+            self._write(path, contents)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def locked(self) -> bool:
         """Whether a process is writing now."""
@@ -173,13 +177,16 @@ class Store:
 
     def write_part(self, part: int, contents: bytes) -> None:
         """Write a part so that it is whole and on the disk, or not there. Raises `InvalidInput`, as for a full disk."""
-        path = self.part_path(part)
+        self._write(self.part_path(part), contents)
+
+    @staticmethod
+    def _write(path: Path, contents: bytes) -> None:
         try:
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 file.write(contents)
                 file.flush()
                 os.fsync(file.fileno())
-            _force(self.points_folder)
+            _force(path.parent)
         except (OSError, InvalidInput) as error:
             why = error.strerror if isinstance(error, OSError) else str(error).rpartition(";")[0]
             raise InvalidInput(
