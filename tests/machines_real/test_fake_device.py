@@ -14,7 +14,6 @@ torch = pytest.importorskip("torch")
 
 from support.cases import linear_curve  # noqa: E402
 from support.fake_device import (  # noqa: E402
-    Call,
     Disturbance,
     FakeDevice,
     Marks,
@@ -25,7 +24,7 @@ from support.fake_device import (  # noqa: E402
     half_speed_spells,
 )
 from support.fake_device.disturbances import Course  # noqa: E402
-from vdnnsim.gpu import HostCosts, Link  # noqa: E402
+from vdnnsim.gpu import AfterWait, HostCosts, Link  # noqa: E402
 from vdnnsim.machines.real.device import Action, DeviceRefused, Stopwatch  # noqa: E402
 from vdnnsim.machines.real.nvml import what_changed  # noqa: E402
 from vdnnsim.program import Stream  # noqa: E402
@@ -153,8 +152,8 @@ def test_a_stopwatch_is_read_after_a_wait() -> None:
 def test_calls_grow_cold_while_the_host_waits() -> None:
     """Each kind for itself: a launch after 50 ns of 100 takes half of what it may take more, and the next one nothing;
     a copy's call, which comes later, still finds all of it."""
-    cold = {Call.KERNEL: [(100, 80)], Call.COPY: [(100, 40)], Call.SYNCHRONISE: [(100, 10)]}
-    device = FakeDevice((), Truth(link=LINK, host=HostCosts(), marks=Marks(), cold=cold))
+    after_wait = AfterWait((0, 100), (0, 80), (0, 40), (0, 0), (0, 10))
+    device = FakeDevice((), replace(FREE, host=HostCosts(after_wait=after_wait)))
     device.launch(kernel(50))
     device.drain()
 

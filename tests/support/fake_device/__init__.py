@@ -3,10 +3,9 @@
 from support.fake_device.bench import FakeBench, FakeOperators, fake_bench
 from support.fake_device.device import FakeDevice
 from support.fake_device.disturbances import Disturbance, What, bursts, half_speed_spells
-from support.fake_device.truth import Call, Marks, TrueKernel, Truth, derived_kernels, straight_curve
+from support.fake_device.truth import Marks, TrueKernel, Truth, derived_kernels, straight_curve
 
 __all__ = [
-    "Call",
     "Disturbance",
     "FakeBench",
     "FakeDevice",

@@ -12,7 +12,8 @@ import torch
 
 from support.fake_device.disturbances import Disturbance, Part, Rate, Script, What, plain
 from support.fake_device.streams import Kind, Piece, Streams
-from support.fake_device.truth import Call, TrueKernel, Truth
+from support.fake_device.truth import TrueKernel, Truth
+from vdnnsim.gpu import HostCall
 from vdnnsim.machines.real.device import Action, out_of_device_memory, out_of_pinned_memory
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState
@@ -49,7 +50,10 @@ class FakeDevice:
         """The virtual time."""
         self.system_core = 0
         self._core: int | None = None
-        self._waited_ns = dict.fromkeys(Call, 0)
+        self._waited_ns = dict.fromkeys(HostCall, 0)
+        """How long the host has waited since its last call of each kind."""
+        self._waits = False
+        """Whether the host's last call was a wait."""
         link = self.truth.link
         self._streams = Streams(
             self.script,
@@ -131,7 +135,7 @@ class FakeDevice:
         """Put a kernel on the compute stream. It begins `start_ns` after the beginning of its launch at the soonest;
         where the launch takes longer than it can, so much later."""
         begin_ns = self.clock_ns
-        self._call(Call.KERNEL, kernel.launch_ns)
+        self._call(HostCall.KERNEL, kernel.launch_ns)
         ready_ns = max(begin_ns, self.clock_ns + kernel.start_ns - kernel.launch_ns)
         slows = (_ratio(kernel.slows_out_ppm), _ratio(kernel.slows_in_ppm))
         self._streams.put(Stream.COMPUTE, Piece(Kind.KERNEL, ready_ns, kernel.duration_ns, slows))
@@ -168,7 +172,8 @@ class FakeDevice:
         self._wait(tuple(Stream))
 
     def enter(self) -> None:
-        """As `Device.enter`."""
+        """As `Device.enter`. Images and weights are put in place then, so that no call is cold."""
+        self._waited_ns = dict.fromkeys(HostCall, 0)
 
     def close(self) -> None:
         """As `Device.close`."""
@@ -177,15 +182,15 @@ class FakeDevice:
     def idle(self, duration_ns: int) -> None:
         """Let the host do nothing for so long."""
         self.clock_ns += duration_ns
-        for call in Call:
+        for call in HostCall:
             self._waited_ns[call] += duration_ns
 
     def pool_call(self, cost_ns: int) -> None:
         """An allocation or a free."""
-        self._call(Call.POOL, cost_ns)
+        self._call(HostCall.ALLOCATE, cost_ns)
 
     def _copy(self, stream: Stream, size_bytes: int) -> None:
-        self._call(Call.COPY, self.truth.host.copy_ns)
+        self._call(HostCall.COPY, self.truth.host.copy_ns)
         work_ns = getattr(self.truth.link, _CURVES[stream]).duration_ns(size_bytes)
         self._streams.put(stream, Piece(Kind.COPY, self.clock_ns + self.truth.host.copy_start_ns, work_ns))
 
@@ -197,16 +202,18 @@ class FakeDevice:
         return piece
 
     def _wait(self, streams: Sequence[Stream]) -> None:
-        cold_ns = self._cold_ns(Call.SYNCHRONISE)
+        """Right behind another wait the code of waiting is warm; else what it is cold takes time before it waits."""
+        if not self._waits:
+            self._call(HostCall.SYNCHRONISE, 0)
+            self._waits = True
         self.idle(max(0, *(self._streams.work_off(stream) - self.clock_ns for stream in streams)))
-        self._spend(self.truth.host.synchronise_ns + cold_ns)
+        self._spend(self.truth.host.synchronise_ns)
 
-    def _call(self, call: Call, cost_ns: int) -> None:
-        self._spend(cost_ns + self._cold_ns(call))
-
-    def _cold_ns(self, call: Call) -> int:
+    def _call(self, call: HostCall, cost_ns: int) -> None:
+        self._waits = False
         waited_ns, self._waited_ns[call] = self._waited_ns[call], 0
-        return self.truth.cold_ns(call, waited_ns)
+        after_wait = self.truth.host.after_wait
+        self._spend(cost_ns + (after_wait.extra_ns(call, waited_ns) if after_wait else 0))
 
     def _spend(self, cost_ns: int) -> None:
         """The host works for what takes so long at full speed."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
@@ -65,15 +63,6 @@ class _Draw:
         return least + crc32(f"{self._drawn} {self._text}".encode()) % (most - least + 1)
 
 
-class Call(StrEnum):
-    """Kinds of the host's calls that may each have grown cold for themselves."""
-
-    KERNEL = "kernel"
-    COPY = "copy"
-    SYNCHRONISE = "synchronise"
-    POOL = "pool"
-
-
 class Marks(NamedTuple):
     """What one mark costs the host, what it takes on its stream, and how long after its call it gets there."""
 
@@ -95,16 +84,13 @@ MARKS = Marks(start_ns=2_500)
 
 @dataclass(frozen=True)
 class Truth:
-    """The fake machine at full speed. `cold` has points (nanoseconds waited, nanoseconds more) for kinds of calls: the
-    host has waited so long, all in all, since its last call of that kind, and the next one takes so much more; linear
-    between points and constant beyond them."""
+    """The fake machine at full speed. What calls cost more after a wait, if anything, is in `host.after_wait`."""
 
     link: Link = LINK
     host: HostCosts = HOST
     marks: Marks = MARKS
     clock_ns: int = 0
     probe_ns: int = 60_000
-    cold: Mapping[Call, Sequence[tuple[int, int]]] = field(default_factory=dict)
     kernels: KernelTable = derived_kernels
     other_kernels_ns: int = 100_000
     """What a kernel takes that no layer has."""
@@ -142,11 +128,3 @@ class Truth:
     def kernel(self, layer: Layer, pass_: str, algorithm: str) -> TrueKernel:
         """The one that is asked for."""
         return next(kernel for kernel in self.kernels(layer, pass_) if kernel.algorithm == algorithm)
-
-    def cold_ns(self, call: Call, waited_ns: int) -> int:
-        """What a call takes more after so long a wait."""
-        points = [(0, 0), *self.cold.get(call, ())]
-        for (left, low), (right, high) in pairwise(points):
-            if waited_ns < right:
-                return low + (high - low) * (waited_ns - left) // (right - left)
-        return points[-1][1]
