@@ -2,7 +2,7 @@
 
 from support.fake_device.bench import FakeBench, FakeOperators, fake_bench
 from support.fake_device.device import FakeDevice
-from support.fake_device.disturbances import Disturbance, What, bursts, half_speed_spells
+from support.fake_device.disturbances import Disturbance, Range, What, bursts, half_speed_spells
 from support.fake_device.truth import Marks, TrueKernel, Truth, derived_kernels, straight_curve
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "FakeDevice",
     "FakeOperators",
     "Marks",
+    "Range",
     "TrueKernel",
     "Truth",
     "What",

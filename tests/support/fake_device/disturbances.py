@@ -61,8 +61,8 @@ def done(elapsed_ns: int, slowness: Rate) -> Rate:
 
 
 class Disturbance(NamedTuple):
-    """`what` takes `factor` times as long from one moment of the virtual clock until another; of the host one `core`,
-    or all of them where it is None."""
+    """`what` takes `factor` times as long, to a thousandth, from one moment of the virtual clock until another; of the
+    host one `core`, or all of them where it is None."""
 
     what: What
     from_ns: int
@@ -77,15 +77,15 @@ class Course:
     def __init__(self, disturbances: Iterable[Disturbance]) -> None:
         found = list(disturbances)
         self.moments_ns = sorted({moment for one in found for moment in (one.from_ns, one.to_ns)})
-        begins = sorted(found, key=lambda one: one.from_ns)
+        begins = sorted(found, key=lambda one: -one.from_ns)
         under_way: list[Disturbance] = []
         self._slowness: list[Rate] = [1]
         for moment_ns in self.moments_ns:
-            while begins and begins[0].from_ns <= moment_ns:
-                under_way.append(begins.pop(0))
+            while begins and begins[-1].from_ns <= moment_ns:
+                under_way.append(begins.pop())
             under_way = [one for one in under_way if one.to_ns > moment_ns]
-            factors = (Fraction(one.factor).limit_denominator(10**6) for one in under_way)
-            self._slowness.append(plain(math.prod(factors, start=Fraction(1))))
+            thousandths = math.prod(round(one.factor * 1000) for one in under_way)
+            self._slowness.append(plain(Fraction(thousandths, 1000 ** len(under_way))))
 
     def slowness(self, now_ns: int) -> Rate:
         """How many times as long everything takes at this moment."""
@@ -99,13 +99,16 @@ class Course:
     def end_ns(self, begin_ns: int, work_ns: int) -> int:
         """When work that takes so long at full speed is done, rounded up to a nanosecond."""
         left: Rate = work_ns
-        while (change_ns := self.next_change_ns(begin_ns)) is not None:
-            slowness = self.slowness(begin_ns)
+        index = bisect_right(self.moments_ns, begin_ns)
+        while index < len(self.moments_ns):
+            change_ns = self.moments_ns[index]
+            slowness = self._slowness[index]
             if begin_ns + left * slowness <= change_ns:
                 break
             left -= done(change_ns - begin_ns, slowness)
             begin_ns = change_ns
-        return begin_ns + math.ceil(left * self.slowness(begin_ns))
+            index += 1
+        return begin_ns + math.ceil(left * self._slowness[index])
 
 
 class Script:
@@ -126,6 +129,10 @@ class Script:
     def under_way(self, what: What, now_ns: int) -> list[Disturbance]:
         """The disturbances of one kind at this moment."""
         return [one for one in self.disturbances if one.what is what and one.from_ns <= now_ns < one.to_ns]
+
+
+LONG_NS = 200_000 * _MS
+"""Longer than measurements of small networks take."""
 
 
 class Range(NamedTuple):
@@ -152,7 +159,7 @@ def bursts(
     what: What,
     seed: int,
     share: float,
-    until_ns: int = 600_000 * _MS,
+    until_ns: int = LONG_NS,
     lasts_ms: Range = BURSTS_MS,
     excess: Range = EXCESS,
     core: int | None = None,
@@ -170,11 +177,15 @@ def bursts(
     return found
 
 
-def half_speed_spells(seed: int, share: float, cores: int, until_ns: int = 600_000 * _MS) -> list[Disturbance]:
-    """A host whose cores each run at about half their speed for 1 to 8 s at a time, this share of the time."""
-    spells = Range(1000, 8000)
+SPELLS_MS = Range(1000, 8000)
+"""How long a core was seen at half its speed."""
+
+
+def half_speed_spells(
+    seed: int, share: float, cores: int = 8, until_ns: int = LONG_NS, lasts_ms: Range = SPELLS_MS
+) -> list[Disturbance]:
+    """A host whose cores, each for itself, run at about half their speed for a time, this share of the time."""
+    half = Range(0.76, 0.78)
     return [
-        one
-        for core in range(cores)
-        for one in bursts(What.HOST, seed + core, share, until_ns, spells, Range(0.76, 0.78), core)
+        one for core in range(cores) for one in bursts(What.HOST, seed + core, share, until_ns, lasts_ms, half, core)
     ]
