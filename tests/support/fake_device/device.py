@@ -172,8 +172,9 @@ class FakeDevice:
         self._wait(tuple(Stream))
 
     def enter(self) -> None:
-        """As `Device.enter`. Images and weights are put in place then, so that no call is cold."""
-        self._waited_ns = dict.fromkeys(HostCall, 0)
+        """As `Device.enter`. What comes next is a stretch of its own, which begins as cold as the host gets."""
+        after_wait = self.truth.host.after_wait
+        self._waited_ns = dict.fromkeys(HostCall, after_wait.waits_ns[-1] if after_wait else 0)
 
     def close(self) -> None:
         """As `Device.close`."""
