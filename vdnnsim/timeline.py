@@ -38,13 +38,29 @@ class CopyRecord(NamedTuple):
 
 
 class WaitRecord(NamedTuple):
-    """The host waiting for streams, with the cost of the call. For `stall_ns` of it all kernels that it waited for were
-    done and only copies were not: time that an endless memory would not have lost."""
+    """The host waiting for streams, with the cost of the call, when it had given so many `kernels`."""
 
     step: int
     begin_ns: int
     end_ns: int
-    stall_ns: int
+    kernels: int
+
+
+class StallRecord(NamedTuple):
+    """The compute engine idle because its next kernel, or the end of the iteration, waits for a copy: from when every
+    kernel given is done and somebody waits, until the copy ends. Of several the copy is the one that ends last, in
+    before out. `late` is a copy in that began only when its layer needed it, or had been put off."""
+
+    step: int
+    begin_ns: int
+    end_ns: int
+    direction: str
+    buffer: str
+    late: bool
+
+    @property
+    def duration_ns(self) -> int:
+        return self.end_ns - self.begin_ns
 
 
 class MemoryRecord(NamedTuple):
@@ -68,6 +84,7 @@ class Timeline:
     kernels: tuple[KernelRecord, ...]
     copies: tuple[CopyRecord, ...]
     waits: tuple[WaitRecord, ...]
+    stalls: tuple[StallRecord, ...]
     memory: tuple[MemoryRecord, ...]
     step_ends_ns: tuple[int, ...]
     iteration_time_ns: int

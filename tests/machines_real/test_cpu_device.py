@@ -9,9 +9,26 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from support.cases import conv, layer, network_of  # noqa: E402
+from vdnnsim.calibration.training import make_training  # noqa: E402
 from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.machines.real.device import DeviceRefused  # noqa: E402
-from vdnnsim.program import Stream  # noqa: E402
+from vdnnsim.machines.real.machine import RealMachine, left_under_way  # noqa: E402
+from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
+from vdnnsim.memory import make_pool  # noqa: E402
+from vdnnsim.network import Kind  # noqa: E402
+from vdnnsim.program import (  # noqa: E402
+    Buffer,
+    Command,
+    CopyIn,
+    CopyOut,
+    Kernel,
+    MemoryClass,
+    Program,
+    Step,
+    Stream,
+    Synchronise,
+)
 
 TOO_MUCH_BYTES = 1 << 60
 
@@ -90,3 +107,29 @@ def test_poison_at_once_is_a_nan_in_every_float(device: CpuDevice) -> None:
     memory = device.make_slab(512)
     device.poison(None, memory)
     assert bool(memory.view(torch.float32).isnan().all())
+
+
+def test_what_a_program_leaves_under_way_is_waited_for_at_its_end() -> None:
+    buffer = Buffer("map:x", 512, MemoryClass.FEATURE_MAPS, "a", False)
+    kernel, out, back = Kernel("a", "forward", "x"), CopyOut(buffer, "a"), CopyIn(buffer, "a", "b")
+
+    def left(*commands: Command) -> list[Stream]:
+        return left_under_way(Program((), commands, (), {}, ()))
+
+    assert left(kernel, out, Synchronise((Stream.COMPUTE, Stream.COPY_OUT))) == []
+    assert left(kernel, out, Synchronise((Stream.COMPUTE,)), back) == [Stream.COPY_OUT, Stream.COPY_IN]
+    assert left(out, Synchronise((Stream.COPY_OUT,)), kernel) == [Stream.COMPUTE]
+
+
+def test_an_iteration_lasts_until_its_last_copy_though_nobody_waits_for_it(device: CpuDevice) -> None:
+    """A program of one copy out of 20 ms and no wait."""
+    network = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
+    buffer = Buffer("map:data", 100, MemoryClass.FEATURE_MAPS, "a", False)
+    weights = Buffer("weights:a", 4, MemoryClass.WEIGHTS, "a", False)
+    operands = {buffer.name: buffer.name, weights.name: weights.name}
+    program = Program((buffer, weights), (CopyOut(buffer, "a"),), (Step("a", False, False, 0, 1),), operands, (buffer,))
+    machine = RealMachine(device, CpuOperators(), network, make_training(network, device.torch_device))
+    loaded = machine.load(program, lambda: make_pool("best-fit", 1 << 20))
+    sleep = device._put(Stream.COPY_OUT, lambda: time.sleep(0.02))
+    loaded.orders = [loaded.orders[0]._replace(call=sleep), *loaded.orders]
+    assert loaded.run() >= 20_000_000

@@ -13,7 +13,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import StepName, StepTime, reuse_distances_ns, step_times, verdict
 from vdnnsim.program import build_program
-from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, KernelRecord, Timeline, WaitRecord
+from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, KernelRecord, StallRecord, Timeline, WaitRecord
 
 NAMES = [StepName("a", False, False), StepName("f", False, True), StepName("f", True, True), StepName("a", True, False)]
 TIMELINE = Timeline(
@@ -28,7 +28,8 @@ TIMELINE = Timeline(
         CopyRecord(0, COPY_OUT, "map:data", 1000, 10, 140, 130),
         CopyRecord(2, COPY_IN, "map:data", 1000, 190, 225, 35),
     ),
-    waits=(WaitRecord(0, 10, 150, 35), WaitRecord(3, 240, 340, 0)),
+    waits=(WaitRecord(0, 10, 150, 1), WaitRecord(3, 240, 340, 5)),
+    stalls=(StallRecord(0, 105, 140, COPY_OUT, "map:data", late=False),),
     memory=(),
     step_ends_ns=(150, 180, 230, 345),
     iteration_time_ns=345,

@@ -17,7 +17,16 @@ from vdnnsim.metrics import StepTime
 from vdnnsim.program import Allocate, Free
 from vdnnsim.report.chrome_trace import LANES, timeline_json, write_timeline
 from vdnnsim.results import Comparison, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, KernelRecord, MemoryRecord, Timeline, WaitRecord
+from vdnnsim.timeline import (
+    COPY_IN,
+    COPY_OUT,
+    CopyRecord,
+    KernelRecord,
+    MemoryRecord,
+    StallRecord,
+    Timeline,
+    WaitRecord,
+)
 
 Compare = Callable[..., Comparison]
 Event = dict[str, Any]
@@ -71,7 +80,8 @@ def written_by_hand(comparison: Comparison) -> PolicyRun:
             CopyRecord(0, COPY_OUT, "map:x", 4000, 22, 4901, 4000),
             CopyRecord(2, COPY_IN, "map:x", 4000, 5602, 8500, 2898),
         ),
-        waits=(WaitRecord(0, 30, 5000, 3800), WaitRecord(1, 5010, 5600, 0), WaitRecord(2, 5610, 8700, 0)),
+        waits=(WaitRecord(0, 30, 5000, 1), WaitRecord(1, 5010, 5600, 2), WaitRecord(2, 5610, 8700, 3)),
+        stalls=(StallRecord(0, 1012, 4901, COPY_OUT, "map:x", late=False),),
         memory=(
             MemoryRecord(-1, 0, True, "weights:a", "weights", False, 0, 100),
             MemoryRecord(-1, 0, True, "map:x", "feature maps", False, 512, 4000),
@@ -85,7 +95,7 @@ def written_by_hand(comparison: Comparison) -> PolicyRun:
         largest_hole_bytes=0,
     )
     steps = (
-        StepTime("a", False, False, 0, 5000, 1000, 3800, 4000, 0),
+        StepTime("a", False, False, 0, 5000, 1000, 3889, 4000, 0),
         StepTime("b", False, False, 5000, 5600, 500, 0, 0, 0),
         StepTime("b", True, False, 5600, 8700, 3000, 0, 0, 4000),
     )
@@ -109,10 +119,9 @@ def test_a_timeline_written_out(roomy: Comparison) -> None:
             ("b forward", "5.0", "0.6"),
             ("b backward", "5.6", "3.1"),
         ],
-        # the copy ends at 4901, so that the 3800 ns lost are those from 1101 on
         "host": [
             ("synchronise", "0.03", "4.97"),
-            ("stall", "1.101", "3.8"),
+            ("stall", "1.012", "3.889"),
             ("synchronise", "5.01", "0.59"),
             ("synchronise", "5.61", "3.09"),
         ],
@@ -148,11 +157,15 @@ def test_arguments_say_layer_pass_algorithm_and_bytes(roomy: Comparison) -> None
     }
     assert threads[thread_of(1, "layers")][0]["args"] == {
         "kernel_ns": 1000,
-        "stall_ns": 3800,
+        "stall_ns": 3889,
         "copied_out_bytes": 4000,
         "copied_in_bytes": 0,
     }
-    assert threads[thread_of(1, "host")][1]["args"] == {"during": "a forward", "stall_ns": 3800}
+    assert threads[thread_of(1, "host")][1]["args"] == {
+        "during": "a forward",
+        "waits for": "copy out map:x",
+        "late": False,
+    }
 
 
 def test_processes_and_threads_are_named(tight: Comparison) -> None:

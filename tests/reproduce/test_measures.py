@@ -45,7 +45,7 @@ def timeline(kernels: list[tuple[int, int]], copies: list[tuple[int, int]], end_
     return Timeline(
         tuple(KernelRecord(0, "a", "forward", "default", *span) for span in kernels),
         tuple(CopyRecord(0, "copy out", "map:a", 1, *span, 1) for span in copies),
-        (), (), (end_ns,), end_ns, 0, 0,
+        (), (), (), (end_ns,), end_ns, 0, 0,
     )  # fmt: skip
 
 

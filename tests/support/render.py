@@ -16,6 +16,7 @@ def command_line(command: Command) -> str:
         return f"copy out {command.buffer.name}"
     if isinstance(command, CopyIn):
         late = " late" if command.layer == command.for_layer else f" for {command.for_layer}"
+        late += ", put off" if command.put_off and command.layer != command.for_layer else ""
         return f"copy in {command.buffer.name}{late}"
     if isinstance(command, Synchronise):
         return "wait for " + ", ".join(stream.value for stream in command.streams)
@@ -47,7 +48,19 @@ def copy_lines(timeline: Timeline) -> list[tuple[str, str, int, int]]:
 
 def wait_lines(timeline: Timeline) -> list[tuple[int, int, int, int]]:
     """(step, begin, end, stall) of every wait of the host, in ns."""
-    return [tuple(wait) for wait in timeline.waits]
+    return [
+        (
+            wait.step,
+            wait.begin_ns,
+            wait.end_ns,
+            sum(
+                stall.duration_ns
+                for stall in timeline.stalls
+                if wait.begin_ns <= stall.begin_ns and stall.end_ns <= wait.end_ns
+            ),
+        )
+        for wait in timeline.waits
+    ]
 
 
 def step_ends(timeline: Timeline) -> list[int]:

@@ -13,8 +13,22 @@ from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
 from vdnnsim.policies import Plan
 from vdnnsim.policies.plan import Layout, kernels_of, workspaces_of
-from vdnnsim.program import WeightGradients
-from vdnnsim.trace import PASSES, Trace, TraceRow, required_passes
+from vdnnsim.program import (
+    Allocate,
+    Buffer,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    Kernel,
+    MemoryClass,
+    Program,
+    Step,
+    Stream,
+    Synchronise,
+    WeightGradients,
+)
+from vdnnsim.trace import PASSES, Trace, TraceHeader, TraceRow, required_passes
 from vdnnsim.units import PPM
 
 KEEPS_SHAPE = (Kind.ACTV, Kind.ACTV, Kind.BN, Kind.LRN, Kind.DROPOUT)
@@ -224,3 +238,46 @@ def cases(draw: DrawFn, layout: Layout | None = None, with_sums: bool = True) ->
     trace = draw(traces(network, with_sums))
     plan = draw(plans(network, trace, layout))
     return Case(network, trace, plan, draw(gpus()), draw(st.sampled_from(WeightGradients)))
+
+
+BUFFERS = tuple(Buffer(f"b{size}", size, MemoryClass.FEATURE_MAPS, "a", size > 300) for size in (100, 250, 400, 900))
+
+
+@st.composite
+def programs(draw: DrawFn) -> tuple[Program, Trace]:
+    """Commands in any order: copies both ways, waits for some streams only, work that is never waited for."""
+    slowdowns = st.sampled_from([1, 1.05, 1.17, 1.5, 2, 0.75])
+    rows = [
+        row("a", "forward", draw(st.integers(0, 900)), 0, f"k{index}", draw(slowdowns), draw(slowdowns))._replace(
+            **draw(st.sampled_from([{}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns": 1}]))
+        )
+        for index in range(3)
+    ]
+    ways = draw(st.sampled_from([(CopyOut,), (CopyIn,), (CopyOut, CopyIn)]))
+    steps: list[Step] = []
+    commands: list[Command] = []
+    live: list[Buffer] = []
+    for index in range(draw(st.integers(1, 6))):
+        first = len(commands)
+        for _ in range(draw(st.integers(0, 6))):
+            kind = draw(st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"]))
+            if kind == "kernel":
+                commands.append(Kernel("a", "forward", draw(st.sampled_from([entry.algorithm for entry in rows]))))
+            elif kind == "copy":
+                buffer = draw(st.sampled_from(BUFFERS))
+                way = draw(st.sampled_from(ways))
+                commands.append(
+                    CopyOut(buffer, "a") if way is CopyOut else CopyIn(buffer, "a", draw(st.sampled_from("ab")))
+                )
+            elif kind == "wait":
+                streams = draw(st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True))
+                commands.append(Synchronise(tuple(streams)))
+            elif live and draw(st.booleans()):
+                commands.append(Free(live.pop()))
+            else:
+                buffer = draw(st.sampled_from(BUFFERS))._replace(name=f"m{len(commands)}")
+                live.append(buffer)
+                commands.append(Allocate(buffer))
+        steps.append(Step(f"s{index}", False, draw(st.booleans()), first, len(commands)))
+    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
+    return Program(BUFFERS[:1], tuple(commands), tuple(steps), {}, ()), Trace(header, rows)

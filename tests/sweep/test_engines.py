@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 
 from support.cases import gpu_of, row
-from support.strategies import Case, after_waits, cases, gpus
+from support.strategies import Case, after_waits, cases, gpus, programs
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import MemoryUse
+from vdnnsim.metrics.spent import spent
 from vdnnsim.policies import POLICIES, Plan
 from vdnnsim.program import (
-    Allocate,
     Buffer,
     Command,
-    CopyIn,
     CopyOut,
     Free,
     Kernel,
@@ -42,7 +40,6 @@ from vdnnsim.trace import Provenance, Trace, TraceHeader
 from vdnnsim.units import PPM
 
 _NO_USE = MemoryUse(0, 0, 0, {}, {}, -1)
-_BUFFERS = tuple(Buffer(f"b{size}", size, MemoryClass.FEATURE_MAPS, "a", size > 300) for size in (100, 250, 400, 900))
 
 
 def study_of(case: Case) -> Study:
@@ -70,7 +67,8 @@ def expected(study: Study, plan: Plan, links: LinkTable, link: int, scale_ppm: i
     """The same point by the package's main road: its own GPU, its own trace, the whole timeline."""
     bandwidth, latency = int(links.bandwidths_bytes_per_s[link]), int(links.latencies_ns[link])
     gpu = point_gpu(study.gpu, bandwidth, latency)
-    result = replace(study, gpu=gpu, trace=scaled_trace(study.trace, scale_ppm)).run_plan("plan", plan).result
+    run = replace(study, gpu=gpu, trace=scaled_trace(study.trace, scale_ppm)).run_plan("plan", plan)
+    result, timeline = run.result, run.timeline
     inner = result.feature_extraction
     return (
         result.iteration_time_ns,
@@ -80,6 +78,8 @@ def expected(study: Study, plan: Plan, links: LinkTable, link: int, scale_ppm: i
         inner.iteration_time_ns,
         inner.stall_ns,
         inner.average_bytes,
+        *spent(timeline)[1:4],
+        spent(timeline).synchronise_ns,
     )
 
 
@@ -124,44 +124,6 @@ def test_plans_of_the_policies_are_always_covered(data: st.DataObject) -> None:
     case = data.draw(cases())
     prepared = prepare_plan(study_of(case), case.plan)
     assert covers(prepared.lowered, case.gpu.link)
-
-
-@st.composite
-def programs(draw: DrawFn) -> tuple[Program, Trace]:
-    """Commands in any order: copies both ways, waits for some streams only, work that is never waited for."""
-    slowdowns = st.sampled_from([1, 1.05, 1.17, 1.5, 2, 0.75])
-    rows = [
-        row("a", "forward", draw(st.integers(0, 900)), 0, f"k{index}", draw(slowdowns), draw(slowdowns))._replace(
-            **draw(st.sampled_from([{}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns": 1}]))
-        )
-        for index in range(3)
-    ]
-    ways = draw(st.sampled_from([(CopyOut,), (CopyIn,), (CopyOut, CopyIn)]))
-    steps: list[Step] = []
-    commands: list[Command] = []
-    live: list[Buffer] = []
-    for index in range(draw(st.integers(1, 6))):
-        first = len(commands)
-        for _ in range(draw(st.integers(0, 6))):
-            kind = draw(st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"]))
-            if kind == "kernel":
-                commands.append(Kernel("a", "forward", draw(st.sampled_from([entry.algorithm for entry in rows]))))
-            elif kind == "copy":
-                buffer = draw(st.sampled_from(_BUFFERS))
-                way = draw(st.sampled_from(ways))
-                commands.append(CopyOut(buffer, "a") if way is CopyOut else CopyIn(buffer, "a", "a"))
-            elif kind == "wait":
-                streams = draw(st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True))
-                commands.append(Synchronise(tuple(streams)))
-            elif live and draw(st.booleans()):
-                commands.append(Free(live.pop()))
-            else:
-                buffer = draw(st.sampled_from(_BUFFERS))._replace(name=f"m{len(commands)}")
-                live.append(buffer)
-                commands.append(Allocate(buffer))
-        steps.append(Step(f"s{index}", False, draw(st.booleans()), first, len(commands)))
-    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
-    return Program(_BUFFERS[:1], tuple(commands), tuple(steps), {}, ()), Trace(header, rows)
 
 
 SMALL = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
@@ -253,5 +215,5 @@ def test_a_segment_by_hand() -> None:
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.VECTORISED
-    # kernel 5..105, wait till 105 + 11; copy 12..162, stall 46, + 11 = 173; launch at 178, kernel till 208, + 11
-    assert at(times, 0) == (219, 46, 130, 150 * 173 // 219, 173, 46, 150 * 173 // 219)
+    # kernel 5..105, wait till 105 + 11; copy 12..162, stall 57, + 11 = 173; launch at 178, kernel till 208, + 11
+    assert at(times, 0) == (219, 57, 130, 150 * 173 // 219, 173, 57, 150 * 173 // 219, 57, 0, 0, 11 + 11)

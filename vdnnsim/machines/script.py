@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from vdnnsim.gpu import HostCosts, Link
 from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
-from vdnnsim.program import Allocate, Buffer, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
 
@@ -67,7 +68,8 @@ class Script:
     """All calls of one iteration, cut at its waits. The host's calls before wait n take `calls_ns[n]`, then it waits
     for `waits[n]`, in step `wait_steps[n]`. The last of `waits` is None: the end.
 
-    `work` is by the engine's number; `outs`, `ins` and `kernels` say what it is, `copies` the engine of each copy.
+    `work` is by the engine's number; `outs`, `ins` and `kernels` say what it is, `late_ins` which copies in are late,
+    `copies` the engine of each copy.
     """
 
     program: Program
@@ -77,6 +79,7 @@ class Script:
     work: tuple[Work, Work, Work]
     outs: list[Buffer]
     ins: list[Buffer]
+    late_ins: list[bool]
     kernels: list[TraceRow]
     copies: list[int]
     memory: MemoryCalls
@@ -85,6 +88,11 @@ class Script:
     def first_calls(self) -> list[FirstCalls]:
         """What goes cold while the host waits, for profiles that say so."""
         return first_calls_of(self.program)
+
+    @cached_property
+    def kernels_given(self) -> list[int]:
+        """How many kernels have been given when each wait begins."""
+        return list(accumulate(map(len, self.work[COMPUTE].ready_ns[:-1])))
 
     @cached_property
     def slowdowns_ppm(self) -> list[tuple[int, int]]:
@@ -116,6 +124,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     memory = MemoryCalls([], [], [], [])
     work = (Work([], [_NOTHING]), Work([], [_NOTHING]), Work([], [_NOTHING]))
     buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
+    late_ins: list[bool] = []
     kernels: list[TraceRow] = []
     copies: list[int] = []
     calls_ns: list[int] = []
@@ -148,7 +157,9 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 direction = OUT if isinstance(command, CopyOut) else IN
                 work[direction].add(index, now_ns + host.copy_start_ns)
                 buffers[direction].append(command.buffer)
+                if isinstance(command, CopyIn):
+                    late_ins.append(command.late)
                 copies.append(direction)
     waits.append(None)
     calls_ns.append(now_ns)
-    return Script(program, calls_ns, waits, wait_steps, work, *buffers, kernels, copies, memory)
+    return Script(program, calls_ns, waits, wait_steps, work, *buffers, late_ins, kernels, copies, memory)

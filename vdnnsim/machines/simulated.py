@@ -27,9 +27,10 @@ from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
-from vdnnsim.machines.simulated_timeline import Moments, Spans, timeline_of
+from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, timeline_of
+from vdnnsim.machines.stalls import stall_of
 from vdnnsim.memory import Pool
-from vdnnsim.program import Program, Stream
+from vdnnsim.program import Program
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Trace
 from vdnnsim.units import PPM
@@ -251,13 +252,13 @@ class _Run:
         self.host_ns = 0
         self.wait_begins_ns: list[int] = []
         self.wait_ends_ns: list[int] = []
-        self.stalls_ns: list[int] = []
+        self.stalls: list[Stalled] = []
 
     def moments(self) -> Moments:
         self.environment.run(self.environment.process(self._host()))
         kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
         waits = Spans(self.wait_begins_ns, self.wait_ends_ns)
-        return Moments(kernels, outs, ins, waits, self.stalls_ns, self.host_ns, self.memory_offsets_ns)
+        return Moments(kernels, outs, ins, waits, self.stalls, self.host_ns, self.memory_offsets_ns)
 
     def _host(self) -> _Process:
         """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
@@ -275,24 +276,36 @@ class _Run:
             if streams is None:
                 break
             self.wait_begins_ns.append(host_ns)
-            stall_ns = 0
+            copies = []
             for stream in streams:
-                engine = engines[ENGINES[stream]]
+                number = ENGINES[stream]
+                engine = engines[number]
                 if engine.pending:
                     while engine.pending:
                         yield engine.moment
-                    waited_ns = engine.ends_ns[-1] - host_ns
-                    if waited_ns > 0:
-                        host_ns += waited_ns
-                        if stream is not Stream.COMPUTE:
-                            stall_ns += waited_ns
+                    if engine.ends_ns[-1] > host_ns:
+                        host_ns = engine.ends_ns[-1]
+                if number != COMPUTE:
+                    copies.append(number)
                 host_ns += self.synchronise_ns
+            if copies and not compute.pending:
+                self._stall(self.wait_begins_ns[-1], copies)
             self.wait_ends_ns.append(host_ns)
-            self.stalls_ns.append(stall_ns)
         self.host_ns = host_ns
         for engine in engines:
             while engine.pending:
                 yield engine.moment
+        self._stall(host_ns, (OUT, IN))
+
+    def _stall(self, begin_ns: int, copies: Sequence[int]) -> None:
+        """Notes by how much a wait that began then, for the copies of these engines, has held up the compute engine,
+        which is through with what it was given."""
+        ends_ns = [(self.engines[number].ends_ns[-1], number) for number in copies if self.engines[number].ends_ns]
+        kernels_ns = self.engines[COMPUTE].ends_ns
+        stall = stall_of(begin_ns, kernels_ns[-1] if kernels_ns else 0, ends_ns)
+        if stall is not None:
+            last = len(self.engines[stall.engine].ends_ns) - 1
+            self.stalls.append(Stalled(len(self.wait_ends_ns), stall, last))
 
     def _stretches(self) -> Iterable[Stretch]:
         """What the host gives from wait to wait; late, where the profile says that its calls go cold meanwhile."""

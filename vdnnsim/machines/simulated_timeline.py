@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Durations, Script
+from vdnnsim.machines.stalls import Stall
 from vdnnsim.machines.step_ends import ends_of_steps
 from vdnnsim.program import Allocate, Buffer
 from vdnnsim.timeline import (
@@ -18,6 +19,7 @@ from vdnnsim.timeline import (
     CopyRecord,
     KernelRecord,
     MemoryRecord,
+    StallRecord,
     Timeline,
     WaitRecord,
 )
@@ -30,16 +32,24 @@ class Spans(NamedTuple):
     ends_ns: list[int]
 
 
+class Stalled(NamedTuple):
+    """A stall in the wait of this number, one more than there are for the end of the iteration; it ends with the copy
+    of this number on its engine."""
+
+    wait: int
+    stall: Stall
+    copy: int
+
+
 class Moments(NamedTuple):
-    """What a simulated iteration leaves: when everything was, in the script's order, in nanoseconds from its start;
-    for each wait how much of it was a stall, and for each call of the pool how long after the wait before it it is
-    over."""
+    """What a simulated iteration leaves: when everything was, in the script's order, in nanoseconds from its start; and
+    for each call of the pool how long after the wait before it it is over."""
 
     kernels: Spans
     outs: Spans
     ins: Spans
     waits: Spans
-    stalls_ns: list[int]
+    stalls: list[Stalled]
     host_end_ns: int
     memory_offsets_ns: list[int]
 
@@ -48,7 +58,8 @@ def ends_by_step_ns(script: Script, moments: Moments) -> tuple[int, ...]:
     """When each step ended."""
     kernels = zip(script.work[COMPUTE].steps, moments.kernels.ends_ns, strict=True)
     waits = zip(script.wait_steps, moments.waits.ends_ns, strict=True)
-    return ends_of_steps(len(script.program.steps), chain(kernels, waits), moments.host_end_ns)
+    copies_end_ns = (spans.ends_ns[-1] for spans in (moments.outs, moments.ins) if spans.ends_ns)
+    return ends_of_steps(len(script.program.steps), chain(kernels, waits), max(moments.host_end_ns, *copies_end_ns, 0))
 
 
 def timeline_of(script: Script, durations: Durations, moments: Moments, memory: DeviceMemory) -> Timeline:
@@ -59,7 +70,8 @@ def timeline_of(script: Script, durations: Durations, moments: Moments, memory: 
     return Timeline(
         tuple(_kernel_records(script, moments)),
         tuple(_copy_records(script, durations, moments)),
-        tuple(map(WaitRecord, script.wait_steps, *moments.waits, moments.stalls_ns)),
+        tuple(map(WaitRecord, script.wait_steps, *moments.waits, script.kernels_given)),
+        tuple(_stall_records(script, moments)),
         memory_records,
         step_ends_ns,
         step_ends_ns[-1] if step_ends_ns else 0,
@@ -81,6 +93,16 @@ def _copy_records(script: Script, durations: Durations, moments: Moments) -> lis
         _one_way(COPY_IN, script.work[IN].steps, script.ins, durations.ins_ns, moments.ins),
     )
     return sorted((next(ways[engine]) for engine in script.copies), key=attrgetter("end_ns", "begin_ns"))
+
+
+def _stall_records(script: Script, moments: Moments) -> Iterator[StallRecord]:
+    steps = [*script.wait_steps, len(script.program.steps) - 1]
+    for wait, (begin_ns, end_ns, engine), copy in moments.stalls:
+        if engine == OUT:
+            yield StallRecord(steps[wait], begin_ns, end_ns, COPY_OUT, script.outs[copy].name, late=False)
+        else:
+            late = script.late_ins[copy]
+            yield StallRecord(steps[wait], begin_ns, end_ns, COPY_IN, script.ins[copy].name, late)
 
 
 def _one_way(

@@ -9,8 +9,8 @@ from vdnnsim.timeline import COPY_OUT, Timeline
 
 
 class StepTime(NamedTuple):
-    """One layer's forward or backward. `stall_ns` is the part of `duration_ns` in which kernels were done and copies
-    were not; `overhead_ns` is what neither kernels nor stalls explain: the host's calls and waits."""
+    """One layer's forward or backward. `stall_ns` is how long the compute engine stood still for copies that this step
+    waited for; `overhead_ns` is what neither kernels nor stalls explain: the host's calls and waits."""
 
     layer: str
     backward: bool
@@ -47,8 +47,8 @@ def step_times(timeline: Timeline, names: Sequence[StepName]) -> tuple[StepTime,
     copied_in = [0] * len(names)
     for kernel in timeline.kernels:
         kernel_ns[kernel.step] += kernel.end_ns - kernel.begin_ns
-    for wait in timeline.waits:
-        stall_ns[wait.step] += wait.stall_ns
+    for stall in timeline.stalls:
+        stall_ns[stall.step] += stall.duration_ns
     for copy in timeline.copies:
         (copied_out if copy.direction == COPY_OUT else copied_in)[copy.step] += copy.size_bytes
     times = []

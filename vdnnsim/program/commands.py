@@ -76,11 +76,17 @@ class CopyOut(NamedTuple):
 
 class CopyIn(NamedTuple):
     """Copy a feature map back from its pinned host buffer, on the copy-in stream: a prefetch for another layer's
-    backward (`for_layer`), or a late fetch for the layer's own."""
+    backward (`for_layer`), which may have been `put_off` by a layer before, or a fetch for the layer's own."""
 
     buffer: Buffer
     layer: str
     for_layer: str
+    put_off: bool = False
+
+    @property
+    def late(self) -> bool:
+        """Whether it is given only when its layer needs it, or had been put off."""
+        return self.put_off or self.layer == self.for_layer
 
 
 class Synchronise(NamedTuple):

@@ -69,6 +69,7 @@ class _LayerWise:
         self.order = KernelOrder(network, plan)
         self.leaving = offloaded_maps(network, plan)
         self.on_host: set[str] = set()
+        self.put_off: set[str] = set()
         self.resident: set[str] = set()
         self.commands: list[Command] = []
         self.last_used_by: dict[str, list[FeatureMap]] = defaultdict(list)
@@ -147,7 +148,10 @@ class _LayerWise:
         if missing:
             self._copy_in(missing, layer, layer)
             self.commands.append(Synchronise((Stream.COPY_IN,)))
-        wanting = None if layer.name in self.plan.deferred else self._prefetch_window(layer)
+        wanting = self._prefetch_window(layer)
+        if wanting and layer.name in self.plan.deferred:
+            self.put_off.update(feature_map.name for feature_map in self._waiting(wanting))
+            wanting = None
         if wanting:
             self._copy_in(self._waiting(wanting), layer, wanting)
         for feature_map in inputs:
@@ -197,7 +201,7 @@ class _LayerWise:
         for feature_map in maps:
             buffer = self.buffers.feature_map(feature_map)
             self._allocate(buffer)
-            self.commands.append(CopyIn(buffer, layer.name, for_layer.name))
+            self.commands.append(CopyIn(buffer, layer.name, for_layer.name, feature_map.name in self.put_off))
             self.on_host.discard(feature_map.name)
 
     def _end_of_layer(self, first: int, copies: Stream | None) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 
 from vdnnsim.files import write_text
 from vdnnsim.report.levels import memory_levels
-from vdnnsim.report.stalls import stalls
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord
+from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, StallRecord, WaitRecord
 
 LANES = ("layers", "host", "compute", COPY_OUT, COPY_IN)
 """The threads of each process, from the top."""
@@ -112,12 +111,14 @@ class _Process:
 
     def _host(self) -> Iterator[_Event]:
         timeline = self.run.timeline
-        for wait, stall in zip(timeline.waits, stalls(timeline), strict=True):
-            args = {"during": self._step_title(wait.step), "stall_ns": wait.stall_ns}
-            if wait.end_ns > wait.begin_ns:
-                yield self._slice("host", "synchronise", "wait", wait.begin_ns, wait.end_ns, args)
-            if wait.stall_ns:
-                yield self._slice("host", "stall", "stall", stall.begin_ns, stall.end_ns, args)
+        records: list[WaitRecord | StallRecord] = [*timeline.waits, *timeline.stalls]
+        for record in sorted(records, key=lambda record: (record.begin_ns, -record.end_ns)):
+            args: dict[str, Any] = {"during": self._step_title(record.step)}
+            if isinstance(record, StallRecord):
+                args |= {"waits for": _copy_name(record), "late": record.late}
+            name, category = ("stall", "stall") if isinstance(record, StallRecord) else ("synchronise", "wait")
+            if record.end_ns > record.begin_ns:
+                yield self._slice("host", name, category, record.begin_ns, record.end_ns, args)
 
     def _kernels(self) -> Iterator[_Event]:
         for kernel in self.run.timeline.kernels:
@@ -133,8 +134,7 @@ class _Process:
                 "bytes": copy.size_bytes,
                 "alone_ns": copy.alone_ns,
             }
-            name = f"{copy.direction} {copy.buffer}"
-            yield self._slice(copy.direction, name, "gpu_memcpy", copy.begin_ns, copy.end_ns, args)
+            yield self._slice(copy.direction, _copy_name(copy), "gpu_memcpy", copy.begin_ns, copy.end_ns, args)
         for out, back in _round_trips(self.run.timeline.copies):
             flow = next(self.flows)
             yield self._flow("s", flow, out)
@@ -164,6 +164,11 @@ class _Process:
     def _counter(self, name: str, time_ns: int, args: dict[str, int]) -> _Event:
         thread = self._thread("host")
         return {"ph": "C", "name": name, "pid": self.process, "tid": thread, "ts": time_ns / 1000, "args": args}
+
+
+def _copy_name(copy: CopyRecord | StallRecord) -> str:
+    """What a copy is called, and a stall says that it waited for."""
+    return f"{copy.direction} {copy.buffer}"
 
 
 def _round_trips(copies: Iterable[CopyRecord]) -> Iterator[tuple[CopyRecord, CopyRecord]]:

@@ -47,7 +47,6 @@ def _spans(run: PolicyRun, policy: str, steps: list[int], direction: str) -> Ite
             verb = "OFF" if copy.direction == COPY_OUT else "PRE"
             source = copy.buffer.removeprefix("map:")
             yield from span(MEMORY, f"{verb} {source}", copy.begin_ns, copy.end_ns)
-    for wait in run.timeline.waits:
-        if wait.step in wanted and wait.stall_ns:
-            label = f"stall {run.steps[wait.step].layer}"
-            yield from span(WASTED, label, wait.end_ns - wait.stall_ns, wait.end_ns)
+    for stall in run.timeline.stalls:
+        if stall.step in wanted:
+            yield from span(WASTED, f"stall {run.steps[stall.step].layer}", stall.begin_ns, stall.end_ns)

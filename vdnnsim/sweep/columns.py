@@ -54,7 +54,7 @@ _NUMBERS = (
     Column("iteration_time_ns", "int", "ns", "one training iteration"),
     Column("oracle_time_ns", "int", "ns", "the oracle's iteration on the same GPU"),
     Column("performance", "float", "", "the oracle's iteration time over this one's"),
-    Column("stall_ns", "int", "ns", "kernels were done and copies were not"),
+    Column("stall_ns", "int", "ns", "the compute engine stood still, its next kernel waiting for a copy"),
     Column("kernel_ns", "int", "ns", "kernels were running"),
     Column("bound", "text", "", "what binds: compute, link, host or memory"),
     Column("peak_bytes", "int", "B", "most bytes in use, as asked for"),

@@ -26,10 +26,13 @@ _MOST_BYTES = 1 << 42
 _LOW_BITS = 20
 _LOW_MASK = (1 << _LOW_BITS) - 1
 _COPIES = (Stream.COPY_OUT, Stream.COPY_IN)
+_OUT, _IN, _LATE = "copies out", "copies in", "late fetches"
 
 
 class Times(NamedTuple):
-    """What of a point's numbers depends on time, one element for each point; averages are over the iteration."""
+    """What of a point's numbers depends on time, one element for each point; averages are over the iteration. Stalls
+    are told apart by what they wait for, as `metrics.Loss` does; what neither kernels nor stalls nor `synchronise_ns`
+    explain are the host's calls."""
 
     iteration_time_ns: np.ndarray
     stall_ns: np.ndarray
@@ -38,6 +41,10 @@ class Times(NamedTuple):
     feature_extraction_time_ns: np.ndarray
     feature_extraction_stall_ns: np.ndarray
     feature_extraction_average_bytes: np.ndarray
+    copies_out_ns: np.ndarray
+    copies_in_ns: np.ndarray
+    late_fetches_ns: np.ndarray
+    synchronise_ns: np.ndarray
 
 
 class Durations(NamedTuple):
@@ -82,26 +89,33 @@ def evaluate(lowered: Lowered, durations: Durations, synchronise_ns: int, shape:
         outcome = _Run(lowered, durations, synchronise_ns).run(segment)
         totals.add("extra", outcome.extra_ns, count)
         totals.add("inner", outcome.feature_extraction_ns, count)
-        for wait, its_held in zip(outcome.waits, held, strict=True):
-            totals.add("wait", wait.wait_ns, count)
-            totals.add("stall", wait.stall_ns, count)
-            if not wait.in_classifier:
-                totals.add("inner stall", wait.stall_ns, count)
-            totals.add_area(wait.wait_ns, its_held)
+        totals.add("synchronise", outcome.synchronise_ns, count)
+        for stall in outcome.stalls:
+            totals.add(stall.cause, stall.stall_ns, count)
+            if not stall.in_classifier:
+                totals.add("inner stall", stall.stall_ns, count)
+        for wait_ns, its_held in zip(outcome.waits_ns, held, strict=True):
+            totals.add("wait", wait_ns, count)
+            totals.add_area(wait_ns, its_held)
         totals.add_area(outcome.extra_ns, lowered.end)
     totals.add("wait", lowered.host_ns, 1)
     for kernel_ns, count in zip(durations.kernels, lowered.kernel_counts, strict=True):
         totals.add("kernels", kernel_ns, count)
     totals.add_area(1, lowered.host_area)
     iteration_ns = totals.sum("wait", shape) + totals.sum("extra", shape)
+    out_ns, in_ns, late_ns = (totals.sum(cause, shape) for cause in (_OUT, _IN, _LATE))
     return Times(
         iteration_ns,
-        totals.sum("stall", shape),
+        out_ns + in_ns + late_ns,
         totals.sum("kernels", shape),
         totals.average("area", iteration_ns, lowered.end.all_bytes),
         totals.sum("inner", shape),
         totals.sum("inner stall", shape),
         totals.average("inner area", iteration_ns, lowered.end.feature_extraction_bytes),
+        out_ns,
+        in_ns,
+        late_ns,
+        totals.sum("synchronise", shape),
     )
 
 
@@ -139,8 +153,8 @@ class _Totals:
         return np.where(iteration_ns > 0, (high << _LOW_BITS) + low, end_bytes)
 
 
-class _WaitTime(NamedTuple):
-    wait_ns: Ns
+class _Stall(NamedTuple):
+    cause: str
     stall_ns: Ns
     in_classifier: bool
 
@@ -148,7 +162,9 @@ class _WaitTime(NamedTuple):
 class _Outcome(NamedTuple):
     """`extra_ns` is how much later than the host's own end the segment ends: only for one that is not closed."""
 
-    waits: list[_WaitTime]
+    waits_ns: list[Ns]
+    stalls: list[_Stall]
+    synchronise_ns: Ns
     extra_ns: Ns
     feature_extraction_ns: Ns
 
@@ -165,9 +181,12 @@ class _Run:
         self.under_way: set[Stream] = set()
         self.busy: list[tuple[Ns, Ns, int]] = []
         self.copies: dict[Stream, list[tuple[Ns, Ns]]] = {stream: [] for stream in _COPIES}
+        self.cause = {Stream.COPY_OUT: _OUT, Stream.COPY_IN: _IN}
+        self.stalls: list[_Stall] = []
+        self.calls_ns: Ns = 0
 
     def run(self, segment: Segment) -> _Outcome:
-        waits: list[_WaitTime] = []
+        waits_ns: list[Ns] = []
         waited_until_ns: Ns = 0
         inner_ns: Ns = 0
         since_ns: Ns = 0
@@ -176,7 +195,7 @@ class _Run:
             if isinstance(item, Launch):
                 self._launch(item)
             elif isinstance(item, Wait):
-                waits.append(self._wait(item))
+                waits_ns.append(self._wait(item))
                 waited_until_ns = self.host_ns
             else:
                 ended_ns = _later(self.free_ns[Stream.COMPUTE], waited_until_ns)
@@ -186,10 +205,17 @@ class _Run:
         extra_ns: Ns = 0
         if not segment.closed:
             host_end_ns = self.host_ns + segment.rest_ns
+            copies = [stream for stream in _COPIES if stream in self.under_way]
+            idle_ns = _later(host_end_ns, self.free_ns[Stream.COMPUTE])
+            for stream in copies:
+                self._finish_copies(stream)
+            self._stall(idle_ns, copies, in_classifier=not inside)
             end_ns = _later(_later(self.free_ns[Stream.COMPUTE], waited_until_ns), host_end_ns)
+            for stream in copies:
+                end_ns = _later(end_ns, self.free_ns[stream])
             extra_ns = end_ns - host_end_ns
         inner_ns = inner_ns + end_ns - since_ns if inside else inner_ns
-        return _Outcome(waits, extra_ns, inner_ns)
+        return _Outcome(waits_ns, self.stalls, self.calls_ns, extra_ns, inner_ns)
 
     def _launch(self, item: Launch) -> None:
         self.under_way.add(item.stream)
@@ -201,21 +227,38 @@ class _Run:
             self.busy.append((begin_ns, end_ns, item.number))
         else:
             self.copies[item.stream].append((ready_ns, duration_ns))
+            if item.stream is Stream.COPY_IN:
+                self.cause[item.stream] = _LATE if item.late else _IN
 
-    def _wait(self, item: Wait) -> _WaitTime:
+    def _wait(self, item: Wait) -> Ns:
         begin_ns = now_ns = self.host_ns + item.offset_ns
-        stall_ns: Ns = 0
+        idle_ns = _later(begin_ns, self.free_ns[Stream.COMPUTE])
+        copies = []
         for stream in item.streams:
             if stream in self.under_way:
                 self._finish_copies(stream)
-                later_ns = _later(now_ns, self.free_ns[stream])
-                if stream is not Stream.COMPUTE:
-                    stall_ns = stall_ns + (later_ns - now_ns)
-                now_ns = later_ns
+                now_ns = _later(now_ns, self.free_ns[stream])
                 self.under_way.discard(stream)
+                if stream is not Stream.COMPUTE:
+                    copies.append(stream)
             now_ns = now_ns + self.synchronise_ns
         self.host_ns = now_ns
-        return _WaitTime(now_ns - begin_ns, stall_ns, item.in_classifier)
+        stall_ns = self._stall(idle_ns, copies, item.in_classifier)
+        self.calls_ns = self.calls_ns + (_later(now_ns - idle_ns, 0) - stall_ns)
+        return now_ns - begin_ns
+
+    def _stall(self, idle_ns: Ns, copies: Sequence[Stream], in_classifier: bool) -> Ns:
+        """How long the compute engine stands still, from `idle_ns` on, for these copies: `machines.stalls`."""
+        stall_ns: Ns = 0
+        for stream in copies:
+            own_ns = _later(self.free_ns[stream] - idle_ns, 0)
+            if len(copies) > 1:
+                other_ns = self.free_ns[next(other for other in copies if other is not stream)]
+                binds = self.free_ns[stream] >= other_ns + (stream is Stream.COPY_OUT)
+                own_ns = own_ns * binds
+            self.stalls.append(_Stall(self.cause[stream], own_ns, in_classifier))
+            stall_ns = stall_ns + own_ns
+        return stall_ns
 
     def _finish_copies(self, stream: Stream) -> None:
         """Works out copies when the host waits for them: every kernel that can run beside them has been launched."""

@@ -6,9 +6,10 @@ from itertools import chain, compress
 from operator import mul, sub
 
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.machines.script import Durations, Script
+from vdnnsim.machines.script import OUT, Durations, Script
 from vdnnsim.machines.simulated import simulate
 from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
+from vdnnsim.metrics.spent import Columns, Idle, idle_for_host
 from vdnnsim.program import Allocate
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
@@ -29,7 +30,8 @@ class ReferencePoints:
         self._kernels_ns = prepared.scaled_kernels_ns
         self._copies_ns: dict[int, tuple[GpuProfile, list[int], list[int]]] = {}
         self._inner_steps = [not step.in_classifier for step in steps]
-        self._inner_waits = [not steps[step].in_classifier for step in self._script.wait_steps]
+        waiting = [*(steps[step] for step in self._script.wait_steps), *steps[-1:]]  # at last for the iteration's end
+        self._inner_waits = [not step.in_classifier for step in waiting]
         self._held = [held.all_bytes for held in lowered.waits_held]
         self._inner_held = [held.feature_extraction_bytes for held in lowered.waits_held]
 
@@ -55,14 +57,17 @@ class ReferencePoints:
         ends_ns = ends_by_step_ns(self._script, moments)
         iteration_ns = ends_ns[-1] if ends_ns else 0
         area, inner_area = self._held_over_time(moments, iteration_ns)
+        stalls_ns = _stalls_ns(self._script, moments)
         return (
             iteration_ns,
-            sum(moments.stalls_ns),
+            sum(stalls_ns.values()),
             kernels_ns,
             area // iteration_ns if iteration_ns else lowered.end.all_bytes,
             sum(compress(map(sub, ends_ns, (0, *ends_ns)), self._inner_steps)),
-            sum(compress(moments.stalls_ns, self._inner_waits)),
+            sum(stall.end_ns - stall.begin_ns for wait, stall, _ in moments.stalls if self._inner_waits[wait]),
             inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
+            *stalls_ns.values(),
+            _idle(self._script, moments, iteration_ns).synchronise_ns,
         )
 
     def _held_over_time(self, moments: Moments, iteration_ns: int) -> Held:
@@ -89,3 +94,17 @@ def _held_by_calls(script: Script, moments: Moments, iteration_ns: int) -> Held:
         area += until_end
         inner_area += 0 if buffer.in_classifier else until_end
     return Held(area, inner_area)
+
+
+def _stalls_ns(script: Script, moments: Moments) -> dict[str, int]:
+    """By what is waited for, in the order of `Times`."""
+    stalls_ns = {"out": 0, "in": 0, "late": 0}
+    for _, (begin_ns, end_ns, engine), copy in moments.stalls:
+        cause = "out" if engine == OUT else "late" if script.late_ins[copy] else "in"
+        stalls_ns[cause] += end_ns - begin_ns
+    return stalls_ns
+
+
+def _idle(script: Script, moments: Moments, iteration_ns: int) -> Idle:
+    stalls_ns = [(stall.begin_ns, stall.end_ns) for _, stall, _ in moments.stalls]
+    return idle_for_host(Columns(moments.kernels, moments.waits, script.kernels_given, stalls_ns, iteration_ns))

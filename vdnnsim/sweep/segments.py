@@ -27,11 +27,12 @@ class KernelKind(NamedTuple):
 
 class Launch(NamedTuple):
     """Work put on a stream that may begin `ready_ns` after the host's last wait (or the segment's start). `number` is
-    that of the kernel's kind, or of the copy's size."""
+    that of the kernel's kind, or of the copy's size; `late` a fetch that is."""
 
     stream: Stream
     ready_ns: int
     number: int
+    late: bool = False
 
 
 class Wait(NamedTuple):
@@ -173,7 +174,8 @@ class _Lowering:
             stream = Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN
             sizes = self.sizes[stream]
             size = sizes.setdefault(command.buffer.size_bytes, len(sizes))
-            self._launch(stream, self.offset_ns + self.host.copy_start_ns, size)
+            late = isinstance(command, CopyIn) and command.late
+            self._launch(stream, self.offset_ns + self.host.copy_start_ns, size, late)
             self.directions.add(stream)
             self.both_ways |= len(self.directions) > 1
 
@@ -202,8 +204,8 @@ class _Lowering:
         self.held += Held(size_bytes, 0 if buffer.in_classifier else size_bytes)
         self.most_bytes = max(self.most_bytes, self.held.all_bytes)
 
-    def _launch(self, stream: Stream, ready_ns: int, number: int) -> None:
-        self.items.append(Launch(stream, ready_ns, number))
+    def _launch(self, stream: Stream, ready_ns: int, number: int, late: bool = False) -> None:
+        self.items.append(Launch(stream, ready_ns, number, late))
         self.under_way.add(stream)
 
     def _wait(self, streams: Sequence[Stream]) -> None:

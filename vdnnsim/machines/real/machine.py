@@ -117,6 +117,7 @@ class LoadedProgram:
         self._make_pool = make_pool
         self._setup: dict[str, tuple[int, int]] = {}
         self.orders = self._lower()
+        self._last_waits = [machine.device.wait(stream) for stream in left_under_way(program)]
         self._where = [""] * len(program.commands)
         for step in program.steps:
             self._where[step.first : step.last] = [step.title] * (step.last - step.first)
@@ -163,6 +164,8 @@ class LoadedProgram:
                     free(address)
                 if paced:
                     times.append(now_ns())  # type: ignore[union-attr]
+            for wait in () if paced else self._last_waits:
+                wait()
             end_ns = now_ns()
         return end_ns - begin_ns
 
@@ -368,6 +371,18 @@ def stream_of(command: object) -> Stream | None:
     if isinstance(command, CopyOut):
         return Stream.COPY_OUT
     return Stream.COPY_IN if isinstance(command, CopyIn) else None
+
+
+def left_under_way(program: Program) -> list[Stream]:
+    """The streams that have work for which the program does not wait; an iteration ends with it all the same."""
+    under_way: set[Stream] = set()
+    for command in program.commands:
+        stream = stream_of(command)
+        if stream is not None:
+            under_way.add(stream)
+        elif isinstance(command, Synchronise):
+            under_way.difference_update(command.streams)
+    return [stream for stream in Stream if stream in under_way]
 
 
 def _nothing() -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.machines.script import ENGINES
+from vdnnsim.machines.stalls import stall_of
 from vdnnsim.machines.step_ends import step_ends_ns
 from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
-from vdnnsim.timeline import COPY_IN, COPY_OUT, SETUP, CopyRecord, KernelRecord, MemoryRecord, Timeline, WaitRecord
+from vdnnsim.timeline import (
+    COPY_IN,
+    COPY_OUT,
+    SETUP,
+    CopyRecord,
+    KernelRecord,
+    MemoryRecord,
+    StallRecord,
+    Timeline,
+    WaitRecord,
+)
 
 
 class Marks(NamedTuple):
@@ -18,6 +30,13 @@ class Marks(NamedTuple):
     begin_ns: int
     done_ns: Sequence[int]
     spans_ns: Mapping[int, tuple[int, int]]
+
+
+class _Given(NamedTuple):
+    """The last copy given in a direction, and when it ended."""
+
+    command: CopyOut | CopyIn
+    end_ns: int
 
 
 def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses: Sequence[int]) -> Timeline:
@@ -30,6 +49,8 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
     kernels: list[KernelRecord] = []
     copies: list[CopyRecord] = []
     waits: list[WaitRecord] = []
+    stalls: list[StallRecord] = []
+    last: dict[Stream, _Given] = {}
     records = _setup_records(program, memory)
     for index, step in enumerate(program.steps):
         for number in range(step.first, step.last):
@@ -41,20 +62,25 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                 records.append(_memory_record(index, given_ns, taken, command.buffer, addresses[number]))
                 continue
             if isinstance(command, Synchronise):
-                stall_ns = _stall_ns(command, kernels, given_ns, done_ns)
-                waits.append(WaitRecord(index, given_ns, done_ns, stall_ns))
+                waits.append(WaitRecord(index, given_ns, done_ns, len(kernels)))
+                awaited = {stream: copy for stream, copy in last.items() if stream in command.streams}
+                stalls += _stalls(index, given_ns, done_ns, kernels, awaited)
                 continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
                 kernels.append(KernelRecord(index, command.layer, command.pass_, command.algorithm, begin_ns, end_ns))
             else:
                 copies.append(_copy_record(index, command, begin_ns, end_ns))
-    end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
-    ends = step_ends_ns(len(program.steps), kernels, waits, end_ns)
+                last[Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN] = _Given(command, end_ns)
+    host_end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
+    done_ns = max(host_end_ns, *(copy.end_ns for copy in last.values()), 0)
+    stalls += _stalls(len(program.steps) - 1, host_end_ns, done_ns, kernels, last)
+    ends = step_ends_ns(len(program.steps), kernels, waits, done_ns)
     return Timeline(
         tuple(kernels),
         tuple(copies),
         tuple(waits),
+        tuple(stalls),
         tuple(records),
         ends,
         ends[-1] if ends else 0,
@@ -88,9 +114,16 @@ def _copy_record(step: int, command: CopyOut | CopyIn, begin_ns: int, end_ns: in
     return CopyRecord(step, direction, command.buffer.name, size_bytes, begin_ns, end_ns, end_ns - begin_ns)
 
 
-def _stall_ns(command: Synchronise, kernels: Sequence[KernelRecord], begin_ns: int, end_ns: int) -> int:
-    """The part of a wait in which the kernels given before it were done and only copies were not."""
-    if command.streams == (Stream.COMPUTE,):
-        return 0
-    kernels_end_ns = kernels[-1].end_ns if kernels else 0
-    return max(0, end_ns - max(begin_ns, kernels_end_ns))
+def _stalls(
+    step: int, begin_ns: int, done_ns: int, kernels: Sequence[KernelRecord], copies: Mapping[Stream, _Given]
+) -> Iterator[StallRecord]:
+    """The stall of a wait for these copies, if there is one. Clocks that differ by a little let none outlast its
+    wait."""
+    by_engine = {ENGINES[stream]: copy for stream, copy in copies.items()}
+    ends_ns = [(min(copy.end_ns, done_ns), engine) for engine, copy in by_engine.items()]
+    stall = stall_of(begin_ns, kernels[-1].end_ns if kernels else 0, ends_ns)
+    if stall is not None:
+        command = by_engine[stall.engine].command
+        late = isinstance(command, CopyIn) and command.late
+        direction = COPY_OUT if isinstance(command, CopyOut) else COPY_IN
+        yield StallRecord(step, stall.begin_ns, stall.end_ns, direction, command.buffer.name, late)

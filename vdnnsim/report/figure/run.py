@@ -16,7 +16,6 @@ from vdnnsim.report.figure import style
 from vdnnsim.report.figure.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
 from vdnnsim.report.levels import Level, memory_levels
-from vdnnsim.report.stalls import stalls
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.timeline import COPY_IN, COPY_OUT
@@ -157,7 +156,7 @@ def _draw_lanes(axes: Axes, run: PolicyRun, end_ns: int, scale: float) -> None:
         ]
         for direction in (COPY_OUT, COPY_IN)
     }
-    stalled = [Interval(stall.begin_ns, stall.end_ns) for stall in stalls(timeline) if stall.end_ns > stall.begin_ns]
+    stalled = [Interval(stall.begin_ns, stall.end_ns) for stall in timeline.stalls]
     lanes = (
         ("compute", kernels, _COMPUTE),
         (COPY_OUT, copies[COPY_OUT], _COPY),

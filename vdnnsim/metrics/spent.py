@@ -1,0 +1,109 @@
+"""Where an iteration goes: every nanosecond of the compute engine is a kernel, or idle for one cause.
+
+* copies out, copies in, late fetches: in a stall, by the copy that it waits for (`timeline.StallRecord`);
+* synchronising: in a wait of the host given before the engine's next kernel, and in no stall;
+* host: in neither, while the host gives commands, or a kernel just launched has not begun.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from vdnnsim.timeline import COPY_OUT, StallRecord, Timeline
+
+
+class Spent(NamedTuple):
+    """How an iteration's time was spent, in nanoseconds; the parts add up to the iteration."""
+
+    kernels_ns: int
+    copies_out_ns: int
+    copies_in_ns: int
+    late_fetches_ns: int
+    host_ns: int
+    synchronise_ns: int
+
+
+class Idle(NamedTuple):
+    """How long the compute engine was idle for the host."""
+
+    host_ns: int
+    synchronise_ns: int
+
+
+class Columns(NamedTuple):
+    """What of a timeline that takes: begins and ends of kernels; of waits those, and how many kernels had been given;
+    of stalls begins and ends; in order. And when the iteration ended."""
+
+    kernels_ns: tuple[Sequence[int], Sequence[int]]
+    waits_ns: tuple[Sequence[int], Sequence[int]]
+    kernels_given: Sequence[int]
+    stalls_ns: Sequence[tuple[int, int]]
+    end_ns: int
+
+
+def spent(timeline: Timeline) -> Spent:
+    """How this iteration's time was spent."""
+    idle = idle_for_host(
+        Columns(
+            ([kernel.begin_ns for kernel in timeline.kernels], [kernel.end_ns for kernel in timeline.kernels]),
+            ([wait.begin_ns for wait in timeline.waits], [wait.end_ns for wait in timeline.waits]),
+            [wait.kernels for wait in timeline.waits],
+            [(stall.begin_ns, stall.end_ns) for stall in timeline.stalls],
+            timeline.iteration_time_ns,
+        )
+    )
+    stalls = timeline.stalls
+    return Spent(
+        sum(kernel.end_ns - kernel.begin_ns for kernel in timeline.kernels),
+        _sum(stall for stall in stalls if stall.direction == COPY_OUT),
+        _sum(stall for stall in stalls if stall.direction != COPY_OUT and not stall.late),
+        _sum(stall for stall in stalls if stall.direction != COPY_OUT and stall.late),
+        *idle,
+    )
+
+
+def _sum(stalls: Iterable[StallRecord]) -> int:
+    return sum(stall.duration_ns for stall in stalls)
+
+
+def idle_for_host(columns: Columns) -> Idle:
+    """Gap by gap: what of it lies in waits given before the kernel that ends it, and what before, between and after
+    them; stalls excepted."""
+    begins_ns, ends_ns = columns.kernels_ns
+    idle_ns = _outside(columns.stalls_ns)
+    waits = zip(columns.kernels_given, *columns.waits_ns, strict=True)
+    none_left = (-1, 0, 0)
+    given, wait_begin_ns, wait_end_ns = next(waits, none_left)
+    host_ns = synchronise_ns = 0
+    for number, (now_ns, gap_end_ns) in enumerate(zip((0, *ends_ns), (*begins_ns, columns.end_ns), strict=True)):
+        while given == number:
+            begin_ns, end_ns = (min(max(now_ns, time_ns), gap_end_ns) for time_ns in (wait_begin_ns, wait_end_ns))
+            host_ns += idle_ns(now_ns, begin_ns)
+            synchronise_ns += idle_ns(begin_ns, end_ns)
+            now_ns = end_ns
+            given, wait_begin_ns, wait_end_ns = next(waits, none_left)
+        host_ns += idle_ns(now_ns, gap_end_ns)
+    return Idle(host_ns, synchronise_ns)
+
+
+def _outside(stalls_ns: Sequence[tuple[int, int]]) -> Callable[[int, int], int]:
+    """How much of a time from its begin to its end lies in no stall; stalls are in order and apart."""
+    begins_ns = [begin_ns for begin_ns, _ in stalls_ns]
+    before_ns = list(accumulate((end_ns - begin_ns for begin_ns, end_ns in stalls_ns), initial=0))
+
+    def stalled_until(time_ns: int) -> int:
+        place = bisect_right(begins_ns, time_ns) - 1
+        if place < 0:
+            return 0
+        begin_ns, end_ns = stalls_ns[place]
+        return before_ns[place] + min(time_ns, end_ns) - begin_ns
+
+    def outside(begin_ns: int, end_ns: int) -> int:
+        if end_ns <= begin_ns:
+            return 0
+        return end_ns - begin_ns - (stalled_until(end_ns) - stalled_until(begin_ns))
+
+    return outside
