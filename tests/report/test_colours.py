@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
+from tests.support.legible import assert_legible, figure_of
 from vdnnsim.calibration import figure as calibration_figure
 from vdnnsim.calibration.records import CaseRecord, read_records
 from vdnnsim.policies import POLICIES
@@ -91,3 +92,7 @@ def test_the_calibrations_figure_has_the_size_of_the_others(records: tuple[CaseR
         if not path.exists():
             calibration_figure.draw_errors(records, path)
         assert int.from_bytes(path.read_bytes()[16:20], "big") == WIDTH_IN * DPI
+
+
+def test_the_calibrations_figure_can_be_read(records: tuple[CaseRecord, ...]) -> None:
+    assert_legible(figure_of(lambda: calibration_figure.draw_errors(records, Path("errors.png"))))

@@ -6,15 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
+from tests.support.legible import assert_legible, texts_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure import comparison_figure, run_figure
 from vdnnsim.report.figure.lanes import Interval, busy_shares
@@ -55,38 +55,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return figures
 
 
-def texts_of(figure: Figure) -> list[Text]:
-    texts = figure.findobj(Text)
-    return [text for text in texts if isinstance(text, Text) and text.get_visible() and text.get_text().strip()]
-
-
-def assert_legible(figure: Figure) -> None:
-    """Every text lies within the page, and none upon another. Tick labels beyond an axis' limits are not drawn."""
-    figure.set_dpi(300)  # as it was drawn
-    boxes = []
-    for text in texts_of(figure):
-        box = text.get_window_extent()
-        if box.width and box.height:
-            boxes.append((text.get_text(), box))
-    page = figure.bbox
-    hidden = {label.get_text() for axes in figure.axes for label in _undrawn_tick_labels(axes)}
-    shown = [(text, box) for text, box in boxes if text not in hidden]
-    for name, box in shown:
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, name  # noqa: PT018 - one statement about one box
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, name  # noqa: PT018
-    for (one, first), (two, second) in combinations(shown, 2):
-        across = min(first.x1, second.x1) - max(first.x0, second.x0)
-        down = min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert across <= 1 or down <= 1, (one, two)
-
-
-def _undrawn_tick_labels(axes: Any) -> list[Text]:
-    labels: list[Text] = []
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, sorted(axes.get_ylim()))):
-        labels += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
-    return labels
-
-
 @pytest.mark.parametrize("suffix", BEGINNINGS)
 def test_each_format_is_written(roomy: Comparison, write: Write, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"figure{suffix}"
@@ -109,6 +77,15 @@ def test_subject_and_provenance_travel_in_the_file(roomy: Comparison, write: Wri
     text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
     assert "tiny, batch 1, on test-gpu" in text
     assert "Provenance: modelled" in text
+
+
+def test_grid_lines_do_not_show_through_what_does_not_train(
+    tight: Comparison, tmp_path: Path, drawn: list[Any]
+) -> None:
+    comparison_figure(tight, tmp_path / "figure.png")
+    bars = [patch for patch in drawn[0].axes[0].patches if patch.get_width()]
+    assert {bar.get_facecolor()[3] for bar in bars} == {1}
+    assert len({bar.get_facecolor() for bar in bars}) > len({result.trainable for result in tight.results})
 
 
 @pytest.mark.parametrize(("name", "found"), [("figure.jpg", "'.jpg'"), ("figure", "none")])

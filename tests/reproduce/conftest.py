@@ -1,12 +1,20 @@
 """The whole evaluation, run once for all tests that look at what comes out."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from tests.support.legible import figure_of
 from vdnnsim.reproduce import Reproduction, reproduce
+from vdnnsim.reproduce.bench import load_gpu
+from vdnnsim.reproduce.claims import stated_values
+from vdnnsim.reproduce.config import figure_config, rules
+from vdnnsim.reproduce.drawing import draw_figure
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     begin = time.perf_counter()
     reproduction = reproduce(out=folder, progress=lambda *step: told.append(step))
     return Whole(reproduction, folder, time.perf_counter() - begin, told)
+
+
+def figures_of(reproduction: Reproduction) -> Iterator[tuple[str, Figure]]:
+    """Every figure as it was drawn, by its name, without its files."""
+    gpu = load_gpu(reproduction.gpu, rules())
+    stated = stated_values(reproduction.claims)
+    for name, bars in reproduction.bars.items():
+        own = [value for value in stated if value.figure == name]
+        yield name, figure_of(partial(draw_figure, figure_config(name), bars, gpu, [Path("figure.png")], own))

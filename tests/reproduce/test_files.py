@@ -2,7 +2,8 @@
 
 import struct
 
-from tests.reproduce.conftest import Whole
+from tests.reproduce.conftest import Whole, figures_of
+from tests.support.legible import assert_legible
 from vdnnsim.reproduce import figure_names
 
 
@@ -24,6 +25,14 @@ def test_pictures_are_whole_and_as_wide_as_a_page(whole: Whole) -> None:
         data = path.read_bytes()
         assert data.startswith(b"%PDF-")
         assert b"/Type3" not in data
+
+
+def test_every_text_can_be_read(whole: Whole) -> None:
+    names = []
+    for name, figure in figures_of(whole.reproduction):
+        assert_legible(figure)
+        names.append(name)
+    assert names == list(figure_names())
 
 
 def test_progress_reaches_the_end(whole: Whole) -> None:

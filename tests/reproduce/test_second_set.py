@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reproduce.conftest import figures_of
+from tests.support.legible import assert_legible
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
@@ -303,3 +305,8 @@ def test_a_gpu_without_power_figures_has_no_power_figure(monkeypatch: pytest.Mon
     chosen = [figure_config("12"), figure_config("power")]
     monkeypatch.setattr("vdnnsim.reproduce.runs.choose_figures", lambda _: chosen)
     assert set(reproduce(gpu=NOW).bars) == {"12"}
+
+
+def test_every_text_can_be_read(now: Now) -> None:
+    for _, figure in figures_of(now.reproduction):
+        assert_legible(figure)

@@ -105,8 +105,8 @@ def _draw_classes(axes: Axes, row: int, result: PolicyResult, colours: dict[str,
     for name, colour in colours.items():
         size = result.bytes_by_class_at_peak.get(name, 0) / unit_bytes
         if size:
-            alpha = 1 if result.trainable else _FADED
-            axes.barh(row, size, _BAR, begin, color=colour, edgecolor="white", alpha=alpha)
+            shown = colour if result.trainable else style.paled(colour, _FADED)
+            axes.barh(row, size, _BAR, begin, color=shown, edgecolor="white")
         begin += size
 
 

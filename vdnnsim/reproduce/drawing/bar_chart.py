@@ -246,7 +246,7 @@ class BarChart:
                 right.plot([place, place], [banded.low, banded.high], **(_BAND | {"color": FAINT}))
             right.add_line(point([place], [banded.bar.value]))
             if self.few:
-                write(right, f"{banded.bar.value:.0f} %", place, banded.bar.value, (5, 0), va="center")
+                write(right, f"{banded.bar.value:.0f} %", place, banded.bar.value, (4, 0), va="center")
         return right
 
     def _draw_line(self, right: Axes) -> None:
@@ -260,11 +260,11 @@ class BarChart:
         right.add_line(line)
 
     def _paper_of_bar(self, axes: Axes, stated: Stated) -> None:
-        """A level line at the paper's value across a bar, or across its left edge where bars are wide and have numbers;
+        """A level line at the paper's value across a bar, or at its left edge where bars are wide and have numbers;
         the paper's number stands left of it."""
         place, width = self._place(stated.group, stated.series), 1.6 * self._width
         if self.few:
-            place, width = place - 0.45 * self._width, 0.25 * self._width
+            place, width = place - 0.34 * self._width, 0.25 * self._width
         draw_paper(axes, place, stated.value, width)
         write(
             axes, _number(stated), place - width / 2, stated.value, (-1.5, 0), ha="right", va="center", color=PAPER
