@@ -171,6 +171,22 @@ def test_calls_grow_cold_while_the_host_waits() -> None:
     assert took(lambda: device.launch(kernel(1))) == 80
 
 
+def test_a_host_that_rehearses_stays_warm() -> None:
+    """A wait of a millisecond with something to do every quarter: a launch after it knows of the last quarter only."""
+    after_wait = AfterWait((0, 1_000_000), (0, 80_000), (0, 0), (0, 0), (0, 0))
+    costs = HostCosts(after_wait=after_wait)
+    found = {}
+    for rehearses in (False, True):
+        device = FakeDevice((), replace(FREE, host=costs), rehearses=rehearses)
+        device.launch(kernel(1_000_000))
+        device.wait(COMPUTE, device.rehearsal(OUT))()
+        begin_ns = device.now_ns()
+        device.launch(kernel(1))
+        found[rehearses] = device.now_ns() - begin_ns
+    # Launches of the rehearsals are cold themselves, after a quarter each, so that the third is at 810 us.
+    assert found == {False: 80_000, True: 15_200}
+
+
 def test_the_gpus_state_says_what_the_script_does() -> None:
     device = FakeDevice([Disturbance(What.CLOCK, 100, 200, 2), Disturbance(What.OTHER_PROCESS, 300, 400, 1.5)], FREE)
     before, free_bytes = device.state(), device.free_bytes()

@@ -21,6 +21,7 @@ from vdnnsim.program import Stream
 from vdnnsim.units import PPM
 
 _MHZ = 2000
+_REHEARSE_EVERY_NS = 250_000
 _CURVES = {Stream.COPY_OUT: "copy_out", Stream.COPY_IN: "copy_in"}
 
 
@@ -28,12 +29,14 @@ class FakeDevice:
     """See `Device`. Its memory has sizes and no bytes, so that networks of any size load.
 
     The host has `cores`; a thread that nothing holds on one of them is on core 0, as far as the system is concerned
-    (`system_core`).
+    (`system_core`). Where it `rehearses`, a long wait keeps its calls from going cold.
     """
 
     name = "fake"
     uuid = "GPU-fake"
     reference_bytes = 64 << 20
+    largest_copy_bytes = 256 << 20
+    host_programs = (("alexnet", 128),)
     slow_link = 1.03
     torch_device = torch.device("meta")
 
@@ -43,6 +46,7 @@ class FakeDevice:
         truth: Truth | None = None,
         cores: int = 8,
         pinned_bytes: int = 1 << 40,
+        rehearses: bool = False,
     ) -> None:
         self.truth = truth or Truth()
         self.script = Script(disturbances)
@@ -64,6 +68,7 @@ class FakeDevice:
         )
         self._slab = _memory(0)
         self._pinned_bytes = pinned_bytes
+        self._rehearses = rehearses
         self.host = Host(self._probe, range(cores)[::-1], self._hold)
 
     def describe(self) -> Mapping[str, str]:
@@ -140,9 +145,23 @@ class FakeDevice:
         slows = (_ratio(kernel.slows_out_ppm), _ratio(kernel.slows_in_ppm))
         self._streams.put(Stream.COMPUTE, Piece(Kind.KERNEL, ready_ns, kernel.duration_ns, slows))
 
-    def wait(self, stream: Stream) -> Action:
-        """As `Device.wait`."""
-        return partial(self._wait, (stream,))
+    def record(self, kernels: Action) -> Action:
+        """As `Device.record`: nothing is recorded here."""
+        return kernels
+
+    def wait(self, stream: Stream, meanwhile: Action | None = None) -> Action:
+        """As `Device.wait`; `meanwhile` is done by a host that rehearses."""
+        return partial(self._wait, (stream,), meanwhile if self._rehearses else None)
+
+    def rehearsal(self, direction: Stream) -> Action:  # noqa: ARG002
+        """As `Device.rehearsal`: the calls of the host, and no work."""
+
+        def rehearse() -> None:
+            if self._rehearses:
+                self._call(HostCall.COPY, self.truth.host.copy_ns)
+                self._call(HostCall.KERNEL, self.truth.host.kernel_ns)
+
+        return rehearse
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, FakeStopwatch]:
         """As `Device.timed`."""
@@ -202,13 +221,17 @@ class FakeDevice:
         self._streams.put(stream, piece)
         return piece
 
-    def _wait(self, streams: Sequence[Stream]) -> None:
+    def _wait(self, streams: Sequence[Stream], meanwhile: Action | None = None) -> None:
         """Right behind another wait the code of waiting is warm; else what it is cold takes time before it waits."""
         if not self._waits:
             self._call(HostCall.SYNCHRONISE, 0)
-            self._waits = True
-        self.idle(max(0, *(self._streams.work_off(stream) - self.clock_ns for stream in streams)))
+        end_ns = max(self._streams.work_off(stream) for stream in streams)
+        while meanwhile and self.clock_ns + _REHEARSE_EVERY_NS < end_ns:
+            self.idle(_REHEARSE_EVERY_NS)
+            meanwhile()
+        self.idle(max(0, end_ns - self.clock_ns))
         self._spend(self.truth.host.synchronise_ns)
+        self._waits = True
 
     def _call(self, call: HostCall, cost_ns: int) -> None:
         self._waits = False
