@@ -68,6 +68,11 @@ def run(bench: FakeBench, policy: str, study: Study | None = None, iterations: i
     return run_case(bench, bench.machine(study.network, "fp32"), study, make_policy(policy), iterations)
 
 
+def is_told(found: CaseRun) -> bool:
+    """Whether a case counts as measured."""
+    return found.iterations.steady
+
+
 def rows(found: Trace, true: Trace) -> Iterable[tuple[TraceRow, TraceRow]]:
     """Each row that was measured in full beside the true one."""
     assert [row[:3] for row in sorted(found.rows)] == [row[:3] for row in sorted(true.rows)]
@@ -94,9 +99,9 @@ def check_link(found: LinkReport, truth: Truth, relative: float = 0.001) -> None
     """A copy alone takes what it has to, from its call until it is done; how much of that comes before the copy itself
     is told apart only as far as the marks allow."""
     for ours, theirs in ((found.link.copy_out, truth.link.copy_out), (found.link.copy_in, truth.link.copy_in)):
-        for size_bytes, duration_ns in ours.points:
-            whole_ns = theirs.duration_ns(size_bytes) + truth.host.copy_start_ns
-            assert duration_ns + found.host.copy_start_ns == pytest.approx(whole_ns, rel=relative), size_bytes
+        for point in ours.points:
+            whole_ns = theirs.duration_ns(point.size_bytes) + truth.host.copy_start_ns
+            assert point.duration_ns + found.host.copy_start_ns == pytest.approx(whole_ns, rel=relative), point
     link = truth.link
     assert found.link.both_ways_out_slowdown_ppm == pytest.approx(link.both_ways_out_slowdown_ppm, rel=relative)
     assert found.link.both_ways_in_slowdown_ppm == pytest.approx(link.both_ways_in_slowdown_ppm, rel=relative)
@@ -126,7 +131,7 @@ def test_a_known_machine_does_what_the_simulated_one_does(
     bench = fake_bench(truth=Truth(link=link, host=costs))
     study = bench.study(network)
     found = run_case(bench, bench.machine(network, "fp32"), study, make_policy(policy), iterations=1)
-    assert found.iterations.median_ns == found.predicted.result.iteration_time_ns
+    assert found.error == 0
     assert found.same_addresses
     assert found.same_decisions
 
@@ -200,7 +205,7 @@ def test_cases_on_slow_cores(policy: str) -> None:
     for script, cores in ((ALL_CORES, 8), (ONLY_CORE, 1)):
         found = run(fake_bench(script, cores=cores), policy, iterations=30)
         assert found.error == 0
-        assert found.iterations.steady
+        assert is_told(found)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason=NO_FAST_CORE)
@@ -252,7 +257,7 @@ def test_a_bad_link(link: str) -> None:
 def test_a_case_on_a_link_that_became_slow_for_good() -> None:
     """All iterations are alike then, and all wrong."""
     found = run(fake_bench([Disturbance(What.LINK_BOTH, 300_000_000, FOR_EVER_NS, 1.2)]), "vdnn-all(m)")
-    assert abs(found.error) < 0.002 or not found.iterations.steady
+    assert abs(found.error) < 0.002 or not is_told(found)
 
 
 @pytest.mark.parametrize("what", [What.CLOCK, What.OTHER_PROCESS])
@@ -265,7 +270,7 @@ def test_kernels_on_a_gpu_that_is_held_back(what: What) -> None:
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason=CLOCKS_NOT_WATCHED)
 def test_a_case_on_a_gpu_whose_clock_dropped_for_good() -> None:
     found = run(fake_bench([Disturbance(What.CLOCK, 300_000_000, FOR_EVER_NS, 1.1)]), "vdnn-all(m)")
-    assert abs(found.error) < 0.002 or not found.iterations.steady
+    assert abs(found.error) < 0.002 or not is_told(found)
 
 
 GOES_COLD = AfterWait((0, 1_000_000, 10_000_000), (0, 40_000, 80_000), (0, 15_000, 30_000), (0, 500, 900), (0, 0, 0))
