@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -18,7 +20,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.report.figure.style import DPI, write_figure
 from vdnnsim.sweep.figures import plot_sweep
 from vdnnsim.sweep.figures.heatmap import draw_heatmap
-from vdnnsim.sweep.figures.lines import draw_lines
+from vdnnsim.sweep.figures.lines import _marked, draw_lines
 from vdnnsim.sweep.figures.pareto import draw_pareto
 from vdnnsim.sweep.figures.scales import is_logarithmic
 from vdnnsim.sweep.figures.threshold import draw_threshold, least_enough
@@ -368,3 +370,54 @@ def test_the_knees_words_stand_above_all_points(both: Path) -> None:
         (knee,) = (text for text in axes.texts if text.get_text().startswith("knee"))
         highest = max(axes.transData.transform((0, max(line.get_ydata())))[1] for line in axes.lines)
         assert knee.get_window_extent().y0 > highest
+
+
+def one_figure(folder: Path, kind: str, where: str | None = None) -> Figure:
+    draw = {"lines": draw_lines, "threshold": draw_threshold}[kind]
+    return draw(View(folder, where), "", "link_bandwidth", 0.05)
+
+
+def test_a_line_breaks_at_a_point_that_failed(tmp_path: Path) -> None:
+    """A policy that raises behind one link only."""
+    module = tmp_path / "fails_behind_one_link.py"
+    module.write_text(
+        "from vdnnsim.errors import InvalidInput\nfrom vdnnsim.policies import make_policy\n\n\nclass Mine:\n"
+        "    name = 'mine'\n\n    def check(self, problem):\n        pass\n\n    def plan(self, problem):\n"
+        "        if 7e9 < problem.gpu.link.copy_out.bandwidth_bytes_per_s < 9e9:\n"
+        "            raise InvalidInput('no')\n"
+        "        return make_policy('vdnn-all(p)').plan(problem)\n",
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        links = 'link_bandwidth = ["2 GB/s", "4 GB/s", "8 GB/s", "16 GB/s"]\n'
+        text = ALEXNET + 'policy = ["oracle", "fails_behind_one_link:Mine"]\n' + links
+        figure = one_figure(swept(tmp_path, text), "lines")
+    axes = figure.axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 4]  # type: ignore[arg-type]
+    breaks = [[bool(gap) for gap in np.isnan(np.asarray(line.get_ydata(), dtype=float))] for line in lines]
+    assert breaks == [[False] * 4, [False, False, True, False]]
+    assert 3 in lines[1].get_markevery()  # type: ignore[operator]
+
+
+def test_lines_look_as_in_the_legend(lines: Path) -> None:
+    """Colour, dashes, markers, their size and face; also where there are too many points to mark each."""
+    figure = one_figure(lines, "lines")
+    keys = {str(line.get_label()): line for line in figure.legends[0].get_lines()}
+
+    def look(line: Line2D) -> tuple[object, ...]:
+        marker = (line.get_marker(), line.get_markersize(), line.get_markerfacecolor())
+        return line.get_color(), line.get_linewidth(), line._dash_pattern, marker  # type: ignore[attr-defined]
+
+    drawn = [look(line) for line in figure.axes[0].lines if len(line.get_xdata()) > 2]  # type: ignore[arg-type]
+    assert drawn == [look(line) for line in keys.values()]
+    assert _marked(np.ones(100)) == list(range(0, 100, 9))
+    assert _marked(np.array([1.0, np.nan] * 20))[:4] == [0, 2, 4, 6]
+
+
+def test_a_legend_lists_what_does_not_fit_only_where_something_does_not(both: Path) -> None:
+    def legend(where: str) -> list[str]:
+        return [text.get_text() for text in one_figure(both, "threshold", where).legends[0].get_texts()]
+
+    assert "does not fit" not in legend("network == 'alexnet'")
+    assert "does not fit" in legend("network == 'vgg16' and policy == 'baseline(p)' and capacity == '8 GB'")

@@ -109,19 +109,7 @@ def wrapped(text: str, width_in: float, size: float) -> str:
 
 def legend_lines(looks: dict[str, Look], lines: bool = True) -> list[Line2D]:
     """A legend's handles for policies."""
-    return [
-        Line2D(
-            [],
-            [],
-            color=look.colour,
-            linestyle=look.line if lines else "none",
-            marker=look.marker,
-            markersize=3.4,
-            markerfacecolor=look.face,
-            label=name,
-        )
-        for name, look in looks.items()
-    ]
+    return [Line2D([], [], label=name, **look.style(lines)) for name, look in looks.items()]
 
 
 def number_axis(axes: Axes, which: str, logarithmic: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from vdnnsim.report.figure.style import FAINT, LIMIT, SMALL_SIZE
@@ -12,26 +13,23 @@ from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_
 from vdnnsim.sweep.figures.scales import SCALES, Ruler, looks
 from vdnnsim.sweep.figures.view import View, best_by
 
-_MARKERS_UP_TO = 12
+_MARKERS = 12
+"""About how many a line has."""
 
 
 def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tuple[str, float]] = ()) -> Figure:
-    """Lines break where a policy does not fit."""
+    """Lines break where a policy does not fit, and where a point failed."""
     scale = SCALES[x]
-    panels = view.panels([x])
+    panels = view.panels([x], failed=True)
     styles = looks(view.policies())
-    footer = view.footer([x], "lines break where a policy does not fit")
+    footer = view.footer([x], "lines break where a policy does not fit or a point failed")
     figure, all_axes = panel_grid(title, [text for text, _ in panels], footer, legend_lines(styles))
     ruler = Ruler.over(view.places(x))
     for axes, (_, rows) in zip(all_axes, panels, strict=True):
         for name, look in styles.items():
-            best = best_by(rows[rows["policy"] == name], [x])
-            shown = np.where(best["trainable"].to_numpy(dtype=bool), best["performance"], np.nan)
-            marker = look.marker if len(best) <= _MARKERS_UP_TO else ","
-            values = best[x].to_numpy(dtype=float) / scale.factor
-            axes.plot(values, shown, color=look.colour, linestyle=look.line, linewidth=1)
-            axes.plot(values, shown, marker, color=look.colour, markerfacecolor=look.face, markersize=3)
-        if not len(rows):
+            values, shown = _line(rows[rows["policy"] == name], x)
+            axes.plot(values / scale.factor, shown, markevery=_marked(shown), **look.style())
+        if not (rows["status"] == "ok").any():
             say_empty(axes)
         for words, value in marks:
             axes.axvline(value / scale.factor, color=LIMIT, linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.5)
@@ -47,3 +45,19 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
     right, under = ruler.at(1.035), 1 - loss - 0.012
     all_axes[0].text(right, under, f"{1 - loss:.0%}", fontsize=SMALL_SIZE, color=FAINT, ha="right", va="top")
     return figure
+
+
+def _line(rows: pd.DataFrame, x: str) -> tuple[np.ndarray, np.ndarray]:
+    """Every value of the axis that a point was tried at, and the best performance there; none where nothing is."""
+    best = best_by(rows[rows["status"] == "ok"], [x])
+    performance = best[best["trainable"].astype(bool)].set_index(x)["performance"]
+    values = np.unique(rows[x].to_numpy(dtype=float))
+    return values, performance.reindex(values).to_numpy(dtype=float)
+
+
+def _marked(shown: np.ndarray) -> list[int]:
+    """Places with a marker: some all along, and those that no line goes to or from."""
+    there = np.isfinite(shown)
+    beside = np.pad(there, 1)
+    alone = there & ~beside[:-2] & ~beside[2:]
+    return [index for index in range(len(shown)) if index % -(-len(shown) // _MARKERS) == 0 or alone[index]]

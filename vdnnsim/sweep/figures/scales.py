@@ -48,6 +48,17 @@ class Look(NamedTuple):
     def face(self) -> str:
         return self.colour if self.filled else "white"
 
+    def style(self, line: bool = True) -> dict[str, Any]:
+        """Matplotlib's words for it, the same in legends and panels; markers alone without `line`."""
+        return {
+            "color": self.colour,
+            "linestyle": self.line if line else "none",
+            "linewidth": 1,
+            "marker": self.marker,
+            "markersize": 3.2,
+            "markerfacecolor": self.face,
+        }
+
 
 _DASHED: Any = (0, (4, 2))
 _MARKS: Mapping[str, tuple[Any, str]] = MappingProxyType(

@@ -19,7 +19,6 @@ _SPREAD = 0.8
 """How much of a row its policies take."""
 _NAMES = 0.09
 """How much of the width the rows' names take."""
-_NO_FIT = Line2D([], [], color=FAINT, linestyle="none", marker="x", markersize=3.2, label="does not fit")
 
 
 def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[tuple[str, float]] = ()) -> Figure:
@@ -35,21 +34,28 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     note += "; at the left edge even the least is enough"
     if left_out and x.startswith("link"):
         note += f"; not shown, as they copy nothing: {', '.join(left_out)}"
-    legend = [*legend_lines(styles, lines=False), _NO_FIT]
+    enough = {
+        (row, name): least_enough(own, x, loss)
+        for row, (_, rows) in enumerate(panels)
+        for name in styles
+        if len(own := rows[rows["policy"] == name])
+    }
+    legend = legend_lines(styles, lines=False)
+    if None in enough.values():
+        legend.append(Line2D([], [], color=FAINT, linestyle="none", marker="x", markersize=3.2, label="does not fit"))
     height_in = max(1.2, _ROW_IN * len(panels))
     figure, (axes,) = panel_grid(title, [" "], view.footer([x], note), legend, height_in, right_in=0.1)
     place = axes.get_position()
     axes.set_position((place.x0 + _NAMES, place.y0, place.width - _NAMES, place.height))
     ruler = Ruler.over(view.places(x))
-    for row, (_, rows) in enumerate(panels):
+    for row in range(len(panels)):
         for number, (name, look) in enumerate(styles.items()):
             height = row + _SPREAD * ((number + 0.5) / len(styles) - 0.5)
-            own = rows[rows["policy"] == name]
-            if not len(own):
+            if (row, name) not in enough:
                 axes.text(ruler.at(0.01), height, "no points", va="center", fontsize=SMALL_SIZE, color=look.colour)
                 continue
-            enough = least_enough(own, x, loss)
-            _mark(axes, height, look, None if enough is None else enough / scale.factor, ruler)
+            least = enough[row, name]
+            _mark(axes, height, look, None if least is None else least / scale.factor, ruler)
     axes.set_yticks(range(len(panels)), [text for text, _ in panels])
     axes.set_ylim(len(panels) - 0.5, -0.5)
     axes.set_xlim(ruler.at(-0.02), ruler.at(1.1))

@@ -63,16 +63,16 @@ class View:
         """In the order in which they stand in the rows, which is that of the spec."""
         return list(dict.fromkeys(self.rows["policy"]))
 
-    def panels(self, shown: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    def panels(self, shown: Sequence[str], failed: bool = False) -> list[tuple[str, pd.DataFrame]]:
         """The rows that ran of each network, batch and so on that is no axis of the figure, with a title; none where
-        every point failed."""
+        every point failed. With those of points that `failed`, if asked for."""
         names = [name for name in ("network", "batch", "gpu", "math") if name not in shown]
         panels = []
         for key, rows in self.rows.groupby(names, sort=False, observed=True):
             values = dict(zip(names, key, strict=True))
             text = str(values.pop("network", "")) + (f" ({values.pop('batch')})" if "batch" in values else "")
             text += "".join(f", {values[name]}" for name in values if name in self.varied)
-            panels.append((text, rows[rows["status"] == "ok"]))
+            panels.append((text, rows if failed else rows[rows["status"] == "ok"]))
         return panels
 
     def others(self, shown: Sequence[str]) -> list[str]:
