@@ -187,6 +187,51 @@ def test_numbers_that_would_leave_63_bits_go_to_the_reference() -> None:
     assert int(times.iteration_time_ns[0]) == study.run_plan("x", prepared_plan(study)).result.iteration_time_ns
 
 
+def one_kernel_beside_a_copy(
+    duration_ns: int = 1000, slowdown: float = 1, bytes_: int = 900, scale_ppm: int = PPM
+) -> Engine:
+    """The engine that works such a program out; held to the simulated machine's numbers."""
+    trace = Trace(
+        TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"}),
+        [row("a", "forward", duration_ns, 0, "default", slowdown, 1)],
+    )
+    buffer = Buffer("x", bytes_, MemoryClass.FEATURE_MAPS, "a", False)
+    small = Buffer("y", 900, MemoryClass.FEATURE_MAPS, "a", False)
+    commands: tuple[Command, ...] = (
+        Kernel("a", "forward", "default"),
+        CopyOut(small, "a"),
+        Synchronise((Stream.COMPUTE, Stream.COPY_OUT)),
+    )
+    prepared = prepared_program(
+        Program((buffer, small), commands, (Step("a", False, False, 0, 3),), {}, ()), trace, gpu_of()
+    )
+    links = LinkTable(prepared.study.gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    times, engine = run_points(prepared, links, zero, np.array([scale_ppm]), zero, Engine.AUTO)
+    exact, _ = run_points(prepared, links, zero, np.array([scale_ppm]), zero, Engine.REFERENCE)
+    assert at(times, 0) == at(exact, 0)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond"),
+    [
+        ({"slowdown": 8}, {"slowdown": 8.000001}),
+        ({"bytes_": 2**42 - 901}, {"bytes_": 2**42 - 900}),
+        ({"duration_ns": 2**42, "scale_ppm": 17 * PPM}, {"duration_ns": 2**42 + 1, "scale_ppm": 17 * PPM}),
+        ({"duration_ns": 10**12}, {"duration_ns": 2**40 - 1}),
+        ({}, {"duration_ns": 10**13, "scale_ppm": 100 * PPM}),
+        ({}, {"duration_ns": 10**9, "slowdown": 10**9}),
+        ({}, {"bytes_": 2**62}),
+    ],
+    ids=["slowdown", "bytes", "kernel", "all", "far kernel", "far slowdown", "far bytes"],
+)
+def test_each_guard_of_63_bits_stands_where_it_says(within: dict[str, int], beyond: dict[str, int]) -> None:
+    """What a guard lets through is exact, and the next value goes to the simulated machine."""
+    assert one_kernel_beside_a_copy(**within) is Engine.VECTORISED
+    assert one_kernel_beside_a_copy(**beyond) is Engine.REFERENCE
+
+
 def prepared_plan(study: Study) -> Plan:
     from vdnnsim.policies import Problem, make_policy
 

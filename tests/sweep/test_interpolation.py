@@ -162,3 +162,15 @@ def test_modelled_times_say_nothing_about_the_error_of_the_line() -> None:
     modelled = {batch: labelled(found, Provenance.MODELLED) for batch, found in traces.items()}
     assert leave_one_out_error_ppm(modelled) is None
     assert leave_one_out_error_ppm({**modelled, 20: traces[20]}) == 0
+
+
+@pytest.mark.parametrize(("low", "high", "batch", "expected"), [(10, 11, 13, 11), (11, 10, 37, 11), (10, 11, 40, 11)])
+def test_workspaces_round_up(low: int, high: int, batch: int, expected: int) -> None:
+    """Also where the nearest is below: too little memory would let a plan fit that does not."""
+    traces = {}
+    for timed, workspace_bytes in ((10, low), (41, high)):
+        whole = trace(timed, 1000)
+        rows = [entry._replace(workspace_bytes=workspace_bytes) for entry in whole.rows]
+        traces[timed] = Trace(whole.header, rows)
+    entry = interpolate_trace(network(batch), traces).trace.row("a", "forward", "GEMM")
+    assert entry.workspace_bytes == expected
