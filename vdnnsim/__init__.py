@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from vdnnsim.program import Program, WeightGradients, build_program
     from vdnnsim.report.figure import comparison_figure, run_figure
-    from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
+    from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
     from vdnnsim.timeline import Timeline
     from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow, find_trace, read_trace, write_trace
@@ -47,6 +47,7 @@ __all__ = [
     "Layout",
     "MissingTrace",
     "Network",
+    "Origin",
     "Plan",
     "Policy",
     "PolicyResult",
@@ -101,7 +102,7 @@ _ROOMS = MappingProxyType(
         ),
         "program": ("Program", "WeightGradients", "build_program"),
         "report.figure": ("comparison_figure", "run_figure"),
-        "results": ("Comparison", "FeatureExtraction", "LayerResult", "PolicyResult", "PolicyRun"),
+        "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),
         "timeline": ("Timeline",),
         "trace": ("Provenance", "Trace", "TraceHeader", "TraceRow", "find_trace", "read_trace", "write_trace"),

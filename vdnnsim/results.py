@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from vdnnsim.metrics import StepTime
@@ -121,6 +121,20 @@ class PolicyRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a comparison was made from, so that two that differ differ in their files: the version of vdnnsim, which
+    trace, whether it says of which layers it is (`trace_checked`), and a SHA-256 of all that network, trace and GPU
+    hold."""
+
+    version: str
+    trace: str
+    trace_checked: bool
+    network_sha256: str
+    trace_sha256: str
+    gpu_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Several policies on one network, batch and GPU; the link's bandwidths are what large copies reach. A notebook
     shows it as the table that the command prints."""
@@ -137,6 +151,7 @@ class Comparison:
     runs: tuple[PolicyRun, ...]
     provenance: Provenance
     sources: Mapping[str, str]
+    origin: Origin
 
     def __repr__(self) -> str:
         return (
@@ -176,10 +191,32 @@ class Comparison:
 
         return pd.DataFrame([flat_row(self, result) for result in self.results])
 
+    def layers_to_frame(self) -> pd.DataFrame:
+        """One row per policy and layer, one column per number."""
+        import pandas as pd
+
+        return pd.DataFrame(layer_rows(self))
+
 
 def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
     """One policy's numbers without nesting, as one row of a table."""
-    row: dict[str, Any] = {
+    numbers = {name: value for name, value in _flat_fields(result).items() if name not in ("layers", "trials")}
+    return {**_setting(comparison), **numbers, **asdict(comparison.origin)}
+
+
+def layer_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Every layer of every policy without nesting, as rows of a table."""
+    setting, origin = _setting(comparison), asdict(comparison.origin)
+    return [
+        {**setting, "policy": result.policy, "trainable": result.trainable, **_flat_fields(layer), **origin}
+        for result in comparison.results
+        for layer in result.layers
+    ]
+
+
+def _setting(comparison: Comparison) -> dict[str, Any]:
+    """On what all policies of a comparison ran."""
+    return {
         "network": comparison.network,
         "batch": comparison.batch,
         "gpu": comparison.gpu,
@@ -188,11 +225,13 @@ def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
         "copy_out_bytes_per_s": comparison.copy_out_bytes_per_s,
         "copy_in_bytes_per_s": comparison.copy_in_bytes_per_s,
         "pool": comparison.pool,
+        "weight_gradients": comparison.weight_gradients,
     }
-    for field in fields(result):
-        if field.name not in ("layers", "trials"):
-            row.update(_flat(field.name, getattr(result, field.name)))
-    return row
+
+
+def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
+    parts = [_flat(field.name, getattr(record, field.name)) for field in fields(record)]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
@@ -14,13 +16,13 @@ from vdnnsim.machines.fitting import Fitted, fit_plan
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
-from vdnnsim.network import Network, load_network
+from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
 from vdnnsim.program import Program, WeightGradients, build_program
-from vdnnsim.results import Comparison, PolicyRun
+from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, step_names, summarise
 from vdnnsim.timeline import Timeline
-from vdnnsim.trace import MATH_MODES, Trace, check_trace, find_trace, read_trace, weakest
+from vdnnsim.trace import MATH_MODES, TRACE_FOLDER, Trace, check_trace, find_trace, no_traces, read_trace, weakest
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
@@ -191,8 +193,10 @@ def make_study(
     pool: str = "best-fit",
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
+    traces: str | Path | Iterable[str | Path] = (),
 ) -> Study:
-    """A study from names, files or objects. Raises `InvalidInput` (and its kinds) for whatever cannot be used."""
+    """A study from names, files or objects; `trace` and `traces` as in `compare`. Raises `InvalidInput` (and its kinds)
+    for whatever cannot be used."""
     if not isinstance(network, Network):
         if batch is None:
             raise InvalidInput("batch: found none, expected the number of images of an iteration")
@@ -207,8 +211,14 @@ def make_study(
     _known("math", math, MATH_MODES)
     _known("pool", pool, tuple(POOLS))
     _known("weight gradients", str(weight_gradients), tuple(choice.value for choice in WeightGradients))
+    folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
+    for folder in folders:
+        if found := no_traces(folder):
+            raise InvalidInput(f"traces: found {found}, expected {TRACE_FOLDER}")
     if trace is None:
-        trace = find_trace(network, profile.name, math)
+        trace = find_trace(network, profile.name, math, (*folders, data_directory("traces")))
+    elif folders:
+        raise InvalidInput("trace and traces: found both, expected one table or folders to look in")
     elif isinstance(trace, Trace):
         check_trace(trace, network)
     else:
@@ -235,12 +245,14 @@ def compare(
     pool: str = "best-fit",
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
+    traces: str | Path | Iterable[str | Path] = (),
 ) -> Comparison:
     """Run policies (all of the paper's where none are named) and compare them with the oracle.
 
     `network` and `gpu` are names or paths of TOML files; `capacity` and `link_bandwidth` are bytes and bytes per
-    second, or text with units such as "12GB" and "16GB/s". Raises `InvalidInput` (and its kinds) for whatever cannot
-    be used.
+    second, or text with units such as "12GB" and "16GB/s". `trace` is the table of a trace of your own, or a `Trace`;
+    `traces` are folders of them to look in before those that came with vdnnsim. Raises `InvalidInput` (and its kinds)
+    for whatever cannot be used.
     """
     study = make_study(
         network,
@@ -252,6 +264,7 @@ def compare(
         pool=pool,
         weight_gradients=weight_gradients,
         trace=trace,
+        traces=traces,
     )
     if isinstance(policies, str) or not isinstance(policies, Iterable | None):
         policies = [policies]
@@ -283,6 +296,19 @@ def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparis
         runs,
         weakest(run.result.provenance for run in runs),
         dict(study.trace.header.sources),
+        _origin(study),
+    )
+
+
+def _origin(study: Study) -> Origin:
+    trace = study.trace
+    return Origin(
+        version("vdnnsim"),
+        trace.header.title,
+        bool(trace.header.layers),
+        network_sha256(study.network),
+        trace.sha256,
+        study.gpu.sha256,
     )
 
 

@@ -107,6 +107,30 @@ def test_csv_has_one_row_per_policy(cli: Cli) -> None:
     assert int(rows[0]["offloaded_bytes"]) == 365_887_488
 
 
+def test_csv_of_a_run_has_one_row_per_layer(cli: Cli) -> None:
+    code, out, _ = cli("run", *ALEXNET, "--policy", "vdnn-all(m)", "--csv", "-")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (code, len(rows), rows[0]["layer"]) == (0, 21, "conv1")
+    assert sum(int(row["offloaded_bytes"]) for row in rows) == 365_887_488
+
+
+def test_a_folder_of_traces_is_looked_in_first(cli: Cli, tmp_path: Path) -> None:
+    from vdnnsim.builder.__main__ import main as build
+
+    network = str(Path(__file__).parents[2] / "examples" / "tiny.toml")
+    assert build([network, "--batch", "2", "--out", str(tmp_path / "mine")]) in (None, 0)
+    line = ("compare", network, "--batch", "2", "--gpu", "titan-x-maxwell", "--policies", "oracle", "--csv", "-")
+    assert cli(*line)[0] == 2
+    table = tmp_path / "mine" / "titan-x-maxwell" / "tiny_b2_fp32.csv"
+    code, out, _ = cli(*line, "--traces", str(tmp_path / "mine"))
+    assert (code, out) == (0, cli(*line, "--trace", str(table))[1])
+    assert cli("compare", *ALEXNET, "--policies", "oracle", "--csv", "-", "--traces", str(tmp_path / "mine"))[0] == 0
+    code, _, err = cli(*line, "--traces", str(tmp_path / "none"))
+    assert (code, err.count("traces: found no folder")) == (2, 1)
+    code, _, err = cli(*line, "--traces", str(tmp_path / "mine"), "--trace", str(table))
+    assert (code, err) == (2, "vdnnsim: trace and traces: found both, expected one table or folders to look in\n")
+
+
 def test_files_are_written_and_named(cli: Cli, tmp_path: Path) -> None:
     names = {"--json": "a.json", "--csv": "a.csv", "--figure": "a.png", "--timeline": "t.json"}
     code, out, _ = cli("compare", *ALEXNET, *[word for pair in names.items() for word in pair])

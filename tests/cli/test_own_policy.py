@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 VGG16 = ("vgg16", "--batch", "128", "--gpu", "titan-x-maxwell")
 OWN = "large_maps:LargeMaps"
 SPEC = f"""
+schema = 1
 [axes]
 network = "vgg16"
 batch = 128

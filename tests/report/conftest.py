@@ -50,7 +50,7 @@ def made_up_trace(network: Network) -> Trace:
                 rows.append(TraceRow(layer.name, pass_, "FFT", 1000, 8192, provenance=Provenance.PUBLISHED))
             else:
                 rows.append(TraceRow(layer.name, pass_, "default", 500, 0))
-    header = TraceHeader("test-gpu", network.name, network.batch, "fp32", sources={"made-up": "no measurement"})
+    header = TraceHeader.of(network, "test-gpu", "fp32", sources={"made-up": "no measurement"})
     return Trace(header, rows)
 
 

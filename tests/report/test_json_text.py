@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.metadata import version
 
 import pytest
 
@@ -29,6 +30,14 @@ def test_the_comparison_is_named_and_versioned(tight: Comparison) -> None:
         "weight_gradients": "per-layer",
         "provenance": "modelled",
         "sources": {"made-up": "no measurement"},
+        "origin": {
+            "version": version("vdnnsim"),
+            "trace": "tiny batch 1 on test-gpu, fp32",
+            "trace_checked": True,
+            "network_sha256": tight.origin.network_sha256,
+            "trace_sha256": tight.origin.trace_sha256,
+            "gpu_sha256": tight.origin.gpu_sha256,
+        },
     }
     assert [result["policy"] for result in document["results"]] == [result.policy for result in tight]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ def compare_command(
     pool: options.Pool = "best-fit",
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
+    traces: options.TraceFolders = None,
     json: options.Json = None,
     csv: options.Csv = None,
     figure: options.Figure = None,
@@ -38,7 +40,7 @@ def compare_command(
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
-    comparison = _compare(network, batch, _names(policies), hardware, math, weight_gradients, trace)
+    comparison = _compare(network, batch, _names(policies), hardware, math, weight_gradients, trace, traces)
     console = outputs.console()
     if console:
         from vdnnsim.report.table import print_comparison, print_trials
@@ -67,8 +69,9 @@ def run_command(
     pool: options.Pool = "best-fit",
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
+    traces: options.TraceFolders = None,
     json: options.Json = None,
-    csv: options.Csv = None,
+    csv: options.LayersCsv = None,
     figure: options.Figure = None,
     timeline: options.Timeline = None,
     explain: options.Explain = False,
@@ -77,7 +80,7 @@ def run_command(
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
-    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace)
+    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     run = comparison.runs[0]
     console = outputs.console()
     if console:
@@ -92,7 +95,7 @@ def run_command(
 
         run_figure(run, comparison, path)
 
-    outputs.write(comparison, console, draw)
+    outputs.write(comparison, console, draw, "layers_csv")
 
 
 def _compare(
@@ -102,11 +105,13 @@ def _compare(
     hardware: dict[str, str | None],
     math: str,
     weight_gradients: str,
-    trace: Any,
+    trace: Path | None,
+    traces: list[Path] | None,
 ) -> Comparison:
     from vdnnsim.study import compare
 
-    arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
+    arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients}
+    arguments |= {"trace": trace, "traces": traces or ()}
     return compare(network, batch=batch, policies=policies, **arguments)
 
 

@@ -29,6 +29,10 @@ WeightGradients = Annotated[
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", help="The table (CSV) of a trace of your own instead of a built-in one.")
 ]
+TraceFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),
+]
 Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure: .png, .pdf or .svg.")]
 Timeline = Annotated[
     str | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto; - as above.")
@@ -36,5 +40,8 @@ Timeline = Annotated[
 Json = Annotated[str | None, typer.Option("--json", help="Write all numbers as JSON; - writes only them to stdout.")]
 Csv = Annotated[
     str | None, typer.Option("--csv", help="Write one row per policy as CSV; - writes only them to stdout.")
+]
+LayersCsv = Annotated[
+    str | None, typer.Option("--csv", help="Write one row per layer as CSV; - writes only them to stdout.")
 ]
 Explain = Annotated[bool, typer.Option("--explain", help="Show every trial of vdnn-dyn, and why it was not taken.")]

@@ -62,11 +62,17 @@ class Outputs(NamedTuple):
 
         return output_console()
 
-    def write(self, comparison: Comparison, console: Console | None, figure: Callable[[Path], None]) -> None:
-        """Write what was asked for, and say where it lies."""
+    def write(
+        self,
+        comparison: Comparison,
+        console: Console | None,
+        figure: Callable[[Path], None],
+        csv: str = "comparison_csv",
+    ) -> None:
+        """Write what was asked for, and say where it lies; `csv` is the function of `report.csv_text` to use."""
         texts = (
             ("numbers", self.json, "json_text", "comparison_json"),
-            ("numbers", self.csv, "csv_text", "comparison_csv"),
+            ("numbers", self.csv, "csv_text", csv),
             ("timeline", self.timeline, "chrome_trace", "timeline_json"),
         )
         if self.figure:

@@ -117,7 +117,7 @@ def _question(
     from vdnnsim.program import WeightGradients
     from vdnnsim.sweep.shares import parse_share
     from vdnnsim.sweep.solve import Question
-    from vdnnsim.sweep.sources import TRACE_FOLDER, no_traces
+    from vdnnsim.trace import TRACE_FOLDER, no_traces
     from vdnnsim.units import parse_bandwidth, parse_bytes
 
     for folder in traces or ():

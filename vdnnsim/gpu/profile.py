@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -127,6 +128,11 @@ class GpuProfile:
     power: Power | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """A digest of everything in it."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
     def with_capacity(self, capacity_bytes: int) -> GpuProfile:
         """The same GPU with another amount of memory."""

@@ -1,16 +1,26 @@
-"""CSV: one row per policy, the columns of `Comparison.to_frame`."""
+"""CSV: one row per policy or per layer, the columns of `Comparison.to_frame` and `Comparison.layers_to_frame`."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from vdnnsim.results import Comparison, flat_row
+from vdnnsim.results import Comparison, flat_row, layer_rows
 
 
 def comparison_csv(comparison: Comparison) -> str:
     """One row per policy under a header of column names; a cell is empty where a policy lacks the column."""
-    rows = [flat_row(comparison, result) for result in comparison.results]
+    return _table([flat_row(comparison, result) for result in comparison.results])
+
+
+def layers_csv(comparison: Comparison) -> str:
+    """One row per policy and layer under a header of column names; a cell is empty where a layer lacks the column."""
+    return _table(layer_rows(comparison))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

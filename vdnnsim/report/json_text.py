@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any
 
@@ -33,6 +33,7 @@ def comparison_json(comparison: Comparison) -> str:
         "weight_gradients": comparison.weight_gradients,
         "provenance": comparison.provenance.value,
         "sources": dict(comparison.sources),
+        "origin": asdict(comparison.origin),
         "results": [_result(run) for run in comparison.runs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

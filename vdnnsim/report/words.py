@@ -27,14 +27,16 @@ def link(comparison: Comparison) -> str:
 
 
 def provenance(comparison: Comparison) -> str:
-    """The weakest label of all numbers used, and how much of the kernel time has which label."""
+    """The weakest label of all numbers used, how much of the kernel time has which label, and whether the trace could
+    be of another network."""
     times: dict[str, int] = {}
     for result in comparison.results:
         for label, time_ns in result.kernel_time_ns_by_provenance.items():
             times[label] = times.get(label, 0) + time_ns
     total_ns = sum(times.values())
     shares = ", ".join(f"{100 * time_ns / total_ns:.0f} % {label}" for label, time_ns in times.items() if time_ns)
-    return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "")
+    unchecked = "" if comparison.origin.trace_checked else "; trace unchecked: it does not say of which layers it is"
+    return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "") + unchecked
 
 
 def byte_unit(largest_bytes: int) -> tuple[str, int]:

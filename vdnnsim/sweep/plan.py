@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from vdnnsim.network import network_sha256
 from vdnnsim.sweep.engines import Engine, uncovered
 from vdnnsim.sweep.grid import Grid, Size
 from vdnnsim.sweep.points import Assignment
@@ -113,8 +114,8 @@ def _inputs(assignment: Assignment) -> dict[str, str]:
     for source in assignment.sources.values():
         network, trace, gpu = source.study.network, source.study.trace, source.study.gpu
         named = f"{network.name} ({network.batch})"
-        inputs[f"network {named}"] = _hash([repr(network.layers), repr(network.input_shape)])
-        inputs[f"gpu {gpu.name}"] = _hash(repr(gpu))
+        inputs[f"network {named}"] = network_sha256(network)
+        inputs[f"gpu {gpu.name}"] = gpu.sha256
         inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = trace.sha256
     inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})
     return inputs

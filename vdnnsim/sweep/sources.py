@@ -17,10 +17,8 @@ from vdnnsim.study import Study
 from vdnnsim.sweep.axes import STUDY_AXES
 from vdnnsim.sweep.interpolation import interpolate_trace
 from vdnnsim.sweep.spec import Spec
-from vdnnsim.trace import Trace, find_trace, list_traces, missing_trace, read_trace
+from vdnnsim.trace import TRACE_FOLDER, Trace, find_trace, list_traces, missing_trace, no_traces, read_trace
 
-TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
-"""What is expected of a folder of traces, in words."""
 StudyCodes = tuple[int, ...]
 
 
@@ -59,7 +57,7 @@ class TraceShelf:
     def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
         trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
-        digest = _digest(network_sha256(network), repr(gpu), trace.sha256)
+        digest = _digest(network_sha256(network), gpu.sha256, trace.sha256)
         return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
 
     def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:
@@ -116,13 +114,6 @@ def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, 
         except InvalidInput as error:
             raise spec.fault(("axes", place), "", str(error)) from None
     return sources
-
-
-def no_traces(folder: Path) -> str:
-    """What is wrong with a folder in which traces shall be looked for; empty where nothing is."""
-    if not folder.is_dir():
-        return f"no folder {folder}"
-    return "" if next(list_traces((folder,)), None) else f"no trace in {folder}"
 
 
 def policy_digests(names: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from vdnnsim.trace.files import check_trace, read_trace, write_trace
 from vdnnsim.trace.header import MATH_MODES, check_header_writable, read_header
-from vdnnsim.trace.library import find_trace, list_traces, missing_trace, trace_path
+from vdnnsim.trace.library import TRACE_FOLDER, find_trace, list_traces, missing_trace, no_traces, trace_path
 from vdnnsim.trace.matching import required_passes
 from vdnnsim.trace.table import (
     DEFAULT_ALGORITHM,
@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_ALGORITHM",
     "MATH_MODES",
     "PASSES",
+    "TRACE_FOLDER",
     "Provenance",
     "Trace",
     "TraceHeader",
@@ -27,6 +28,7 @@ __all__ = [
     "find_trace",
     "list_traces",
     "missing_trace",
+    "no_traces",
     "read_header",
     "read_trace",
     "required_passes",

@@ -15,6 +15,9 @@ from vdnnsim.trace.table import Trace, TraceHeader
 _MODELLED_GPU, _MODELLED_MATH = "titan-x-maxwell", "fp32"
 """What `vdnnsim.builder` models traces for."""
 
+TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
+"""What is expected of a folder of traces, in words."""
+
 
 def trace_path(directory: Path, gpu: str, network: str, batch: int, math: str) -> Path:
     """Where the table of a trace lies in a folder of traces."""
@@ -27,6 +30,13 @@ def list_traces(directories: Iterable[Path] = ()) -> Iterator[tuple[Path, TraceH
         for table in sorted(directory.glob("*/*_b*_*.csv")):
             if table.parent.name != "sources":
                 yield table, read_header(table)
+
+
+def no_traces(folder: Path) -> str:
+    """What is wrong with a folder in which traces shall be looked for; empty where nothing is."""
+    if not folder.is_dir():
+        return f"no folder {folder}"
+    return "" if next(list_traces((folder,)), None) else f"no trace in {folder}"
 
 
 def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path] = ()) -> Trace:
