@@ -325,3 +325,11 @@ def test_a_report_on_a_quiet_machine(tmp_path: Path) -> None:
 def test_a_report_on_a_bad_link(tmp_path: Path) -> None:
     found = report_on(tmp_path, LINK_SCRIPTS["each for itself"])
     assert max(abs(one.error) for one in found.records) < 0.01
+
+
+def test_a_report_on_a_link_that_never_rests(tmp_path: Path) -> None:
+    """A case that is far off is not called measured."""
+    never = bursts(What.LINK_BOTH, 1, 0.97, lasts_ms=Range(2, 40))
+    found = report_on(tmp_path, never)
+    assert found.records
+    assert all(abs(one.error) < 0.01 or not one.steady for one in found.records)
