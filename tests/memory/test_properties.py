@@ -5,41 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from vdnnsim.memory import BestFitPool, CachingPool, FirstFitPool, Pool, PoolExhausted, make_pool
+from support.pools import Step, play, quick, steps
+from vdnnsim.memory import BestFitPool, CachingPool, FirstFitPool, make_pool
 from vdnnsim.memory.caching import segment_bytes
 
-MIB = 2**20
 Range = tuple[int, int]
-Step = tuple[bool, int]
-quick = settings(max_examples=150, derandomize=True, deadline=None)
-
-
-def steps(largest_bytes: int) -> st.SearchStrategy[list[Step]]:
-    """Requests (True, size) and frees (False, which of the live blocks)."""
-    sizes = st.integers(1, largest_bytes) | st.sampled_from([512, 1024, largest_bytes // 4, largest_bytes])
-    requests = st.tuples(st.just(True), sizes)
-    frees = st.tuples(st.just(False), st.integers(0, 2**16))
-    return st.lists(requests | requests | frees, max_size=60)
-
-
-def play(pool: Pool, script: list[Step]) -> Iterator[tuple[int, int | None]]:
-    """Runs a script; yields (size, address, or None where it did not fit) of each request, (0, address) of frees."""
-    live: list[int] = []
-    for is_request, number in script:
-        if is_request:
-            try:
-                live.append(pool.allocate(number))
-            except PoolExhausted:
-                yield number, None
-            else:
-                yield number, live[-1]
-        elif live:
-            address = live.pop(number % len(live))
-            pool.free(address)
-            yield 0, address
+MIB = 2**20
 
 
 def check_tiling(ranges: list[Range], start: int, end: int) -> None:
@@ -222,21 +196,6 @@ def test_caching_agrees_with_a_naive_model(script: list[Step], capacity_bytes: i
         pool.free(address)
     pool.empty_cache()
     assert (pool.segments(), pool.holes(), pool.in_use_bytes, pool.reserved_bytes) == ([], [], 0, 0)
-
-
-@pytest.mark.parametrize("name", ["best-fit", "first-fit", "pytorch-caching"])
-@given(script=steps(12 * MIB))
-@quick
-def test_a_request_of_the_largest_hole_succeeds_and_of_one_byte_more_fails(name: str, script: list[Step]) -> None:
-    for more in (1, 0):
-        pool = make_pool(name, 70 * MIB)
-        list(play(pool, script))
-        largest_bytes = pool.largest_hole_bytes
-        if more:
-            with pytest.raises(PoolExhausted):
-                pool.allocate(largest_bytes + 1)
-        else:
-            pool.allocate(largest_bytes)
 
 
 @given(size=st.integers(1, 2**45).map(lambda units: units * 512))

@@ -72,7 +72,17 @@ def _both(count: int) -> str:
 
 
 class Pool(ABC):
-    """Device memory of `capacity_bytes`; raises `InvalidInput` if that is no integer or negative."""
+    """Device memory of `capacity_bytes`; raises `InvalidInput` if that is no integer or negative.
+
+    Every kind promises, and `tests/memory/test_promises.py` holds each one in `POOLS` to it:
+
+    * Live blocks do not overlap, start and end at multiples of 512 B, lie within `span_bytes`, and are at least as
+      large as was asked for. `in_use_bytes` is their sum and stays within the capacity; what is freed comes back whole.
+    * A request of `largest_hole_bytes` succeeds; one of a byte more raises `PoolExhausted` and changes no live block.
+    * Equal calls give equal addresses: nothing random, no clock, no address of the real machine.
+    * In a pool of `ENDLESS_BYTES` a request takes a hole among the blocks before it takes room behind them, and so
+      `high_water_bytes` is about what a program needs: `needed_bytes` starts from it.
+    """
 
     __slots__ = ("_blocks", "_capacity_bytes", "_high_water_bytes", "_in_use_bytes")
     name: ClassVar[str]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.network import branching, chains
@@ -13,23 +14,29 @@ from vdnnsim.network.graph import Network, build_network
 from vdnnsim.network.layers import LayerSpec
 from vdnnsim.network.toml_file import read_network
 
-_SIDES = {"overfeat": 231}
 
-NETWORKS: Mapping[str, Callable[[], list[LayerSpec]]] = MappingProxyType(
+class BuiltIn(NamedTuple):
+    """A network that comes with the package: the side of its square images of three channels, in pixels; its layers."""
+
+    side: int
+    specs: Callable[[], list[LayerSpec]]
+
+
+NETWORKS: Mapping[str, BuiltIn] = MappingProxyType(
     {
-        "alexnet": chains.alexnet,
-        "overfeat": chains.overfeat,
-        "googlenet": branching.googlenet,
-        "vgg11": partial(chains.vgg, (1, 1, 2, 2, 2)),
-        "vgg16": partial(chains.vgg, (2, 2, 3, 3, 3)),
-        "vgg19": partial(chains.vgg, (2, 2, 4, 4, 4)),
-        "vgg116": partial(chains.very_deep_vgg, 100),
-        "vgg216": partial(chains.very_deep_vgg, 200),
-        "vgg316": partial(chains.very_deep_vgg, 300),
-        "vgg416": partial(chains.very_deep_vgg, 400),
-        "resnet50": branching.resnet50,
-        "squeezenet": branching.squeezenet,
-        "mobilenet": chains.mobilenet,
+        "alexnet": BuiltIn(224, chains.alexnet),
+        "overfeat": BuiltIn(231, chains.overfeat),
+        "googlenet": BuiltIn(224, branching.googlenet),
+        "vgg11": BuiltIn(224, partial(chains.vgg, (1, 1, 2, 2, 2))),
+        "vgg16": BuiltIn(224, partial(chains.vgg, (2, 2, 3, 3, 3))),
+        "vgg19": BuiltIn(224, partial(chains.vgg, (2, 2, 4, 4, 4))),
+        "vgg116": BuiltIn(224, partial(chains.very_deep_vgg, 100)),
+        "vgg216": BuiltIn(224, partial(chains.very_deep_vgg, 200)),
+        "vgg316": BuiltIn(224, partial(chains.very_deep_vgg, 300)),
+        "vgg416": BuiltIn(224, partial(chains.very_deep_vgg, 400)),
+        "resnet50": BuiltIn(224, branching.resnet50),
+        "squeezenet": BuiltIn(224, branching.squeezenet),
+        "mobilenet": BuiltIn(224, chains.mobilenet),
     }
 )
 LARGEST_BATCH = 1 << 20
@@ -44,8 +51,8 @@ def load_network(name: str | Path, batch: int) -> Network:
         raise InvalidInput(f"batch: found {batch!r}, expected a whole number from 1 to {LARGEST_BATCH}")
     text = str(name)
     if text in NETWORKS:
-        side = _SIDES.get(text, 224)
-        return build_network(text, (batch, 3, side, side), NETWORKS[text]())
+        side, specs = NETWORKS[text]
+        return build_network(text, (batch, 3, side, side), specs())
     if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
         return read_network(Path(name), batch)
     raise UnknownName("network", text, NETWORKS)
