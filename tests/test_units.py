@@ -132,3 +132,14 @@ def test_ratios() -> None:
     for bad in (float("nan"), float("inf")):
         with pytest.raises(InvalidInput):
             ratio_to_ppm(bad)
+
+
+def test_what_is_out_of_range_is_shown_whole_with_its_unit() -> None:
+    for parse, text, least in (
+        (parse_bandwidth, "0GB/s", "1 B/s"),
+        (parse_bytes, "0GB", "1 B"),
+        (parse_duration, "0us", "1 ns"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            parse(text, "value")
+        assert str(caught.value).startswith(f"value: found '{text}', expected a value from {least} to 2^62 ")

@@ -32,7 +32,7 @@ def parse_bytes(text: str, what: str = "size") -> int:
 
     Raises `InvalidInput` without a unit, with an unknown one, or when the value is not positive.
     """
-    return _parse(text, what, _BYTE_UNITS, "a size with its unit, such as 12GB or 12GiB")
+    return _parse(text, text, what, _BYTE_UNITS, "a size with its unit, such as 12GB or 12GiB", "B")
 
 
 def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
@@ -41,16 +41,17 @@ def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
     head, slash, tail = text.rpartition("/")
     if not slash or tail.strip().lower() != "s":
         raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
-    return _parse(head, what, _BYTE_UNITS, expected)
+    return _parse(text, head, what, _BYTE_UNITS, expected, "B/s")
 
 
 def parse_duration(text: str, what: str = "duration") -> int:
     """Nanoseconds from text such as "5us" or "1.5 ms". Raises `InvalidInput`."""
-    return _parse(text, what, _TIME_UNITS, "a duration with its unit, such as 5us or 1.5ms")
+    return _parse(text, text, what, _TIME_UNITS, "a duration with its unit, such as 5us or 1.5ms", "ns")
 
 
-def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
-    match = _NUMBER_AND_UNIT.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
+def _parse(text: str, number: str, what: str, units: dict[str, int], expected: str, base_unit: str) -> int:
+    """The value of `number`, a part of `text`, in base units."""
+    match = _NUMBER_AND_UNIT.fullmatch(number) if len(number) <= _LONGEST_TEXT else None
     factor = units.get(match[2].upper()) if match and not match[2].endswith("b") else None  # b would be bits
     if match is None or factor is None:
         raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
@@ -60,7 +61,7 @@ def _parse(text: str, what: str, units: dict[str, int], expected: str) -> int:
         raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}") from None
     if not 1 <= value <= _LARGEST:
         found = shown(text, _LONGEST_TEXT)
-        raise InvalidInput(f"{what}: found {found}, expected a value between 1 and 2^62 of the base unit")
+        raise InvalidInput(f"{what}: found {found}, expected a value from 1 {base_unit} to 2^62 {base_unit}")
     return int(value)
 
 

@@ -145,7 +145,7 @@ DAMAGE: dict[str, tuple[str, str, list[str]]] = {
     "capacity of nothing": (
         '"2 GiB"',
         '"0 GiB"',
-        ["tiny.toml:6: memory.capacity: found '0 GiB'; expected a value between 1 and 2^62 of the base unit"],
+        ["tiny.toml:6: memory.capacity: found '0 GiB'; expected a value from 1 B to 2^62 B"],
     ),
     "capacity without end": (
         '"2 GiB"',

@@ -6,12 +6,19 @@ import contextlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
 from vdnnsim.files import read_text
+
+
+class _Checked(NamedTuple):
+    """A file without faults: what it is, and what in it is worth a look."""
+
+    what: str
+    warnings: tuple[str, ...] = ()
 
 
 def check_command(
@@ -20,17 +27,23 @@ def check_command(
         typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks, sweeps, calibration cases (.toml)."),
     ],
 ) -> None:
-    """Check traces, GPU profiles, networks, sweeps and lists of cases; a trace also against its network."""
+    """Check traces, GPU profiles, networks, sweeps and lists of cases; a trace also against its network.
+
+    What is no fault but seldom meant is a warning, on standard error; the exit code tells faults alone.
+    """
     faulty = 0
     networks = _networks_among(files)
     for path in files:
         try:
-            what = _check(path, networks)
+            checked = _check(path, networks)
         except InvalidInput as error:
             faulty += 1
             typer.echo(str(error), err=True)
         else:
-            typer.echo(f"{path}: {what}: no faults")
+            for warning in checked.warnings:
+                typer.echo(f"{path}: warning: {warning}", err=True)
+            warned = f", {_count(len(checked.warnings), 'warning')}" if checked.warnings else ""
+            typer.echo(f"{path}: {checked.what}: no faults{warned}")
     if faulty:
         typer.echo(f"vdnnsim: {faulty} of {len(files)} files have faults", err=True)
         raise typer.Exit(InvalidInput.exit_code)
@@ -48,7 +61,7 @@ def _networks_among(files: list[Path]) -> dict[str, Path]:
     return networks
 
 
-def _check(path: Path, networks: dict[str, Path]) -> str:
+def _check(path: Path, networks: dict[str, Path]) -> _Checked:
     if not os.path.lexists(path):
         read_text(path)  # says that there is nothing, whatever it is called
     if path.suffix == ".csv":
@@ -60,20 +73,21 @@ def _check(path: Path, networks: dict[str, Path]) -> str:
         from vdnnsim.network.toml_file import read_network
 
         network = read_network(path, batch=1)
-        return f"network of {len(network.layers)} layers"
+        return _Checked(f"network of {_count(len(network.layers), 'layer')}")
     if "memory" in keys or "link" in keys:
         from vdnnsim.gpu import read_profile
 
-        return f"GPU profile of {read_profile(path).name}"
+        return _Checked(f"GPU profile of {read_profile(path).name}")
     if "axes" in keys:
         from vdnnsim.sweep.spec import read_spec
 
-        return f"sweep, {read_spec(path).title}"
+        title = read_spec(path).title
+        return _Checked(f"sweep, {title}" if title else "sweep")
     if "case" in keys:
         from vdnnsim.calibration.cases import read_cases
 
         cases = read_cases(path)
-        return f"calibration of {cases.gpu}, {len(cases.case)} groups of cases"
+        return _Checked(f"calibration of {cases.gpu}, {_count(len(cases.case), 'group')} of cases")
     if "gpu" in keys or "network" in keys:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (
@@ -83,17 +97,23 @@ def _check(path: Path, networks: dict[str, Path]) -> str:
     raise InvalidFile([Fault(str(path), None, "tables", ", ".join(sorted(keys)) or "none", expected)])
 
 
-def _check_trace(table: Path, networks: dict[str, Path]) -> str:
+def _check_trace(table: Path, networks: dict[str, Path]) -> _Checked:
     from vdnnsim.network import Network, load_network
-    from vdnnsim.trace import read_header, read_trace
+    from vdnnsim.trace import oddities, read_trace
+    from vdnnsim.trace.header import read_header_file
 
-    header = read_header(table)
+    file = read_header_file(table)
     network: Network | None = None
     with contextlib.suppress(UnknownName):  # a user's own network: the table is still checked for itself
-        network = load_network(networks.get(header.network, header.network), header.batch)
+        network = load_network(networks.get(file.network, file.network), file.batch)
     trace = read_trace(table, network)
-    against = "" if network else f" (not compared with {header.network}: name its file too)"
-    return f"trace of {trace.header.title}, {len(trace.rows)} rows{against}"
+    promised = "as promised" if file.identity.rows else "its header promises no number"
+    what = f"trace of {trace.header.title}, {_count(len(trace.rows), 'row')}, {promised}"
+    return _Checked(what, tuple(oddities(trace, network)))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _top_level_keys(path: Path) -> set[str]:

@@ -4,6 +4,7 @@ from vdnnsim.trace.files import check_trace, read_trace, write_trace
 from vdnnsim.trace.header import MATH_MODES, check_header_writable, read_header
 from vdnnsim.trace.library import TRACE_FOLDER, find_trace, list_traces, missing_trace, no_traces, trace_path
 from vdnnsim.trace.matching import required_passes
+from vdnnsim.trace.oddities import oddities
 from vdnnsim.trace.table import (
     DEFAULT_ALGORITHM,
     PASSES,
@@ -29,6 +30,7 @@ __all__ = [
     "list_traces",
     "missing_trace",
     "no_traces",
+    "oddities",
     "read_header",
     "read_trace",
     "required_passes",

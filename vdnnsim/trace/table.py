@@ -20,6 +20,22 @@ frameworks add up the gradients of a map that several layers read; it belongs to
 DEFAULT_ALGORITHM = "default"
 """The algorithm of a pass that has only one way of running."""
 MEMORY_OPTIMAL_NAME = "IMPLICIT_GEMM"
+CUDNN_ALGORITHMS = {
+    "forward": (
+        "IMPLICIT_GEMM",
+        "IMPLICIT_PRECOMP_GEMM",
+        "GEMM",
+        "DIRECT",
+        "FFT",
+        "FFT_TILING",
+        "WINOGRAD",
+        "WINOGRAD_NONFUSED",
+    ),
+    "backward_data": ("ALGO_0", "ALGO_1", "FFT", "FFT_TILING", "WINOGRAD", "WINOGRAD_NONFUSED"),
+    "backward_filter": ("ALGO_0", "ALGO_1", "FFT", "ALGO_3", "WINOGRAD", "WINOGRAD_NONFUSED", "FFT_TILING"),
+}
+"""Names of CONV's algorithms by pass, in the order of cuDNN's enumerations (cudnnConvolutionFwdAlgo_t and so on),
+without their prefix."""
 
 
 class Provenance(StrEnum):

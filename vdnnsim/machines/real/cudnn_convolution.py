@@ -19,24 +19,11 @@ from dataclasses import dataclass
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.machines.real.cudnn_handle import FLOAT, Cudnn, Tensor4
 from vdnnsim.machines.real.cudnn_library import Call, is_refusal
+from vdnnsim.trace.table import CUDNN_ALGORITHMS
 
 Pair = tuple[int, int]
 
-ALGORITHMS = {
-    "forward": (
-        "IMPLICIT_GEMM",
-        "IMPLICIT_PRECOMP_GEMM",
-        "GEMM",
-        "DIRECT",
-        "FFT",
-        "FFT_TILING",
-        "WINOGRAD",
-        "WINOGRAD_NONFUSED",
-    ),
-    "backward_data": ("ALGO_0", "ALGO_1", "FFT", "FFT_TILING", "WINOGRAD", "WINOGRAD_NONFUSED"),
-    "backward_filter": ("ALGO_0", "ALGO_1", "FFT", "ALGO_3", "WINOGRAD", "WINOGRAD_NONFUSED", "FFT_TILING"),
-}
-"""Names by pass, in the order of cuDNN's enumerations (cudnnConvolutionFwdAlgo_t and so on), without their prefix."""
+ALGORITHMS = CUDNN_ALGORITHMS
 _NUMBERS = {pass_: {name: number for number, name in enumerate(names)} for pass_, names in ALGORITHMS.items()}
 _MATH_TYPES = ("DEFAULT_MATH", "TENSOR_OP_MATH", "TENSOR_OP_MATH_ALLOW_CONVERSION", "FMA_MATH")
 _CROSS_CORRELATION = 1
