@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from vdnnsim.metrics import StepTime
+from vdnnsim.metrics import Loss, Spent, StepTime
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.program import Program
 from vdnnsim.timeline import Timeline
@@ -35,8 +35,9 @@ class FeatureExtraction:
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """One layer of one run. Times are sums over forward and backward unless named; `reuse_distance_ns` is how long the
-    layer's X is not needed between them; `algorithms` are those of its passes."""
+    """One layer of one run. Times are sums over forward and backward unless named, those two with their stalls, which
+    `stalls_by_copy_ns` has by the copy waited for: "out", "in" or, of a late fetch, "late", and the feature map.
+    `reuse_distance_ns` is how long the layer's X is not needed between them; `algorithms` are those of its passes."""
 
     layer: str
     kind: str
@@ -49,6 +50,7 @@ class LayerResult:
     prefetched_bytes: int
     reuse_distance_ns: int
     algorithms: Mapping[str, str]
+    stalls_by_copy_ns: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class PolicyResult:
     """One policy's numbers.
 
     For a policy that is not `trainable`, `reason` says why, `needed_bytes` is a capacity that would do, and all numbers
-    are those of a pool that had room. `performance` is the oracle's iteration time over this one's. Bytes are as
+    are those of a pool that had room. `performance` is the oracle's iteration time over this one's. `spent` says by
+    cause where the iteration went, `loss` what the oracle's did not take of it; the parts of each add up. Bytes are as
     asked for; the pool's rounding and holes show in `pool_high_water_bytes` and `largest_hole_bytes`. By class they
     are those at the peak of all together, or each class's own peak and averages.
     """
@@ -68,6 +71,8 @@ class PolicyResult:
     iteration_time_ns: int
     performance: float
     stall_ns: int
+    spent: Spent
+    loss: Loss
     peak_bytes: int
     average_bytes: int
     average_bytes_per_step: int
@@ -238,6 +243,8 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, FeatureExtraction):
         parts = [_flat(f"{name}.{part.name}", getattr(value, part.name)) for part in fields(value)]
         return {key: number for part in parts for key, number in part.items()}
+    if isinstance(value, Loss | Spent):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {f"{name}.{key.replace(' ', '_')}": part for key, part in value.items()}
     return {name: value.value if isinstance(value, Provenance) else value}

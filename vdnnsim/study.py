@@ -20,7 +20,7 @@ from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
 from vdnnsim.program import Program, WeightGradients, build_program
 from vdnnsim.results import Comparison, Origin, PolicyRun
-from vdnnsim.summary import MEMORY_CLASSES, Ran, step_names, summarise
+from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import MATH_MODES, TRACE_FOLDER, Trace, check_trace, find_trace, no_traces, read_trace, weakest
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
@@ -280,9 +280,8 @@ def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparis
     if len(set(names)) < len(names):
         raise InvalidInput(f"policies: found {', '.join(names)}, expected each one once")
     oracle = study.run(make_policy("oracle"))
-    runs = tuple(
-        _against(oracle, oracle if policy.name == oracle.result.policy else study.run(policy)) for policy in chosen
-    )
+    runs = tuple(oracle if policy.name == oracle.result.policy else study.run(policy) for policy in chosen)
+    runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in runs)
     return Comparison(
         study.network.name,
         study.network.batch,
@@ -310,20 +309,6 @@ def _origin(study: Study) -> Origin:
         trace.sha256,
         study.gpu.sha256,
     )
-
-
-def _against(oracle: PolicyRun, run: PolicyRun) -> PolicyRun:
-    own, best = run.result, oracle.result
-    inner = own.feature_extraction
-    inner = replace(inner, performance=_ratio(best.feature_extraction.iteration_time_ns, inner.iteration_time_ns))
-    performance = _ratio(best.iteration_time_ns, own.iteration_time_ns)
-    label = weakest([own.provenance, best.provenance])  # performance rests on both
-    result = replace(own, performance=performance, feature_extraction=inner, provenance=label)
-    return replace(run, result=result)
-
-
-def _ratio(best_ns: int, own_ns: int) -> float:
-    return best_ns / own_ns if own_ns else 1.0
 
 
 def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> int:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.metrics import StepName, StepTime, memory_use, reuse_distances_ns, use_by_class, verdict
+from vdnnsim.metrics import (
+    StepName,
+    StepTime,
+    loss_against,
+    loss_to_copies,
+    memory_use,
+    reuse_distances_ns,
+    spent,
+    stalls_by_copy_ns,
+    use_by_class,
+    verdict,
+)
 from vdnnsim.network import Network
 from vdnnsim.policies import Plan
 from vdnnsim.program import CopyIn, CopyOut, MemoryClass, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
-from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline
 from vdnnsim.trace import Trace, weakest
 
 MEMORY_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
@@ -29,13 +41,13 @@ class Ran(NamedTuple):
 
 
 def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int) -> PolicyResult:
-    """One policy's numbers, its performance not yet set against the oracle's; `reason` says why it does not train."""
+    """One policy's numbers, not yet set against the oracle's; `reason` says why it does not train."""
     program, timeline, steps = ran.program, ran.timeline, ran.steps
     end_ns = timeline.iteration_time_ns
     use = memory_use(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
     by_class = use_by_class(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
     labels = _kernel_time_by_provenance(timeline, ran.trace)
-    short = reason.split(";")[0]
+    own = spent(timeline)
     return PolicyResult(
         policy=policy,
         trainable=not reason,
@@ -44,6 +56,8 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
         iteration_time_ns=timeline.iteration_time_ns,
         performance=1.0,
         stall_ns=sum(step.stall_ns for step in steps),
+        spent=own,
+        loss=loss_to_copies(own),
         peak_bytes=use.peak_bytes,
         average_bytes=use.average_bytes,
         average_bytes_per_step=use.average_bytes_per_step,
@@ -57,13 +71,36 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
         pinned_host_bytes=program.pinned_host_bytes,
         feature_extraction=_feature_extraction(timeline, steps),
-        verdict=verdict(steps, short),
+        verdict=verdict(steps, own, loss_to_copies(own), _short(reason)),
         provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
-        layers=_layer_results(ran.network, plan, steps),
+        layers=_layer_results(ran.network, plan, timeline, steps),
         trials=plan.trials,
     )
+
+
+def against(oracle: PolicyResult, own: PolicyResult, steps: Sequence[StepTime]) -> PolicyResult:
+    """A policy's numbers set against the oracle's."""
+    inner, best = own.feature_extraction, oracle.feature_extraction
+    loss = loss_against(own.spent, oracle.spent)
+    return replace(
+        own,
+        performance=_ratio(oracle.iteration_time_ns, own.iteration_time_ns),
+        loss=loss,
+        verdict=verdict(steps, own.spent, loss, _short(own.reason)),
+        feature_extraction=replace(inner, performance=_ratio(best.iteration_time_ns, inner.iteration_time_ns)),
+        provenance=weakest([own.provenance, oracle.provenance]),  # performance rests on both
+    )
+
+
+def _ratio(best_ns: int, own_ns: int) -> float:
+    return best_ns / own_ns if own_ns else 1.0
+
+
+def _short(reason: str) -> str:
+    """Why a policy does not train, without the advice."""
+    return reason.split(";")[0]
 
 
 def profile_labels(gpu: GpuProfile, program: Program) -> list[str | None]:
@@ -111,8 +148,13 @@ def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> Featur
     )
 
 
-def _layer_results(network: Network, plan: Plan, steps: Sequence[StepTime]) -> tuple[LayerResult, ...]:
+def _layer_results(
+    network: Network, plan: Plan, timeline: Timeline, steps: Sequence[StepTime]
+) -> tuple[LayerResult, ...]:
     distances = reuse_distances_ns(steps)
+    stalls: dict[str, list[StallRecord]] = {layer.name: [] for layer in network.layers}
+    for stall in timeline.stalls:
+        stalls[steps[stall.step].layer].append(stall)
     forward = {step.layer: step for step in steps if not step.backward}
     backward = {step.layer: step for step in steps if step.backward}
     return tuple(
@@ -132,6 +174,7 @@ def _layer_results(network: Network, plan: Plan, steps: Sequence[StepTime]) -> t
                 for pass_ in layer.passes
                 if (layer.name, pass_) in plan.algorithms
             },
+            stalls_by_copy_ns(stalls[layer.name]),
         )
         for layer in network.layers
     )

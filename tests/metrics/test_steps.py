@@ -1,17 +1,16 @@
-"""Time per layer and the verdict, worked out by hand."""
+"""Time per layer, worked out by hand."""
 
 from __future__ import annotations
 
 from dataclasses import astuple
 from itertools import pairwise
 
-import pytest
 from hypothesis import given, settings
 
 from support.strategies import Case, cases
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
-from vdnnsim.metrics import StepName, StepTime, reuse_distances_ns, step_times, verdict
+from vdnnsim.metrics import StepName, StepTime, reuse_distances_ns, step_times
 from vdnnsim.program import build_program
 from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, KernelRecord, StallRecord, Timeline, WaitRecord
 
@@ -69,47 +68,3 @@ def test_steps_tile_the_iteration_and_explain_it(case: Case) -> None:
     if not own and not any(astuple(case.gpu.host)):
         assert sum(time.overhead_ns for time in times) == 0  # then kernels and stalls are all there is
     assert all(distance >= 0 for distance in reuse_distances_ns(times).values())
-
-
-def step(layer: str, kernel_ns: int, stall_ns: int = 0, overhead_ns: int = 0, backward: bool = False) -> StepTime:
-    return StepTime(layer, backward, False, 0, kernel_ns + stall_ns + overhead_ns, kernel_ns, stall_ns, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("times", "expected"),
-    [
-        ([], "nothing to run"),
-        ([step("a", 1000)], "compute-bound: kernels run 100 % of the iteration"),
-        ([step("a", 981, stall_ns=19)], "compute-bound: kernels run 98 % of the iteration, copies wait 1.9 %"),
-        ([step("a", 980, stall_ns=20)], "link-bound at a: copies wait 2.0 % of the iteration"),
-        (
-            [
-                step("a", 100),
-                step("b", 100, stall_ns=50),
-                step("c", 100),
-                step("d", 100, stall_ns=40),
-                step("e", 100, stall_ns=5),
-            ],
-            "link-bound from b to d: copies wait 16 % of the iteration",
-        ),
-        # Forward and backward of a layer count together.
-        (
-            [step("a", 100), step("b", 100, stall_ns=50), step("b", 100, stall_ns=50, backward=True), step("a", 100)],
-            "link-bound at b: copies wait 20 % of the iteration",
-        ),
-        ([step("a", 900, overhead_ns=100)], "host-bound: calls and synchronising take 10 % of the iteration"),
-        ([step("a", 981, overhead_ns=19)], "compute-bound: kernels run 98 % of the iteration"),
-        ([step("a", 980, overhead_ns=20)], "host-bound: calls and synchronising take 2.0 % of the iteration"),
-        (
-            [step("a", 700, stall_ns=100, overhead_ns=200)],
-            "host-bound: calls and synchronising take 20 % of the iteration",
-        ),
-        ([step("a", 700, stall_ns=200, overhead_ns=100)], "link-bound at a: copies wait 20 % of the iteration"),
-    ],
-)
-def test_verdicts(times: list[StepTime], expected: str) -> None:
-    assert verdict(times) == expected
-
-
-def test_what_does_not_fit_is_bound_by_memory() -> None:
-    assert verdict([step("a", 5)], "out of memory in a forward") == "memory-bound: out of memory in a forward"

@@ -1,45 +1,108 @@
 """One sentence that says what binds, on literal steps."""
 
-from vdnnsim.metrics import StepTime, verdict
+from __future__ import annotations
+
+import pytest
+
+from vdnnsim.metrics import Loss, Spent, StepTime, loss_to_copies, verdict
 
 
-def steps(*times: tuple[str, int, int, int]) -> list[StepTime]:
-    """Forward steps one after the other: layer, kernel, stall and overhead in nanoseconds."""
-    found = []
-    begin_ns = 0
-    for layer, kernel_ns, stall_ns, overhead_ns in times:
-        end_ns = begin_ns + kernel_ns + stall_ns + overhead_ns
-        found.append(StepTime(layer, False, False, begin_ns, end_ns, kernel_ns, stall_ns, 0, 0))
-        begin_ns = end_ns
-    return found
+def steps(*stalls_ns: int) -> list[StepTime]:
+    """Forward steps of layers a, b, c ... with these stalls."""
+    return [
+        StepTime(layer, False, False, 0, 100 + stall_ns, 100, stall_ns, 0, 0)
+        for layer, stall_ns in zip("abcdefgh", stalls_ns, strict=False)
+    ]
+
+
+def says(spent: Spent, loss: Loss | None = None, stalls_ns: tuple[int, ...] = ()) -> str:
+    return verdict(steps(*stalls_ns or (sum(spent[1:4]),)), spent, loss or loss_to_copies(spent))
 
 
 def test_kernels_bind_where_nothing_waits() -> None:
-    assert verdict(steps(("a", 99, 0, 1))) == "compute-bound: kernels run 99 % of the iteration"
+    assert says(Spent(99, 0, 0, 0, 1, 0)) == "compute-bound: kernels run 99 % of the iteration"
 
 
 def test_a_small_stall_is_said_and_does_not_bind() -> None:
     expected = "compute-bound: kernels run 99 % of the iteration, copies wait 1.0 %"
-    assert verdict(steps(("a", 990, 10, 0))) == expected
+    assert says(Spent(990, 4, 3, 3, 0, 0)) == expected
 
 
-def test_the_link_binds_over_the_shortest_range_that_holds_nine_tenths_of_the_stall() -> None:
-    times = steps(("a", 100, 5, 0), ("b", 100, 60, 0), ("c", 100, 0, 0), ("d", 100, 50, 0), ("e", 100, 5, 0))
-    assert verdict(times) == "link-bound from b to d: copies wait 19 % of the iteration"
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (Loss(511, 53, 18, 31, 0, 0), "algorithm-bound: 51 % for slower algorithms, 5.3 % for copies"),
+        (
+            Loss(0, 53, 18, 31, 0, 0),
+            "link-bound at a: 5.3 % for copies out, 3.1 % for late fetches, 1",
+        ),
+        (
+            Loss(0, 18, 53, 31, 0, 0),
+            "link-bound at a: 5.3 % for copies in, 3.1 % for late fetches, 1.",
+        ),
+        (
+            Loss(0, 18, 31, 53, 0, 0),
+            "fetch-bound at a: 5.3 % for late fetches, 3.1 % for copies in, 1",
+        ),
+        (
+            Loss(20, 0, 0, 0, 30, 10),
+            "host-bound: 3.0 % for the host's calls, 2.0 % for slower algorit",
+        ),
+        (
+            Loss(20, 0, 0, 0, 10, 30),
+            "host-bound: 3.0 % for synchronising, 2.0 % for slower algorithms",
+        ),
+        (
+            Loss(30, 29, 29, 29, 0, 0),
+            "algorithm-bound: 3.0 % for slower algorithms, 2.9 % for copies o",
+        ),
+        (Loss(20, 0, 0, 0, -9, 0), "algorithm-bound: 2.0 % for slower algorithms"),
+        (Loss(19, 0, 0, 0, 0, 0), "compute-bound: kernels run 88 % , copies wait 10 %"),
+    ],
+)
+def test_the_largest_part_of_the_loss_is_named_and_the_others_follow(loss: Loss, expected: str) -> None:
+    found = says(Spent(880, 40, 30, 32, 9, 9), loss).replace("of the iteration ", "")
+    assert found.replace("of the iteration", "").startswith(expected)
 
 
-def test_one_stalled_layer_is_named_alone() -> None:
-    assert verdict(steps(("a", 100, 0, 0), ("b", 100, 100, 0))) == "link-bound at b: copies wait 33 % of the iteration"
+def test_parts_of_less_than_a_thousandth_are_not_worth_saying() -> None:
+    whole = Spent(9000, 980, 9, 0, 1, 10)
+    assert says(whole, Loss(0, 980, 9, 0, 1, 10)) == (
+        "link-bound at a: of the iteration 9.8 % for copies out, 0.1 % for synchronising"
+    )
 
 
-def test_the_host_binds_where_its_calls_outweigh_the_stalls() -> None:
-    expected = "host-bound: calls and synchronising take 50 % of the iteration"
-    assert verdict(steps(("a", 40, 10, 50))) == expected
+@pytest.mark.parametrize(
+    ("stalls_ns", "where"),
+    [
+        ((5, 60, 0, 50, 5), "from b to d"),  # the shortest range that holds nine tenths
+        ((0, 50, 0, 40, 5), "from b to d"),
+        ((0, 100), "at b"),
+    ],
+)
+def test_the_layers_where_copies_bind(stalls_ns: tuple[int, ...], where: str) -> None:
+    spent = Spent(500, sum(stalls_ns), 0, 0, 0, 0)
+    assert says(spent, stalls_ns=stalls_ns).startswith(f"link-bound {where}: of the iteration ")
+
+
+def test_forward_and_backward_of_a_layer_count_together() -> None:
+    times = [*steps(0, 50), *(step._replace(backward=True) for step in reversed(steps(0, 50)))]
+    spent = Spent(400, 100, 0, 0, 0, 0)
+    assert verdict(times, spent, loss_to_copies(spent)).startswith("link-bound at b:")
+
+
+def test_the_host_binds_where_it_takes_a_fiftieth_and_nothing_else_is_lost() -> None:
+    """The oracle's own calls are no loss against itself, but they bind it."""
+    expected = "host-bound: calls and synchronising take 2.0 % of the iteration"
+    assert says(Spent(980, 0, 0, 0, 12, 8), Loss(0, 0, 0, 0, 0, 0)) == expected
+    assert says(Spent(981, 0, 0, 0, 11, 8), Loss(0, 0, 0, 0, 0, 0)).startswith("compute-bound")
 
 
 def test_what_does_not_train_is_bound_by_memory() -> None:
-    assert verdict(steps(("a", 1, 0, 0)), "no room for b") == "memory-bound: no room for b"
+    spent = Spent(1, 0, 0, 0, 0, 0)
+    assert verdict(steps(0), spent, loss_to_copies(spent), "no room for b") == "memory-bound: no room for b"
 
 
 def test_nothing_to_run() -> None:
-    assert verdict([]) == "nothing to run"
+    nothing = Spent(0, 0, 0, 0, 0, 0)
+    assert verdict([], nothing, loss_to_copies(nothing)) == "nothing to run"

@@ -175,10 +175,11 @@ def test_layers_with_totals(roomy: Comparison) -> None:
     algorithms = {"forward": "FFT", "backward_data": "GEMM", "backward_filter": "FFT"}
     layers = (
         LayerResult(
-            "conv", "CONV", False, 12_300_000, 45_600_000, 50_000_000, 700_000, 0, 99_000_000, 8_000, algorithms
+            *("conv", "CONV", False, 12_300_000, 45_600_000, 50_000_000, 700_000, 0, 99_000_000, 8_000, algorithms),
+            {"in data": 500_000, "late conv": 200_000},
         ),
-        LayerResult("relu", "ACTV", False, 100_000, 200_000, 300_000, 0, 0, 0, 9_990_000, {"forward": "default"}),
-        LayerResult("pool", "POOL", True, 1_000_000, 2_000_000, 3_000_000, 0, 1_234_000_000, 0, 5_000_000, {}),
+        LayerResult("relu", "ACTV", False, 100_000, 200_000, 300_000, 0, 0, 0, 9_990_000, {"forward": "default"}, {}),
+        LayerResult("pool", "POOL", True, 1_000_000, 2_000_000, 3_000_000, 0, 1_234_000_000, 0, 5_000_000, {}, {}),
     )
     result = replace(
         run.result, layers=layers, stall_ns=700_000, offloaded_bytes=1_234_000_000, prefetched_bytes=99_000_000
@@ -186,7 +187,21 @@ def test_layers_with_totals(roomy: Comparison) -> None:
     lines = shown(lambda console: print_run(replace(run, result=result), roomy, console), 100)
     assert lines[0] == "vdnn-all(p): tiny, batch 1, on test-gpu (1.0 MB), fp32, best-fit pool"
     rows = {line.split()[0]: line.split()[1:] for line in lines if line}
-    assert rows["conv"] == ["CONV", "12.30", "45.60", "0.70", "0.0", "99.0", "0.008", "FW:FFT", "D:GEMM"]
+    assert rows["conv"] == [
+        "CONV",
+        "12.30",
+        "45.60",
+        "0.70",
+        "0.0",
+        "99.0",
+        "0.008",
+        "in",
+        "data,",
+        "late",
+        "conv",
+        "FW:FFT",
+        "D:GEMM",
+    ]
     assert rows["relu"] == ["ACTV", "0.10", "0.20", "0.00", "0.0", "0.0", "9.990"]
     assert rows["pool"] == ["POOL", "1.00", "2.00", "0.00", "1234.0", "0.0", "5.000"]
     assert rows["total"] == ["13.40", "47.80", "0.70", "1234.0", "99.0"]
@@ -222,3 +237,28 @@ def test_nothing_is_listed_where_everything_is_fastest(roomy: Comparison) -> Non
 def test_a_policy_without_trials_says_so(roomy: Comparison) -> None:
     lines = shown(lambda console: print_trials(run_of(roomy, "oracle"), console))
     assert lines == ["oracle decides without trying anything."]
+
+
+def test_losses_stand_below_the_policies_and_add_up(roomy: Comparison) -> None:
+    lines = shown(lambda console: print_comparison(roomy, console), 100)
+    title = next(number for number, line in enumerate(lines) if line.startswith("What an iteration takes longer"))
+    rows = [line.split() for line in lines[title + 4 : title + 4 + len(roomy)]]
+    assert [row[0] for row in rows] == [result.policy for result in roomy]
+    for row, result in zip(rows, roomy, strict=True):
+        loss_ms, *parts_ms = map(float, row[1:])
+        assert loss_ms == pytest.approx(sum(parts_ms), abs=1e-5)
+        assert parts_ms == pytest.approx([part_ns / 1e6 for part_ns in result.loss], abs=1e-5)
+
+
+def test_the_oracle_alone_has_no_table_of_losses(roomy: Comparison) -> None:
+    alone = replace(roomy, runs=tuple(run for run in roomy.runs if run.result.policy == "oracle"))
+    assert "longer" not in " ".join(shown(lambda console: print_comparison(alone, console), 100))
+
+
+def test_stalls_are_said_to_be_in_the_times_of_layers_where_there_are_any(roomy: Comparison) -> None:
+    def says(policy: str) -> bool:
+        run = run_of(roomy, policy)
+        return "with stalls" in " ".join(shown(lambda console: print_run(run, roomy, console), 100))
+
+    assert says("vdnn-all(p)")
+    assert not says("oracle")

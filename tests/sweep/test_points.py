@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from vdnnsim.gpu import load_profile
-from vdnnsim.metrics import verdict
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.study import Study, compare_policies, make_study
 from vdnnsim.sweep.axes import OWN
-from vdnnsim.sweep.columns import COLUMNS, class_column
+from vdnnsim.sweep.columns import COLUMNS, class_column, loss_column
 from vdnnsim.sweep.engines import Engine
 from vdnnsim.sweep.grid import Grid
 from vdnnsim.sweep.links import LinkTable, point_gpu
@@ -57,7 +56,7 @@ def expected_numbers(study: Study, policy: str) -> dict[str, Any]:
     run = compare_policies(study, [policy]).runs[0]
     result, inner = run.result, run.result.feature_extraction
     best = compare_policies(study, ["oracle"]).results[0]
-    bound = verdict(run.steps, result.reason).split("-bound")[0]
+    bound = result.verdict.split("-bound")[0]
     return {
         "trainable": result.trainable,
         "reason": result.reason,
@@ -67,6 +66,7 @@ def expected_numbers(study: Study, policy: str) -> dict[str, Any]:
         "performance": result.performance,
         "stall_ns": result.stall_ns,
         "kernel_ns": sum(layer.kernel_ns for layer in result.layers),
+        **{loss_column(part): part_ns for part, part_ns in result.loss._asdict().items()},
         "bound": bound,
         "peak_bytes": result.peak_bytes,
         "average_bytes": result.average_bytes,
@@ -104,7 +104,7 @@ def test_rows_are_what_compare_shows() -> None:
     assert [row["point"] for row in rows] == sorted({row["point"] for row in rows})
     good = [row for row in rows if row["status"] == "ok"]
     assert {row["trainable"] for row in good} == {True, False}
-    assert {row["bound"] for row in good} == {"compute", "host", "link", "memory"}
+    assert {row["bound"] for row in good} == {"algorithm", "compute", "host", "link", "memory"}
     for row in good[:: len(good) // 60]:
         wanted = expected_numbers(study_of(row), row["policy"])
         assert {name: row[name] for name in wanted} == wanted

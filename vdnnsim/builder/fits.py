@@ -68,14 +68,14 @@ def refit() -> dict[str, Fit]:
 
 
 def _least_squares(
-    names: Sequence[tuple[str, str, bool]], rows: Iterable[Sequence[float]], times: Iterable[float], source: str
+    names: Sequence[tuple[str, str, bool]], rows: Iterable[Sequence[float]], times_ns: Iterable[float], source: str
 ) -> list[Fit]:
     """Fits t = sum of coefficient x column, all deviations relative; a name marked True is the coefficient's inverse,
     a rate."""
     columns = np.array([list(row) for row in rows], dtype=float)
-    seconds = np.array(list(times), dtype=float)
-    coefficients, *_ = np.linalg.lstsq(columns / seconds[:, None], np.ones(len(seconds)), rcond=None)
-    ratios = (seconds / (columns @ coefficients)).tolist()
+    observed_ns = np.array(list(times_ns), dtype=float)
+    coefficients, *_ = np.linalg.lstsq(columns / observed_ns[:, None], np.ones(len(observed_ns)), rcond=None)
+    ratios = (observed_ns / (columns @ coefficients)).tolist()
     return [
         _fit(name, unit, 1 / found if inverse else found, ratios, source)
         for (name, unit, inverse), found in zip(names, coefficients.tolist(), strict=True)

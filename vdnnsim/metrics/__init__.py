@@ -1,16 +1,24 @@
 """Numbers from timelines: bytes in use, time per layer, what binds."""
 
+from vdnnsim.metrics.loss import Loss, loss_against, loss_to_copies, stalls_by_copy_ns
 from vdnnsim.metrics.memory import MemoryUse, UseByClass, memory_use, use_by_class
+from vdnnsim.metrics.spent import Spent, spent
 from vdnnsim.metrics.steps import StepName, StepTime, reuse_distances_ns, step_times
 from vdnnsim.metrics.verdict import verdict
 
 __all__ = [
+    "Loss",
     "MemoryUse",
+    "Spent",
     "StepName",
     "StepTime",
     "UseByClass",
+    "loss_against",
+    "loss_to_copies",
     "memory_use",
     "reuse_distances_ns",
+    "spent",
+    "stalls_by_copy_ns",
     "step_times",
     "use_by_class",
     "verdict",

@@ -16,7 +16,8 @@ from vdnnsim.timeline import COPY_OUT, StallRecord, Timeline
 
 
 class Spent(NamedTuple):
-    """How an iteration's time was spent, in nanoseconds; the parts add up to the iteration."""
+    """How an iteration's time was spent, in nanoseconds; the parts add up to the iteration. `metrics.Loss` has the same
+    parts."""
 
     kernels_ns: int
     copies_out_ns: int

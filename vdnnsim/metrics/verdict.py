@@ -1,44 +1,52 @@
-"""One sentence that says what binds an iteration: the kernels, the link, the host, or memory."""
+"""One sentence that says what binds an iteration: the largest part of its loss, the host, the kernels, or memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, LOSS_WORDS, Loss
+from vdnnsim.metrics.spent import Spent
 from vdnnsim.metrics.steps import StepTime
 
-BINDING = 0.02
-"""Stalls or host time below this share of the iteration do not bind it; what they are is still said."""
 _MOST_OF_THE_STALL = 0.9
+_WORTH_SAYING = 1000
+"""Smaller parts of the iteration are left out of the sentence."""
 
 
-def verdict(times: Sequence[StepTime], untrainable_because: str = "") -> str:
-    """What binds, with the layers where it does and the share of the iteration."""
-    total_ns = sum(time.duration_ns for time in times)
+def verdict(times: Sequence[StepTime], spent: Spent, loss: Loss, untrainable_because: str = "") -> str:
+    """What binds, with the layers where copies do, and the shares of the iteration that each part of the loss cost."""
+    total_ns = sum(spent)
     if untrainable_because:
         return f"memory-bound: {untrainable_because}"
     if not total_ns:
         return "nothing to run"
-    stall_ns = sum(time.stall_ns for time in times)
-    overhead_ns = sum(time.overhead_ns for time in times)
-    if stall_ns >= BINDING * total_ns and stall_ns >= overhead_ns:
-        first, last = _stalled_layers(times, stall_ns)
-        where = f"at {first}" if first == last else f"from {first} to {last}"
-        return f"link-bound {where}: copies wait {_percent(stall_ns, total_ns)} of the iteration"
-    if overhead_ns >= BINDING * total_ns:
-        return f"host-bound: calls and synchronising take {_percent(overhead_ns, total_ns)} of the iteration"
-    kernels_ns = sum(time.kernel_ns for time in times)
-    waiting = f", copies wait {_percent(stall_ns, total_ns)}" if stall_ns else ""
-    return f"compute-bound: kernels run {_percent(kernels_ns, total_ns)} of the iteration{waiting}"
+    parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -part[0])
+    largest_ns, largest = parts[0]
+    if _binds(largest_ns, total_ns):
+        shown = [(part_ns, name) for part_ns, name in parts if part_ns * _WORTH_SAYING >= total_ns]
+        costs = [f"{_percent(part_ns, total_ns)} for {LOSS_WORDS[name]}" for part_ns, name in shown]
+        where = _where(times) if LOSS_BINDS[largest] in ("link", "fetch") else ""
+        return f"{LOSS_BINDS[largest]}-bound{where}: of the iteration {', '.join(costs)}"
+    host_ns = spent.host_ns + spent.synchronise_ns
+    if _binds(host_ns, total_ns):
+        return f"host-bound: calls and synchronising take {_percent(host_ns, total_ns)} of the iteration"
+    copies_ns = spent.copies_out_ns + spent.copies_in_ns + spent.late_fetches_ns
+    waiting = f", copies wait {_percent(copies_ns, total_ns)}" if copies_ns else ""
+    return f"compute-bound: kernels run {_percent(spent.kernels_ns, total_ns)} of the iteration{waiting}"
 
 
-def _stalled_layers(times: Sequence[StepTime], stall_ns: int) -> tuple[str, str]:
+def _binds(part_ns: int, total_ns: int) -> bool:
+    return part_ns * BINDING >= total_ns
+
+
+def _where(times: Sequence[StepTime]) -> str:
     """The shortest range of layers, in network order, that holds most of the stall."""
     by_layer: dict[str, int] = {}
     for time in times:
         by_layer[time.layer] = by_layer.get(time.layer, 0) + time.stall_ns
     names = list(by_layer)
     stalls = list(by_layer.values())
-    wanted = _MOST_OF_THE_STALL * stall_ns
+    wanted = _MOST_OF_THE_STALL * sum(stalls)
     best = (0, len(names) - 1)
     first = 0
     inside = 0
@@ -49,7 +57,8 @@ def _stalled_layers(times: Sequence[StepTime], stall_ns: int) -> tuple[str, str]
             first += 1
         if inside >= wanted and last - first < best[1] - best[0]:
             best = (first, last)
-    return names[best[0]], names[best[1]]
+    begin, end = names[best[0]], names[best[1]]
+    return f" at {begin}" if begin == end else f" from {begin} to {end}"
 
 
 def _percent(part: int, whole: int) -> str:

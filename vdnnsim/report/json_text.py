@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any
 
+from vdnnsim.metrics import Loss, Spent
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
 
@@ -53,6 +54,8 @@ def _record(record: PolicyResult | FeatureExtraction | LayerResult) -> dict[str,
 def _plain(value: Any) -> Any:
     if isinstance(value, FeatureExtraction | LayerResult):
         return _record(value)
+    if isinstance(value, Loss | Spent):
+        return value._asdict()
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

@@ -23,7 +23,17 @@ _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
 _SPARE = ("pinned", "avg.", "offl.", "stall")
-_SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind")
+_SPARE_OF_LOSSES = ("synchr.", "host")
+_SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind", "stalled by")
+_STALLS = "Forw., backw.: with stalls. Stalled by: the copies waited for; late: fetched too late."
+_LOSS_HEADINGS = {
+    "algorithms_ns": "algo-\nrithms",
+    "copies_out_ns": "copies\nout",
+    "copies_in_ns": "copies\nin",
+    "late_fetches_ns": "late\nfetches",
+    "host_ns": "host",
+    "synchronise_ns": "synchr.",
+}
 _LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
 
 
@@ -66,9 +76,31 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text(subject(comparison), "bold"))
     print_table(console, comparison_table(comparison), _SPARE)
     console.print(Text("\n".join(comparison_notes(comparison)), "dim"))
+    _print_losses(comparison, console)
     print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
     if not all(result.trainable for result in comparison.results):
         console.print(Text("Numbers of policies that do not train: as they would run if the memory had room.", "dim"))
+
+
+def losses_table(comparison: Comparison) -> Table:
+    """One row per policy: what its iteration takes longer than the oracle's, by cause, in ms."""
+    losses = [result.loss for result in comparison.results]
+    largest = [max(abs(part) for loss in losses for part in (loss.total_ns, *loss)) / 1e6]
+    table = _table()
+    table.add_column("policy", no_wrap=True)
+    columns = [_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
+    for name, heading in _LOSS_HEADINGS.items():
+        columns.append(_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
+    for row, result in enumerate(comparison.results):
+        dim = "" if result.trainable else "dim"
+        table.add_row(Text(result.policy), *(Text(column[row], dim) for column in columns))
+    return table
+
+
+def _print_losses(comparison: Comparison, console: Console) -> None:
+    if any(part for result in comparison.results for part in result.loss):
+        console.print(Text("\nWhat an iteration takes longer than the oracle's, and why", "bold"))
+        print_table(console, losses_table(comparison), _SPARE_OF_LOSSES)
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
@@ -107,11 +139,13 @@ def layers_table(run: PolicyRun) -> Table:
         _column(table, "pref.\nMB", [layer.prefetched_bytes / 1e6 for layer in layers], in_mb, (out_mb,)),
         _column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
     ]
+    table.add_column("stalled by", no_wrap=True)
     table.add_column("algorithms", overflow="fold")
     table.show_footer = True
     for row, layer in enumerate(layers):
         cells = (Text(column[row]) for column in numbers)
-        table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(_algorithms(layer)))
+        stalled_by = ", ".join(layer.stalls_by_copy_ns)
+        table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(stalled_by), Text(_algorithms(layer)))
     return table
 
 
@@ -124,6 +158,8 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
     if any(_algorithms(layer) for layer in result.layers):
         console.print(Text(legend, "dim"))
+    if result.stall_ns:
+        console.print(Text(_STALLS, "dim"))
     console.print(Text("Reuse: from the end of the layer's forward to the start of its backward.", "dim"))
     print_items(console, [(result.policy, _finding(result))])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vdnnsim.metrics.loss import LOSS_WORDS
 from vdnnsim.program import MemoryClass
 
 
@@ -19,6 +20,11 @@ class Column(NamedTuple):
 def class_column(memory_class: str) -> str:
     """The column of the bytes of a memory class at the peak."""
     return f"{memory_class.replace(' ', '_')}_at_peak_bytes"
+
+
+def loss_column(part: str) -> str:
+    """The column of a part of the loss against the oracle."""
+    return f"loss_{part}"
 
 
 _INPUTS = (
@@ -56,7 +62,11 @@ _NUMBERS = (
     Column("performance", "float", "", "the oracle's iteration time over this one's"),
     Column("stall_ns", "int", "ns", "the compute engine stood still, its next kernel waiting for a copy"),
     Column("kernel_ns", "int", "ns", "kernels were running"),
-    Column("bound", "text", "", "what binds: compute, link, host or memory"),
+    *(
+        Column(loss_column(part), "int", "ns", f"more than the oracle's iteration: {words}")
+        for part, words in LOSS_WORDS.items()
+    ),
+    Column("bound", "text", "", "what binds: compute, algorithm, link, fetch, host or memory"),
     Column("peak_bytes", "int", "B", "most bytes in use, as asked for"),
     Column("average_bytes", "int", "B", "average over time of bytes in use"),
     Column("average_bytes_per_step", "int", "B", "average over layer steps of the most in use during each"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from vdnnsim.gpu import LinkCurve
-from vdnnsim.metrics.verdict import BINDING
+from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
 from vdnnsim.sweep.axes import OWN, Value
-from vdnnsim.sweep.columns import NUMBERS, class_column
+from vdnnsim.sweep.columns import NUMBERS, class_column, loss_column
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import Times
 from vdnnsim.sweep.sources import Source
@@ -84,6 +84,8 @@ def number_entries(
     """All numbers of points that ran; `oracle` are the oracle's times at the same points, which performance rests on as
     well."""
     use, inner = prepared.use, prepared.inner_use
+    both = zip(Loss._fields, _spent(times), _spent(oracle), strict=True)
+    loss = {loss_column(part): own_ns - best_ns for part, own_ns, best_ns in both}
     at_peak: dict[str, Entry] = {class_column(name): size for name, size in use.by_class_at_peak.items()}
     return {
         "status": "ok",
@@ -95,7 +97,8 @@ def number_entries(
         "performance": _ratio(oracle.iteration_time_ns, times.iteration_time_ns),
         "stall_ns": times.stall_ns,
         "kernel_ns": times.kernel_ns,
-        "bound": _bound(times, prepared),
+        **loss,
+        "bound": _bound(times, list(loss.values()), prepared),
         "peak_bytes": use.peak_bytes,
         "average_bytes": times.average_bytes,
         "average_bytes_per_step": use.average_bytes_per_step,
@@ -120,15 +123,23 @@ def _ratio(best_ns: np.ndarray, own_ns: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(own_ns > 0, best_ns / np.maximum(own_ns, 1), 1.0))
 
 
-def _bound(times: Times, prepared: Prepared) -> Entry:
+def _spent(times: Times) -> tuple[np.ndarray, ...]:
+    """`metrics.Spent` of every point."""
+    host_ns = times.iteration_time_ns - times.kernel_ns - times.stall_ns - times.synchronise_ns
+    stalls_ns = (times.copies_out_ns, times.copies_in_ns, times.late_fetches_ns)
+    return (times.kernel_ns, *stalls_ns, host_ns, times.synchronise_ns)
+
+
+def _bound(times: Times, loss_ns: Sequence[np.ndarray], prepared: Prepared) -> Entry:
     """`metrics.verdict` in one word."""
     if prepared.reason:
         return "memory"
     total_ns = times.iteration_time_ns
-    overhead_ns = total_ns - times.kernel_ns - times.stall_ns
-    link = (times.stall_ns >= BINDING * total_ns) & (times.stall_ns >= overhead_ns)
-    host = overhead_ns >= BINDING * total_ns
-    return np.select([link, host], ["link", "host"], "compute")
+    parts_ns = np.stack(loss_ns)
+    words = np.array([LOSS_BINDS[name] for name in Loss._fields])[np.argmax(parts_ns, axis=0)]
+    loses = parts_ns.max(axis=0) * BINDING >= total_ns
+    waits_for_host = (total_ns - times.kernel_ns - times.stall_ns) * BINDING >= total_ns
+    return np.where(total_ns > 0, np.select([loses, waits_for_host], [words, "host"], "compute"), "nothing")
 
 
 def _provenance(run: Points, prepared: Prepared, oracle_label: Provenance) -> Entry:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vdnnsim.metrics.loss import LOSS_WORDS, Loss
 from vdnnsim.report.figure import style
 from vdnnsim.report.figure.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
 from vdnnsim.report.figure.style import FAINT, INK, LIMIT
@@ -28,6 +29,7 @@ _MEMORY_IN = 1.95
 _COMPUTE, _COPY, _STALL = "#555555", "#997700", LIMIT
 _SHADE = 0.16
 _LINE_PT = style.SMALL_SIZE + 2.5
+_LINE_IN = _LINE_PT / 72
 
 
 def run_figure(run: PolicyRun, comparison: Comparison, path: Path | str | None = None) -> tuple[Axes, ...]:
@@ -42,9 +44,10 @@ def run_figure(run: PolicyRun, comparison: Comparison, path: Path | str | None =
 
 
 def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
-    memory_bottom_in = style.BOTTOM_IN + _LANES_IN + _GAP_IN
+    lanes_bottom_in = style.BOTTOM_IN + _LINE_IN
+    memory_bottom_in = lanes_bottom_in + _LANES_IN + _GAP_IN
     figure = style.new_figure(memory_bottom_in + _MEMORY_IN + style.TOP_IN)
-    lanes = style.add_axes(figure, _LEFT_IN, style.BOTTOM_IN, LANE_IN, _LANES_IN)
+    lanes = style.add_axes(figure, _LEFT_IN, lanes_bottom_in, LANE_IN, _LANES_IN)
     memory = style.add_axes(figure, _LEFT_IN, memory_bottom_in, LANE_IN, _MEMORY_IN)
     end_ns = max(1, run.timeline.iteration_time_ns)
     unit, scale = _time_unit(end_ns)
@@ -55,12 +58,22 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
         axes.set_xlim(0, end_ns * scale)
     memory.tick_params(labelbottom=False)
     lanes.set_xlabel(f"time ({unit})")
-    note = provenance(comparison)
+    note = "\n".join(part for part in (_loss(run.result.loss), provenance(comparison)) if part)
     if not run.result.trainable:
         note += ". This policy does not train here: shown as it would run if the memory had room"
     title = f"{shortened(run.result.policy, 24)}: {subject(comparison)}"
     style.dress(figure, title, style.class_handles(colours), note)
     return figure
+
+
+def _loss(loss: Loss) -> str:
+    """What the iteration takes longer than the oracle's, the largest part first."""
+    unit, scale = _time_unit(loss.total_ns)
+    parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -abs(part[0]))
+    words = [f"{LOSS_WORDS[name]} {part_ns * scale:.1f}" for part_ns, name in parts if round(part_ns * scale, 1)]
+    if not words:
+        return ""
+    return f"Longer than the oracle's by {loss.total_ns * scale:.1f} {unit}: {', '.join(words)}"
 
 
 def _time_unit(end_ns: int) -> tuple[str, float]:
