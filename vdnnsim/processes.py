@@ -61,10 +61,14 @@ class Processes(ProcessPoolExecutor):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
-            self.shutdown(wait=False, cancel_futures=True)  # Future.cancel here would race with processes that end
-            for process in self._own:
-                process.terminate()
+            self.stop()
         self.shutdown()
+
+    def stop(self) -> None:
+        """End all processes, whatever they do."""
+        self.shutdown(wait=False, cancel_futures=True)  # Future.cancel here would race with processes that end
+        for process in self._own:
+            process.terminate()
 
     def why_ended(self, any_result: bool) -> WorkerEnded:
         """When it is broken, as far as one can see: the others are terminated as soon as one has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,7 +21,9 @@ import pytest
 from support.sweeps import MANY, SMALL, run, start, write_spec
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput
+from vdnnsim.processes import Processes, finished
 from vdnnsim.sweep.engines import Engine
+from vdnnsim.sweep.local import Part, _run
 from vdnnsim.sweep.plan import Sweep, plan_sweep
 from vdnnsim.sweep.reading import read_frame, read_status
 from vdnnsim.sweep.run import Progress, run_sweep
@@ -48,11 +52,17 @@ def test_every_point_is_a_row(tmp_path: Path, jobs: int) -> None:
 
 def test_processes_and_this_one_write_the_same_files(tmp_path: Path) -> None:
     sweep = small(tmp_path)
-    for jobs in (1, 2):
-        run_sweep(sweep, tmp_path / str(jobs), jobs=jobs)
-    one, two = (sorted((tmp_path / jobs / "points").iterdir()) for jobs in ("1", "2"))
+    run_sweep(sweep, tmp_path / "here", jobs=1)
+    there = Store(tmp_path / "there")
+    parts = [Part(sweep.manifest.identity, number, *chunk) for number, chunk in enumerate(sweep.chunks)]
+    with there.lock():
+        there.open(sweep.manifest, sweep.spec.text, resume=False)
+        with there.passing(pickle.dumps(sweep.assignment)) as path, Processes(2) as executor:
+            assert len(list(finished(executor, partial(_run, path, there), parts, 2))) == 2
+    one, two = (sorted((tmp_path / name / "points").iterdir()) for name in ("here", "there"))
     assert [path.name for path in one] == [path.name for path in two]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    assert sorted(path.name for path in there.folder.iterdir()) == [".lock", "points", "spec.toml", "sweep.json"]
 
 
 def test_resuming_does_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
@@ -231,7 +241,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     assert run_sweep(sweep, out, jobs=1, resume=True) == Progress(26, 0, 64, 90)
 
 
-def test_a_full_disk_in_a_worker_is_told_as_well(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_by_the_command_as_well(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, SMALL)
     out = tmp_path / "out"
     code, _, err = run("sweep", spec, "--out", out, "--jobs", 2)
@@ -335,7 +345,8 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path, words: str) -> None:
     """As under nohup."""
     out = tmp_path / "out"
-    arguments = (write_spec(tmp_path, SMALL), "--jobs", 2) if words == "sweep" else ("12", "--no-bands")
+    sweep = (write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
+    arguments = sweep if words == "sweep" else ("12", "--no-bands")
     process = start(words, *arguments, "--out", out, interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)
@@ -345,11 +356,13 @@ def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: 
 
 
 def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
+    write_spec(tmp_path, MANY)
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from vdnnsim.sweep import plan_sweep, run_sweep\n"
-        f"run_sweep(plan_sweep(Path({str(write_spec(tmp_path, SMALL))!r})), Path({str(tmp_path / 'out')!r}), jobs=2)\n",
+        "from vdnnsim.sweep import Engine, plan_sweep, run_sweep\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "run_sweep(plan_sweep(folder / 'spec.toml', Engine.REFERENCE), folder / 'out', jobs=2)\n",
         encoding="utf-8",
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)

@@ -7,6 +7,8 @@ it, would be waited for without end. So workers read what they need from a file,
 from __future__ import annotations
 
 import pickle
+import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,6 +22,8 @@ from vdnnsim.sweep.table import parquet_bytes
 
 _PARTS_AHEAD = 2
 """Parts given out for each process, so that none is idle."""
+_ALONE_S = 0.5
+"""About what it takes until others are ready."""
 
 
 class Part(NamedTuple):
@@ -55,10 +59,23 @@ def run_here(assignment: Assignment, parts: Sequence[Part], store: Store) -> Gen
 
 
 def run_in_processes(assignment: Assignment, parts: Sequence[Part], store: Store, jobs: int) -> Generator[PartDone]:
-    """In so many processes, in any order. Raises what a worker met, `WorkerEnded` where one was killed."""
+    """In so many processes, in any order. This one begins, alone while it may soon be through, then until others are
+    ready. Raises what a worker met, `WorkerEnded` where one was killed."""
+    worker, waiting = Worker(assignment), deque(parts)
+    alone_until_s = time.monotonic() + _ALONE_S
+    while waiting and time.monotonic() < alone_until_s:
+        yield _write(worker, store, waiting.popleft())
+    if not waiting:
+        return
     with store.passing(pickle.dumps(assignment)) as path, Processes(jobs) as executor:
+        begun = [executor.submit(_begin, path) for _ in range(jobs)]
+        while waiting and not any(future.done() for future in begun):
+            yield _write(worker, store, waiting.popleft())
+        if not waiting:
+            executor.stop()
+            return
         try:
-            for _, done in finished(executor, partial(_run, path, store), parts, _PARTS_AHEAD * jobs):
+            for _, done in finished(executor, partial(_run, path, store), waiting, _PARTS_AHEAD * jobs):
                 yield done
         except WorkerEnded as error:
             more = "Nothing that was done is lost: run again with --resume, perhaps with fewer --jobs"
@@ -69,6 +86,11 @@ def _write(worker: Worker, store: Store, part: Part) -> PartDone:
     done, contents = encode(worker, part)
     store.write_part(part.number, contents)
     return done
+
+
+def _begin(assignment: Path) -> None:
+    """In another process: imports what is needed, and reads what parts are made of."""
+    _worker(assignment)
 
 
 def _run(assignment: Path, store: Store, part: Part) -> PartDone:
