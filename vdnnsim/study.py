@@ -22,7 +22,7 @@ from vdnnsim.program import Program, WeightGradients, build_program
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
-from vdnnsim.trace import MATH_MODES, TRACE_FOLDER, Trace, check_trace, find_trace, no_traces, read_trace, weakest
+from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
@@ -212,9 +212,7 @@ def make_study(
     _known("pool", pool, tuple(POOLS))
     _known("weight gradients", str(weight_gradients), tuple(choice.value for choice in WeightGradients))
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
-    for folder in folders:
-        if found := no_traces(folder):
-            raise InvalidInput(f"traces: found {found}, expected {TRACE_FOLDER}")
+    check_folders(folders)
     if trace is None:
         trace = find_trace(network, profile.name, math, (*folders, data_directory("traces")))
     elif folders:

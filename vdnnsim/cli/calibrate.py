@@ -96,6 +96,7 @@ def run_command(
     math: options.Math = "fp32",
     capacity: options.Capacity = None,
     trace: options.TraceFile = None,
+    traces: options.TraceFolders = None,
     iterations: Annotated[int | None, typer.Option("--iterations", help="Timed iterations.", min=1)] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare gradients with autograd, freed bytes overwritten.")
@@ -114,7 +115,9 @@ def run_command(
 
     check_targets({"--json": json, "--timeline": timeline})
     say = partial(typer.echo, err=STDOUT in (json, timeline))
-    study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace)
+    study = make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, trace=trace, traces=traces or ())
+    if not study.trace.header.layers:
+        say(f"trace of {study.trace.header.title}: unchecked, it does not say of which layers it is")
     with _bench(device) as bench:
         if check:
             say(_check(bench, study, policy))

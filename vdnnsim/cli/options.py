@@ -29,6 +29,10 @@ WeightGradients = Annotated[
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", help="The table (CSV) of a trace of your own instead of a built-in one.")
 ]
+TraceFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--trace", help="The table (CSV) of a trace of your own, to take first; may be given more than once."),
+]
 TraceFolders = Annotated[
     list[Path] | None,
     typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),

@@ -23,10 +23,6 @@ _Loss = Annotated[
     str | None, typer.Option("--loss", help="What may be lost against the oracle: 5%. Fitting is enough when left out.")
 ]
 _LinkLoss = Annotated[str, typer.Option("--loss", help="What may be lost against the oracle.")]
-_Traces = Annotated[
-    list[Path] | None,
-    typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),
-]
 
 
 @app.command("largest-batch")
@@ -40,12 +36,15 @@ def largest_batch_command(
     math: options.Math = "fp32",
     pool: options.Pool = "best-fit",
     weight_gradients: options.WeightGradients = "per-layer",
-    traces: _Traces = None,
+    trace: options.TraceFiles = None,
+    traces: options.TraceFolders = None,
 ) -> None:
     """The largest batch that trains, among those that were timed and those between."""
     from vdnnsim.sweep.solve import largest_batch
 
-    question = _question(network, gpu, policy, loss, capacity, link_bandwidth, math, pool, weight_gradients, traces)
+    question = _question(
+        network, gpu, policy, loss, capacity, link_bandwidth, math, pool, weight_gradients, trace, traces
+    )
     _print(question, largest_batch(question), "batch", "largest batch", str)
 
 
@@ -60,12 +59,13 @@ def smallest_capacity_command(
     math: options.Math = "fp32",
     pool: options.Pool = "best-fit",
     weight_gradients: options.WeightGradients = "per-layer",
-    traces: _Traces = None,
+    trace: options.TraceFiles = None,
+    traces: options.TraceFolders = None,
 ) -> None:
     """The smallest device memory in which it trains."""
     from vdnnsim.sweep.solve import smallest_capacity
 
-    question = _question(network, gpu, policy, loss, None, link_bandwidth, math, pool, weight_gradients, traces)
+    question = _question(network, gpu, policy, loss, None, link_bandwidth, math, pool, weight_gradients, trace, traces)
     answer = smallest_capacity(question, batch)
     _print(question, answer, "memory", "smallest memory", memory_words)
 
@@ -81,12 +81,13 @@ def smallest_link_command(
     math: options.Math = "fp32",
     pool: options.Pool = "best-fit",
     weight_gradients: options.WeightGradients = "per-layer",
-    traces: _Traces = None,
+    trace: options.TraceFiles = None,
+    traces: options.TraceFolders = None,
 ) -> None:
     """The slowest link behind which it loses no more than --loss."""
     from vdnnsim.sweep.solve import smallest_link
 
-    question = _question(network, gpu, policy, loss, capacity, None, math, pool, weight_gradients, traces)
+    question = _question(network, gpu, policy, loss, capacity, None, math, pool, weight_gradients, trace, traces)
     answer = smallest_link(question, batch)
     _print(question, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
 
@@ -110,19 +111,18 @@ def _question(
     math: str,
     pool: str,
     weight_gradients: str,
+    trace: list[Path] | None,
     traces: list[Path] | None,
 ) -> Question:
-    from vdnnsim.errors import InvalidInput, UnknownName
+    from vdnnsim.errors import UnknownName
     from vdnnsim.memory import POOLS
     from vdnnsim.program import WeightGradients
     from vdnnsim.sweep.shares import parse_share
     from vdnnsim.sweep.solve import Question
-    from vdnnsim.trace import TRACE_FOLDER, no_traces
+    from vdnnsim.trace import check_folders
     from vdnnsim.units import parse_bandwidth, parse_bytes
 
-    for folder in traces or ():
-        if found := no_traces(folder):
-            raise InvalidInput(f"--traces: found {found}, expected {TRACE_FOLDER}")
+    check_folders(traces or (), "--traces")
     known = [choice.value for choice in WeightGradients]
     if weight_gradients not in known:
         raise UnknownName("weight gradients", weight_gradients, known)
@@ -139,6 +139,7 @@ def _question(
         None if capacity is None else parse_bytes(capacity, "--capacity"),
         None if link_bandwidth is None else parse_bandwidth(link_bandwidth, "--link-bandwidth"),
         tuple(traces or ()),
+        tuple(trace or ()),
     )
 
 
@@ -166,5 +167,6 @@ def _print(question: Question, answer: Answer, column: str, what: str, words: Ca
     print_table(console, table, ("memory needed", "iteration"))
     allowed = "" if question.loss is None else f" with at most {100 * question.loss:g} % loss"
     found = "none" if answer.value is None else words(answer.value)
-    line = f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {answer.provenance})"
+    label = answer.provenance if answer.trace_checked else f"{answer.provenance}; trace unchecked"
+    line = f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {label})"
     console.print(line, soft_wrap=True)

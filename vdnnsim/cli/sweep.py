@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vdnnsim.cli import options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -49,6 +51,8 @@ def run_command(
     engine: Annotated[
         str, typer.Option("--engine", help="auto, or reference: the simulated machine for every point.")
     ] = "auto",
+    trace: options.TraceFiles = None,
+    traces: options.TraceFolders = None,
 ) -> None:
     """Run the points of a spec. This is what `vdnnsim sweep SPEC` does."""
     from rich.console import Console
@@ -56,13 +60,15 @@ def run_command(
     from vdnnsim.errors import InvalidInput
     from vdnnsim.sweep.engines import Engine
     from vdnnsim.sweep.plan import plan_sweep
+    from vdnnsim.trace import check_folders
 
     if engine not in (Engine.AUTO, Engine.REFERENCE):
         raise InvalidInput(f"--engine: found '{engine}', expected auto or reference")
     if jobs is not None and cluster is not None:
         raise InvalidInput("--jobs and --cluster: found both, expected one of them")
     console = Console(stderr=True)
-    sweep = plan_sweep(spec, Engine(engine))
+    check_folders(traces or (), "--traces")
+    sweep = plan_sweep(spec, Engine(engine), traces or (), trace or ())
     _announce(sweep, console)
     if dry_run:
         return
@@ -83,6 +89,10 @@ def _announce(sweep: Sweep, console: Console) -> None:
         console.print(sweep.spec.title, highlight=False, soft_wrap=True)
     console.print(f"{sweep.size.points} points{filtered}: {axes}", highlight=False, soft_wrap=True)
     for source in sweep.assignment.sources.values():
+        if not source.study.trace.header.layers:
+            title = source.study.trace.header.title
+            text = f"trace of {title}: unchecked, it does not say of which layers it is"
+            console.print(text, highlight=False, soft_wrap=True)
         if source.interpolation_error_ppm:
             text = source.study.trace.header.sources["interpolated"]
             console.print(

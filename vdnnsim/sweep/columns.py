@@ -51,6 +51,7 @@ _INPUTS = (
         "ppm",
         "leave-one-out error of interpolated kernel times; 0 where none is, null where it is unknown",
     ),
+    Column("trace_checked", "bool", "", "whether the trace says of which layers it is"),
 )
 _NUMBERS = (
     Column("status", "text", "", "ok, or failed: then reason says why and numbers are null"),

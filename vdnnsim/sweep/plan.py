@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,15 +37,20 @@ class Sweep:
     uncovered: Mapping[str, str]
 
 
-def plan_sweep(path: Path, engine: Engine = Engine.AUTO) -> Sweep:
-    """Read a spec and all that it names. Raises `InvalidFile`, with the place in the spec for what there is not."""
+def plan_sweep(
+    path: Path, engine: Engine = Engine.AUTO, folders: Iterable[Path] = (), tables: Iterable[Path] = ()
+) -> Sweep:
+    """Read a spec and all that it names; `folders` and `tables` of traces are looked in before the spec's.
+
+    Raises `InvalidFile`, with the place in the spec for what there is not, `InvalidInput` for a table of no use.
+    """
     spec = read_spec(path)
     grid = Grid(spec)
     size = grid.size()
     if not size.points:
         raise spec.fault(("filters",), f"no point of {size.raw_points} that passes", "filters that leave one or more")
     policies = policy_digests_of(spec)
-    sources = load_sources(spec, size.studies)
+    sources = load_sources(spec, size.studies, folders, tables)
     assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"))
     gpus = {source.study.gpu.name: source.study.gpu for source in sources.values()}
     reasons = {name: uncovered(gpu) for name, gpu in gpus.items() if engine is not Engine.REFERENCE and uncovered(gpu)}

@@ -67,6 +67,7 @@ def input_entries(run: Points, version: str) -> dict[str, Entry]:
         "link_out_latency_ns": latency(gpu.link.copy_out),
         "link_in_latency_ns": latency(gpu.link.copy_in),
         "trace_batch": run.source.trace_batch,
+        "trace_checked": bool(run.source.study.trace.header.layers),
         "interpolation_error_ppm": None if error_ppm < 0 else error_ppm,
         "vdnnsim_version": version,
         "point_hash": _hashes(run),

@@ -41,12 +41,13 @@ class Tried(NamedTuple):
 
 class Answer(NamedTuple):
     """`value` is None where nothing in the range does. `note` says what bounds the answer; `tried` is in order of
-    values; `provenance` is the weakest label of the points tried."""
+    values; `provenance` is the weakest label of the points tried; `trace_checked` as in `Origin`, for all of them."""
 
     value: int | None
     note: str
     tried: tuple[Tried, ...]
     provenance: Provenance
+    trace_checked: bool
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Question:
     capacity_bytes: int | None = None
     link_bandwidth_bytes_per_s: int | None = None
     traces: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
+
+    def shelf(self) -> TraceShelf:
+        """Where its traces are looked for."""
+        return TraceShelf(self.traces, self.tables)
 
     def profile(self) -> GpuProfile:
         gpu = load_profile(self.gpu)
@@ -70,6 +76,13 @@ class Question:
         if self.link_bandwidth_bytes_per_s is not None:
             gpu = gpu.with_link_bandwidth(self.link_bandwidth_bytes_per_s)
         return gpu
+
+    def study_of(self, batch: int) -> Study:
+        """As `study`, where no other batch is asked about. Raises `InvalidInput` for a table that is of no use."""
+        shelf = self.shelf()
+        study = self.study(shelf, batch)
+        shelf.check_tables()
+        return study
 
     def study(self, shelf: TraceShelf, batch: int) -> Study:
         """Raises `InvalidInput` (and its kinds) for what cannot be used, and for batches that no trace reaches."""
@@ -84,11 +97,14 @@ class _Search:
     study_at: Callable[[int], Study]
     tried: dict[int, Tried] = field(default_factory=dict)
     labels: list[Provenance] = field(default_factory=list)
+    trace_checked: bool = True
 
     def good(self, value: int) -> bool:
         if value not in self.tried:
-            result = compare_policies(self.study_at(value), [self.question.policy]).results[0]
+            comparison = compare_policies(self.study_at(value), [self.question.policy])
+            result = comparison.results[0]
             self.labels.append(result.provenance)
+            self.trace_checked &= comparison.origin.trace_checked
             self.tried[value] = _judged(value, result, self.question.loss)
         return self.tried[value].good
 
@@ -106,7 +122,7 @@ class _Search:
 
     def answer(self, value: int | None, note: str) -> Answer:
         tried = tuple(self.tried[key] for key in sorted(self.tried))
-        return Answer(value, note, tried, weakest(self.labels))
+        return Answer(value, note, tried, weakest(self.labels), self.trace_checked)
 
 
 def _judged(value: int, result: PolicyResult, loss: float | None) -> Tried:
@@ -131,9 +147,11 @@ def largest_batch(question: Question) -> Answer:
 
     Raises `InvalidInput` (and its kinds) for what cannot be used, and where there is no trace at all.
     """
-    shelf = TraceShelf(question.traces)
+    shelf = question.shelf()
     name = load_network(question.network, 1).name
-    timed = sorted(shelf.batches(name, question.profile().name, question.math))
+    tables = shelf.batches(name, question.profile().name, question.math)
+    shelf.check_tables(tables.values())
+    timed = sorted(tables)
     if not timed:
         raise shelf.missing(name, question.profile().name, question.math)
     search = _Search(question, lambda batch: question.study(shelf, batch))
@@ -151,7 +169,7 @@ def largest_batch(question: Question) -> Answer:
 
 def smallest_capacity(question: Question, batch: int) -> Answer:
     """To `CAPACITY_STEP_BYTES`. Raises `InvalidInput` (and its kinds) for what cannot be used."""
-    study = question.study(TraceShelf(question.traces), batch)
+    study = question.study_of(batch)
     search = _Search(question, lambda capacity: replace(study, gpu=study.gpu.with_capacity(capacity)))
     if not search.good(ENDLESS_BYTES):
         return search.answer(None, "not even with more memory than it can use")
@@ -166,7 +184,7 @@ def smallest_capacity(question: Question, batch: int) -> Answer:
 def smallest_link(question: Question, batch: int) -> Answer:
     """To `LINK_STEP_BYTES_PER_S`, up to the bandwidth of the device memory. Raises `InvalidInput` (and its kinds) for
     what cannot be used."""
-    study = question.study(TraceShelf(question.traces), batch)
+    study = question.study_of(batch)
     search = _Search(question, lambda link: replace(study, gpu=study.gpu.with_link_bandwidth(link)))
     low = LINK_STEP_BYTES_PER_S
     high = study.gpu.memory_bandwidth_bytes_per_s // low * low

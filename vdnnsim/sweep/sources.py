@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,16 @@ from vdnnsim.study import Study
 from vdnnsim.sweep.axes import STUDY_AXES
 from vdnnsim.sweep.interpolation import interpolate_trace
 from vdnnsim.sweep.spec import Spec
-from vdnnsim.trace import TRACE_FOLDER, Trace, find_trace, list_traces, missing_trace, no_traces, read_trace
+from vdnnsim.trace import (
+    TRACE_FOLDER,
+    Trace,
+    find_trace,
+    list_traces,
+    missing_trace,
+    no_traces,
+    read_header,
+    read_trace,
+)
 
 StudyCodes = tuple[int, ...]
 
@@ -34,25 +44,35 @@ class Source(NamedTuple):
 
 
 class TraceShelf:
-    """Traces as a sweep looks for them: in folders of the user's, then those of the package; exact, or between two."""
+    """Traces as a sweep looks for them: tables and then folders of the user's, then those of the package; exact, or
+    between two batches."""
 
-    def __init__(self, folders: Iterable[Path] = ()) -> None:
+    def __init__(self, folders: Iterable[Path] = (), tables: Iterable[Path] = ()) -> None:
+        """Raises `InvalidFile` for a table without its header."""
         self._folders = (*folders, data_directory("traces"))
+        self._tables = {table: read_header(table) for table in tables}
         self._by_batch: dict[tuple[str, str, str], dict[int, Path]] = {}
         self._read: dict[Path, Trace] = {}
 
     def batches(self, network: str, gpu: str, math: str) -> dict[int, Path]:
-        """The table of each batch that was timed; of several folders the first that has it."""
+        """The table of each batch that was timed; of several places the first that has it."""
         if not self._by_batch:
-            for folder in reversed(self._folders):
-                for path, header in list_traces((folder,)):
-                    key = (header.network, header.gpu, header.math)
-                    self._by_batch.setdefault(key, {})[header.batch] = path
+            places = [list_traces((folder,)) for folder in reversed(self._folders)]
+            for path, header in chain(*places, reversed(self._tables.items())):
+                key = (header.network, header.gpu, header.math)
+                self._by_batch.setdefault(key, {})[header.batch] = path
         return self._by_batch.get((network, gpu, math), {})
 
     def missing(self, network: str, gpu: str, math: str) -> MissingTrace:
         """The error for a network of which no batch was timed."""
         return missing_trace(network, None, gpu, math, self._folders)
+
+    def check_tables(self, used: Iterable[Path] | None = None) -> None:
+        """Raise `InvalidInput` for a table of the user's that was of no use; what was read so far was, unless told."""
+        useful = set(self._read if used is None else used)
+        for table, header in self._tables.items():
+            if table not in useful:
+                raise InvalidInput(f"trace {table}: found {header.title}, expected one that is asked for here")
 
     def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
@@ -61,6 +81,10 @@ class TraceShelf:
         return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
 
     def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:
+        own = (network.name, network.batch, gpu.name, math)
+        for table, header in self._tables.items():
+            if (header.network, header.batch, header.gpu, header.math) == own:
+                return self._checked(table, network), str(network.batch), 0
         try:
             return find_trace(network, gpu.name, math, self._folders), str(network.batch), 0
         except MissingTrace as missing:
@@ -92,12 +116,17 @@ def _out_of_range(
     return MissingTrace(wanted, available, advice)
 
 
-def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, Source]:
-    """The source of each study of a sweep. Raises `InvalidFile` with the spec's line for what there is not."""
+def load_sources(
+    spec: Spec, studies: Iterable[StudyCodes], folders: Iterable[Path] = (), tables: Iterable[Path] = ()
+) -> dict[StudyCodes, Source]:
+    """The source of each study of a sweep; `folders` and `tables` of traces are looked in before the spec's.
+
+    Raises `InvalidFile` with the spec's line for what there is not, `InvalidInput` for a table that is of no use.
+    """
     for index, folder in enumerate(spec.traces):
         if found := no_traces(folder):
             raise spec.fault(("traces", index), found, TRACE_FOLDER)
-    shelf = TraceShelf(spec.traces)
+    shelf = TraceShelf((*folders, *spec.traces), tables)
     profiles: dict[str, GpuProfile] = {}
     sources: dict[StudyCodes, Source] = {}
     for codes in studies:
@@ -113,6 +142,7 @@ def load_sources(spec: Spec, studies: Iterable[StudyCodes]) -> dict[StudyCodes, 
             sources[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
         except InvalidInput as error:
             raise spec.fault(("axes", place), "", str(error)) from None
+    shelf.check_tables()
     return sources
 
 

@@ -2,7 +2,15 @@
 
 from vdnnsim.trace.files import check_trace, read_trace, write_trace
 from vdnnsim.trace.header import MATH_MODES, check_header_writable, read_header
-from vdnnsim.trace.library import TRACE_FOLDER, find_trace, list_traces, missing_trace, no_traces, trace_path
+from vdnnsim.trace.library import (
+    TRACE_FOLDER,
+    check_folders,
+    find_trace,
+    list_traces,
+    missing_trace,
+    no_traces,
+    trace_path,
+)
 from vdnnsim.trace.matching import required_passes
 from vdnnsim.trace.oddities import oddities
 from vdnnsim.trace.table import (
@@ -24,6 +32,7 @@ __all__ = [
     "Trace",
     "TraceHeader",
     "TraceRow",
+    "check_folders",
     "check_header_writable",
     "check_trace",
     "find_trace",

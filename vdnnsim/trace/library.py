@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vdnnsim.catalog import data_directory
-from vdnnsim.errors import MissingTrace
+from vdnnsim.errors import InvalidInput, MissingTrace
 from vdnnsim.network import NETWORKS, Network
 from vdnnsim.trace.files import read_trace
 from vdnnsim.trace.header import read_header
@@ -37,6 +37,13 @@ def no_traces(folder: Path) -> str:
     if not folder.is_dir():
         return f"no folder {folder}"
     return "" if next(list_traces((folder,)), None) else f"no trace in {folder}"
+
+
+def check_folders(folders: Iterable[Path], what: str = "traces") -> None:
+    """Raise `InvalidInput` for a folder that is not there or has no trace: others would be taken in silence."""
+    for folder in folders:
+        if found := no_traces(folder):
+            raise InvalidInput(f"{what}: found {found}, expected {TRACE_FOLDER}")
 
 
 def find_trace(network: Network, gpu: str, math: str, directories: Iterable[Path] = ()) -> Trace:
