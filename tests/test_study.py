@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cases import conv, fc, gpu_of, layer, network_of, row, trace_of
+from support.cases import conv, fc, gpu_of, layer, network_of, plan_of, row, trace_of
 from support.digest import digest, digests
 from support.small_files import NETWORK_TOML, PROFILE_TOML
 from support.staircase import UNIT_BYTES, study_with
@@ -258,3 +258,21 @@ def test_a_study_travels_without_what_it_ran() -> None:
     size = len(pickle.dumps(study_with(22)))
     assert len(pickle.dumps(study)) == size
     assert pickle.loads(pickle.dumps(study)).run(make_policy("vdnn-all(p)")).result == before
+
+
+def test_plans_that_put_off_other_prefetches_are_not_taken_for_each_other() -> None:
+    """One study runs both, in either order, as two studies would."""
+    gpu = gpu_of(in_ns_per_100_bytes=900)
+    plans = [plan_of(NETWORK, TRACE, offload=("a", "b"), deferred=deferred) for deferred in ((), ("loss", "fc"))]
+
+    def numbers(study: Study, plan: Plan) -> tuple[int, int]:
+        result = study.run_plan("plan", plan).result
+        return result.deferred_prefetches, result.loss.late_fetches_ns
+
+    alone = [numbers(Study(NETWORK, TRACE, gpu), plan) for plan in plans]
+    assert [deferred for deferred, _ in alone] == [0, 2]
+    assert alone[0][1] == 0 < alone[1][1]
+    for order in (plans, plans[::-1]):
+        study = Study(NETWORK, TRACE, gpu)
+        found = {plan.deferred: numbers(study, plan) for plan in order}
+        assert [found[plan.deferred] for plan in plans] == alone

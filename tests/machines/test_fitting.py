@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import conv as conv_layer
-from support.cases import gpu_of, network_of, plan_of, row, trace_of
+from support.cases import gpu_of, layer, network_of, plan_of, row, trace_of
 from support.checker import check_memory, check_run
 from support.render import step_lines
 from support.staircase import FILTER, NETWORK, TRACE, UNIT_BYTES, study_with
@@ -17,9 +19,10 @@ from vdnnsim.machines.fitting import Fitted, fit_plan, next_leaner
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind, LayerSpec
-from vdnnsim.policies import Plan
+from vdnnsim.policies import Plan, Problem, feature_extraction_layers, make_plan, performance_optimal
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import CopyIn, Program, WeightGradients, build_program
+from vdnnsim.study import make_study
 from vdnnsim.trace import Trace
 
 ALL = ("a", "p", "q", "r", "b", "c")
@@ -180,3 +183,44 @@ def test_of_several_failures_the_first_is_told() -> None:
     fitted = fit(plan_for("FFT"), 13)
     assert isinstance(fitted.failure, OutOfMemory)
     assert fitted.failure.args[:2] == ("c backward", "gradient:b")
+
+
+def test_a_plan_with_shrunk_workspaces_is_not_said_to_fit_where_it_does_not() -> None:
+    """PyTorch's allocator gives its cache back when a request finds no room, so that what comes after a shrunk
+    workspace lies elsewhere than if the leaner one had been asked for at once. In this capacity the first walk of
+    GoogLeNet finds room for all, with leaner algorithms; asked for from the start, they find none."""
+    study = make_study("googlenet", batch=128, gpu="titan-x-maxwell", pool="pytorch-caching", capacity=1_692_937_984)
+    problem = Problem(study.network, study.trace, study.gpu, study)
+    convs = feature_extraction_layers(study.network, (Kind.CONV,))
+    fastest = make_plan(problem, Layout.LAYER_WISE, convs, performance_optimal(study.network, study.trace))
+    trial = study.attempt("shrunk", study.shrink_workspaces(fastest))
+    assert trial.plan.algorithms != fastest.algorithms
+    fitted = fit_plan(
+        fastest,
+        lambda plan: build_program(study.network, plan),
+        lambda: DeviceMemory(make_pool(study.pool, study.gpu.capacity_bytes)),
+        study.trace,
+    )
+    with pytest.raises(OutOfMemory):
+        replay_memory(fitted.program, DeviceMemory(make_pool(study.pool, study.gpu.capacity_bytes)))
+    assert fitted.failure is not None
+    assert not trial.fits
+
+
+def test_of_two_prefetches_that_could_wait_the_youngest_does() -> None:
+    """loss fetches b's X for b, d then a's for a, and c finds no room for its gradient: both are for layers to come."""
+    network = network_of(
+        conv_layer("a"), layer(Kind.LRN, "b"), layer(Kind.LRN, "c"), layer(Kind.LRN, "d"), layer(Kind.SOFTMAX, "loss")
+    )
+    plan = plan_of(network, trace_of(network), offload=("a", "b"))
+    build = partial(build_program, network, weight_gradients=WeightGradients.NONE)
+
+    def fit_in(units: int) -> Fitted:
+        return fit_plan(plan, build, lambda: DeviceMemory(make_pool("best-fit", units * 512)))
+
+    roomy = fit_in(100)
+    assert copies_in(roomy.program) == [("a", "loss", "b"), ("data", "d", "a")]
+    enough = next(units for units in range(1, 100) if not fit_in(units).plan.deferred and not fit_in(units).failure)
+    tight = fit_in(enough - 1)
+    assert tight.failure is None
+    assert tight.plan.deferred == {"d"}

@@ -324,6 +324,30 @@ def test_kernel_and_other_direction_slow_a_copy_together() -> None:
     assert copy_lines(timeline) == [(IN, "map:y", 0, 100), (OUT, "map:x", 0, 165)]
 
 
+def test_opposite_copies_may_end_as_the_kernel_that_slows_them_ends() -> None:
+    """All three end at 300: the kernel; the copy out, 100 alone, at x1.5 for the kernel and x2 for the other direction;
+    the copy in, 150 alone, at x1.25 and x1.6. The kernel's end and the other's reach a copy that is already over."""
+    buffers = [
+        Buffer(f"map:{name}", size, MemoryClass.FEATURE_MAPS, "a", False) for name, size in (("x", 100), ("y", 150))
+    ]
+    trace = trace_of(NETWORK, [row("a", "forward", 300, slow_out=1.5, slow_in=1.25)])
+    copies = (CopyOut(buffers[0], "a"), CopyIn(buffers[1], "a", "a"))
+    for first, second in (copies, copies[::-1]):
+        commands = (
+            Kernel("a", "forward", "default"),
+            *(first, second),
+            Synchronise(tuple(Stream)),
+            *(first, second),
+            Synchronise(tuple(Stream)),
+        )
+        program = Program(tuple(buffers), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
+        gpu = gpu_of(both_out=2, both_in=1.6)
+        timeline = SimulatedMachine(trace, gpu).run(program, make_pool("best-fit", 1 << 20))
+        assert sorted(copy_lines(timeline)[:2]) == [(IN, "map:y", 0, 300), (OUT, "map:x", 0, 300)]
+        # Later alone with each other: out at x2 until 200, in at x1.6, 125 of its 150 done by then.
+        assert sorted(copy_lines(timeline)[2:]) == [(IN, "map:y", 300, 525), (OUT, "map:x", 300, 500)]
+
+
 def test_host_costs() -> None:
     """kernel 5, copy 3, synchronise 10 (for each stream), allocate 1, free 1; copies of 40 ns.
 

@@ -141,3 +141,8 @@ def test_exhausted_in_a_process_keeps_its_data() -> None:
     with pytest.raises(PoolExhausted) as caught:
         env.run()
     assert caught.value.args == (2048, 1024, 0, 1024)
+
+
+def test_free_bytes_that_are_just_enough_are_in_pieces() -> None:
+    assert PoolExhausted(2048, 4096, 2048, 512).fragmented
+    assert not PoolExhausted(2049, 4096, 2048, 512).fragmented
