@@ -49,13 +49,15 @@ def _with_spare_room(size_bytes: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Study:
-    """A network on a GPU, ready to run policies; also the `Laboratory` in which vDNN-dyn tries its plans."""
+    """A network on a GPU, ready to run policies; also the `Laboratory` in which vDNN-dyn tries its plans. `checked`
+    runs every program in the machine's checking mode."""
 
     network: Network
     trace: Trace
     gpu: GpuProfile
     pool: str = "best-fit"
     weight_gradients: WeightGradients = WeightGradients.PER_LAYER
+    checked: bool = False
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -144,7 +146,8 @@ class Study:
     def _simulate(self, program: Program, endless: bool) -> Timeline:
         capacity_bytes = ENDLESS_BYTES if endless else self.gpu.capacity_bytes
         machine = SimulatedMachine(self.trace, self.gpu)
-        return machine.run(program, make_pool(self.pool, capacity_bytes))
+        pool = make_pool(self.pool, capacity_bytes)
+        return machine.check(program, pool, self.network) if self.checked else machine.run(program, pool)
 
     def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int) -> int:
         """A capacity in which the plan was seen to fit, where it does not fit in the GPU's.

@@ -12,13 +12,14 @@ from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.reference import reference_gradients, relative_error, worst_error
 from vdnnsim.calibration.training import make_training
 from vdnnsim.gpu import load_profile
+from vdnnsim.machines import BrokenProgram
 from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.real.operators_cpu import GEMM, CpuOperators
 from vdnnsim.memory import make_pool
 from vdnnsim.network import Network
 from vdnnsim.policies import make_policy
-from vdnnsim.program import CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Synchronise, WeightGradients
+from vdnnsim.program import CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise, WeightGradients
 from vdnnsim.study import Study
 from vdnnsim.trace import Trace, TraceHeader, TraceRow
 
@@ -119,7 +120,7 @@ def test_a_map_freed_too_early_shows(small_network: Network, device: CpuDevice) 
     missed = []
     for free in frees:
         try:
-            found = loaded(study, device, moved_up(program, free)).check().results
+            found = loaded(study, device, moved_up(program, free)).poisoned().results
         except KeyError:  # the kernel finds no such operand any more
             continue
         if worst_error(found, expected)[0] < LIMIT:
@@ -135,8 +136,22 @@ def test_a_fetch_left_out_shows(small_network: Network, device: CpuDevice) -> No
     expected = reference_gradients(small_network, training).results
     for command in program.commands:
         if isinstance(command, CopyIn | CopyOut):
-            found = loaded(study, device, without(program, command)).check().results
+            found = loaded(study, device, without(program, command)).poisoned().results
             assert worst_error(found, expected)[0] > LIMIT, command.buffer.name
+
+
+def test_a_program_that_is_right_by_luck_alone_is_refused_in_the_checking_mode(
+    small_network: Network, device: CpuDevice
+) -> None:
+    """The waits for copies out are left out; on this device the copies may well be over in time."""
+    study = study_of(small_network)
+    program = study.run(make_policy("vdnn-all(m)")).program
+    hasty = tuple(
+        command._replace(streams=(Stream.COMPUTE,)) if isinstance(command, Synchronise) else command
+        for command in program.commands
+    )
+    with pytest.raises(BrokenProgram, match="expected a wait for copy"):
+        loaded(study, device, replace(program, commands=hasty)).check()
 
 
 def test_a_number_that_is_none_is_an_infinite_error() -> None:

@@ -1,4 +1,5 @@
-"""Checks a run from outside: what a real GPU would have computed with these commands at these times.
+"""Checks a run from outside: what a real GPU would have computed with these commands at these times. Whether a program
+is right at any times is for `vdnnsim.machines.checking`.
 
 The checker follows contents, not bookkeeping: who wrote what into which block and when, and what lay there when a
 kernel or a copy read it. It shares no code with the program builders beyond `operands_of`, the statement

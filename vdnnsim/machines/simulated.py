@@ -25,11 +25,13 @@ import simpy
 
 from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
+from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
 from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, timeline_of
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.memory import Pool
+from vdnnsim.network import Network
 from vdnnsim.program import Program
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Trace
@@ -53,6 +55,12 @@ class SimulatedMachine:
         durations = Durations(*script.copies_ns(self.gpu.link), [row.duration_ns for row in script.kernels])
         moments = simulate(script, durations, self.gpu)
         return timeline_of(script, durations, moments, DeviceMemory(pool))
+
+    def check(self, program: Program, pool: Pool, network: Network) -> Timeline:
+        """As `run`, in the checking mode: raises `BrokenProgram`, too, for a program of this network that is right only
+        by the luck of its times, or not at all."""
+        check_program(network, program, DeviceMemory(type(pool)(pool.capacity_bytes)))
+        return self.run(program, pool)
 
 
 def simulate(script: Script, durations: Durations, gpu: GpuProfile) -> Moments:

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from vdnnsim.errors import VdnnsimError
+from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.device import Action, Device, Stopwatch
 from vdnnsim.machines.real.operands import split_weights, tensors_of
@@ -233,8 +234,13 @@ class LoadedProgram:
         return waiting
 
     def check(self) -> Checked:
-        """One iteration in the checking mode: bytes that the program gives back are overwritten with NaN, whatever else
-        the device is doing.
+        """One iteration in the checking mode. Raises `BrokenProgram` where the program uses a block out of order."""
+        check_program(self.machine.network, self.program, DeviceMemory(self._make_pool()))
+        return self.poisoned()
+
+    def poisoned(self) -> Checked:
+        """One iteration in which the bytes that the program gives back are overwritten with NaN, whatever else the
+        device is doing.
 
         A workspace given back while its kernel may still run is overwritten in the compute stream's turn, since only
         the next kernel's workspace may take it over before the host has waited.

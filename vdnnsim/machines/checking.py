@@ -1,0 +1,175 @@
+"""The checking mode: whether a program is right on any machine, however long its kernels and copies take.
+
+It follows the program with no clock. A kernel or copy is *ordered after* another one if it was given to the same stream
+later, or if the host had waited for the other's stream in between. Whatever touches a block must be ordered after
+whatever touched its bytes before, in this buffer or in one freed since, unless both only read; and what a kernel reads
+must lie there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vdnnsim.errors import VdnnsimError
+from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.network import DATA, Network
+from vdnnsim.program import (
+    Allocate,
+    Buffer,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    Kernel,
+    MemoryClass,
+    Program,
+    Stream,
+    Synchronise,
+    operands_of,
+)
+from vdnnsim.program.commands import map_operand, weight_gradient_operand
+
+
+class BrokenProgram(VdnnsimError):  # noqa: N818 - reads as what it is
+    """A program that may compute something wrong; ``args`` is (where: the step, what is wrong)."""
+
+    def __str__(self) -> str:
+        where, wrong = self.args
+        return f"program, {where}: {wrong}"
+
+
+class _Piece(NamedTuple):
+    """A kernel or copy: the number of its stream's."""
+
+    what: str
+    stream: Stream
+    number: int
+    writes: bool
+
+
+@dataclass
+class _Block:
+    """Bytes from `begin` to `end`, what lies in them, and what touches them that the host has not seen done."""
+
+    name: str
+    begin: int
+    end: int
+    holds: str = ""
+    pieces: list[_Piece] = field(default_factory=list)
+
+    def overlaps(self, other: _Block) -> bool:
+        return self.begin < other.end and other.begin < self.end
+
+
+def check_program(network: Network, program: Program, memory: DeviceMemory) -> None:
+    """Raises `BrokenProgram` for a program of this network whose blocks, in this empty memory, are used out of order,
+    read before they are written, or used when they are not there; `OutOfMemory` where it does not fit."""
+    checker = _Checker(network, program, memory)
+    for step in program.steps:
+        checker.where = step.title
+        for command in program.commands[step.first : step.last]:
+            checker.follow(command)
+
+
+class _Checker:
+    def __init__(self, network: Network, program: Program, memory: DeviceMemory) -> None:
+        self.network = network
+        self.operands = program.operands
+        self.memory = memory
+        self.where = "set-up"
+        self.given = dict.fromkeys(Stream, 0)
+        self.seen_done = dict.fromkeys(Stream, 0)
+        self.live: dict[str, _Block] = {}
+        self.freed: list[_Block] = []
+        self.on_host: dict[str, _Block] = {}
+        for buffer in program.setup:
+            self._allocate(buffer)
+            if buffer.memory_class is MemoryClass.WEIGHTS or buffer.name == map_operand(DATA):
+                self.live[buffer.name].holds = buffer.name
+
+    def follow(self, command: Command) -> None:
+        if isinstance(command, Allocate):
+            self._allocate(command.buffer)
+        elif isinstance(command, Free):
+            block = self._block(command.buffer.name, "a free")
+            self.memory.free(command.buffer)
+            self.freed.append(self.live.pop(block.name))
+        elif isinstance(command, Synchronise):
+            self._wait(command)
+        elif isinstance(command, Kernel):
+            self._kernel(command)
+        elif isinstance(command, CopyOut):
+            self._copy_out(command.buffer)
+        else:
+            self._copy_in(command)
+
+    def _wrong(self, what: str) -> BrokenProgram:
+        return BrokenProgram(self.where, what)
+
+    def _allocate(self, buffer: Buffer) -> None:
+        if buffer.name in self.live:
+            raise self._wrong(f"{buffer.name} is allocated though it is there already")
+        begin = self.memory.allocate(buffer, self.where)
+        self.live[buffer.name] = _Block(buffer.name, begin, begin + buffer.size_bytes)
+
+    def _block(self, name: str, user: str) -> _Block:
+        if name not in self.live:
+            raise self._wrong(f"{user} needs {name}, which is not there")
+        return self.live[name]
+
+    def _wait(self, command: Synchronise) -> None:
+        self.seen_done.update((stream, self.given[stream]) for stream in command.streams)
+        for block in (*self.live.values(), *self.freed, *self.on_host.values()):
+            block.pieces = [piece for piece in block.pieces if piece.number > self.seen_done[piece.stream]]
+        self.freed = [block for block in self.freed if block.pieces]
+
+    def _give(self, what: str, stream: Stream) -> _Piece:
+        self.given[stream] += 1
+        return _Piece(what, stream, self.given[stream], writes=False)
+
+    def _touch(self, block: _Block, piece: _Piece) -> None:
+        """Everything that touched these bytes before must be known to be done when this begins."""
+        before = [other for other in block.pieces if other.writes or piece.writes]
+        before += [other for old in self.freed if old.overlaps(block) for other in old.pieces]
+        for other in before:
+            if other.stream is not piece.stream:
+                raise self._wrong(
+                    f"{piece.what} touches {block.name} while {other.what} may still be under way there; expected a "
+                    f"wait for {other.stream} between them"
+                )
+        block.pieces.append(piece)
+
+    def _kernel(self, kernel: Kernel) -> None:
+        given = self._give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)
+        operands = operands_of(self.network, kernel)
+        uncounted = weight_gradient_operand(kernel.layer)  # weight gradients may be left out of the account
+        for operand in sorted(operands.reads):
+            block = self._block(self.operands.get(operand, operand), given.what)
+            if block.holds != operand:
+                raise self._wrong(f"{given.what} reads {operand}, but there lies {block.holds or 'nothing yet'}")
+        for operand in sorted(operands.reads | operands.writes):
+            if operand in self.operands or operand != uncounted:
+                block = self._block(self.operands.get(operand, operand), given.what)
+                self._touch(block, given._replace(writes=operand in operands.writes))
+                block.holds = operand
+        if kernel.workspace is not None:
+            self._touch(self._block(kernel.workspace.name, given.what), given._replace(writes=True))
+
+    def _copy_out(self, buffer: Buffer) -> None:
+        given = self._give(f"the copy out of {buffer.name}", Stream.COPY_OUT)
+        block = self._block(buffer.name, given.what)
+        if block.holds != buffer.name:
+            raise self._wrong(f"{given.what} finds {block.holds or 'nothing yet'} there")
+        self._touch(block, given)
+        self._touch(self.on_host.setdefault(buffer.name, _Block(buffer.name, 0, 0)), given._replace(writes=True))
+
+    def _copy_in(self, command: CopyIn) -> None:
+        name = command.buffer.name
+        given = self._give(f"the copy in of {name}", Stream.COPY_IN)
+        if name not in self.on_host:
+            raise self._wrong(f"{given.what} brings back what was never copied out")
+        self._touch(self.on_host[name], given)
+        block = self._block(name, given.what)
+        self._touch(block, given._replace(writes=True))
+        block.holds = name
