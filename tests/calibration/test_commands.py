@@ -75,11 +75,7 @@ def test_report_writes_profile_trace_and_cases(folder: Path) -> None:
 def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
     """Cases that the folder has are not run again; a further one of a longer list is."""
     before = (folder / "out" / "results.json").read_text()
-    for name in ("here.toml", "results.json"):
-        (tmp_path / name).write_text((folder / "out" / name).read_text())
-    (tmp_path / "traces" / "here").mkdir(parents=True)
-    for file in (folder / "out" / "traces" / "here").iterdir():
-        (tmp_path / "traces" / "here" / file.name).write_text(file.read_text())
+    shutil.copytree(folder / "out", tmp_path, dirs_exist_ok=True)
     longer = (folder / "cases.toml").read_text() + (
         f'[[case]]\nnetwork = "{folder}/tiny.toml"\nbatch = 2\npolicies = ["vdnn-conv(m)"]\nlimited = {{}}\n'
     )
@@ -90,15 +86,13 @@ def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None
     measured = [one.measured_iteration_time_ns for one in records[:3]]
     assert measured == [one.measured_iteration_time_ns for one in read_records(folder / "out" / "results.json")]
     assert (folder / "out" / "results.json").read_text() == before
-    source = next(line for line in (tmp_path / "here.toml").read_text().splitlines() if "Allocations and frees" in line)
-    assert source.count("Allocations and frees") == 1
 
 
 def test_ctrl_c_gives_the_device_back_and_leaves_whole_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted in the second case of a network: profile and trace stay, of the cases nothing is half there, and the
-    next report goes on."""
+    """Interrupted in the second case of a network: profile, trace and the first case stay, and the next report goes
+    on."""
     shutil.copytree(folder / "out", tmp_path, dirs_exist_ok=True)
     (tmp_path / "results.json").unlink()
     closed: list[CpuDevice] = []
@@ -121,9 +115,11 @@ def test_ctrl_c_gives_the_device_back_and_leaves_whole_files(
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 130
     assert len(closed) == 1
-    assert not (tmp_path / "results.json").exists()
+    assert [record.policy for record in read_records(tmp_path / "results.json")] == ["baseline(p)"]
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         "here.toml",
+        next((tmp_path / "machines").iterdir()).name,
+        "results.json",
         "tiny_b4_fp32.csv",
         "tiny_b4_fp32.toml",
         "table.md",
@@ -162,7 +158,7 @@ def test_run_shows_measured_beside_simulated(folder: Path) -> None:
     )
     assert "addresses equal, decisions equal" in shown
     assert "largest relative error" in shown
-    assert read_records(folder / "case.json")[0].repetitions == 3
+    assert 1 <= read_records(folder / "case.json")[0].repetitions <= 3
     events = json.loads((folder / "both.json").read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
     assert names == ["vdnn-conv(p), measured", "vdnn-conv(p), simulated"]

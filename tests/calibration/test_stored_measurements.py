@@ -9,8 +9,7 @@ from statistics import median
 import pytest
 
 from vdnnsim.calibration.cases import read_cases
-from vdnnsim.calibration.records import CaseRecord, read_records
-from vdnnsim.calibration.report import LARGEST_ERROR, MEDIAN_ERROR
+from vdnnsim.calibration.records import LARGEST_ERROR, MEDIAN_ERROR, CaseRecord, read_records
 from vdnnsim.calibration.resimulation import simulate_again
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Network, load_network

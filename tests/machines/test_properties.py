@@ -13,7 +13,7 @@ from support.cases import gpu_of, plan_of, trace_of
 from support.checker import check_engines, check_memory, check_run, left_over
 from support.replay import replay_times
 from support.strategies import Case, after_waits, cases, curves
-from vdnnsim.gpu import AfterWait, Link, LinkCurve, LinkPoint
+from vdnnsim.gpu import AfterWait, Link, LinkCurve
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.machines.script import Durations, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine, simulate
@@ -102,7 +102,7 @@ def test_a_faster_link_never_makes_an_iteration_slower(
 
 def _slower(curve: LinkCurve, times: int) -> LinkCurve:
     rising = enumerate(curve.points, start=1)
-    return LinkCurve(tuple(LinkPoint(size, duration + times * index) for index, (size, duration) in rising))
+    return LinkCurve(tuple(point._replace(duration_ns=point.duration_ns + times * index) for index, point in rising))
 
 
 @settings(max_examples=60)

@@ -20,7 +20,8 @@ WORKSPACE = "a whole number from 0 to 281474976710656, without unit"
 RATIO = "a ratio from 0.1 to 1000; 1 means not slowed"
 COLUMNS = (
     "layer, pass, algorithm, duration_ns, workspace_bytes, copy_out_slowdown, copy_in_slowdown, provenance, source, "
-    "and for measured traces launch_ns, start_ns"
+    "and for measured traces launch_ns, start_ns, duration_spread, copy_out_spread, copy_in_spread, launch_spread, "
+    "disturbed"
 )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vdnnsim.calibration.training import make_training
+from vdnnsim.calibration.watch import Watch
 from vdnnsim.errors import UnknownName
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
@@ -27,6 +29,11 @@ class Bench:
 
     device: Device
     operators: dict[str, Operators]
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What is looked at before and after each measurement."""
+        return Watch(self.device)
 
     def operators_in(self, math: str) -> Operators:
         """The kernels in a math mode; made once. Raises `InvalidInput` for a mode that the device does not have."""

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
 from vdnnsim.calibration.bench import Bench
-from vdnnsim.calibration.kernels import plan_of_first_choices
+from vdnnsim.calibration.host_costs import measure_host
+from vdnnsim.calibration.pairs import Slowdown, measure_pairs
 from vdnnsim.calibration.power import measure_power
 from vdnnsim.calibration.progress import Progress, silent
-from vdnnsim.calibration.samples import Sample, repetitions_within, sample
+from vdnnsim.calibration.samples import Sample, quiet_ones, sample
+from vdnnsim.calibration.slowdown import CopySlowdowns
+from vdnnsim.calibration.watch import LINK, Seen, Watch, timed_ns
 from vdnnsim.gpu import Link, LinkCurve, LinkPoint
 from vdnnsim.gpu.profile import HostCosts, Power
 from vdnnsim.machines.real.device import Action, Device
-from vdnnsim.network import load_network
-from vdnnsim.policies.plan import Layout, feature_extraction_layers
-from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Stream, build_program
-from vdnnsim.units import PPM
+from vdnnsim.program import Stream
 
 SMALLEST_COPY_BYTES = 4 << 10
-LARGEST_COPY_BYTES = 1 << 30
-_LARGEST_ON_CPU_BYTES = 64 << 20
+_SMALL_TURNS = 10
+_LARGE_TURNS, _MOST_LARGE = 5, 40
+_BOTH_WAYS_CHAIN = 8
 _ENGINES = (Stream.COPY_OUT, Stream.COPY_IN)
+
+
+class Memory(NamedTuple):
+    """Bytes on the device and pinned bytes on the host."""
+
+    device: torch.Tensor
+    host: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -43,63 +52,79 @@ class LinkReport:
     conditions: Mapping[str, str]
     power: tuple[Power, str] | None = None
     """The board's power and how it was measured, where the device tells."""
+    disturbed: tuple[str, ...] = ()
+    """What never ran undisturbed."""
 
 
-def copy_piece_bytes(device: Device) -> int:
-    """A copy long enough to be timed and short enough to be repeated: about a millisecond on a GPU's link."""
-    return 64 << 20 if device.name == "cuda" else 1 << 20
-
-
-def measure_synchronise(device: Device) -> Sample:
+def measure_synchronise(watch: Watch) -> Sample:
     """The host's cost of waiting for a stream that has nothing to do."""
+    device = watch.device
     device.drain()
     wait = device.wait(Stream.COMPUTE)
-    return device.host.undisturbed(lambda: sample([_host_ns(device, wait) for _ in range(500)]))[0]
+    return watch.undisturbed(lambda: sample([_host_ns(device, wait) for _ in range(500)])).value
 
 
 def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
     """Copy times from 4 KiB to 1 GiB (64 MiB on the CPU) in each direction and both at once; costs of calls from a
-    small offloading program. Raises `DeviceRefused` where memory for the largest copy is missing."""
-    device = bench.device
+    small offloading program, and what they cost more after a wait. Raises `DeviceRefused` where memory for the largest
+    copy is missing."""
+    device, watch = bench.device, bench.watch
     date = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     capacity_bytes = device.total_bytes()
-    largest = LARGEST_COPY_BYTES if device.name == "cuda" else _LARGEST_ON_CPU_BYTES
-    slab = device.make_slab(2 * largest)
-    hosts = device.make_pinned([largest, largest])
     device.enter()
     progress(0, 4, "copies of each size")
-    curves: list[LinkCurve] = []
-    spreads: dict[str, int] = {}
-    starts: list[int] = []
-    synchronise = measure_synchronise(device)
-    for engine in _ENGINES:
-        curve, spread_ppm, residues = _curve(device, engine, slab, hosts[0], largest, synchronise.median_ns)
-        curves.append(curve)
-        spreads[engine.value] = spread_ppm
-        starts += residues
+    synchronise = measure_synchronise(watch)
+    largest = device.largest_copy_bytes
+    memory = Memory(device.make_slab(largest), device.make_pinned([largest])[0])
+    out, back = (_curve(watch, engine, memory, largest, synchronise.median_ns) for engine in _ENGINES)
+    bandwidth = _memory_bandwidth(device, memory.device)
     progress(1, 4, "copies both ways")
-    out_ppm, in_ppm = _both_ways(device, slab, hosts, largest)
-    bandwidth = _memory_bandwidth(device, slab)
+    both = _both_ways(watch)
     progress(2, 4, "costs of the host's calls")
-    costs, cost_spreads = _host_costs(bench)
-    start_ns = round(median(starts))
+    calls = measure_host(bench)
+    start_ns = round(median(out.residues_ns + back.residues_ns))
+    curves = [LinkCurve(curve.points) for curve in (out, back)]
     if start_ns < 0:  # a copy takes less without the marks around it
         curves = [_shortened(curve, -start_ns) for curve in curves]
-    host = replace(costs, synchronise_ns=synchronise.median_ns, copy_start_ns=max(0, start_ns))
-    spreads |= cost_spreads | {"synchronise": synchronise.spread_ppm}
+    host = HostCosts(
+        kernel_ns=calls.kernel.median_ns,
+        copy_ns=calls.copy.median_ns,
+        synchronise_ns=synchronise.median_ns,
+        allocate_ns=calls.allocate.median_ns,
+        free_ns=calls.free.median_ns,
+        copy_start_ns=max(0, start_ns),
+        after_wait=calls.after_wait,
+    )
     progress(3, 4, "power")
     power = measure_power(bench) if device.name == "cuda" else None
     progress(4, 4, "done")
+    disturbed = [
+        f"{name} of {size} B" for name, way in (("copies out", out), ("copies in", back)) for size in way.disturbed
+    ]
+    disturbed += [f"both ways, {name}" for name, one in zip(("out", "in"), both, strict=True) if one.disturbed]
     return LinkReport(
         capacity_bytes,
         max(bandwidth, *(curve.bandwidth_bytes_per_s for curve in curves)),
-        Link(curves[0], curves[1], out_ppm, in_ppm),
+        Link(curves[0], curves[1], both[0].ppm, both[1].ppm),
         host,
-        spreads,
-        "copies: 30 up to 1 MiB, 10 up to 64 MiB, 5 beyond; waits: 500; other calls: in up to 40 iterations",
+        {
+            "copy out": out.spread_ppm,
+            "copy in": back.spread_ppm,
+            "both ways out": both[0].spread_ppm,
+            "both ways in": both[1].spread_ppm,
+            "kernel": calls.kernel.spread_ppm,
+            "copy": calls.copy.spread_ppm,
+            "allocate": calls.allocate.spread_ppm,
+            "free": calls.free.spread_ppm,
+            "iteration of these": calls.iteration_spread_ppm,
+            "synchronise": synchronise.spread_ppm,
+        },
+        f"copies: {3 * _SMALL_TURNS} below {device.reference_bytes >> 20} MiB, {_LARGE_TURNS} beyond; waits: 500; "
+        "other calls: in up to 40 iterations",
         date,
-        {**device.describe(), "host": device.host.describe()},
+        {**device.describe(), **watch.describe()},
         power,
+        tuple(disturbed),
     )
 
 
@@ -109,54 +134,85 @@ def _host_ns(device: Device, action: Action) -> int:
     return device.now_ns() - begin_ns
 
 
-def _prepared(device: Device, engine: Stream, memory: torch.Tensor, host: torch.Tensor) -> Action:
-    if engine is Stream.COPY_OUT:
-        return device.copy(engine, host, memory)
-    return device.copy(engine, memory, host)
+def _prepared(device: Device, engine: Stream, memory: Memory, size: int) -> Action:
+    here, there = memory.device[:size], memory.host[:size]
+    return device.copy(engine, there, here) if engine is Stream.COPY_OUT else device.copy(engine, here, there)
 
 
-def _curve(
-    device: Device, engine: Stream, slab: torch.Tensor, host: torch.Tensor, largest: int, synchronise_ns: int
-) -> tuple[LinkCurve, int, list[int]]:
-    """Copy time by size, its widest spread from 1 MiB on, and for each size what a copy and a wait for it take beyond
-    the call, the copy and an idle wait: how long a copy takes to begin."""
+class _Curve(NamedTuple):
+    """One direction: copy time by size, and for small sizes what a copy and a wait for it take beyond the call, the
+    copy and an idle wait: how long a copy takes to begin. `disturbed` names the sizes that never ran undisturbed."""
+
+    points: tuple[LinkPoint, ...]
+    residues_ns: list[int]
+    disturbed: list[int]
+
+    @property
+    def spread_ppm(self) -> int:
+        """The widest from 1 MiB on."""
+        return max((point.spread_ppm for point in self.points if point.size_bytes >= 1 << 20), default=0)
+
+
+def _curve(watch: Watch, engine: Stream, memory: Memory, largest: int, synchronise_ns: int) -> _Curve:
     points: list[LinkPoint] = []
-    widest_ppm = 0
     residues = []
-    wait = device.wait(engine)
-    for _ in range(3):
-        _prepared(device, engine, slab[:largest], host[:largest])()
-    wait()
+    disturbed = []
     size = SMALLEST_COPY_BYTES
     while size <= largest:
-        copy = _prepared(device, engine, slab[:size], host[:size])
-        repetitions = 30 if size <= 1 << 20 else 10 if size <= 64 << 20 else 5
-        time_copy = partial(_time_copy, device, engine, copy, wait)
-        timings = [device.host.undisturbed(time_copy)[0] for _ in range(repetitions)]
-        durations, calls, wholes = zip(*timings, strict=True)
+        timings = _time_copies(watch, engine, memory, size)
+        durations, calls, wholes = zip(*timings.value, strict=True)
         found = sample(durations)
-        if size >= 1 << 20:
-            widest_ppm = max(widest_ppm, found.spread_ppm)
+        if not timings.quiet:
+            disturbed.append(size)
         # A size that took longer than a larger one was disturbed: the larger one is the better witness.
         points = [point for point in points if point.duration_ns < found.median_ns]
-        points.append(LinkPoint(size, found.median_ns))
+        points.append(LinkPoint(size, found.median_ns, found.spread_ppm))
         if size <= 16 << 20:
             residues.append(round(median(wholes) - median(calls)) - found.median_ns - synchronise_ns)
         size *= 2
-    return LinkCurve(tuple(points)), widest_ppm, residues
+    return _Curve(tuple(points), residues, disturbed)
 
 
-def _time_copy(device: Device, engine: Stream, copy: Action, wait: Action) -> tuple[int, int, int]:
+_CopyTimes = tuple[int, int, int]
+
+
+def _time_copies(watch: Watch, engine: Stream, memory: Memory, size: int) -> Seen[list[_CopyTimes]]:
+    """Copies of one size while nothing disturbs them. One that is longer than the link's reference is its own witness:
+    it may not be slower by the byte than the reference at full speed."""
+    device, link = watch.device, watch.link
+    copy, wait = _prepared(device, engine, memory, size), device.wait(engine)
+    time_copy = partial(_time_copy, device, engine, copy, wait)
+    time_copy()
+    if size < device.reference_bytes:
+        groups = [watch.undisturbed(lambda: [time_copy() for _ in range(_SMALL_TURNS)], link=True) for _ in range(3)]
+        found = quiet_ones(groups)
+        return Seen([one for group in found.value for one in group], found.disturbed_by)
+    limit_ns = device.slow_link * link.fastest_ns(engine) * size / device.reference_bytes
+    quiet: list[_CopyTimes] = []
+    every: list[_CopyTimes] = []
+    for _ in range(_MOST_LARGE):
+        link.settle()
+        times = watch.undisturbed(time_copy).value
+        every.append(times)
+        fast = times[0] <= limit_ns
+        watch.note(() if fast else (LINK,))
+        if fast:
+            quiet.append(times)
+        if len(quiet) >= _LARGE_TURNS:
+            break
+    if len(quiet) >= 2:
+        return Seen(quiet)
+    return Seen(sorted(every)[:3], (LINK,))
+
+
+def _time_copy(device: Device, engine: Stream, copy: Action, wait: Action) -> _CopyTimes:
     """A copy's own time, then without marks what its call costs the host and what call and wait take together."""
-    marked, stopwatch = device.timed(engine, copy)
-    marked()
-    wait()
-    copy_begin_ns, copy_end_ns = stopwatch.read()
+    alone_ns = timed_ns(device, engine, copy)
     begin_ns = device.now_ns()
     copy()
     called_ns = device.now_ns()
     wait()
-    return copy_end_ns - copy_begin_ns, called_ns - begin_ns, device.now_ns() - begin_ns
+    return alone_ns, called_ns - begin_ns, device.now_ns() - begin_ns
 
 
 def _shortened(curve: LinkCurve, marks_ns: int) -> LinkCurve:
@@ -166,32 +222,27 @@ def _shortened(curve: LinkCurve, marks_ns: int) -> LinkCurve:
     kept = max(2, len(measured))
     floor_ns = curve.points[-kept].duration_ns // 2
     return LinkCurve(
-        tuple(LinkPoint(size, time_ns - min(marks_ns, floor_ns)) for size, time_ns in curve.points[-kept:])
+        tuple(point._replace(duration_ns=point.duration_ns - min(marks_ns, floor_ns)) for point in curve.points[-kept:])
     )
 
 
-def _both_ways(device: Device, slab: torch.Tensor, hosts: list[torch.Tensor], size: int) -> tuple[int, int]:
-    """Slowdowns of (out, in) while the other direction copies as well. The other one is given twice, so that it lasts
-    longer than the one that is timed."""
-    slowdowns = []
-    parts = (slab[:size], slab[size : 2 * size])
-    copies = {engine: _prepared(device, engine, parts[i], hosts[i]) for i, engine in enumerate(_ENGINES)}
-    for engine, other in (_ENGINES, _ENGINES[::-1]):
-        alone = [_copy_ns(device, engine, copies[engine], None) for _ in range(3)]
-        beside = [_copy_ns(device, engine, copies[engine], copies[other]) for _ in range(3)]
-        slowdowns.append(round(PPM * median(beside) / median(alone)))
-    return slowdowns[0], slowdowns[1]
-
-
-def _copy_ns(device: Device, engine: Stream, copy: Action, other: Action | None) -> int:
-    marked, stopwatch = device.timed(engine, copy)
-    if other is not None:
-        other()
-        other()
-    marked()
-    device.drain()
-    begin_ns, end_ns = stopwatch.read()
-    return end_ns - begin_ns
+def _both_ways(watch: Watch) -> tuple[Slowdown, Slowdown]:
+    """Slowdowns of (out, in) while the other direction copies as well: chains of reference copies alone and beside
+    copies the other way, of which there are more, so that they last longer than those that are timed."""
+    slowdowns = CopySlowdowns(watch)
+    found = []
+    for stream, other in (_ENGINES, _ENGINES[::-1]):
+        opposite = watch.link.copies[other]
+        found.append(
+            measure_pairs(
+                watch,
+                stream,
+                partial(slowdowns.chain, stream, _BOTH_WAYS_CHAIN),
+                partial(slowdowns.chain, stream, _BOTH_WAYS_CHAIN, opposite, 2 * _BOTH_WAYS_CHAIN),
+                turns=5,
+            )
+        )
+    return found[0], found[1]
 
 
 def _memory_bandwidth(device: Device, slab: torch.Tensor) -> int:
@@ -206,46 +257,3 @@ def _memory_bandwidth(device: Device, slab: torch.Tensor) -> int:
         begin_ns, end_ns = stopwatch.read()
         times.append(end_ns - begin_ns)
     return round(2 * half / median(times[1:]) * 1e9)
-
-
-def _host_costs(bench: Bench) -> tuple[HostCosts, dict[str, int]]:
-    """The host's cost of each kind of command, from the commands of a small network that offloads everything: launches
-    and copies from their median, less what reading the clock between commands adds; allocations and frees
-    together from iterations with and without them. On a noisy host that difference is rough: a report's measuring
-    cases say it better."""
-    network = load_network("alexnet", 4)
-    offload = feature_extraction_layers(network)
-    plan = plan_of_first_choices(network, bench.operators_in("fp32"), Layout.LAYER_WISE, offload)
-    loaded = bench.load(bench.machine(network, "fp32"), build_program(network, plan))
-    loaded.run()
-    host = bench.device.host
-    kinds: Mapping[str, Callable[[object], bool]] = {
-        "kernel": lambda command: isinstance(command, Kernel),
-        "copy": lambda command: isinstance(command, CopyOut | CopyIn),
-    }
-    costs: dict[str, list[int]] = {kind: [] for kind in kinds}
-    plain, paced, without = [], [], []
-    repetitions = repetitions_within(1_000_000_000, 3 * loaded.run(), 3, 40)
-    for _ in range(repetitions):
-        plain.append(host.undisturbed(loaded.run)[0])
-        without.append(host.undisturbed(loaded.run_without_pool)[0])
-        (times, before_ns), _ = host.undisturbed(loaded.run_paced)
-        paced.append(times[-1] - before_ns)
-        for command, time_ns in zip(loaded.program.commands, times, strict=True):
-            for kind, belongs in kinds.items():
-                if belongs(command):
-                    costs[kind].append(time_ns - before_ns)
-            before_ns = time_ns
-    samples = {kind: sample(values) for kind, values in costs.items()}
-    commands = loaded.program.commands
-    clock_ns = max(0, round((median(paced) - median(plain)) / len(commands)))
-    in_pool = sum(isinstance(command, Allocate | Free) for command in commands)
-    pool_ns = max(0, round((median(plain) - median(without)) / in_pool))
-    found = HostCosts(
-        kernel_ns=max(0, samples["kernel"].median_ns - clock_ns),
-        copy_ns=max(0, samples["copy"].median_ns - clock_ns),
-        allocate_ns=pool_ns,
-        free_ns=pool_ns,
-    )
-    spreads = {kind: found.spread_ppm for kind, found in samples.items()}
-    return found, spreads | {"iteration of these": sample(plain).spread_ppm}

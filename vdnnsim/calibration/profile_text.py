@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from vdnnsim.gpu import GpuProfile, LinkCurve
+from vdnnsim.gpu import AfterWait, GpuProfile, LinkCurve
 from vdnnsim.gpu.profile import Power
 from vdnnsim.units import PPM
 
@@ -63,21 +63,26 @@ def profile_text(report: LinkReport, name: str) -> str:
         f"free_ns = {host.free_ns}",
         f"copy_start_ns = {host.copy_start_ns}",
         'provenance = "measured"',
-        f'source = "Commands of a small offloading program; a wait with nothing to wait for; a copy with a wait, less '
-        f'both and the copy itself. {source}"',
+        f'source = "Calls of offloading programs, each where it is given; a wait with nothing to wait for; a copy with '
+        f'a wait, less both and the copy itself. {source}"',
         "",
+        *(_after_wait(host.after_wait, source) if host.after_wait else ()),
         *(_power(*report.power, report.date) if report.power else ()),
         "[conditions]",
         *(f'"{key}" = "{_plain(text)}"' for key, text in report.conditions.items()),
         f'"date" = "{report.date}"',
         f'"repetitions" = "{report.repetitions}"',
         f'"spread" = "{_spreads(report)}"',
+        *([f'"disturbed" = "{", ".join(report.disturbed)}"'] if report.disturbed else []),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _curve(name: str, curve: LinkCurve, source: str, spread_ppm: int) -> list[str]:
-    points = [f'  {{ size = "{size} B", duration = "{duration} ns" }},' for size, duration in curve.points]
+    points = [
+        f'  {{ size = "{point.size_bytes} B", duration = "{point.duration_ns} ns", spread_ppm = {point.spread_ppm} }},'
+        for point in curve.points
+    ]
     return [
         f"[link.{name}]",
         "points = [",
@@ -86,6 +91,18 @@ def _curve(name: str, curve: LinkCurve, source: str, spread_ppm: int) -> list[st
         'provenance = "measured"',
         f'source = "Pinned host memory, one copy at a time. {source} Largest spread from 1 MiB on: '
         f'{spread_ppm / 1e4:.2f} %."',
+        "",
+    ]
+
+
+def _after_wait(table: AfterWait, source: str) -> list[str]:
+    columns = ("waits_ns", "kernel_ns", "copy_ns", "allocate_ns", "synchronise_ns")
+    return [
+        "[host.after_wait]",
+        *(f"{name} = {list(getattr(table, name))}" for name in columns),
+        'provenance = "measured"',
+        f'source = "Calls of offloading programs by how long the host had waited since the last of their kind, less '
+        f'what a warm one costs. {source}"',
         "",
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,28 @@ if TYPE_CHECKING:
     from vdnnsim.calibration.running import CaseRun
 
 
+LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
+"""What the simulation is held to: iteration time in every case that can be told, and in the median."""
+
+
+class Verdict(StrEnum):
+    """What a case says."""
+
+    AGREES = "agrees"
+    DISAGREES = "DISAGREES"
+    CANNOT_BE_TOLD = "cannot be told here"
+
+
 @dataclass(frozen=True)
 class CaseRecord:
     """One case on both machines. Byte counts are as asked for; `steps` holds the end of each step on both machines, in
     nanoseconds from the start of a marked iteration; `held_out` is false where the case's own measurements went into
     the trace (the baselines, whose order the kernels were timed in) or into the host's costs.
     `measured_placements` is `placements_digest` of the real machine's allocations. `network_sha256` is of the network
-    that was run, so that another one of the same name is noticed; older files have neither it nor `gpu`."""
+    that was run, so that another one of the same name is noticed. `machine` names the card and the start of the machine
+    that all of this was measured on; `plain_iteration_time_ns` is the median as it came, where `taken_off_ppm` of an
+    iteration was a link slower than it can be; `doubts` say what else was disturbed, and by how much; `state` is the
+    GPU's. Older files lack what has a default."""
 
     network: str
     batch: int
@@ -50,6 +66,11 @@ class CaseRecord:
     steps: tuple[tuple[str, int, int], ...]
     gpu: str = ""
     network_sha256: str = ""
+    machine: str = ""
+    plain_iteration_time_ns: int | None = None
+    taken_off_ppm: int = 0
+    doubts: tuple[str, ...] = ()
+    state: str = ""
 
     @property
     def error(self) -> float:
@@ -68,14 +89,22 @@ class CaseRecord:
         )
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the prediction agrees. Whether that can be told at all is decided from the records of disturbance,
+        whatever the error."""
+        if self.doubts or not self.steady:
+            return Verdict.CANNOT_BE_TOLD
+        return Verdict.AGREES if abs(self.error) <= LARGEST_ERROR else Verdict.DISAGREES
+
+    @property
     def title(self) -> str:
         return f"{self.network} ({self.batch}), {self.math}, {self.policy}"
 
 
-def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
+def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> CaseRecord:
     """The record of a case that was run."""
     plan = run.measured_plan
-    found = run.iterations
+    found = run.iterations.corrected
     measured, predicted = run.timeline, run.predicted.timeline
     titles = [step.title for step in run.predicted.program.steps]
     return CaseRecord(
@@ -109,6 +138,11 @@ def record_of(study: Study, policy: str, run: CaseRun) -> CaseRecord:
         tuple(zip(titles, measured.step_ends_ns, predicted.step_ends_ns, strict=True)),
         study.gpu.name,
         network_sha256(study.network),
+        machine,
+        run.iterations.plain_ns,
+        run.iterations.taken_off_ppm,
+        run.doubts,
+        run.state,
     )
 
 
@@ -127,6 +161,7 @@ def read_records(path: Path) -> tuple[CaseRecord, ...]:
                 **{
                     **case,
                     "trials": tuple(case["trials"]),
+                    "doubts": tuple(case.get("doubts", ())),
                     "steps": tuple((str(title), int(ours), int(theirs)) for title, ours, theirs in case["steps"]),
                 }
             )

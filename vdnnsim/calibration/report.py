@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,9 +11,10 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
+from vdnnsim.calibration.machines import machine_id, profile_path
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import Progress, silent
-from vdnnsim.calibration.records import CaseRecord, record_of, records_json
+from vdnnsim.calibration.records import LARGEST_ERROR, CaseRecord, Verdict, record_of, records_json
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.calibration.stored import RESULTS, stored_group, stored_records, stored_trace
 from vdnnsim.errors import VdnnsimError
@@ -26,12 +28,11 @@ from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
-    from vdnnsim.machines.real.machine import RealMachine
 
 CREATED_BY = "vdnnsim calibrate report"
 TABLE, FIGURE = "table.md", "errors.png"
-LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
-"""What the simulation is held to: iteration time in every case, and in the median."""
+_MOST_UNTOLD = 0.1
+"""Where more cases than this cannot be told, the report says so first."""
 
 
 class Report(NamedTuple):
@@ -42,49 +43,179 @@ class Report(NamedTuple):
 
 
 def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> Report:
-    """Run all cases. `out` receives the profile, the traces, and after every group of cases the table, JSON and figure
-    of all so far. What is there already is used, so that an interruption loses one group at most: groups of which the
-    folder has all cases are not run again.
+    """Run all cases. `out` receives the profile of this machine, the traces, and after every group of cases the table,
+    JSON and figure of all so far. What is there already is used, so that an interruption loses one case at most: cases
+    that the folder has are not run again. A group that was begun on another machine is measured anew, trace and cases,
+    since link, host and kernels of one group belong together.
 
     Raises `InvalidInput` where the folder is of another GPU or of other networks of the same names, and where another
     process writes into it.
     """
     with only_writer(out):
-        return _make_report(bench, cases, out, progress)
+        return _Making(bench, cases, out, progress).report()
 
 
-def _make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress) -> Report:
-    networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
-    groups = [(group, networks[group.network, group.batch], math) for group in cases.case for math in group.math]
-    stored = stored_records(out, cases.gpu, networks.values())
-    records = [stored_group(stored, group, network, math) for group, network, math in groups]
-    for _, network, math in groups:
-        stored_trace(trace_path(out / "traces", cases.gpu, network.name, network.batch, math), network)
-    conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
-    failures: dict[str, str] = {}
-    profile = _profile(bench, cases.gpu, out, progress)
-    for number, (group, network, math) in enumerate(groups):
-        if records[number]:
-            continue
-        tell = _part_of(progress, number, len(groups), group.network)
+class _Group(NamedTuple):
+    """One network in one math mode."""
+
+    cases: CaseGroup
+    network: Network
+    math: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.cases.network} batch {self.cases.batch}, {self.math}"
+
+
+class _Making:
+    """A report while it is made."""
+
+    def __init__(self, bench: Bench, cases: CasesFile, out: Path, progress: Progress) -> None:
+        self.bench = bench
+        self.gpu = cases.gpu
+        self.out = out
+        self.progress = progress
+        self.machine = machine_id(bench.device)
+        networks = {(group.network, group.batch): load_network(group.network, group.batch) for group in cases.case}
+        self.networks = networks.values()
+        self.groups = [
+            _Group(group, networks[group.network, group.batch], math) for group in cases.case for math in group.math
+        ]
+        stored = stored_records(out, self.gpu, self.networks)
+        self.records = [stored_group(stored, group.cases, group.network, group.math) for group in self.groups]
+        for group in self.groups:
+            stored_trace(self._table(group), group.network)
+        self.conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
+        self.failures: dict[str, str] = {}
+
+    def report(self) -> Report:
+        """Measure what is missing."""
+        missing = [number for number, group in enumerate(self.groups) if not self._complete(number, group)]
+        profile = self._profile() if missing else None
+        for number in missing:
+            assert profile is not None
+            tell = _part_of(self.progress, number, len(self.groups), self.groups[number].cases.network)
+            self._measure(number, profile, tell)
+            self._write()
+        self._refine_hosts()
+        self._write()
+        self._publish()
+        return Report(tuple(chain(*self.records)), self.failures)
+
+    def _complete(self, number: int, group: _Group) -> bool:
+        return len(self.records[number]) == len(group.cases.policies) + len(group.cases.limited)
+
+    def _measure(self, number: int, profile: GpuProfile, progress: Progress) -> None:
+        group = self.groups[number]
+        if any(record.machine != self.machine for record in self.records[number]):
+            self.records[number] = []
         try:
-            trace = _trace(bench, network, math, profile.name, out, tell)
-            records[number] = _run_group(bench, group, Study(network, trace, profile), tell)
+            study = Study(group.network, self._trace(number, profile, progress), profile)
+            self._run_group(number, study, progress)
         except VdnnsimError as error:
-            tell(0, 1, f"batch {group.batch}, {math} failed: {error}")
-            failures[f"{group.network} batch {group.batch}, {math}"] = str(error)
-        conditions["host"] = bench.device.host.describe()
-        write_report(out, list(chain(*records)), conditions | {f"failed: {key}": why for key, why in failures.items()})
-    measuring = frozenset(
-        (network.name, group.batch, math) for group, network, math in groups if group.measures_host_in(math)
-    )
-    found = tuple(chain(*records))
-    if measuring and found:
-        refined, found = with_pool_cost(found, measuring, studies_in(out, networks.values()), profile)
-        path = out / f"{cases.gpu}.toml"
-        write_text(path, with_host_costs(read_text(path), refined, measuring))
-        write_report(out, found, conditions | {f"failed: {key}": why for key, why in failures.items()})
-    return Report(found, failures)
+            progress(0, 1, f"batch {group.cases.batch}, {group.math} failed: {error}")
+            self.failures[group.title] = str(error)
+
+    def _run_group(self, number: int, study: Study, progress: Progress) -> None:
+        """Every case that is missing, then all of these once more: what drifts is seen some time later."""
+        from vdnnsim.calibration.running import repeat_case, run_case
+
+        records = self.records[number]
+        machine = self.bench.machine(study.network, study.trace.header.math)
+        cases = self.groups[number].cases
+        wanted: dict[str, str | None] = {**dict.fromkeys(cases.policies), **cases.limited}
+        missing = wanted.keys() - {record.policy for record in records}
+        chosen = [policy for policy in wanted if policy in missing]
+        studies = {
+            policy: study if (capacity := wanted[policy]) is None else limited_study(study, capacity)
+            for policy in chosen
+        }
+        runs = {}
+        for index, policy in enumerate(chosen):
+            progress(index, 2 * len(chosen), policy)
+            runs[policy] = run_case(self.bench, machine, studies[policy], make_policy(policy))
+            records.append(record_of(studies[policy], policy, runs[policy], self.machine))
+            self._keep()
+        first = len(records) - len(chosen)
+        for index, policy in enumerate(chosen):
+            progress(len(chosen) + index, 2 * len(chosen), f"{policy} again")
+            run = repeat_case(self.bench, machine, studies[policy], runs[policy])
+            records[first + index] = record_of(studies[policy], policy, run, self.machine)
+            self._keep()
+
+    def _keep(self) -> None:
+        write_text(self.out / RESULTS, records_json(chain(*self.records), self.conditions))
+
+    def _trace(self, number: int, profile: GpuProfile, progress: Progress) -> Trace:
+        """The group's trace, measured unless the folder has one of this machine; or of whichever its cases are of."""
+        from vdnnsim.calibration.tracing import measure_trace
+
+        group = self.groups[number]
+        table = self._table(group)
+        found = stored_trace(table, group.network)
+        if found is not None:
+            measured_on = found.header.conditions.get("machine", self.machine)
+            if self.records[number] or measured_on == self.machine:
+                return found
+        table.parent.mkdir(parents=True, exist_ok=True)
+        trace = measure_trace(
+            self.bench, group.network, group.math, self.gpu, CREATED_BY, progress, profile.host.after_wait
+        )
+        write_trace(trace, table)
+        return trace
+
+    def _table(self, group: _Group) -> Path:
+        return trace_path(self.out / "traces", self.gpu, group.network.name, group.network.batch, group.math)
+
+    def _profile(self) -> GpuProfile:
+        from vdnnsim.calibration.link import measure_link
+
+        path = profile_path(self.out, self.machine)
+        if not path.is_file():
+            self.progress(0, 1, "link")
+            measured = measure_link(self.bench)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, profile_text(measured, self.gpu))
+        return read_profile(path)
+
+    def _refine_hosts(self) -> None:
+        """What an allocation costs the host of each machine, where cases are named that say it."""
+        measuring = frozenset(
+            (group.network.name, group.network.batch, group.math)
+            for group in self.groups
+            if group.cases.measures_host_in(group.math)
+        )
+        if not measuring:
+            return
+        for machine in {record.machine for record in chain(*self.records)}:
+            path = profile_path(self.out, machine)
+            if not path.is_file():
+                continue
+            own = [record for record in chain(*self.records) if record.machine == machine]
+            study_of = studies_in(self.out, self.networks)
+            before = read_profile(path)
+            refined, again = with_pool_cost(own, measuring, study_of, before)
+            if refined != before:
+                write_text(path, with_host_costs(read_text(path), refined, measuring))
+            named = {(record.network, record.batch, record.math, record.policy): record for record in again}
+            for records in self.records:
+                records[:] = [
+                    named.get((one.network, one.batch, one.math, one.policy), one) if one.machine == machine else one
+                    for one in records
+                ]
+
+    def _write(self) -> None:
+        self.conditions |= self.bench.watch.describe()
+        failed = {f"failed: {key}": why for key, why in self.failures.items()}
+        write_report(self.out, list(chain(*self.records)), self.conditions | failed)
+
+    def _publish(self) -> None:
+        """The profile by the GPU's name is that of the machine with most cases."""
+        counts = Counter(record.machine for record in chain(*self.records))
+        for machine, _ in counts.most_common(1):
+            path = profile_path(self.out, machine)
+            if path.is_file():
+                write_text(self.out / f"{self.gpu}.toml", read_text(path))
 
 
 def _part_of(progress: Progress, number: int, groups: int, network: str) -> Progress:
@@ -125,20 +256,23 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
     """All cases as a Markdown table, with the sign of each error, a summary, and how they were measured."""
     rows = list(records)
     lines = [
-        "| network (batch) | math | policy | capacity GB | measured ms | predicted ms | error % | spread % | "
-        "bytes, addresses, decisions | used for |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| network (batch) | math | policy | capacity GB | measured ms | predicted ms | error % | spread % "
+        "| slow link % | verdict | bytes, addresses, decisions | used for |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {_gigabytes(row.capacity_bytes)} | "
             f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
-            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f}{'' if row.steady else ' (unsteady)'} | "
+            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f} | {row.taken_off_ppm / 1e4:.1f} | "
+            f"{'; '.join((row.verdict, *row.doubts))} | "
             f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
         )
     counts = [row.repetitions for row in rows]
     if counts:
-        lines += ["", summary(rows), "", f"* medians of {min(counts)} to {max(counts)} iterations"]
+        lines = [summary(rows), "", *lines, "", f"* medians of {min(counts)} to {max(counts)} iterations"]
+        if any(row.plain_iteration_time_ns is not None for row in rows):
+            lines.append("* slow link: how much of an iteration was a link slower than it can be; measured is without")
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
 
 
@@ -148,60 +282,23 @@ def _gigabytes(size_bytes: int) -> str:
 
 
 def summary(records: Sequence[CaseRecord]) -> str:
-    """How near the predictions came, in a sentence, for held-out cases and for all."""
+    """How many predictions agree, and how near those came that can be told, for held-out cases and for all."""
+    counts = Counter(record.verdict for record in records)
+    untold = counts[Verdict.CANNOT_BE_TOLD]
     parts = []
+    if untold > _MOST_UNTOLD * len(records):
+        parts.append(f"This machine is too disturbed to tell: {untold} of {len(records)} cases cannot be told here")
     for title, chosen in (("all", records), ("held out", [record for record in records if record.held_out])):
+        told = sorted(abs(record.error) for record in chosen if record.verdict is not Verdict.CANNOT_BE_TOLD)
         if chosen:
-            errors = sorted(abs(record.error) for record in chosen)
-            within = sum(error <= LARGEST_ERROR for error in errors)
-            parts.append(
-                f"{title}: {len(chosen)} cases, median error {100 * median(errors):.2f} %, largest "
-                f"{100 * errors[-1]:.2f} %, {within} within {100 * LARGEST_ERROR:g} %"
+            found = Counter(record.verdict for record in chosen)
+            text = (
+                f"{title}: {len(chosen)} cases, {found[Verdict.AGREES]} agree within {100 * LARGEST_ERROR:g} %, "
+                f"{found[Verdict.DISAGREES]} disagree, {found[Verdict.CANNOT_BE_TOLD]} cannot be told here"
             )
+            near = f"; median error {100 * median(told):.2f} %, largest {100 * told[-1]:.2f} %" if told else ""
+            parts.append(text + near)
     differing = sum(not record.equal for record in records)
     if differing:
         parts.append(f"bytes, addresses or decisions DIFFER in {differing}")
-    return "; ".join(parts) or "no cases"
-
-
-def _profile(bench: Bench, gpu: str, out: Path, progress: Progress) -> GpuProfile:
-    from vdnnsim.calibration.link import measure_link
-
-    path = out / f"{gpu}.toml"
-    if not path.is_file():
-        progress(0, 1, "link")
-        measured = measure_link(bench)
-        write_text(path, profile_text(measured, gpu))
-    return read_profile(path)
-
-
-def _trace(bench: Bench, network: Network, math: str, gpu: str, out: Path, progress: Progress) -> Trace:
-    from vdnnsim.calibration.tracing import measure_trace
-
-    table = trace_path(out / "traces", gpu, network.name, network.batch, math)
-    found = stored_trace(table, network)
-    if found is not None:
-        return found
-    table.parent.mkdir(parents=True, exist_ok=True)
-    trace = measure_trace(bench, network, math, gpu, CREATED_BY, progress)
-    write_trace(trace, table)
-    return trace
-
-
-def _run_group(bench: Bench, group: CaseGroup, study: Study, progress: Progress) -> list[CaseRecord]:
-    machine = bench.machine(study.network, study.trace.header.math)
-    records = []
-    total = len(group.policies) + len(group.limited)
-    for number, policy in enumerate(group.policies):
-        progress(number, total, policy)
-        records.append(_run(bench, machine, study, policy))
-    for number, (policy, capacity) in enumerate(group.limited.items(), start=len(group.policies)):
-        progress(number, total, f"{policy} in a pool of limited size")
-        records.append(_run(bench, machine, limited_study(study, capacity), policy))
-    return records
-
-
-def _run(bench: Bench, machine: RealMachine, study: Study, policy: str) -> CaseRecord:
-    from vdnnsim.calibration.running import run_case
-
-    return record_of(study, policy, run_case(bench, machine, study, make_policy(policy)))
+    return ". ".join(parts) or "no cases"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from vdnnsim.calibration.records import CaseRecord
+from vdnnsim.calibration.records import CaseRecord, Verdict
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.policies import make_policy
@@ -51,8 +51,11 @@ def with_pool_cost(
     """The profile with the pool's cost from the `measuring` groups (network, batch, math), and all records simulated
     again with it; those of these groups are not held out any more."""
     chosen = [one for one in records if _group(one) in measuring and not one.policy.startswith("baseline")]
-    cost_ns = pool_cost_ns(chosen, study_of, profile)
-    refined = replace(profile, host=replace(profile.host, allocate_ns=cost_ns, free_ns=cost_ns))
+    told = [one for one in chosen if one.verdict is not Verdict.CANNOT_BE_TOLD]
+    refined = profile
+    if told:
+        cost_ns = pool_cost_ns(told, study_of, profile)
+        refined = replace(profile, host=replace(profile.host, allocate_ns=cost_ns, free_ns=cost_ns))
     again = tuple(
         replace(
             simulate_again(one, study_of(one, refined))[0],

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from vdnnsim.calibration.samples import STEADY_PPM, repetitions_within, sample
+from vdnnsim.calibration.samples import STEADY_PPM, quiet_ones, quiet_sample, repetitions_within, sample
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
+from vdnnsim.calibration.watch import HOST, Seen, Watch
+from vdnnsim.gpu import AfterWait, HostCall
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.machine import LoadedProgram
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
@@ -33,16 +35,34 @@ Spans = Mapping[int, tuple[int, int]]
 """(begin, end) of each marked command, by index."""
 
 
+class Readings(list[int]):
+    """Of one kernel. Undisturbed ones take the place of those that were not, and are not joined by more of these."""
+
+    disturbed_by: tuple[str, ...] = ()
+
+    def add(self, reading_ns: int, disturbed_by: tuple[str, ...]) -> None:
+        if disturbed_by and self and not self.disturbed_by:
+            return
+        if self.disturbed_by and not disturbed_by:
+            self.clear()
+        self.disturbed_by = disturbed_by
+        self.append(reading_ns)
+
+
 @dataclass
 class Timings:
     """Everything seen of each kernel, in nanoseconds: its duration in a busy stream; what its launch cost the host and
     how long it took from launch to the end of a wait, on an idle stream."""
 
-    durations: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
-    launches: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
-    alone: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
+    durations: dict[Key, Readings] = field(default_factory=lambda: defaultdict(Readings))
+    launches: dict[Key, Readings] = field(default_factory=lambda: defaultdict(Readings))
+    alone: dict[Key, Readings] = field(default_factory=lambda: defaultdict(Readings))
     mark_costs: list[int] = field(default_factory=list)
     clock_costs: list[int] = field(default_factory=list)
+
+    def disturbed_by(self, key: Key) -> set[str]:
+        """What a kernel's numbers never were undisturbed by."""
+        return {*self.durations[key].disturbed_by, *self.launches[key].disturbed_by}
 
 
 class Effort(NamedTuple):
@@ -54,12 +74,7 @@ class Effort(NamedTuple):
         """Of something that takes so long."""
         if self.main:
             return repetitions_within(1_000_000_000, one_ns, 2, 15)
-        return repetitions_within(200_000_000, one_ns, 1, 3)
-
-    @property
-    def tries(self) -> int:
-        """How often an iteration is taken again where the host ran slower than it can."""
-        return 4 if self.main else 2
+        return repetitions_within(200_000_000, one_ns, 2, 3)
 
 
 def rounds_of(looks: Looks) -> list[Algorithms]:
@@ -125,29 +140,34 @@ def span_bytes(program: Program) -> int:
     return pool.span_bytes
 
 
-def time_in_stream(loaded: LoadedProgram, timings: Timings, effort: Effort) -> None:
+def time_in_stream(watch: Watch, loaded: LoadedProgram, timings: Timings, effort: Effort) -> None:
     """Add the durations of a program's kernels as they follow each other in a busy stream."""
     kernels = kernels_of_program(loaded.program)
     head_start_ns = min(_LONGEST_HEAD_START_NS, _HEAD_START_PER_KERNEL_NS * len(kernels))
 
-    def mark(which: Container[int]) -> Spans:
-        host = loaded.machine.device.host
-        return host.undisturbed(lambda: loaded.mark(which, head_start_ns).spans_ns, effort.tries)[0]
+    def mark(which: Container[int]) -> Seen[Spans]:
+        return watch.undisturbed(lambda: loaded.mark(which, head_start_ns).spans_ns, clocks=True)
 
-    marked = [mark(kernels)]
-    repetitions = effort.repetitions(_between(marked[0]))
-    marked += [mark(kernels) for _ in range(repetitions - 1)]
+    seen = [mark(kernels)]
+    repetitions = effort.repetitions(_between(seen[0].value))
+    seen += [mark(kernels) for _ in range(repetitions - 1)]
+    marked, disturbed_by = quiet_ones([_without_host(one) for one in seen])
     # Where the host waits inside the program, marks are not all that lies between kernels: nothing is taken off.
     waits = sum(isinstance(command, Synchronise) for command in loaded.program.commands)
     if waits <= 1 and (effort.main or not timings.mark_costs):
         ends = {min(kernels), max(kernels)}
-        totals = [_between(mark(ends)) for _ in range(min(5, repetitions))]
+        totals = [_between(mark(ends).value) for _ in range(min(5, repetitions))]
         sums = [sum(end - begin for begin, end in spans.values()) for spans in marked]
         timings.mark_costs.append(round((median(sums) - median(totals)) / len(kernels)))
     cost_ns = round(median(timings.mark_costs)) if waits <= 1 else 0
     for spans in marked:
         for index, (begin_ns, end_ns) in spans.items():
-            timings.durations[kernels[index]].append(max(1, end_ns - begin_ns - cost_ns))
+            timings.durations[kernels[index]].add(max(1, end_ns - begin_ns - cost_ns), disturbed_by)
+
+
+def _without_host(one: Seen[Spans]) -> Seen[Spans]:
+    """What ran in a busy stream does not depend on the host."""
+    return one._replace(disturbed_by=tuple({*one.disturbed_by} - {HOST}))
 
 
 def unsteady(timings: Timings, keys: Iterable[Key]) -> list[Key]:
@@ -156,25 +176,31 @@ def unsteady(timings: Timings, keys: Iterable[Key]) -> list[Key]:
     return [key for key, one in found.items() if one.median_ns >= LONG_KERNEL_NS and one.spread_ppm > STEADY_PPM]
 
 
-def time_one_by_one(waiting: LoadedProgram, timings: Timings, effort: Effort) -> None:
+def time_one_by_one(
+    watch: Watch, waiting: LoadedProgram, timings: Timings, effort: Effort, after_wait: AfterWait | None = None
+) -> None:
     """Add what each launch costs and each kernel takes alone; `waiting` waits after every kernel. What reading the
-    clock after every command adds is seen against plain iterations, and taken off in equal parts."""
+    clock after every command adds is seen against plain iterations, and taken off in equal parts; what a wait adds to a
+    launch is taken off as well, since the machine adds it again."""
     kernels = kernels_of_program(waiting.program)
-    host = waiting.machine.device.host
-    totals = [host.undisturbed(waiting.run, effort.tries)[0]]
-    paced = [host.undisturbed(waiting.run_paced, effort.tries)[0]]
-    for _ in range(effort.repetitions(2 * totals[0]) - 1):
-        totals.append(host.undisturbed(waiting.run, effort.tries)[0])
-        paced.append(host.undisturbed(waiting.run_paced, effort.tries)[0])
+    plain = [watch.undisturbed(waiting.run)]
+    noted = [watch.undisturbed(waiting.run_paced, clocks=True)]
+    for _ in range(effort.repetitions(2 * plain[0].value) - 1):
+        plain.append(watch.undisturbed(waiting.run))
+        noted.append(watch.undisturbed(waiting.run_paced, clocks=True))
+    paced, disturbed_by = quiet_ones(noted)
     if effort.main or not timings.clock_costs:
-        excess_ns = median(times[-1] - begin_ns for times, begin_ns in paced) - median(totals)
+        excess_ns = median(times[-1] - begin_ns for times, begin_ns in paced) - quiet_sample(plain).median_ns
         timings.clock_costs.append(max(0, round(excess_ns / len(waiting.program.commands))))
     one_ns = round(median(timings.clock_costs))
     for times, begin_ns in paced:
+        waited_ns = after_wait.waits_ns[-1] if after_wait else 0
         for index, key in kernels.items():
             before_ns = times[index - 1] if index else begin_ns
-            timings.launches[key].append(max(0, times[index] - before_ns - one_ns))
-            timings.alone[key].append(times[index + 1] - before_ns - 2 * one_ns)
+            cold_ns = one_ns + (after_wait.extra_ns(HostCall.KERNEL, waited_ns) if after_wait else 0)
+            timings.launches[key].add(max(0, times[index] - before_ns - cold_ns), disturbed_by)
+            timings.alone[key].add(times[index + 1] - before_ns - one_ns - cold_ns, disturbed_by)
+            waited_ns = times[index + 1] - times[index]
 
 
 def kernels_of_program(program: Program) -> dict[int, Key]:

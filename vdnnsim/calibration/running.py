@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
 from vdnnsim.calibration.bench import Bench
+from vdnnsim.calibration.gpu_state import state_doubts
+from vdnnsim.calibration.iterations import Iterations, measure_iterations, together
+from vdnnsim.calibration.pairs import FORBIDDEN, FORBIDDEN_PPM
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.reference import reference_gradients, worst_error
-from vdnnsim.calibration.samples import Sample, repetitions_within, steady_sample
+from vdnnsim.calibration.samples import repetitions_within
 from vdnnsim.calibration.to_the_byte import peak_bytes, placements
+from vdnnsim.calibration.watch import HOST
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
+from vdnnsim.machines.script import script_of
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
 from vdnnsim.policies import Plan, Policy, Problem, Trial, decide
-from vdnnsim.program import Program
+from vdnnsim.program import CopyIn, CopyOut, Kernel, Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 from vdnnsim.summary import Ran, step_names, summarise
 from vdnnsim.timeline import Timeline
+from vdnnsim.trace import Trace, TraceRow
+from vdnnsim.units import PPM
 
-_BUDGET_NS = 1_500_000_000
+_BUDGET_NS = 800_000_000
 _LONG_NS = 300_000_000
-_FEWEST, _MOST = 3, 100
+_FEWEST, _MOST = 5, 100
+_DISTURBED_ROWS = 0.005
+_DISTURBED_LAUNCHES = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,14 +44,19 @@ class CaseRun:
     predicted: PolicyRun
     measured_plan: Plan
     program: Program
-    iterations: Sample
+    iterations: Iterations
     timeline: Timeline
     trials: tuple[Trial, ...]
+    state: str = ""
+    """The GPU after the iterations, as far as it is told."""
+    doubts: tuple[str, ...] = ()
+    """What was disturbed so far that the measurement is none, and by how much; known before the prediction is looked
+    at."""
 
     @property
     def error(self) -> float:
         """(predicted - measured) / measured iteration time; positive where the simulation is slower."""
-        measured_ns = self.iterations.median_ns
+        measured_ns = self.iterations.corrected.median_ns
         return (self.predicted.result.iteration_time_ns - measured_ns) / measured_ns
 
     @property
@@ -112,14 +126,75 @@ def run_case(
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {predicted.result.reason}")
     loaded = load(study, bench, machine, program, prepared)
+    found = _measure(bench, loaded, study, iterations)
+    long = found.iterations.plain_ns > _LONG_NS
+    marked = [bench.watch.undisturbed(loaded.observe).value for _ in range(1 if long else 3)]
+    observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
+    doubts = (*found.doubts, *trace_doubts(study.trace, program))
+    return CaseRun(predicted, prepared, program, found.iterations, observed, plan.trials, found.state, doubts)
+
+
+def repeat_case(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) -> CaseRun:
+    """The same program measured once more, some time later: the mean counts, and how far both differ is a spread. A
+    machine that others share drifts, which no repetition within a second shows."""
+    loaded = load(study, bench, machine, run.program, run.measured_plan)
+    again = _measure(bench, loaded, study)
+    both = together(run.iterations, again.iterations)
+    doubts = dict.fromkeys((*run.doubts, *again.doubts, *both.doubts(_host_share(study, run.program, both.plain_ns))))
+    return replace(run, iterations=both, state=again.state, doubts=tuple(doubts))
+
+
+class _Measured(NamedTuple):
+    iterations: Iterations
+    state: str
+    doubts: tuple[str, ...]
+
+
+def _measure(bench: Bench, loaded: LoadedProgram, study: Study, iterations: int | None = None) -> _Measured:
+    """Repeated iterations, with the GPU's state before and after them."""
     warm_ns = loaded.run()
     if warm_ns < _LONG_NS:
         warm_ns = loaded.run()
     count = iterations or repetitions_within(_BUDGET_NS, warm_ns, _FEWEST, _MOST)
-    found = steady_sample(bench.device.host, loaded.run, count, attempts=2 if iterations is None else 1)
-    marked = [bench.device.host.undisturbed(loaded.observe)[0] for _ in range(1 if warm_ns > _LONG_NS else 3)]
-    observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
-    return CaseRun(predicted, prepared, program, found, observed, plan.trials)
+    host_share = _host_share(study, loaded.program, warm_ns)
+    before, begun_ns = bench.device.state(), bench.device.now_ns()
+    found = measure_iterations(bench.watch, loaded, count, host_share, attempts=2 if iterations is None else 1)
+    after, lasted_ns = bench.device.state(), bench.device.now_ns() - begun_ns
+    doubts = (*found.doubts(host_share), *state_doubts(before, after, lasted_ns))
+    return _Measured(found, "" if after is None else str(after), doubts)
+
+
+def _host_share(study: Study, program: Program, iteration_ns: int) -> float:
+    """The share of an iteration in the host's calls."""
+    return sum(script_of(program, study.trace, study.gpu.host).calls_ns) / max(1, iteration_ns)
+
+
+def trace_doubts(trace: Trace, program: Program) -> list[str]:
+    """What of the program's kernels was never measured undisturbed, by the share of the kernels' time: how they slow
+    copies, as far as that spread, where there are copies; and their launches, which a slow host takes about twice the
+    time for."""
+    copies = any(isinstance(command, CopyOut | CopyIn) for command in program.commands)
+    rows = [
+        trace.row(command.layer, command.pass_, command.algorithm)
+        for command in program.commands
+        if isinstance(command, Kernel)
+    ]
+    total_ns = max(1, sum(row.duration_ns for row in rows))
+    slowed_ns = sum(row.duration_ns * _uncertainty(row) for row in rows if copies and row.disturbed not in ("", HOST))
+    launch_ns = sum(row.launch_ns or 0 for row in rows if HOST in row.disturbed)
+    found = []
+    if slowed_ns > _DISTURBED_ROWS * total_ns:
+        found.append(f"disturbed slowdowns spread over {100 * slowed_ns / total_ns:.1f} % of the kernels' time")
+    if launch_ns > _DISTURBED_LAUNCHES * total_ns:
+        found.append(f"launches disturbed that take {100 * launch_ns / total_ns:.1f} % of the kernels' time")
+    return found
+
+
+def _uncertainty(row: TraceRow) -> float:
+    """How far a row's slowdowns may be off, as a share of a copy's time."""
+    if row.spread is None or FORBIDDEN in row.disturbed:
+        return FORBIDDEN_PPM / PPM
+    return max(row.spread.copy_out_ppm, row.spread.copy_in_ppm) / PPM
 
 
 def measured_run(study: Study, run: CaseRun) -> PolicyRun:

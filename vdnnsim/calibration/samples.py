@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from vdnnsim.machines.real.host import Host
+from vdnnsim.calibration.watch import Seen, T
 
 STEADY_PPM = 10_000
 """A measurement whose middle half spreads over more than this share of its median is repeated, then called unsteady."""
+_WIDEST_PPM = 10**9
+_ENOUGH = 3
+"""So many quiet repetitions stand for all of them, or half of them where there are fewer."""
 
 
 class Sample(NamedTuple):
     """The median of some repetitions; `spread_ppm` is the range of the middle half over the median, in millionths;
-    `quiet` says that the host ran at full speed in all of them."""
+    `disturbed_by` names what most of them were disturbed by, where it was so."""
 
     median_ns: int
     spread_ppm: int
     repetitions: int
-    quiet: bool = True
+    disturbed_by: tuple[str, ...] = ()
+
+    @property
+    def quiet(self) -> bool:
+        return not self.disturbed_by
 
     @property
     def steady(self) -> bool:
         return self.quiet and self.spread_ppm <= STEADY_PPM
+
+    @property
+    def spread_ns(self) -> int:
+        """The range of the middle half."""
+        return round(self.median_ns * self.spread_ppm / 1e6)
 
 
 def sample(values_ns: Iterable[int]) -> Sample:
@@ -32,21 +44,29 @@ def sample(values_ns: Iterable[int]) -> Sample:
     middle = round(median(values))
     quarter = len(values) // 4
     width = values[-1 - quarter] - values[quarter]
-    return Sample(middle, round(width * 1e6 / middle) if middle else 0, len(values))
+    return Sample(middle, min(_WIDEST_PPM, round(width * 1e6 / middle)) if middle else 0, len(values))
 
 
-def steady_sample(host: Host, measure: Callable[[], int], repetitions: int, attempts: int = 2) -> Sample:
-    """Repeat a measurement on a host at full speed. Where it spreads too widely, or the host mostly was slower, once
-    more from the start, and the steadier one counts."""
-    found = []
-    for _ in range(attempts):
-        outcomes = [host.undisturbed(measure) for _ in range(repetitions)]
-        quiet = [value for value, was_quiet in outcomes if was_quiet]
-        enough = 2 * len(quiet) >= repetitions
-        found.append(sample(quiet if enough else [value for value, _ in outcomes])._replace(quiet=enough))
-        if found[-1].steady:
-            break
-    return min(found, key=lambda one: (not one.quiet, one.spread_ppm))
+def undisturbed(values_ns: Sequence[int], slow: float) -> list[int]:
+    """Of readings of one piece of work those that take no more than `slow` times the shortest: disturbances only
+    lengthen. Of many readings the second shortest is the measure, since one alone may be a slip of a clock."""
+    floor_ns = sorted(values_ns)[1 if len(values_ns) >= 6 else 0]
+    return [value for value in values_ns if value <= slow * floor_ns]
+
+
+def quiet_ones(outcomes: Sequence[Seen[T]]) -> Seen[list[T]]:
+    """What nothing disturbed of repeated measurements; all of them, named as disturbed, where too few were quiet."""
+    quiet = [one.value for one in outcomes if one.quiet]
+    if len(quiet) >= min(_ENOUGH, (len(outcomes) + 1) // 2):
+        return Seen(quiet)
+    names = sorted({name for one in outcomes for name in one.disturbed_by})
+    return Seen([one.value for one in outcomes], tuple(names))
+
+
+def quiet_sample(outcomes: Sequence[Seen[int]]) -> Sample:
+    """As `quiet_ones`, as one number."""
+    values, disturbed_by = quiet_ones(outcomes)
+    return sample(values)._replace(disturbed_by=disturbed_by)
 
 
 def repetitions_within(budget_ns: int, one_ns: int, fewest: int, most: int) -> int:

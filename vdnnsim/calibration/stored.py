@@ -33,12 +33,12 @@ def stored_records(out: Path, gpu: str, networks: Iterable[Network]) -> tuple[Ca
 
 
 def stored_group(records: Iterable[CaseRecord], group: CaseGroup, network: Network, math: str) -> list[CaseRecord]:
-    """A group's records in the order of its policies, where all of them were stored; else none."""
+    """Those of a group's cases that were stored, in the order of its policies."""
     own = {
         one.policy: one for one in records if (one.network, one.batch, one.math) == (network.name, group.batch, math)
     }
     policies = (*group.policies, *group.limited)
-    return [own[policy] for policy in policies] if own.keys() >= set(policies) else []
+    return [own[policy] for policy in policies if policy in own]
 
 
 def stored_trace(table: Path, network: Network) -> Trace | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import choices_of
-from vdnnsim.calibration.link import copy_piece_bytes, measure_synchronise
+from vdnnsim.calibration.link import measure_synchronise
+from vdnnsim.calibration.machines import machine_id
+from vdnnsim.calibration.pairs import Slowdown
 from vdnnsim.calibration.progress import Progress, silent
 from vdnnsim.calibration.rounds import (
     LONG_KERNEL_NS,
@@ -19,7 +20,6 @@ from vdnnsim.calibration.rounds import (
     kernels_of_program,
     program_of,
     rounds_of,
-    span_bytes,
     time_in_stream,
     time_one_by_one,
     unsteady,
@@ -27,12 +27,13 @@ from vdnnsim.calibration.rounds import (
 )
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen
-from vdnnsim.calibration.slowdown import CopySlowdowns
+from vdnnsim.calibration.slowdown import NONE, CopySlowdowns
+from vdnnsim.calibration.watch import Watch
+from vdnnsim.gpu import AfterWait
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.network import Network, shape_key
 from vdnnsim.policies.plan import Algorithms, performance_optimal
-from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow
-from vdnnsim.units import PPM
+from vdnnsim.trace import Provenance, RowSpread, Trace, TraceHeader, TraceRow
 
 IN_STREAM = "in-stream"
 FIRST_LOOK = "first-look"
@@ -53,25 +54,33 @@ class _Measured:
 
     looks: Looks
     timings: Timings
-    slowdowns: dict[tuple[object, ...], tuple[int, int]]
+    slowdowns: dict[tuple[object, ...], tuple[Slowdown, Slowdown]]
+    after_wait: AfterWait | None
 
 
 def measure_trace(
-    bench: Bench, network: Network, math: str, gpu: str, created_by: str, progress: Progress = silent
+    bench: Bench,
+    network: Network,
+    math: str,
+    gpu: str,
+    created_by: str,
+    progress: Progress = silent,
+    after_wait: AfterWait | None = None,
 ) -> Trace:
     """Time every layer and pass of a network, CONV with every algorithm that runs.
 
     The leanest and the fastest algorithms, which most policies use, are repeated most. Raises `DeviceRefused` where not
-    even one layer at a time finds room, `InvalidInput` for a math mode that the device does not have.
+    even one layer at a time finds room, `InvalidInput` for a math mode that the device does not have. `after_wait` is
+    that of the profile which the trace will be used with: launches are then told as warm ones.
     """
     device, operators = bench.device, bench.operators_in(math)
     before = device.describe()
     begun = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     looks = screen(network, choices_of(network, operators), device, operators, progress)
     machine = bench.machine(network, math)
-    measured = _Measured(looks, Timings(), {})
+    measured = _Measured(looks, Timings(), {}, after_wait)
     rounds = rounds_of(looks)
-    synchronise = measure_synchronise(device)
+    synchronise = measure_synchronise(bench.watch)
     for number, algorithms in enumerate(rounds):
         progress(number, len(rounds) + 1, f"round {number + 1} of {len(rounds) + 1}")
         _measure_round(bench, machine, measured, algorithms, main=number < 2)
@@ -81,37 +90,36 @@ def measure_trace(
     _measure_round(bench, machine, measured, performance_optimal(network, first), main=True)
     rows = _rows(network, measured, synchronise.median_ns)
     conditions = _conditions(before, device.describe(), begun, measured, synchronise)
-    conditions["host"] = device.host.describe()
+    conditions |= bench.watch.describe()
+    conditions["machine"] = machine_id(device)
+    conditions["launches"] = "of a warm host" if after_wait else "as they came, after waits as long as the kernels"
     return Trace(replace(header, conditions=conditions), rows)
 
 
 def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algorithms: Algorithms, main: bool) -> None:
-    device = bench.device
-    piece_bytes = copy_piece_bytes(device)
-    program = program_of(machine.network, measured.looks, algorithms, device.free_bytes() - piece_bytes)
-    span = span_bytes(program)
-    slab = device.make_slab(span + piece_bytes)
+    device, watch = bench.device, bench.watch
+    program = program_of(machine.network, measured.looks, algorithms, device.free_bytes())
     loaded = bench.load(machine, program)
-    time_in_stream(loaded, measured.timings, Effort(main))
+    time_in_stream(watch, loaded, measured.timings, Effort(main))
     keys = kernels_of_program(loaded.program).values()
     if main and len(unsteady(measured.timings, keys)) > _MOST_UNSTEADY * len(measured.timings.durations):
-        time_in_stream(loaded, measured.timings, Effort(main))
+        time_in_stream(watch, loaded, measured.timings, Effort(main))
     waiting = bench.load(machine, waiting_program_of(machine.network, measured.looks, algorithms)).one_by_one()
-    time_one_by_one(waiting, measured.timings, Effort(main))
+    time_one_by_one(watch, waiting, measured.timings, Effort(main), measured.after_wait)
     loaded.prepare()
-    _measure_slowdowns(loaded, measured, CopySlowdowns(device, slab[span : span + piece_bytes]))
+    _measure_slowdowns(watch, loaded, measured)
 
 
-def _measure_slowdowns(loaded: LoadedProgram, measured: _Measured, slowdowns: CopySlowdowns) -> None:
+def _measure_slowdowns(watch: Watch, loaded: LoadedProgram, measured: _Measured) -> None:
     machine = loaded.machine
+    slowdowns = CopySlowdowns(watch)
     for index, (name, pass_, algorithm) in kernels_of_program(loaded.program).items():
         key = (*shape_key(machine.network, machine.network.by_name[name], pass_), algorithm)
         if key not in measured.slowdowns:
             duration = sample(measured.timings.durations[name, pass_, algorithm])
             launch = sample(measured.timings.launches[name, pass_, algorithm])
             call = loaded.orders[index].call
-            measure = partial(slowdowns.measure, call, duration.median_ns, launch.median_ns)
-            measured.slowdowns[key], _ = loaded.machine.device.host.undisturbed(measure, tries=2)
+            measured.slowdowns[key] = slowdowns.measure(call, duration.median_ns, launch.median_ns)
 
 
 def _rows(network: Network, measured: _Measured, synchronise_ns: int) -> list[TraceRow]:
@@ -128,23 +136,24 @@ def _rows(network: Network, measured: _Measured, synchronise_ns: int) -> list[Tr
 def _row(network: Network, name: str, pass_: str, look: Look, measured: _Measured, synchronise_ns: int) -> TraceRow:
     key = (name, pass_, look.algorithm.name)
     timings = measured.timings
-    duration_ns = sample(timings.durations[key]).median_ns
-    launch_ns = sample(timings.launches[key]).median_ns
-    alone_ns = sample(timings.alone[key]).median_ns
+    duration, launch, alone = (sample(found[key]) for found in (timings.durations, timings.launches, timings.alone))
     shape = (*shape_key(network, network.by_name[name], pass_), look.algorithm.name)
-    out_ppm, in_ppm = measured.slowdowns.get(shape, (PPM, PPM))
+    out, back = measured.slowdowns.get(shape, (NONE, NONE))
+    disturbed_by = {*timings.disturbed_by(key), out.disturbed, back.disturbed} - {""}
     return TraceRow(
         name,
         pass_,
         look.algorithm.name,
-        duration_ns,
+        duration.median_ns,
         look.algorithm.workspace_bytes,
-        out_ppm,
-        in_ppm,
+        out.ppm,
+        back.ppm,
         Provenance.MEASURED,
         IN_STREAM,
-        launch_ns,
-        max(0, alone_ns - duration_ns - synchronise_ns),
+        launch.median_ns,
+        max(0, alone.median_ns - duration.median_ns - synchronise_ns),
+        RowSpread(duration.spread_ppm, out.spread_ppm, back.spread_ppm, launch.spread_ppm),
+        "; ".join(sorted(disturbed_by)),
     )
 
 

@@ -77,10 +77,14 @@ class _Memory(_Sourced):
 class _Point(_Strict):
     size: _Size
     duration: _Duration
+    spread_ppm: Annotated[int, Field(ge=0, le=10**9, strict=True)] = 0
+
+    def point(self) -> LinkPoint:
+        return LinkPoint(parse_bytes(self.size), parse_duration(self.duration), self.spread_ppm)
 
 
 def _curve(points: Sequence[_Point]) -> LinkCurve:
-    return LinkCurve(tuple(LinkPoint(parse_bytes(point.size), parse_duration(point.duration)) for point in points))
+    return LinkCurve(tuple(point.point() for point in points))
 
 
 def _rising(points: list[_Point]) -> list[_Point]:

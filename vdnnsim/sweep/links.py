@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.gpu import GpuProfile, LinkCurve, LinkPoint
+from vdnnsim.gpu import GpuProfile, LinkCurve
 from vdnnsim.program import Stream
 from vdnnsim.sweep.axes import OWN
 
@@ -35,7 +35,7 @@ def point_gpu(gpu: GpuProfile, bandwidth_bytes_per_s: int, latency_ns: int) -> G
 def _with_latency(curve: LinkCurve, latency_ns: int) -> LinkCurve:
     """The smallest copy takes this, and every other one as much more than it as before."""
     later_ns = latency_ns - curve.points[0].duration_ns
-    return LinkCurve(tuple(LinkPoint(size, duration + later_ns) for size, duration in curve.points))
+    return LinkCurve(tuple(point._replace(duration_ns=point.duration_ns + later_ns) for point in curve.points))
 
 
 class LinkTable:

@@ -18,7 +18,7 @@ from vdnnsim.files import read_text, write_text
 from vdnnsim.network import Network
 from vdnnsim.trace.header import check_header_writable, header_path, header_text, read_header_file
 from vdnnsim.trace.matching import network_faults
-from vdnnsim.trace.table import PASSES, Provenance, Trace, TraceRow
+from vdnnsim.trace.table import PASSES, Provenance, RowSpread, Trace, TraceRow
 from vdnnsim.units import PPM
 
 COLUMNS = (
@@ -34,6 +34,11 @@ COLUMNS = (
 )
 HOST_COLUMNS = ("launch_ns", "start_ns")
 """Columns that measured traces have besides; an empty cell is a number that was not measured."""
+SPREAD_COLUMNS = ("duration_spread", "copy_out_spread", "copy_in_spread", "launch_spread")
+"""How widely the measurements of a row spread, where it was noted: see `RowSpread`; ratios."""
+DISTURBED_COLUMN = "disturbed"
+"""What a row's numbers never ran undisturbed by; empty where nothing did."""
+OPTIONAL_COLUMNS = (*HOST_COLUMNS, *SPREAD_COLUMNS, DISTURBED_COLUMN)
 LONGEST_NS = 10**15
 LARGEST_WORKSPACE_BYTES = 2**48
 _SLOWDOWN_RANGE = (0.1, 1000.0)
@@ -84,8 +89,10 @@ def table_text(trace: Trace) -> str:
     """The CSV table as text."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    with_host = any(row.launch_ns is not None or row.start_ns is not None for row in trace.rows)
-    writer.writerow((*COLUMNS, *HOST_COLUMNS) if with_host else COLUMNS)
+    with_spread = any(row.spread is not None or row.disturbed for row in trace.rows)
+    with_host = with_spread or any(row.launch_ns is not None or row.start_ns is not None for row in trace.rows)
+    spread_columns = (*SPREAD_COLUMNS, DISTURBED_COLUMN) if with_spread else ()
+    writer.writerow((*COLUMNS, *(HOST_COLUMNS if with_host else ()), *spread_columns))
     for row in trace.rows:
         writer.writerow(
             [
@@ -95,9 +102,14 @@ def table_text(trace: Trace) -> str:
                 row.provenance.value,
                 row.source,
                 *([row.launch_ns, row.start_ns] if with_host else []),
+                *([*_spread_cells(row.spread), row.disturbed] if with_spread else []),
             ]
         )
     return out.getvalue()
+
+
+def _spread_cells(spread: RowSpread | None) -> list[str]:
+    return [_decimal(ppm) for ppm in spread] if spread else [""] * len(SPREAD_COLUMNS)
 
 
 def _decimal(ppm: int) -> str:
@@ -115,8 +127,8 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
         columns = next(reader, [])
         if faults := _column_faults(file, columns):
             return [], [], faults
-        order = [columns.index(name) for name in (*COLUMNS, *HOST_COLUMNS) if name in columns]
-        present = [name for name in HOST_COLUMNS if name in columns]
+        order = [columns.index(name) for name in (*COLUMNS, *OPTIONAL_COLUMNS) if name in columns]
+        present = [name for name in OPTIONAL_COLUMNS if name in columns]
         for cells in reader:
             line = reader.line_num
             if len(faults) >= _MOST_FAULTS:
@@ -125,8 +137,8 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
                 faults.append(Fault(file, line, "row", f"{len(cells)} cells", f"{len(columns)}, one for each column"))
                 continue
             ordered = [cells[index] for index in order]
-            host = dict(zip(present, ordered[len(COLUMNS) :], strict=True))
-            row = _parse_row(file, line, ordered[: len(COLUMNS)], host, sources, faults)
+            others = dict(zip(present, ordered[len(COLUMNS) :], strict=True))
+            row = _parse_row(file, line, ordered[: len(COLUMNS)], others, sources, faults)
             if row is None:
                 continue
             key = (row.layer, row.pass_, row.algorithm)
@@ -145,8 +157,8 @@ def _parse_table(text: str, file: str, sources: Mapping[str, str]) -> tuple[list
 
 
 def _column_faults(file: str, columns: list[str]) -> list[Fault]:
-    known = (*COLUMNS, *HOST_COLUMNS)
-    expected = f"only {', '.join(COLUMNS)}, and for measured traces {', '.join(HOST_COLUMNS)}"
+    known = (*COLUMNS, *OPTIONAL_COLUMNS)
+    expected = f"only {', '.join(COLUMNS)}, and for measured traces {', '.join(OPTIONAL_COLUMNS)}"
     unknown = islice((name for name in columns if name not in known), _MOST_FAULTS)
     faults = [Fault(file, 1, f"column {shown(name)}", "a column of this name", expected) for name in unknown]
     faults += [Fault(file, 1, f"column '{name}'", "no such column", "it") for name in COLUMNS if name not in columns]
@@ -156,7 +168,7 @@ def _column_faults(file: str, columns: list[str]) -> list[Fault]:
 
 
 def _parse_row(
-    file: str, line: int, cells: list[str], host: Mapping[str, str], sources: Mapping[str, str], faults: list[Fault]
+    file: str, line: int, cells: list[str], others: Mapping[str, str], sources: Mapping[str, str], faults: list[Fault]
 ) -> TraceRow | None:
     layer, pass_, algorithm, duration, workspace, slow_out, slow_in, provenance, source = cells
     before = len(faults)
@@ -175,6 +187,7 @@ def _parse_row(
     ):
         if not _INTEGER.fullmatch(digits) or int(digits) > largest:
             fault(field, digits, f"a whole number from 0 to {largest}, without unit")
+    host = {name: others.get(name, "") for name in HOST_COLUMNS}
     for field, digits in host.items():
         if digits and (not _INTEGER.fullmatch(digits) or int(digits) > LONGEST_NS):
             fault(field, digits, f"nothing, or a whole number from 0 to {LONGEST_NS}, without unit")
@@ -182,12 +195,17 @@ def _parse_row(
     for field, ratio in (("copy_out_slowdown", slow_out), ("copy_in_slowdown", slow_in)):
         if not _DECIMAL.fullmatch(ratio) or not low <= float(ratio) <= high:
             fault(field, ratio, f"a ratio from {low:g} to {high:g}; 1 means not slowed")
+    spreads = [others.get(name, "") for name in SPREAD_COLUMNS]
+    for field, ratio in zip(SPREAD_COLUMNS, spreads, strict=True):
+        if any(spreads) and not (_DECIMAL.fullmatch(ratio) and float(ratio) <= high):
+            fault(field, ratio, f"a ratio from 0 to {high:g}, or all four columns empty")
     if provenance not in Provenance.__members__.values():
         fault("provenance", provenance, f"one of {', '.join(Provenance)}")
     if source not in sources:
         fault("source", source, "a key of [sources] in the header")
     if len(faults) > before:
         return None
+    launch_ns, start_ns = (int(digits) if digits else None for digits in host.values())
     return TraceRow(
         layer,
         pass_,
@@ -198,5 +216,8 @@ def _parse_row(
         round(float(slow_in) * PPM),
         Provenance(provenance),
         source,
-        *(int(host[name]) if host.get(name) else None for name in HOST_COLUMNS),
+        launch_ns,
+        start_ns,
+        RowSpread(*(round(float(ratio) * PPM) for ratio in spreads)) if any(spreads) else None,
+        others.get(DISTURBED_COLUMN, ""),
     )

@@ -58,13 +58,24 @@ def weakest(labels: Iterable[Provenance | str | None]) -> Provenance:
     return max(known, key=_STRENGTH.__getitem__, default=Provenance.MODELLED)
 
 
+class RowSpread(NamedTuple):
+    """How widely the measurements behind a row spread: of duration and launch the range of the middle half over the
+    median, in millionths; of the slowdowns in millionths of 1."""
+
+    duration_ppm: int
+    copy_out_ppm: int
+    copy_in_ppm: int
+    launch_ppm: int
+
+
 class TraceRow(NamedTuple):
     """One kernel: `duration_ns` alone on the GPU, `workspace_bytes` it needs, and by how much a copy out or in that
     runs beside it is slowed (parts per million; 1_000_000 is not at all). `source` is a key of the header's sources.
 
     Measured traces also say what the host does for a kernel: `launch_ns`, what the launch costs the host (None: what
     the GPU's profile says of any kernel), and `start_ns`, from the beginning of the launch until the duration begins
-    to count on an idle device, gaps between the kernel's parts included (None: the end of the launch).
+    to count on an idle device, gaps between the kernel's parts included (None: the end of the launch). `spread` says
+    how widely their numbers spread, and `disturbed` what they never ran undisturbed by.
     """
 
     layer: str
@@ -78,6 +89,8 @@ class TraceRow(NamedTuple):
     source: str = ""
     launch_ns: int | None = None
     start_ns: int | None = None
+    spread: RowSpread | None = None
+    disturbed: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class FakeDevice:
     reference_bytes = 64 << 20
     largest_copy_bytes = 256 << 20
     host_programs = (("alexnet", 128),)
-    slow_link = 1.03
+    slow_link = 1.015
     torch_device = torch.device("meta")
 
     def __init__(

@@ -30,6 +30,11 @@ class CpuDevice:
 
     name = "cpu"
     uuid = ""
+    reference_bytes = 1 << 20
+    largest_copy_bytes = 64 << 20
+    host_programs = (("alexnet", 4),)
+    slow_link = 2.0
+    """Copies on a processor differ by far more than on a link."""
 
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
@@ -82,13 +87,29 @@ class CpuDevice:
         """As `Device.copy`."""
         return self._put(stream, lambda: target.copy_(source))
 
+    def reference_copies(self) -> Mapping[Stream, Action]:
+        """As `Device.reference_copies`."""
+        here, there = (torch.zeros(self.reference_bytes, dtype=torch.uint8) for _ in range(2))
+        return {
+            Stream.COPY_OUT: self.copy(Stream.COPY_OUT, there, here),
+            Stream.COPY_IN: self.copy(Stream.COPY_IN, here, there),
+        }
+
     def on_compute(self, kernels: Action) -> Action:
         """As `Device.on_compute`."""
         return self._put(Stream.COMPUTE, kernels)
 
-    def wait(self, stream: Stream) -> Action:
+    def record(self, kernels: Action) -> Action:
+        """As `Device.record`: nothing is recorded here."""
+        return kernels
+
+    def wait(self, stream: Stream, meanwhile: Action | None = None) -> Action:  # noqa: ARG002 - this host sleeps
         """As `Device.wait`."""
         return self._streams[stream].wait
+
+    def rehearsal(self, direction: Stream) -> Action:  # noqa: ARG002
+        """As `Device.rehearsal`: nothing, since the workers have the work."""
+        return _nothing
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, CpuStopwatch]:
         """As `Device.timed`."""
@@ -189,6 +210,10 @@ class _Worker:
                 work()
             except BaseException as error:  # told to whoever waits for the stream
                 self._error = error
+
+
+def _nothing() -> None:
+    """The rehearsal of a host that does not need one."""
 
 
 def _processor() -> str:

@@ -37,6 +37,10 @@ class CudaDevice:
     """See `Device`. Raises `InvalidInput` in one line where there is no usable GPU."""
 
     name = "cuda"
+    reference_bytes = 64 << 20
+    largest_copy_bytes = 1 << 30
+    host_programs = (("alexnet", 128), ("vgg16", 32))
+    slow_link = 1.015
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
@@ -56,6 +60,8 @@ class CudaDevice:
         self.cudnn.set_stream(self._streams[Stream.COMPUTE].cuda_stream)
         self._slab = torch.empty(0, dtype=torch.uint8, device=self.torch_device)
         self._pinned: list[PageMemory] = []
+        self._reference: tuple[torch.Tensor, PageMemory, torch.Tensor] | None = None
+        self._rehearsals: dict[Stream, Action] = {}
         self._sleep_cycles_per_us = 0.0
         self._zero = torch.cuda.Event(enable_timing=True)
         self._zero_ns = 0
@@ -103,7 +109,7 @@ class CudaDevice:
         pieces = [len(memory.buffer) for memory in self._pinned]
         places = _pack(sizes_bytes, pieces)
         for size_bytes in pieces[len(self._pinned) :]:
-            self._grow(size_bytes, sum(sizes_bytes))
+            self._pinned.append(self._pin(size_bytes, sum(sizes_bytes)))
         tensors = [torch.frombuffer(memory.buffer, dtype=torch.uint8) for memory in self._pinned]
         return [tensors[piece][start : start + size] for (piece, start), size in zip(places, sizes_bytes, strict=True)]
 
@@ -112,17 +118,63 @@ class CudaDevice:
         prepare = self._driver.copy_out if source.is_cuda else self._driver.copy_in
         return prepare(target.data_ptr(), source.data_ptr(), source.numel(), self._streams[stream].cuda_stream)
 
+    def reference_copies(self) -> Mapping[Stream, Action]:
+        """As `Device.reference_copies`."""
+        if self._reference is None:
+            try:
+                here = torch.empty(self.reference_bytes, dtype=torch.uint8, device=self.torch_device)
+            except torch.OutOfMemoryError:
+                raise out_of_device_memory(self.name, self.reference_bytes, self.free_bytes()) from None
+            memory = self._pin(self.reference_bytes, self.reference_bytes)
+            self._reference = (here, memory, torch.frombuffer(memory.buffer, dtype=torch.uint8))
+        here, _, there = self._reference
+        return {
+            Stream.COPY_OUT: self.copy(Stream.COPY_OUT, there, here),
+            Stream.COPY_IN: self.copy(Stream.COPY_IN, here, there),
+        }
+
     def on_compute(self, kernels: Action) -> Action:
         """As `Device.on_compute`: the calls themselves, since cuDNN and PyTorch launch into the compute stream."""
         return kernels
 
-    def wait(self, stream: Stream) -> Action:
+    def wait(self, stream: Stream, meanwhile: Action | None = None) -> Action:
         """As `Device.wait`."""
-        return self._driver.synchronise(self._streams[stream].cuda_stream)
+        return self._driver.synchronise(self._streams[stream].cuda_stream, meanwhile)
+
+    def rehearsal(self, direction: Stream) -> Action:
+        """As `Device.rehearsal`. The copy takes the engine of its direction for about a microsecond: give the direction
+        in which nothing else copies."""
+        if not self._rehearsals:
+            self._rehearsals = self._make_rehearsals()
+        return self._rehearsals[direction]
+
+    def _make_rehearsals(self) -> dict[Stream, Action]:
+        side = torch.cuda.Stream()
+        here = torch.zeros(1, device=self.torch_device)
+        there = torch.zeros(1).pin_memory()
+        self.drain()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(side):
+            here.add_(1)
+            self.drain()
+            graph.capture_begin(capture_error_mode="relaxed")
+            here.add_(1)
+            graph.capture_end()
+        on, size_bytes = side.cuda_stream, here.numel() * here.element_size()
+        out = self._driver.copy_out(there.data_ptr(), here.data_ptr(), size_bytes, on)
+        back = self._driver.copy_in(here.data_ptr(), there.data_ptr(), size_bytes, on)
+
+        def rehearse(copy: Action, kept: object) -> None:  # noqa: ARG001 - what it refers to must live on
+            copy()
+            with torch.cuda.stream(side):
+                graph.replay()
+
+        memory = (here, there)
+        return {Stream.COPY_OUT: partial(rehearse, out, memory), Stream.COPY_IN: partial(rehearse, back, memory)}
 
     def record(self, kernels: Action) -> Action:
-        """One launch for all that `kernels` launches, or `kernels` itself where something in it cannot be recorded. It
-        runs once here, so that what it needs is loaded; the compute stream must be the current one."""
+        """As `Device.record`, or `kernels` itself where something in it cannot be recorded. It runs once here, so that
+        what it needs is loaded; the compute stream must be the current one."""
         kernels()
         graph = torch.cuda.CUDAGraph()
         try:
@@ -187,13 +239,15 @@ class CudaDevice:
         if self._card:
             self._card.close()
             self._card = None
-        for memory in self._pinned:
+        for memory in (*self._pinned, *(self._reference[1:2] if self._reference else ())):
             self._driver.unpin(memory)
         self._pinned = []
+        self._reference = None
         self._slab = torch.empty(0, dtype=torch.uint8, device=self.torch_device)
         torch.cuda.empty_cache()
 
-    def _grow(self, size_bytes: int, asked_bytes: int) -> None:
+    def _pin(self, size_bytes: int, asked_bytes: int) -> PageMemory:
+        """Fresh pinned memory. Raises `DeviceRefused`."""
         available_bytes = sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
         for _ in range(_PATIENCE_S):  # more memory of a virtual machine may be on its way
             if available_host_bytes() >= size_bytes + _SPARE_HOST_BYTES:
@@ -207,7 +261,7 @@ class CudaDevice:
             self._driver.pin(memory)
         except (OSError, CudaFailure):
             raise out_of_pinned_memory(asked_bytes, available_bytes) from None
-        self._pinned.append(memory)
+        return memory
 
     def _align_clocks(self) -> None:
         """Record an event on an idle device and note the host's time between the call and its completion: what is known

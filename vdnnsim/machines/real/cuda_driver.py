@@ -2,13 +2,16 @@
 this way, a third of what PyTorch's tensor operations take. Also what pinning memory needs.
 
 A wait asks the driver again and again whether the stream is done. Inside the driver's own wait a virtual machine's
-processor was seen to come back cold: the calls after a wait of some milliseconds then took 5 to 20 times as long.
+processor was seen to come back cold: the calls after a wait of some milliseconds then took 5 to 20 times as long. On
+a host that others share, asking alone does not keep it warm: each path of code that is not used for a millisecond or
+more is slow once, a launch up to 85 us instead of 7. So a long wait rehearses what comes after it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import time
 from collections.abc import Callable
 
 from vdnnsim.errors import VdnnsimError
@@ -16,6 +19,8 @@ from vdnnsim.errors import VdnnsimError
 Action = Callable[[], object]
 _PORTABLE = 1
 _NOT_READY = 600
+_REHEARSE_EVERY_NS = 250_000
+"""Paths were seen to stay warm for about a millisecond."""
 
 
 class CudaFailure(VdnnsimError):  # noqa: N818 - reads as what it is
@@ -44,13 +49,21 @@ class Driver:
         """Prepare a copy from the device to pinned host memory."""
         return self._prepared(self._device_to_host, target, source, size_bytes, stream)
 
-    def synchronise(self, stream: int) -> Action:
-        """Prepare the wait for a stream."""
+    def synchronise(self, stream: int, meanwhile: Action | None = None) -> Action:
+        """Prepare the wait for a stream, which does `meanwhile` every now and then, if it is long."""
         query = self._query
         handle = ctypes.c_void_p(stream)
+        now_ns = time.perf_counter_ns
 
         def wait() -> None:
             code = query(handle)
+            if code == _NOT_READY and meanwhile is not None:
+                due_ns = now_ns() + _REHEARSE_EVERY_NS
+                while code == _NOT_READY:
+                    if now_ns() > due_ns:
+                        meanwhile()
+                        due_ns = now_ns() + _REHEARSE_EVERY_NS
+                    code = query(handle)
             while code == _NOT_READY:
                 code = query(handle)
             if code:

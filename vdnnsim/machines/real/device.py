@@ -77,11 +77,40 @@ class Device(Protocol):
     def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
         """Prepare a copy between pinned host and device memory on a stream; both are contiguous bytes."""
 
+    @property
+    def reference_bytes(self) -> int:
+        """The size of the reference copies: long enough to be timed, short enough to be repeated, about a millisecond
+        on a GPU's link."""
+
+    @property
+    def largest_copy_bytes(self) -> int:
+        """The largest copy whose time belongs into a profile of this device."""
+
+    @property
+    def host_programs(self) -> Sequence[tuple[str, int]]:
+        """Networks and batches whose iterations show what the host's calls cost: short waits and long ones."""
+
+    @property
+    def slow_link(self) -> float:
+        """A reference copy that takes more than so many times the fastest was disturbed."""
+
+    def reference_copies(self) -> Mapping[Stream, Action]:
+        """A copy in each direction between device and pinned memory of their own, which no program uses, kept until the
+        device is closed. Raises `DeviceRefused`."""
+
     def on_compute(self, kernels: Action) -> Action:
         """Prepare work for the compute stream: `kernels` launches it."""
 
-    def wait(self, stream: Stream) -> Action:
-        """Prepare the host's wait for a stream. The action raises what the stream's work raised."""
+    def record(self, kernels: Action) -> Action:
+        """One launch for all that `kernels` launches, where the device has that; `kernels` may run once here."""
+
+    def wait(self, stream: Stream, meanwhile: Action | None = None) -> Action:
+        """Prepare the host's wait for a stream. The action raises what the stream's work raised. A device whose host
+        asks again and again does `meanwhile` now and then."""
+
+    def rehearsal(self, direction: Stream) -> Action:
+        """What keeps the host's paths warm during a long wait: a launch and a copy in this direction, both as small as
+        they can be, on streams of their own."""
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, Stopwatch]:
         """The same action between two marks on its stream."""

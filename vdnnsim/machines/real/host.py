@@ -13,14 +13,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, TypeVar
 
 _FEWEST_CORES = 4
 """On fewer cores, the thread stays where the system puts it."""
 _TURNS = 2000
 _SLOW = 1.25
-_TRIES = 4
-T = TypeVar("T")
 Hold = Callable[[int | None], AbstractContextManager[None]]
 """Keeps the thread on one core for as long as it is entered; on None, wherever it is."""
 
@@ -37,16 +34,11 @@ def probe_ns() -> int:
     return best_ns
 
 
-class Counts(NamedTuple):
-    """How many measurements were taken, and how many of them while the host ran slower than it can."""
-
-    taken: int
-    disturbed: int
-
-
 class Host:
     """The cores of this process, or those that are named. `core` is the one on which measurements are taken, or None
     where there are few."""
+
+    name = "host"
 
     def __init__(
         self, probe: Callable[[], int] = probe_ns, cores: Sequence[int] | None = None, hold: Hold | None = None
@@ -56,7 +48,6 @@ class Host:
         self._cores = _own_cores() if cores is None else list(cores)
         self.core = self._cores[0] if self._cores else None
         self.fastest_ns = min(self._probe_on(core) for core in (self.core, self.core, *self._cores))
-        self.counts = Counts(0, 0)
 
     def settle(self) -> bool:
         """Stay on the present core where it runs at full speed, or move to one that does; False where none does."""
@@ -66,17 +57,9 @@ class Host:
                 return True
         return False
 
-    def undisturbed(self, measure: Callable[[], T], tries: int = _TRIES) -> tuple[T, bool]:
-        """What `measure` gives, taken again while the host does not run at full speed from its beginning to its end, up
-        to `tries` times; and whether it did in the end. Where no core is fast, it is not tried again."""
-        while True:
-            fast = self.settle()
-            found = measure()
-            quiet = fast and self._fast_on(self.core)
-            self.counts = Counts(self.counts.taken + 1, self.counts.disturbed + (not quiet))
-            tries -= 1
-            if quiet or not fast or tries <= 0:
-                return found, quiet
+    def held(self) -> bool:
+        """Whether the present core runs at full speed now."""
+        return self._fast_on(self.core)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -89,11 +72,6 @@ class Host:
         finally:
             if was_on:
                 gc.enable()
-
-    def describe(self) -> str:
-        """What was seen so far, for the headers of files."""
-        taken, disturbed = self.counts
-        return f"{disturbed} of {taken} measurements were taken while the host ran slower than it can, and set aside"
 
     def _fast_on(self, core: int | None) -> bool:
         found_ns = self._probe_on(core)

@@ -11,6 +11,8 @@ import copy
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -30,6 +32,7 @@ from vdnnsim.program.commands import map_operand, weight_gradient_operand, weigh
 from vdnnsim.timeline import Timeline
 
 PoolMaker = Callable[[], Pool]
+_REHEARSED_BYTES = 4096
 
 
 class AddressChanged(VdnnsimError):  # noqa: N818 - reads as what it is
@@ -117,6 +120,8 @@ class LoadedProgram:
         self.host = host
         self._make_pool = make_pool
         self._setup: dict[str, tuple[int, int]] = {}
+        self._rehearse = self._rehearsal(Stream.COPY_IN)
+        """Also before an iteration: the one before it has ended in a wait, as it does in training."""
         self.orders = self._lower()
         self._last_waits = [machine.device.wait(stream) for stream in left_under_way(program)]
         self._where = [""] * len(program.commands)
@@ -128,6 +133,43 @@ class LoadedProgram:
         duration_ns = self._pass(self.orders, self._begin().pool)
         self.machine.device.drain()
         return duration_ns
+
+    def run_in_parts(self) -> list[int]:
+        """One iteration as fast as it goes, as the nanoseconds of each of its `parts` and of what follows the last."""
+        times: list[int] = []
+        now_ns = self.machine.device.now_ns
+
+        def noted(call: Action) -> Action:
+            def action() -> None:
+                call()
+                times.append(now_ns())
+
+            return action
+
+        note = _Order(_Kind.CALL, noted(_nothing))
+        cuts = set(self.parts)
+        orders = [
+            order._replace(call=noted(order.call)) if index in cuts else order
+            for index, order in enumerate(self.orders)
+        ]
+        self._pass([note, *orders, note], self._begin().pool)
+        self.machine.device.drain()
+        return [end_ns - begin_ns for begin_ns, end_ns in pairwise(times)]
+
+    @cached_property
+    def parts(self) -> list[int]:
+        """Where the iteration falls into parts that do not depend on each other: the waits after which no stream has
+        work left, by the command's index."""
+        found = []
+        busy: set[Stream] = set()
+        for index, command in enumerate(self.program.commands):
+            if isinstance(command, Synchronise):
+                busy -= set(command.streams)
+                if not busy:
+                    found.append(index)
+            elif (stream := stream_of(command)) is not None:
+                busy.add(stream)
+        return found
 
     def train(self, iterations: int) -> int:
         """Iterations one right after the other, each with images and weights put in place anew; returns the
@@ -153,6 +195,7 @@ class LoadedProgram:
         paced = times is not None
         now_ns = self.machine.device.now_ns
         with self.machine.device.host.quiet():
+            self._rehearse()
             begin_ns = now_ns()
             for kind, call, size_bytes, address, buffer in orders:
                 if kind == 0:
@@ -201,6 +244,7 @@ class LoadedProgram:
             orders.append(order)
         times: list[int] = []
         with self.machine.device.host.quiet():
+            self._rehearse()
             if head_start_ns:
                 device.head_start(head_start_ns)
             begin_ns = device.now_ns()
@@ -212,7 +256,20 @@ class LoadedProgram:
 
     def one_by_one(self) -> LoadedProgram:
         """The same program, as loaded, with the host waiting after every kernel."""
-        wait = _Order(_Kind.CALL, self.machine.device.wait(Stream.COMPUTE))
+        wait = _Order(_Kind.CALL, self.machine.device.wait(Stream.COMPUTE, self._rehearse))
+        return self._followed(
+            lambda command, _: [(Synchronise((Stream.COMPUTE,)), wait)] if isinstance(command, Kernel) else []
+        )
+
+    def doubled(self) -> LoadedProgram:
+        """The same program, as loaded, with every kernel and copy given twice: the second call is as warm as it can be.
+        What it computes is wrong."""
+        return self._followed(
+            lambda command, order: [(command, order)] if isinstance(command, Kernel | CopyOut | CopyIn) else []
+        )
+
+    def _followed(self, by: Callable[[Command, _Order], list[tuple[Command, _Order]]]) -> LoadedProgram:
+        """The same program with more commands behind some."""
         orders: list[_Order] = []
         commands: list[Command] = []
         where: list[str] = []
@@ -220,18 +277,17 @@ class LoadedProgram:
         for step in self.program.steps:
             first = len(commands)
             for index in range(step.first, step.last):
-                commands.append(self.program.commands[index])
-                orders.append(self.orders[index])
-                if isinstance(commands[-1], Kernel):
-                    commands.append(Synchronise((Stream.COMPUTE,)))
-                    orders.append(wait)
+                command, order = self.program.commands[index], self.orders[index]
+                for one, its_order in ((command, order), *by(command, order)):
+                    commands.append(one)
+                    orders.append(its_order)
             where += [step.title] * (len(commands) - first)
             steps.append(step._replace(first=first, last=len(commands)))
-        waiting = copy.copy(self)
-        waiting.program = replace(self.program, commands=tuple(commands), steps=tuple(steps))
-        waiting.orders = orders
-        waiting._where = where
-        return waiting
+        followed = copy.copy(self)
+        followed.program = replace(self.program, commands=tuple(commands), steps=tuple(steps))
+        followed.orders = orders
+        followed._where = where
+        return followed
 
     def check(self) -> Checked:
         """One iteration in the checking mode. Raises `BrokenProgram` where the program uses a block out of order."""
@@ -343,6 +399,7 @@ class LoadedProgram:
             return self._bytes(memory.addresses[operands.get(operand, operand)], size_bytes)
 
         orders = []
+        fetching = False
         for command in self.program.commands:
             if isinstance(command, Allocate):
                 address = memory.allocate(command.buffer, "lowering")
@@ -357,11 +414,27 @@ class LoadedProgram:
                 call = machine.operators.prepare(layer, command, tensors)
                 orders.append(_Order(_Kind.CALL, device.on_compute(call)))
             elif isinstance(command, Synchronise):
-                orders.append(_Order(_Kind.CALL, _one_after_the_other([device.wait(s) for s in command.streams])))
+                meanwhile = self._rehearsal(Stream.COPY_OUT if fetching else Stream.COPY_IN)
+                waits = [device.wait(stream, meanwhile) for stream in command.streams]
+                orders.append(_Order(_Kind.CALL, _one_after_the_other(waits)))
             else:
+                fetching = isinstance(command, CopyIn)
                 here = bytes_of(command.buffer.name, command.buffer.size_bytes)
                 orders.append(_Order(_Kind.CALL, self._copy(command, here)))
         return orders
+
+    def _rehearsal(self, direction: Stream) -> Action:
+        """Once through all that a host does after a wait, on nothing: a block of a pool of this kind, a copy in the
+        direction in which the program does not copy now, a launch."""
+        device = self.machine.device.rehearsal(direction)
+        pool = self._make_pool()
+        allocate, free = pool.allocate, pool.free
+
+        def rehearse() -> None:
+            free(allocate(_REHEARSED_BYTES))
+            device()
+
+        return rehearse
 
     def _copy(self, command: CopyOut | CopyIn, here: torch.Tensor) -> Action:
         there = self.host[command.buffer.name]
