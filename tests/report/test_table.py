@@ -164,9 +164,10 @@ def test_what_is_left_out_is_said_on_a_terminal_and_nothing_is_in_a_pipe(tight: 
 @pytest.mark.parametrize(
     "print_it", [print_comparison, print_layers, print_tried], ids=["policies", "layers", "trials"]
 )
-def test_no_line_ends_in_blanks(tight: Comparison, print_it: Callable[[Comparison, Console], None]) -> None:
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_no_line_ends_in_blanks(tight: Comparison, print_it: Callable[[Comparison, Console], None], width: int) -> None:
     file = io.StringIO()
-    print_it(tight, Console(width=100, file=file))
+    print_it(tight, Console(width=width, file=file))
     assert [line for line in file.getvalue().splitlines() if line != line.rstrip()] == []
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
-from vdnnsim.report.terminal import print_items, print_table
+from vdnnsim.report.terminal import print_items, print_table, print_text
 from vdnnsim.report.words import binding, byte_unit, link, provenance, subject
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
@@ -73,13 +73,13 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """The table, and under it what binds each policy, or why it does not train."""
-    console.print(Text(subject(comparison), "bold"))
+    print_text(console, subject(comparison), "bold")
     print_table(console, comparison_table(comparison), _SPARE)
-    console.print(Text("\n".join(comparison_notes(comparison)), "dim"))
+    print_text(console, "\n".join(comparison_notes(comparison)), "dim")
     _print_losses(comparison, console)
     print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
     if not all(result.trainable for result in comparison.results):
-        console.print(Text("Numbers of policies that do not train: as they would run if the memory had room.", "dim"))
+        print_text(console, "Numbers of policies that do not train: as they would run if the memory had room.", "dim")
 
 
 def losses_table(comparison: Comparison) -> Table:
@@ -99,7 +99,7 @@ def losses_table(comparison: Comparison) -> Table:
 
 def _print_losses(comparison: Comparison, console: Console) -> None:
     if any(part for result in comparison.results for part in result.loss):
-        console.print(Text("\nWhat an iteration takes longer than the oracle's, and why", "bold"))
+        print_text(console, "\nWhat an iteration takes longer than the oracle's, and why", "bold")
         print_table(console, losses_table(comparison), _SPARE_OF_LOSSES)
 
 
@@ -152,15 +152,15 @@ def layers_table(run: PolicyRun) -> Table:
 def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     """One policy layer by layer, with totals."""
     result = run.result
-    console.print(Text(f"{result.policy}: {subject(comparison)}", "bold"))
+    print_text(console, f"{result.policy}: {subject(comparison)}", "bold")
     print_table(console, layers_table(run), _SPARE_OF_LAYERS)
-    console.print(Text(provenance(comparison), "dim"))
+    print_text(console, provenance(comparison), "dim")
     legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
     if any(_algorithms(layer) for layer in result.layers):
-        console.print(Text(legend, "dim"))
+        print_text(console, legend, "dim")
     if result.stall_ns:
-        console.print(Text(_STALLS, "dim"))
-    console.print(Text("Reuse: from the end of the layer's forward to the start of its backward.", "dim"))
+        print_text(console, _STALLS, "dim")
+    print_text(console, "Reuse: from the end of the layer's forward to the start of its backward.", "dim")
     print_items(console, [(result.policy, _finding(result))])
 
 
@@ -177,7 +177,7 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     """What a policy tried, in order, and where the algorithms it chose are not the fastest."""
     result = run.result
     if not result.trials:
-        console.print(Text(f"{result.policy} decides without trying anything."))
+        print_text(console, f"{result.policy} decides without trying anything.")
         return
     table = _table()
     table.add_column("", justify="right", no_wrap=True)
@@ -188,7 +188,7 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in result.trials])
     taken = _taken(run)
     console.print()
-    console.print(Text(f"{result.policy}: what it tried, in this order", "bold"))
+    print_text(console, f"{result.policy}: what it tried, in this order", "bold")
     for index, trial in enumerate(result.trials):
         dim = "" if trial.fits else "dim"
         outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
@@ -197,7 +197,7 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     rejected = [(str(number), trial) for number, trial in enumerate(result.trials, start=1) if not trial.fits]
     print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
     if rejected:
-        console.print(Text("Numbers of what was rejected: as it would run if the memory had room.", "dim"))
+        print_text(console, "Numbers of what was rejected: as it would run if the memory had room.", "dim")
     _print_slower_choices(run.plan, result.trials, console)
 
 
@@ -218,9 +218,9 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
         return
     slower = [key for key, algorithm in plan.algorithms.items() if algorithm != fastest.algorithms.get(key)]
     if not slower:
-        console.print(Text("Every pass runs its fastest algorithm."))
+        print_text(console, "Every pass runs its fastest algorithm.")
         return
-    console.print(Text("passes that do not run their fastest algorithm", "bold"))
+    print_text(console, "passes that do not run their fastest algorithm", "bold")
     table = _table()
     for title in ("layer", "pass", "fastest", "chosen"):
         table.add_column(title, no_wrap=True)

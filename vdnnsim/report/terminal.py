@@ -36,6 +36,11 @@ def print_table(console: Console, table: Table, spare: Iterable[str] = ()) -> No
         console.print(Text(f"Left out, a wider terminal shows: {headings}.", "dim"))
 
 
+def print_text(console: Console, words: str, style: str = "") -> None:
+    """Print words that wrap between each other. No line ends in blanks."""
+    _print_lines(console, Text(words, style), console.width)
+
+
 def print_items(console: Console, items: Iterable[tuple[str, Text]]) -> None:
     """Lines that begin with a name, the rest wrapped beside it, with a blank line before and behind."""
     grid = Table.grid(padding=(0, 2, 0, 0))
