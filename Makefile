@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Byte code is made where it is used: of all of PyTorch it would take half a minute.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 OUT := out
 
 .PHONY: demo test types suite bench traces lint clean
@@ -22,7 +23,7 @@ types: $(VENV)/.installed-for-tests  ## beside the tests, which seldom keep both
 	$(BIN)/mypy
 
 suite: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s
@@ -43,9 +44,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable .
+	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[test]'
+	$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.installed

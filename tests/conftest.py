@@ -3,7 +3,7 @@ several workers (`make test`) what is made once for many tests is made by one of
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,29 +13,33 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
-_TESTS = Path(__file__).parent
+_BESIDE_THE_ROOMS = 2  # parts of a path: tests/test_wheel.py
+_LONG = ("reproduce", "calibration", "sweep")
+"""Rooms whose tests train, draw and start processes."""
+_WHOLE = ("reproduce", "report")
+"""Rooms in which many files share what a fixture makes once for the session."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a room that share its fixtures go to one worker. Those that stand beside the rooms run whole documents,
-    notebooks and wheels: were they last, the other worker would wait for them."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        shared = _shared_by(item)
-        if shared:
-            item.add_marker(pytest.mark.xdist_group(shared))
-    items.sort(key=lambda item: item.path.parent != _TESTS)  # a stable sort
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: documents, notebooks and wheels, which stand beside the rooms, then the long rooms. Were they
+    last, the other worker would wait for them."""
+    items.sort(key=_turn)  # a stable sort
 
 
-def _shared_by(item: pytest.Item) -> str:
-    """The file whose tests share what the test needs, or the folder, or nothing."""
-    info = getattr(item, "_fixtureinfo", None)
-    scopes = {
-        found[-1].scope
-        for name, found in (info.name2fixturedefs.items() if info else ())
-        if found and name in info.names_closure and found[-1].baseid.startswith("tests")
-    }
-    if "session" in scopes:
-        return str(item.path.parent)
-    return str(item.path) if "module" in scopes else ""
+def _turn(item: pytest.Item) -> int:
+    parts = item.nodeid.partition("::")[0].split("/")
+    return 0 if len(parts) == _BESIDE_THE_ROOMS else 1 if parts[1] in _LONG else 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """A file goes to one worker, since its tests may share what a fixture made; so do all files of some rooms."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            room = file.split("/")[1]
+            return room if room in _WHOLE else file
+
+    return ByFile(config, log)
