@@ -2,89 +2,166 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from vdnnsim.calibration.cases import read_cases
-from vdnnsim.calibration.records import LARGEST_ERROR, MEDIAN_ERROR, CaseRecord, read_records
+from vdnnsim.calibration.records import LARGEST_ERROR, MEDIAN_ERROR, CaseRecord, Verdict, read_records
+from vdnnsim.calibration.report import studies_in
 from vdnnsim.calibration.resimulation import simulate_again
-from vdnnsim.gpu import load_profile
-from vdnnsim.network import Network, load_network
-from vdnnsim.study import Study
-from vdnnsim.trace import Provenance, Trace, find_trace
+from vdnnsim.calibration.running import trace_doubts
+from vdnnsim.catalog import data_directory
+from vdnnsim.gpu import load_profile, read_profile
+from vdnnsim.network import load_network
+from vdnnsim.trace import Provenance, Trace
 
-STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200" / "results.json"
-
-
-@pytest.fixture(scope="module")
-def again() -> tuple[CaseRecord, ...]:
-    profile = load_profile("h200")
-    kept: dict[tuple[str, int, str], tuple[Network, Trace]] = {}
-    records = []
-    for record in read_records(STORED):
-        key = (record.network, record.batch, record.math)
-        if key not in kept:
-            network = load_network(record.network, record.batch)
-            kept[key] = (network, find_trace(network, "h200", record.math))
-        study = Study(*kept[key], profile.with_capacity(record.capacity_bytes), record.pool)
-        records.append(simulate_again(record, study)[0])
-    return tuple(records)
+ROOT = Path(__file__).parents[2]
+_MOST_UNTOLD = 0.1
 
 
-def errors(records: tuple[CaseRecord, ...]) -> list[float]:
-    return sorted(abs(record.error) for record in records)
+@dataclass(frozen=True)
+class Held:
+    """What a GPU's stored cases are held to. `beyond` names those that disagree, with their error in per cent: none is
+    hidden in a wider limit, and one that comes nearer is noticed as well."""
+
+    cases: int
+    median: float
+    largest: float
+    beyond: Mapping[str, float]
 
 
-def test_iteration_times_stay_near_the_measured_ones(again: tuple[CaseRecord, ...]) -> None:
-    assert median(errors(again)) <= MEDIAN_ERROR
-    held_out = tuple(record for record in again if record.held_out)
-    assert len(held_out) > len(again) / 2
-    assert median(errors(held_out)) <= MEDIAN_ERROR
-    assert not [record.title for record in again if abs(record.error) > LARGEST_ERROR]
+HELD = {
+    "h200": Held(96, MEDIAN_ERROR, LARGEST_ERROR, {}),
+    "h100": Held(  # a shared host
+        54,
+        0.004,
+        0.016,
+        {
+            "alexnet (128), tf32, vdnn-conv(p)": -1.56,
+            "vgg16 (64), fp32, vdnn-dyn": 1.03,
+            "googlenet (128), tf32, vdnn-conv(p)": -1.12,
+            "resnet50 (64), fp32, vdnn-all(p)": 1.17,
+            "resnet50 (64), tf32, vdnn-conv(p)": 1.50,
+            "resnet50 (64), tf32, vdnn-dyn": 1.04,
+        },
+    ),
+}
 
 
-def test_every_network_mode_and_policy_is_there(again: tuple[CaseRecord, ...]) -> None:
-    """No case is left out: the networks and batches of the list, in both modes, under each of its policies."""
-    cases = read_cases(STORED.with_name("cases.toml"))
-    expected = {
+@dataclass(frozen=True)
+class Again:
+    """A GPU's cases as they are stored, and simulated again now; `doubts` are those that the traces raise now."""
+
+    gpu: str
+    stored: tuple[CaseRecord, ...]
+    now: tuple[CaseRecord, ...]
+    doubts: tuple[list[str], ...]
+    traces: tuple[Trace, ...]
+
+
+def folder(gpu: str) -> Path:
+    return ROOT / "experiments" / "calibration" / gpu
+
+
+@pytest.fixture(scope="module", params=HELD)
+def again(request: pytest.FixtureRequest) -> Again:
+    """Each case on the profile of the machine that it was measured on."""
+    gpu: str = request.param
+    stored = read_records(folder(gpu) / "results.json")
+    machines = {record.machine for record in stored}
+    profiles = {
+        name: read_profile(folder(gpu) / "machines" / f"{name}.toml") if name else load_profile(gpu)
+        for name in machines
+    }
+    networks = {(record.network, record.batch): load_network(record.network, record.batch) for record in stored}
+    study_of = studies_in(data_directory("traces").parent, networks.values())
+    traces, records, doubts = {}, [], []
+    for record in stored:
+        study = study_of(record, profiles[record.machine])
+        found, run = simulate_again(record, study)
+        records.append(found)
+        doubts.append(trace_doubts(study.trace, run.program))
+        traces[study.trace.header.title] = study.trace
+    return Again(gpu, stored, tuple(records), tuple(doubts), tuple(traces.values()))
+
+
+def told(again: Again) -> list[CaseRecord]:
+    return [record for record in again.now if record.verdict is not Verdict.CANNOT_BE_TOLD]
+
+
+def median_error(records: list[CaseRecord]) -> float:
+    return median(abs(record.error) for record in records)
+
+
+def test_iteration_times_stay_near_the_measured_ones(again: Again) -> None:
+    held, records = HELD[again.gpu], told(again)
+    assert median_error(records) <= held.median
+    held_out = [record for record in records if record.held_out]
+    assert len(held_out) > len(records) / 2
+    assert median_error(held_out) <= held.median
+    assert max(abs(record.error) for record in records) <= held.largest
+
+
+def test_cases_that_disagree_are_those_that_are_named(again: Again) -> None:
+    found = {one.title: round(100 * one.error, 2) for one in again.now if one.verdict is Verdict.DISAGREES}
+    assert found == HELD[again.gpu].beyond
+
+
+def test_whether_a_case_can_be_told_is_decided_from_what_was_disturbed(again: Again) -> None:
+    assert len(told(again)) >= (1 - _MOST_UNTOLD) * len(again.now)
+    for record, doubts in zip(again.stored, again.doubts, strict=True):
+        assert [doubt for doubt in record.doubts if "of the kernels' time" in doubt] == doubts, record.title
+        assert record.steady or record.doubts, record.title
+
+
+def test_every_network_mode_and_policy_is_there(again: Again) -> None:
+    """No case is left out: the networks and batches of the list, in both modes, under each of its policies; as far as
+    the list was measured, from its beginning."""
+    listed = [
         (load_network(group.network, group.batch).name, group.batch, math, policy)
-        for group in cases.case
+        for group in read_cases(folder(again.gpu) / "cases.toml").case
         for math in group.math
         for policy in (*group.policies, *group.limited)
-    }
-    assert len(expected) == 96
-    assert {(one.network, one.batch, one.math, one.policy) for one in again} == expected
+    ]
+    assert len(listed) == (96 if again.gpu == "h200" else 108)
+    found = [(one.network, one.batch, one.math, one.policy) for one in again.now]
+    assert set(found) == set(listed[: HELD[again.gpu].cases])
+    assert len(found) == HELD[again.gpu].cases
 
 
-def test_bytes_and_addresses_equal_the_measured_ones(again: tuple[CaseRecord, ...]) -> None:
-    for record in again:
+def test_bytes_and_addresses_equal_the_measured_ones(again: Again) -> None:
+    for record in again.now:
         assert record.predicted_peak_bytes == record.measured_peak_bytes, record.title
         assert record.predicted_offloaded_bytes == record.measured_offloaded_bytes, record.title
         assert record.same_addresses, record.title
         assert record.same_decisions, record.title
 
 
-def test_what_is_stored_is_what_the_simulation_says(again: tuple[CaseRecord, ...]) -> None:
-    stored = read_records(STORED)
-    assert [record.predicted_iteration_time_ns for record in again] == [
-        record.predicted_iteration_time_ns for record in stored
+def test_what_is_stored_is_what_the_simulation_says(again: Again) -> None:
+    assert [record.predicted_iteration_time_ns for record in again.now] == [
+        record.predicted_iteration_time_ns for record in again.stored
     ]
 
 
-def test_a_wrong_model_would_be_noticed(again: tuple[CaseRecord, ...]) -> None:
+def test_a_wrong_model_would_be_noticed(again: Again) -> None:
     """Two per cent more on each prediction breaks the limit, so that the test above can fail."""
-    slower = tuple(
+    slower = [
         replace(record, predicted_iteration_time_ns=round(1.02 * record.predicted_iteration_time_ns))
-        for record in again
-    )
-    assert median(errors(slower)) > MEDIAN_ERROR
+        for record in told(again)
+    ]
+    assert median_error(slower) > HELD[again.gpu].median
 
 
-def test_every_shipped_trace_is_measured_throughout() -> None:
-    for record in {(one.network, one.batch, one.math): one for one in read_records(STORED)}.values():
-        trace = find_trace(load_network(record.network, record.batch), "h200", record.math)
+def test_every_trace_of_these_cases_is_measured_throughout(again: Again) -> None:
+    for trace in again.traces:
         assert {row.provenance for row in trace.rows} == {Provenance.MEASURED}
         assert {"gpu", "driver", "libraries", "date", "repetitions", "spread"} <= set(trace.header.conditions)
+
+
+def test_the_shipped_profile_is_that_of_a_machine_that_was_measured_on(again: Again) -> None:
+    machines = [read_profile(path) for path in sorted((folder(again.gpu) / "machines").glob("*.toml"))]
+    assert load_profile(again.gpu) in machines or not machines

@@ -223,8 +223,9 @@ def test_bad_input_ends_with_one_clear_message(cli: Cli, tmp_path: Path, argumen
 
 def test_check_finds_nothing_in_what_is_shipped(cli: Cli) -> None:
     root = Path(__file__).parents[2]
-    folders = ("traces/*/*.csv", "gpu_profiles/*.toml", "examples/*.toml", "experiments/*.toml")
-    files = [path for pattern in (*folders, "experiments/calibration/*/cases.toml") for path in root.glob(pattern)]
+    calibrated = ("experiments/calibration/*/cases.toml", "experiments/calibration/*/machines/*.toml")
+    folders = ("traces/*/*.csv", "gpu_profiles/*.toml", "examples/*.toml", "experiments/*.toml", *calibrated)
+    files = [path for pattern in folders for path in root.glob(pattern)]
     code, out, err = cli("check", *map(str, files))
     assert code == 0
     warned = {line.split(": warning: ")[1].rpartition(": ")[0] for line in err.splitlines()}

@@ -107,7 +107,7 @@ def test_a_link_as_fast_as_the_memory_behind_it_can_be_asked_for() -> None:
     assert [point.duration_ns for point in fastest.points] == [7, 40]
 
 
-@pytest.mark.parametrize("name", ["h200", "titan-x-maxwell"])
+@pytest.mark.parametrize("name", ["h100", "h200", "titan-x-maxwell"])
 def test_a_shipped_gpu_takes_any_link_up_to_its_memory(name: str) -> None:
     """However close the points of its curve lie."""
     gpu = load_profile(name)

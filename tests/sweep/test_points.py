@@ -241,7 +241,7 @@ def test_interpolated_batches_say_so() -> None:
     assert timed["iteration_time_ns"] < between["iteration_time_ns"] < 2 * timed["iteration_time_ns"]
 
 
-@pytest.mark.parametrize("name", ["titan-x-maxwell", "h200"])
+@pytest.mark.parametrize("name", ["titan-x-maxwell", "h100", "h200"])
 def test_link_tables_are_the_gpus_own_arithmetic(name: str) -> None:
     """Also for links so fast that points of the curve lie less than a nanosecond apart."""
     gpu = load_profile(name)

@@ -78,7 +78,7 @@ def test_no_batch_that_nobody_asked_for_is_spoken_of() -> None:
         largest_batch(Question("resnet50", TITAN, "oracle"))
     said = str(error.value)
     assert said.startswith(
-        f"no trace for resnet50 of any batch on {TITAN}, fp32. There are:\n  resnet50 batch 64 on h200"
+        f"no trace for resnet50 of any batch on {TITAN}, fp32. There are:\n  resnet50 batch 64 on h100"
     )
     assert "--batch N " in said
 

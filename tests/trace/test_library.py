@@ -59,7 +59,7 @@ def test_what_is_missing_is_told_with_what_is_near() -> None:
     assert list(available[:3]) == [
         "googlenet batch 128 on h200, fp32",
         "googlenet batch 128 on h200, tf32",
-        "googlenet batch 128 on titan-x-maxwell, fp32",
+        "googlenet batch 128 on h100, fp32",
     ]
     assert sorted(available) == sorted(header.title for header in every)
     assert "vdnnsim calibrate trace googlenet --batch 7 --math fp32 --name h200 --out" in advice
