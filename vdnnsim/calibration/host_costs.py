@@ -26,7 +26,6 @@ from vdnnsim.program import Allocate, Command, Free, Kernel, Program, Synchronis
 
 WAITS_NS = (0, 100_000, 350_000, 700_000, 1_400_000, 2_800_000, 5_600_000, 11_200_000)
 """The waits of the table: costs are put together by the nearest, by ratio."""
-_BUDGET_NS = 1_500_000_000
 _FEWEST_READINGS = 8
 _LITTLE_NS = 100
 
@@ -100,7 +99,7 @@ def _measure(bench: Bench, network: Network, readings: Readings) -> int:
     loaded = bench.load(bench.machine(network, "fp32"), build_program(network, plan))
     doubled, watch = loaded.doubled(), bench.watch
     loaded.run()
-    repetitions = repetitions_within(_BUDGET_NS, 3 * loaded.run(), 3, 40)
+    repetitions = repetitions_within(bench.device.budget_ns, 2 * loaded.run(), 3, 40)
     plain = [watch.undisturbed(loaded.run) for _ in range(repetitions)]
     paced = quiet_ones([watch.undisturbed(doubled.run_paced) for _ in range(repetitions)]).value
     clock_ns = _clock_ns(bench.device)

@@ -65,7 +65,7 @@ def measure_synchronise(watch: Watch) -> Sample:
 
 
 def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
-    """Copy times from 4 KiB to 1 GiB (64 MiB on the CPU) in each direction and both at once; costs of calls from a
+    """Copy times from 4 KiB to 1 GiB (16 MiB on the CPU) in each direction and both at once; costs of calls from a
     small offloading program, and what they cost more after a wait. Raises `DeviceRefused` where memory for the largest
     copy is missing."""
     device, watch = bench.device, bench.watch

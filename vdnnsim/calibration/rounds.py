@@ -69,12 +69,13 @@ class Effort(NamedTuple):
     """How often a round is repeated: the `main` ones, whose algorithms most policies use, more than the others."""
 
     main: bool
+    budget_ns: int
 
     def repetitions(self, one_ns: int) -> int:
         """Of something that takes so long."""
         if self.main:
-            return repetitions_within(1_000_000_000, one_ns, 2, 15)
-        return repetitions_within(200_000_000, one_ns, 2, 3)
+            return repetitions_within(self.budget_ns, one_ns, 2, 15)
+        return repetitions_within(self.budget_ns // 5, one_ns, 2, 3)
 
 
 def rounds_of(looks: Looks) -> list[Algorithms]:

@@ -30,7 +30,6 @@ from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
 
-_BUDGET_NS = 800_000_000
 _LONG_NS = 300_000_000
 _FEWEST, _MOST = 5, 100
 _DISTURBED_ROWS = 0.005
@@ -155,7 +154,7 @@ def _measure(bench: Bench, loaded: LoadedProgram, study: Study, iterations: int 
     warm_ns = loaded.run()
     if warm_ns < _LONG_NS:
         warm_ns = loaded.run()
-    count = iterations or repetitions_within(_BUDGET_NS, warm_ns, _FEWEST, _MOST)
+    count = iterations or repetitions_within(bench.device.budget_ns, warm_ns, _FEWEST, _MOST)
     host_share = _host_share(study, loaded.program, warm_ns)
     before, begun_ns = bench.device.state(), bench.device.now_ns()
     found = measure_iterations(bench.watch, loaded, count, host_share, attempts=2 if iterations is None else 1)

@@ -100,12 +100,13 @@ def _measure_round(bench: Bench, machine: RealMachine, measured: _Measured, algo
     device, watch = bench.device, bench.watch
     program = program_of(machine.network, measured.looks, algorithms, device.free_bytes())
     loaded = bench.load(machine, program)
-    time_in_stream(watch, loaded, measured.timings, Effort(main))
+    effort = Effort(main, device.budget_ns)
+    time_in_stream(watch, loaded, measured.timings, effort)
     keys = kernels_of_program(loaded.program).values()
     if main and len(unsteady(measured.timings, keys)) > _MOST_UNSTEADY * len(measured.timings.durations):
-        time_in_stream(watch, loaded, measured.timings, Effort(main))
+        time_in_stream(watch, loaded, measured.timings, effort)
     waiting = bench.load(machine, waiting_program_of(machine.network, measured.looks, algorithms)).one_by_one()
-    time_one_by_one(watch, waiting, measured.timings, Effort(main), measured.after_wait)
+    time_one_by_one(watch, waiting, measured.timings, effort, measured.after_wait)
     loaded.prepare()
     _measure_slowdowns(watch, loaded, measured)
 

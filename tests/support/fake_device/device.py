@@ -38,6 +38,7 @@ class FakeDevice:
     largest_copy_bytes = 256 << 20
     host_programs = (("alexnet", 128),)
     slow_link = 1.015
+    budget_ns = 1_000_000_000
     torch_device = torch.device("meta")
 
     def __init__(

@@ -31,8 +31,9 @@ class CpuDevice:
     name = "cpu"
     uuid = ""
     reference_bytes = 1 << 20
-    largest_copy_bytes = 64 << 20
-    host_programs = (("alexnet", 4),)
+    largest_copy_bytes = 16 << 20
+    host_programs = (("squeezenet", 1),)
+    budget_ns = 100_000_000
     slow_link = 2.0
     """Copies on a processor differ by far more than on a link."""
 

@@ -41,6 +41,7 @@ class CudaDevice:
     largest_copy_bytes = 1 << 30
     host_programs = (("alexnet", 128), ("vgg16", 32))
     slow_link = 1.015
+    budget_ns = 1_000_000_000
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():

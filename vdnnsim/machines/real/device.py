@@ -91,6 +91,10 @@ class Device(Protocol):
         """Networks and batches whose iterations show what the host's calls cost: short waits and long ones."""
 
     @property
+    def budget_ns(self) -> int:
+        """About how long one thing is repeated until its median is taken."""
+
+    @property
     def slow_link(self) -> float:
         """A reference copy that takes more than so many times the fastest was disturbed."""
 
