@@ -18,11 +18,11 @@ from vdnnsim.machines.real.machine import LoadedProgram
 from vdnnsim.program import CopyIn, CopyOut, Program
 
 _TRIES = 2
-_MOST_TAKEN_OFF_PPM = 100_000
+MOST_TAKEN_OFF_PPM = 100_000
 _MOST_UNWITNESSED_PPM = 5_000
 _WITNESSES = 2
 _MOST_HOST = 0.01
-_MOST_SLOW_LINK_PPM = 500_000
+MOST_SLOW_LINK_PPM = 500_000
 
 
 class Iterations(NamedTuple):
@@ -45,9 +45,9 @@ class Iterations(NamedTuple):
             found.append(
                 f"host slower than it can be in most iterations; its calls are {100 * host_share:.1f} % of one"
             )
-        if self.slow_link_ppm > _MOST_SLOW_LINK_PPM:
+        if self.slow_link_ppm > MOST_SLOW_LINK_PPM:
             found.append(f"link slower than it can be behind {self.slow_link_ppm / 1e4:.0f} % of the iterations")
-        if self.taken_off_ppm > _MOST_TAKEN_OFF_PPM:
+        if self.taken_off_ppm > MOST_TAKEN_OFF_PPM:
             found.append(f"link slower than it can be in {self.taken_off_ppm / 1e4:.1f} % of the iteration")
         if self.unwitnessed_ppm > _MOST_UNWITNESSED_PPM:
             found.append(f"link never at rest in parts of {self.unwitnessed_ppm / 1e4:.1f} % of the iteration")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CREATED_BY = "vdnnsim calibrate report"
 TABLE, FIGURE = "table.md", "errors.png"
-_MOST_UNTOLD = 0.1
+MOST_UNTOLD = 0.1
 """Where more cases than this cannot be told, the report says so first."""
 
 
@@ -286,7 +286,7 @@ def summary(records: Sequence[CaseRecord]) -> str:
     counts = Counter(record.verdict for record in records)
     untold = counts[Verdict.CANNOT_BE_TOLD]
     parts = []
-    if untold > _MOST_UNTOLD * len(records):
+    if untold > MOST_UNTOLD * len(records):
         parts.append(f"This machine is too disturbed to tell: {untold} of {len(records)} cases cannot be told here")
     for title, chosen in (("all", records), ("held out", [record for record in records if record.held_out])):
         told = sorted(abs(record.error) for record in chosen if record.verdict is not Verdict.CANNOT_BE_TOLD)

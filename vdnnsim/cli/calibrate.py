@@ -201,6 +201,26 @@ def report_command(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command("doctor")
+def doctor_command(
+    json: Annotated[
+        str | None, typer.Option("--json", help="Write all figures as JSON; - writes only them to stdout.")
+    ] = None,
+    device: Device = "cuda",
+) -> None:
+    """Say whether this machine is fit to measure on: host, link, clocks, other work; and what to do. Half a minute."""
+    check_targets({"--json": json})
+    with _bench(device) as bench:
+        from vdnnsim.calibration.diagnosis import diagnosis_json, diagnosis_text
+        from vdnnsim.calibration.doctor import FULL, QUICK, examine
+
+        seen = examine(bench, _progress(), QUICK if device == "cpu" else FULL)
+        if json != STDOUT:
+            typer.echo(diagnosis_text(seen), nl=False)
+        if json is not None:
+            put_text(json, diagnosis_json(seen))
+
+
 def _check_name(name: str | None) -> None:
     """Before minutes of measuring for a file that nothing would read."""
     if name is not None:

@@ -17,7 +17,8 @@ from contextlib import AbstractContextManager, contextmanager
 _FEWEST_CORES = 4
 """On fewer cores, the thread stays where the system puts it."""
 _TURNS = 2000
-_SLOW = 1.25
+SLOW = 1.25
+"""A probe that takes so many times the fastest found its core slower than it can be."""
 Hold = Callable[[int | None], AbstractContextManager[None]]
 """Keeps the thread on one core for as long as it is entered; on None, wherever it is."""
 
@@ -47,7 +48,7 @@ class Host:
         self._hold = hold or _on
         self._cores = _own_cores() if cores is None else list(cores)
         self.core = self._cores[0] if self._cores else None
-        self.fastest_ns = min(self._probe_on(core) for core in (self.core, self.core, *self._cores))
+        self.fastest_ns = min(self.probe_on(core) for core in (self.core, self.core, *self._cores))
 
     def settle(self) -> bool:
         """Stay on the present core where it runs at full speed, or move to one that does; False where none does."""
@@ -74,11 +75,17 @@ class Host:
                 gc.enable()
 
     def _fast_on(self, core: int | None) -> bool:
-        found_ns = self._probe_on(core)
+        found_ns = self.probe_on(core)
         self.fastest_ns = min(self.fastest_ns, found_ns)
-        return found_ns <= _SLOW * self.fastest_ns
+        return found_ns <= SLOW * self.fastest_ns
 
-    def _probe_on(self, core: int | None) -> int:
+    @property
+    def cores(self) -> Sequence[int | None]:
+        """The cores to choose from; None alone where the thread stays where it is."""
+        return self._cores or (None,)
+
+    def probe_on(self, core: int | None) -> int:
+        """How long the short loop takes on a core now."""
         with self._hold(core):
             return self._probe()
 

@@ -17,6 +17,8 @@ from vdnnsim.units import format_bytes
 
 IDLE = "idle"
 """The one reason for a low clock that is no disturbance: nothing runs."""
+BY_CHOICE = (IDLE, "application clocks", "display clocks")
+"""Reasons that the card's owner set, or its rest: they hold nothing back while something is measured."""
 _REASONS = (
     (IDLE, "nvmlClocksEventReasonGpuIdle"),
     ("application clocks", "nvmlClocksEventReasonApplicationsClocksSetting"),
