@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from vdnnsim.calibration.cases import read_cases
 from vdnnsim.calibration.records import LARGEST_ERROR, MEDIAN_ERROR, CaseRecord, Verdict, read_records
-from vdnnsim.calibration.report import studies_in
+from vdnnsim.calibration.report import studies_in, table_text
 from vdnnsim.calibration.resimulation import simulate_again
 from vdnnsim.calibration.running import trace_doubts
 from vdnnsim.catalog import data_directory
@@ -145,6 +146,12 @@ def test_what_is_stored_is_what_the_simulation_says(again: Again) -> None:
     assert [record.predicted_iteration_time_ns for record in again.now] == [
         record.predicted_iteration_time_ns for record in again.stored
     ]
+
+
+def test_the_table_is_of_what_is_stored(again: Again) -> None:
+    conditions = json.loads((folder(again.gpu) / "results.json").read_text(encoding="utf-8"))["conditions"]
+    table = (folder(again.gpu) / "table.md").read_text(encoding="utf-8")
+    assert table == table_text(again.stored, conditions)
 
 
 def test_a_wrong_model_would_be_noticed(again: Again) -> None:

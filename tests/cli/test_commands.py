@@ -228,8 +228,7 @@ def test_check_finds_nothing_in_what_is_shipped(cli: Cli) -> None:
     files = [path for pattern in folders for path in root.glob(pattern)]
     code, out, err = cli("check", *map(str, files))
     assert code == 0
-    warned = {line.split(": warning: ")[1].rpartition(": ")[0] for line in err.splitlines()}
-    assert warned <= {"a copy slowdown below 0.97: no kernel speeds a copy up"}  # two in VGG-116 on the H200
+    assert err == ""
     assert out.count("no faults") == len(files)
 
 

@@ -264,7 +264,7 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
         lines.append(
             f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {_gigabytes(row.capacity_bytes)} | "
             f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
-            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f} | {row.taken_off_ppm / 1e4:.1f} | "
+            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f} | {_slow_link(row)} | "
             f"{'; '.join((row.verdict, *row.doubts))} | "
             f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
         )
@@ -274,6 +274,11 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
         if any(row.plain_iteration_time_ns is not None for row in rows):
             lines.append("* slow link: how much of an iteration was a link slower than it can be; measured is without")
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
+
+
+def _slow_link(row: CaseRecord) -> str:
+    """Nothing where the link was not watched yet."""
+    return "" if row.plain_iteration_time_ns is None else f"{row.taken_off_ppm / 1e4:.1f}"
 
 
 def _gigabytes(size_bytes: int) -> str:
