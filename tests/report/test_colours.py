@@ -94,5 +94,16 @@ def test_the_calibrations_figure_has_the_size_of_the_others(records: tuple[CaseR
         assert int.from_bytes(path.read_bytes()[16:20], "big") == WIDTH_IN * DPI
 
 
-def test_the_calibrations_figure_can_be_read(records: tuple[CaseRecord, ...]) -> None:
+@pytest.mark.parametrize("gpu", ["h200", "h100"])
+def test_the_calibrations_figure_can_be_read(gpu: str) -> None:
+    records = read_records(STORED.parent / gpu / "results.json")
     assert_legible(figure_of(lambda: calibration_figure.draw_errors(records, Path("errors.png"))))
+
+
+@pytest.mark.parametrize(("gpu", "crosses"), [("h200", 0), ("h100", 2)])
+def test_cases_that_cannot_be_told_are_crosses(gpu: str, crosses: int) -> None:
+    figure = calibration_figure.compose(read_records(STORED.parent / gpu / "results.json"), "title")
+    markers = [line.get_marker() for line in figure.axes[0].get_lines()]
+    assert markers.count("x") == crosses
+    [legend] = figure.legends
+    assert ("cannot be told" in [text.get_text() for text in legend.get_texts()]) == (crosses > 0)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from vdnnsim.calibration.records import CaseRecord
+from vdnnsim.calibration.records import CaseRecord, Verdict
 from vdnnsim.report.figure import style
 
 _ROW_IN, _LEAST_IN = 0.19, 2.0
@@ -24,11 +24,14 @@ _NOTE = (
     "Hollow: measured to make the traces or the profile. (b) is measured with marks around each kernel and copy, "
     "which take some microseconds."
 )
+_DOT, _CROSS = "o", "x"
+_UNTOLD = "cannot be told"
 
 
 def draw_errors(records: Sequence[CaseRecord], path: Path) -> None:
     """Write a figure of records: (a) predicted less measured iteration time of each case in per cent, with held-out
-    cases filled; (b) each step's measured and predicted time, all cases together.
+    cases filled and crosses for those that cannot be told; (b) each step's measured and predicted time, all cases
+    together.
 
     The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
     the file cannot be written.
@@ -52,8 +55,10 @@ def compose(records: Sequence[CaseRecord], title: str) -> Figure:
     _draw_errors(errors, records, groups, colours)
     _draw_steps(steps, records, colours)
     handles: list[Patch | Line2D] = [_marker(colour, filled=True, label=name) for name, colour in colours.items()]
-    shade = Patch(facecolor=_SHADE, label=f"within {_WITHIN:g} %")
-    style.dress(figure, title, [*handles, shade], _NOTE)
+    handles.append(Patch(facecolor=_SHADE, label=f"within {_WITHIN:g} %"))
+    if any(record.verdict is Verdict.CANNOT_BE_TOLD for record in records):
+        handles.append(_marker(style.FAINT, filled=True, label=_UNTOLD, shape=_CROSS))
+    style.dress(figure, title, handles, _NOTE)
     return figure
 
 
@@ -61,11 +66,11 @@ def _group(record: CaseRecord) -> str:
     return f"{record.network} ({record.batch}), {record.math}"
 
 
-def _marker(colour: str, filled: bool, label: str = "") -> Line2D:
+def _marker(colour: str, filled: bool, label: str = "", shape: str = _DOT) -> Line2D:
     face = colour if filled else "white"
-    return Line2D(
-        [], [], marker="o", linestyle="", markersize=_MARKER, color=colour, markerfacecolor=face, label=label, zorder=3
-    )
+    look = Line2D([], [], linestyle="", marker=shape, markersize=_MARKER, color=colour, label=label, zorder=3)
+    look.set_markerfacecolor(face)
+    return look
 
 
 def _draw_errors(axes: Axes, records: Sequence[CaseRecord], groups: list[str], colours: dict[str, str]) -> None:
@@ -73,7 +78,8 @@ def _draw_errors(axes: Axes, records: Sequence[CaseRecord], groups: list[str], c
     axes.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
     policies = list(colours)
     for record in records:
-        marker = _marker(colours[record.policy], record.held_out)
+        shape = _CROSS if record.verdict is Verdict.CANNOT_BE_TOLD else _DOT
+        marker = _marker(colours[record.policy], record.held_out, shape=shape)
         # policies of one group a little apart, so that equal errors are seen
         shift = 0.5 * ((policies.index(record.policy) + 0.5) / len(policies) - 0.5)
         marker.set_data([100 * record.error], [groups.index(_group(record)) + shift])
