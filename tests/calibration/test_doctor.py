@@ -90,7 +90,7 @@ def test_a_bad_machine_is_told_apart() -> None:
     assert diagnosis_text(bad).startswith(VERDICTS[Grade.UNFIT])
 
 
-def shared_host(out: float, back: float, excess: float, host: float) -> Examination:
+def shared_host(out: float, back: float, excess: float, host: float, mean: float | None = None) -> Examination:
     """Figures of a real machine instead of those of the fake one."""
     link = quiet().link
     return replace(
@@ -98,8 +98,8 @@ def shared_host(out: float, back: float, excess: float, host: float) -> Examinat
         host=HostSeen(1000, 60_000, (Core(0, 60_000, host), Core(1, 60_000, host))),
         link=replace(
             link,
-            out=replace(link.out, slow_share=out, median_excess=excess, mean_excess=excess),
-            back=replace(link.back, slow_share=back, median_excess=excess, mean_excess=excess),
+            out=replace(link.out, slow_share=out, median_excess=excess, mean_excess=mean or excess),
+            back=replace(link.back, slow_share=back, median_excess=excess, mean_excess=mean or excess),
             slow_looks=out + (1 - out) * back,
         ),
     )
@@ -113,6 +113,19 @@ def test_the_readings_of_an_h100_in_a_bad_and_in_a_good_hour() -> None:
     assert findings(good) == []
     assert expected(good).host == pytest.approx(0.0075)
     assert expected(good).link == pytest.approx(0.0074, abs=0.0001)
+
+
+def test_copies_that_take_longer_in_the_median_or_on_average() -> None:
+    """A middle off by more than 1 %, and few bursts that weigh a tenth of all copies."""
+    assert grade(shared_host(0.02, 0.02, 0.009, 0)) is Grade.FIT
+    assert grade(shared_host(0.02, 0.02, 0.011, 0)) is Grade.SOME
+    assert grade(shared_host(0.05, 0.04, 0.001, 0, mean=0.09)) is Grade.FIT
+    assert grade(shared_host(0.05, 0.04, 0.001, 0, mean=0.11)) is Grade.UNFIT
+
+
+def test_the_worst_comes_first() -> None:
+    told = findings(shared_host(0.05, 0.1, 0.02, 0.6))
+    assert [(one.kind, one.grade) for one in told] == [(Kind.HOST, Grade.UNFIT), (Kind.LINK, Grade.SOME)]
 
 
 def test_a_link_that_is_slow_now_and_then_spoils_some_cases() -> None:
