@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from vdnnsim.gpu import HostCosts, Link
 from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
+from vdnnsim.machines.step_ends import GivenByStep, given_by_step
 from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
@@ -93,6 +94,11 @@ class Script:
     def kernels_given(self) -> list[int]:
         """How many kernels have been given when each wait begins."""
         return list(accumulate(map(len, self.work[COMPUTE].ready_ns[:-1])))
+
+    @cached_property
+    def given_by_step(self) -> GivenByStep:
+        """How many kernels and waits there are when each step is over."""
+        return given_by_step(len(self.program.steps), self.work[COMPUTE].steps, self.wait_steps)
 
     @cached_property
     def slowdowns_ppm(self) -> list[tuple[int, int]]:

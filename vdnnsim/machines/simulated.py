@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import simpy
+from simpy.events import NORMAL
 
 from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
@@ -75,7 +76,7 @@ class _Arrival(simpy.Event):
     def set(self, at_ns: int) -> None:
         self._ok = True
         self._value = at_ns
-        self.env.schedule(self, delay=at_ns - self.env.now)
+        self.env.schedule(self, NORMAL, at_ns - self.env.now)
 
 
 class _Engine:
@@ -87,6 +88,7 @@ class _Engine:
     def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
         self.environment = environment
         self.lasts_ns = lasts_ns
+        self._next_lasts_ns = iter(lasts_ns).__next__
         self.pending = 0
         self.ready_ns: deque[int] = deque()
         self.begins_ns: list[int] = []
@@ -99,7 +101,9 @@ class _Engine:
         begun = 0
         if not self.pending:
             begun = 1
-            self._idle.set(self._begin(from_ns + ready_ns[0]))
+            begin_ns = from_ns + ready_ns[0]
+            self.begins_ns.append(begin_ns)
+            self._idle.set(begin_ns + self._next_lasts_ns())
         if len(ready_ns) > begun:
             self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[begun:]])
         self.pending += len(ready_ns)
@@ -109,17 +113,14 @@ class _Engine:
         self.ends_ns.append(now_ns)
         self.pending -= 1
         if self.pending:
-            ready_ns = self.ready_ns.popleft()
-            next_ns = self._begin(ready_ns if ready_ns > now_ns else now_ns)
+            begin_ns = self.ready_ns.popleft()
+            if begin_ns < now_ns:
+                begin_ns = now_ns
+            self.begins_ns.append(begin_ns)
+            next_ns = begin_ns + self._next_lasts_ns()
             self.moment = self.environment.timeout(next_ns - now_ns, next_ns)
         else:
             self._idle = self.moment = _Arrival(self.environment)
-
-    def _begin(self, begin_ns: int) -> int:
-        """The next piece begins then; returns when something happens to it."""
-        lasts_ns = self.lasts_ns[len(self.begins_ns)]
-        self.begins_ns.append(begin_ns)
-        return begin_ns + lasts_ns
 
     def process(self) -> _Process:
         for _ in self.lasts_ns:
@@ -272,6 +273,7 @@ class _Run:
         """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
         put on the engines at once: none of it is ready before the host has got there."""
         copy_out, copy_in, compute = engines = self.engines
+        begins_ns, ends_ns, synchronise_ns = self.wait_begins_ns, self.wait_ends_ns, self.synchronise_ns
         host_ns = 0
         for calls_ns, streams, outs, ins, kernels in self._stretches():
             if kernels:
@@ -283,22 +285,24 @@ class _Run:
             host_ns += calls_ns
             if streams is None:
                 break
-            self.wait_begins_ns.append(host_ns)
+            begin_ns = host_ns
+            begins_ns.append(begin_ns)
             copies = []
             for stream in streams:
                 number = ENGINES[stream]
                 engine = engines[number]
-                if engine.pending:
-                    while engine.pending:
-                        yield engine.moment
-                    if engine.ends_ns[-1] > host_ns:
-                        host_ns = engine.ends_ns[-1]
-                if number != COMPUTE:
-                    copies.append(number)
-                host_ns += self.synchronise_ns
+                while engine.pending:
+                    yield engine.moment
+                if engine.ends_ns:
+                    end_ns = engine.ends_ns[-1]
+                    if end_ns > host_ns:
+                        host_ns = end_ns
+                    if number != COMPUTE and end_ns > begin_ns:
+                        copies.append(number)  # only what ended since may have held anything up
+                host_ns += synchronise_ns
             if copies and not compute.pending:
-                self._stall(self.wait_begins_ns[-1], copies)
-            self.wait_ends_ns.append(host_ns)
+                self._stall(begin_ns, copies)
+            ends_ns.append(host_ns)
         self.host_ns = host_ns
         for engine in engines:
             while engine.pending:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -56,10 +55,9 @@ class Moments(NamedTuple):
 
 def ends_by_step_ns(script: Script, moments: Moments) -> tuple[int, ...]:
     """When each step ended."""
-    kernels = zip(script.work[COMPUTE].steps, moments.kernels.ends_ns, strict=True)
-    waits = zip(script.wait_steps, moments.waits.ends_ns, strict=True)
     copies_end_ns = (spans.ends_ns[-1] for spans in (moments.outs, moments.ins) if spans.ends_ns)
-    return ends_of_steps(len(script.program.steps), chain(kernels, waits), max(moments.host_end_ns, *copies_end_ns, 0))
+    done_ns = max(moments.host_end_ns, *copies_end_ns, 0)
+    return ends_of_steps(script.given_by_step, moments.kernels.ends_ns, moments.waits.ends_ns, done_ns)
 
 
 def timeline_of(script: Script, durations: Durations, moments: Moments, memory: DeviceMemory) -> Timeline:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from vdnnsim.timeline import COPY_OUT, StallRecord, Timeline
@@ -34,35 +34,15 @@ class Idle(NamedTuple):
     synchronise_ns: int
 
 
-class Columns(NamedTuple):
-    """What of a timeline that takes: begins and ends of kernels; of waits those, and how many kernels had been given;
-    of stalls begins and ends; in order. And when the iteration ended."""
-
-    kernels_ns: tuple[Sequence[int], Sequence[int]]
-    waits_ns: tuple[Sequence[int], Sequence[int]]
-    kernels_given: Sequence[int]
-    stalls_ns: Sequence[tuple[int, int]]
-    end_ns: int
-
-
 def spent(timeline: Timeline) -> Spent:
     """How this iteration's time was spent."""
-    idle = idle_for_host(
-        Columns(
-            ([kernel.begin_ns for kernel in timeline.kernels], [kernel.end_ns for kernel in timeline.kernels]),
-            ([wait.begin_ns for wait in timeline.waits], [wait.end_ns for wait in timeline.waits]),
-            [wait.kernels for wait in timeline.waits],
-            [(stall.begin_ns, stall.end_ns) for stall in timeline.stalls],
-            timeline.iteration_time_ns,
-        )
-    )
     stalls = timeline.stalls
     return Spent(
         sum(kernel.end_ns - kernel.begin_ns for kernel in timeline.kernels),
         _sum(stall for stall in stalls if stall.direction == COPY_OUT),
         _sum(stall for stall in stalls if stall.direction != COPY_OUT and not stall.late),
         _sum(stall for stall in stalls if stall.direction != COPY_OUT and stall.late),
-        *idle,
+        *_idle_for_host(timeline),
     )
 
 
@@ -70,22 +50,22 @@ def _sum(stalls: Iterable[StallRecord]) -> int:
     return sum(stall.duration_ns for stall in stalls)
 
 
-def idle_for_host(columns: Columns) -> Idle:
+def _idle_for_host(timeline: Timeline) -> Idle:
     """Gap by gap: what of it lies in waits given before the kernel that ends it, and what before, between and after
     them; stalls excepted."""
-    begins_ns, ends_ns = columns.kernels_ns
-    idle_ns = _outside(columns.stalls_ns)
-    waits = zip(columns.kernels_given, *columns.waits_ns, strict=True)
-    none_left = (-1, 0, 0)
-    given, wait_begin_ns, wait_end_ns = next(waits, none_left)
+    idle_ns = _outside([(stall.begin_ns, stall.end_ns) for stall in timeline.stalls])
+    waits = iter(timeline.waits)
+    wait = next(waits, None)
+    begins_ns = chain((kernel.begin_ns for kernel in timeline.kernels), [timeline.iteration_time_ns])
+    ends_ns = chain([0], (kernel.end_ns for kernel in timeline.kernels))
     host_ns = synchronise_ns = 0
-    for number, (now_ns, gap_end_ns) in enumerate(zip((0, *ends_ns), (*begins_ns, columns.end_ns), strict=True)):
-        while given == number:
-            begin_ns, end_ns = (min(max(now_ns, time_ns), gap_end_ns) for time_ns in (wait_begin_ns, wait_end_ns))
+    for number, (now_ns, gap_end_ns) in enumerate(zip(ends_ns, begins_ns, strict=True)):
+        while wait is not None and wait.kernels == number:
+            begin_ns, end_ns = (min(max(now_ns, time_ns), gap_end_ns) for time_ns in (wait.begin_ns, wait.end_ns))
             host_ns += idle_ns(now_ns, begin_ns)
             synchronise_ns += idle_ns(begin_ns, end_ns)
             now_ns = end_ns
-            given, wait_begin_ns, wait_end_ns = next(waits, none_left)
+            wait = next(waits, None)
         host_ns += idle_ns(now_ns, gap_end_ns)
     return Idle(host_ns, synchronise_ns)
 

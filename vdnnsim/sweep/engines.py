@@ -93,7 +93,10 @@ def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, s
                 times = evaluate(lowered, block, synchronise_ns, whole[0][part].shape)
                 for target, values in zip(whole, times, strict=True):
                     target[part] = values
-        return Times(*(values[link_of, scale_of] for values in whole))
+        place_of = link_of * scales + scale_of
+        if len(place_of) == links * scales and (place_of == np.arange(len(place_of))).all():  # each once, in order
+            return Times(*(values.reshape(-1) for values in whole))
+        return Times(*(values.reshape(-1)[place_of] for values in whole))
     parts = []
     for first in range(0, len(link_of), _AT_ONCE):
         link, scale = link_of[first : first + _AT_ONCE], scale_of[first : first + _AT_ONCE]

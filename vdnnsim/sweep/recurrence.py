@@ -26,7 +26,8 @@ _MOST_BYTES = 1 << 42
 _LOW_BITS = 20
 _LOW_MASK = (1 << _LOW_BITS) - 1
 _COPIES = (Stream.COPY_OUT, Stream.COPY_IN)
-_OUT, _IN, _LATE = "copies out", "copies in", "late fetches"
+_OUT, _IN, _LATE = _CAUSES = ("copies out", "copies in", "late fetches")
+_INSIDE, _OUTSIDE = "feature extraction", "classifier"
 
 
 class Times(NamedTuple):
@@ -89,33 +90,38 @@ def evaluate(lowered: Lowered, durations: Durations, synchronise_ns: int, shape:
         outcome = _Run(lowered, durations, synchronise_ns).run(segment)
         totals.add("extra", outcome.extra_ns, count)
         totals.add("inner", outcome.feature_extraction_ns, count)
-        totals.add("synchronise", outcome.synchronise_ns, count)
+        totals.add("running", outcome.running_ns, count)
         for stall in outcome.stalls:
-            totals.add(stall.cause, stall.stall_ns, count)
-            if not stall.in_classifier:
-                totals.add("inner stall", stall.stall_ns, count)
+            totals.add(f"{stall.place} {stall.cause}", stall.stall_ns, count)
+            if stall.at_end:
+                totals.add("stall at end", stall.stall_ns, count)
         for wait_ns, its_held in zip(outcome.waits_ns, held, strict=True):
             totals.add("wait", wait_ns, count)
             totals.add_area(wait_ns, its_held)
         totals.add_area(outcome.extra_ns, lowered.end)
-    totals.add("wait", lowered.host_ns, 1)
     for kernel_ns, count in zip(durations.kernels, lowered.kernel_counts, strict=True):
         totals.add("kernels", kernel_ns, count)
     totals.add_area(1, lowered.host_area)
-    iteration_ns = totals.sum("wait", shape) + totals.sum("extra", shape)
-    out_ns, in_ns, late_ns = (totals.sum(cause, shape) for cause in (_OUT, _IN, _LATE))
+    wait_ns = totals.sum("wait", shape)
+    iteration_ns = wait_ns + totals.sum("extra", shape) + lowered.host_ns
+    inner_out_ns, inner_in_ns, inner_late_ns = (totals.sum(f"{_INSIDE} {cause}", shape) for cause in _CAUSES)
+    out_ns = inner_out_ns + totals.sum(f"{_OUTSIDE} {_OUT}", shape)
+    in_ns = inner_in_ns + totals.sum(f"{_OUTSIDE} {_IN}", shape)
+    late_ns = inner_late_ns + totals.sum(f"{_OUTSIDE} {_LATE}", shape)
+    stall_ns = out_ns + in_ns + late_ns
+    stalls_in_waits_ns = stall_ns - totals.sum("stall at end", shape)
     return Times(
         iteration_ns,
-        out_ns + in_ns + late_ns,
+        stall_ns,
         totals.sum("kernels", shape),
         totals.average("area", iteration_ns, lowered.end.all_bytes),
         totals.sum("inner", shape),
-        totals.sum("inner stall", shape),
+        inner_out_ns + inner_in_ns + inner_late_ns,
         totals.average("inner area", iteration_ns, lowered.end.feature_extraction_bytes),
         out_ns,
         in_ns,
         late_ns,
-        totals.sum("synchronise", shape),
+        wait_ns - totals.sum("running", shape) - stalls_in_waits_ns,
     )
 
 
@@ -128,13 +134,20 @@ class _Totals:
         self._parts: dict[str, dict[tuple[int, ...], Ns]] = {}
 
     def add(self, name: str, value: Ns, weight: int) -> None:
+        if isinstance(value, int):
+            shape: tuple[int, ...] = ()
+            if value == 0:
+                return
+        else:
+            shape = value.shape
         parts = self._parts.setdefault(name, {})
-        shape = np.shape(value)
-        parts[shape] = parts.get(shape, 0) + (value if weight == 1 else value * weight)
+        weighted = value if weight == 1 else value * weight
+        if shape not in parts:
+            parts[shape] = weighted + 0  # a copy: it grows in place
+        else:
+            parts[shape] += weighted
 
     def add_area(self, duration_ns: Ns, held: Held) -> None:
-        if isinstance(duration_ns, int) and duration_ns == 0:
-            return
         for name, weight in (("area", held.all_bytes), ("inner area", held.feature_extraction_bytes)):
             self.add(f"high {name}", duration_ns, weight >> _LOW_BITS)
             self.add(f"low {name}", duration_ns, weight & _LOW_MASK)
@@ -156,15 +169,17 @@ class _Totals:
 class _Stall(NamedTuple):
     cause: str
     stall_ns: Ns
-    in_classifier: bool
+    place: str
+    at_end: bool
 
 
 class _Outcome(NamedTuple):
-    """`extra_ns` is how much later than the host's own end the segment ends: only for one that is not closed."""
+    """`running_ns` is for how much of its waits kernels given before still run; `extra_ns` how much later than the
+    host's own end the segment ends: only for one that is not closed."""
 
     waits_ns: list[Ns]
     stalls: list[_Stall]
-    synchronise_ns: Ns
+    running_ns: Ns
     extra_ns: Ns
     feature_extraction_ns: Ns
 
@@ -183,7 +198,7 @@ class _Run:
         self.copies: dict[Stream, list[tuple[Ns, Ns]]] = {stream: [] for stream in _COPIES}
         self.cause = {Stream.COPY_OUT: _OUT, Stream.COPY_IN: _IN}
         self.stalls: list[_Stall] = []
-        self.calls_ns: Ns = 0
+        self.running_ns: Ns = 0
 
     def run(self, segment: Segment) -> _Outcome:
         waits_ns: list[Ns] = []
@@ -209,13 +224,13 @@ class _Run:
             idle_ns = _later(host_end_ns, self.free_ns[Stream.COMPUTE])
             for stream in copies:
                 self._finish_copies(stream)
-            self._stall(idle_ns, copies, in_classifier=not inside)
+            self._stall(idle_ns, copies, in_classifier=not inside, at_end=True)
             end_ns = _later(_later(self.free_ns[Stream.COMPUTE], waited_until_ns), host_end_ns)
             for stream in copies:
                 end_ns = _later(end_ns, self.free_ns[stream])
             extra_ns = end_ns - host_end_ns
         inner_ns = inner_ns + end_ns - since_ns if inside else inner_ns
-        return _Outcome(waits_ns, self.stalls, self.calls_ns, extra_ns, inner_ns)
+        return _Outcome(waits_ns, self.stalls, self.running_ns, extra_ns, inner_ns)
 
     def _launch(self, item: Launch) -> None:
         self.under_way.add(item.stream)
@@ -243,22 +258,21 @@ class _Run:
                     copies.append(stream)
             now_ns = now_ns + self.synchronise_ns
         self.host_ns = now_ns
-        stall_ns = self._stall(idle_ns, copies, item.in_classifier)
-        self.calls_ns = self.calls_ns + (_later(now_ns - idle_ns, 0) - stall_ns)
+        self._stall(idle_ns, copies, item.in_classifier, at_end=False)
+        idle_by_end_ns = idle_ns if Stream.COMPUTE in item.streams else _sooner(idle_ns, now_ns)
+        self.running_ns = self.running_ns + (idle_by_end_ns - begin_ns)
         return now_ns - begin_ns
 
-    def _stall(self, idle_ns: Ns, copies: Sequence[Stream], in_classifier: bool) -> Ns:
+    def _stall(self, idle_ns: Ns, copies: Sequence[Stream], in_classifier: bool, at_end: bool) -> None:
         """How long the compute engine stands still, from `idle_ns` on, for these copies: `machines.stalls`."""
-        stall_ns: Ns = 0
         for stream in copies:
             own_ns = _later(self.free_ns[stream] - idle_ns, 0)
             if len(copies) > 1:
                 other_ns = self.free_ns[next(other for other in copies if other is not stream)]
                 binds = self.free_ns[stream] >= other_ns + (stream is Stream.COPY_OUT)
                 own_ns = own_ns * binds
-            self.stalls.append(_Stall(self.cause[stream], own_ns, in_classifier))
-            stall_ns = stall_ns + own_ns
-        return stall_ns
+            place = _OUTSIDE if in_classifier else _INSIDE
+            self.stalls.append(_Stall(self.cause[stream], own_ns, place, at_end))
 
     def _finish_copies(self, stream: Stream) -> None:
         """Works out copies when the host waits for them: every kernel that can run beside them has been launched."""
@@ -275,6 +289,12 @@ def _later(one: Ns, other: Ns) -> Ns:
     if isinstance(one, int) and isinstance(other, int):
         return max(one, other)
     return np.maximum(one, other)
+
+
+def _sooner(one: Ns, other: Ns) -> Ns:
+    if isinstance(one, int) and isinstance(other, int):
+        return min(one, other)
+    return np.minimum(one, other)
 
 
 __all__ = ["LONGEST_NS", "Durations", "Times", "covers", "evaluate", "longest_ns"]

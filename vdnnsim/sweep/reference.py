@@ -9,7 +9,6 @@ from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.script import OUT, Durations, Script
 from vdnnsim.machines.simulated import simulate
 from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
-from vdnnsim.metrics.spent import Columns, Idle, idle_for_host
 from vdnnsim.program import Allocate
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
@@ -17,6 +16,7 @@ from vdnnsim.sweep.scaling import scaled_ns
 from vdnnsim.sweep.segments import Held
 
 _MOST_SCALES = 4096
+_OUTS, _INS, _LATE = range(3)
 
 
 class ReferencePoints:
@@ -57,18 +57,34 @@ class ReferencePoints:
         ends_ns = ends_by_step_ns(self._script, moments)
         iteration_ns = ends_ns[-1] if ends_ns else 0
         area, inner_area = self._held_over_time(moments, iteration_ns)
-        stalls_ns = _stalls_ns(self._script, moments)
+        stalls_ns, inner_stall_ns, ending_ns = self._stalls_ns(moments)
+        stall_ns = sum(stalls_ns)
         return (
             iteration_ns,
-            sum(stalls_ns.values()),
+            stall_ns,
             kernels_ns,
             area // iteration_ns if iteration_ns else lowered.end.all_bytes,
             sum(compress(map(sub, ends_ns, (0, *ends_ns)), self._inner_steps)),
-            sum(stall.end_ns - stall.begin_ns for wait, stall, _ in moments.stalls if self._inner_waits[wait]),
+            inner_stall_ns,
             inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
-            *stalls_ns.values(),
-            _idle(self._script, moments, iteration_ns).synchronise_ns,
+            *stalls_ns,
+            _idle_in_waits_ns(self._script, moments) - (stall_ns - ending_ns),
         )
+
+    def _stalls_ns(self, moments: Moments) -> tuple[list[int], int, int]:
+        """Stalls by what is waited for, in the order of `Times`; those of feature extraction; that of the end, in no
+        wait of the host."""
+        by_cause_ns = [0, 0, 0]
+        inner_ns = ending_ns = 0
+        inner_waits, late_ins = self._inner_waits, self._script.late_ins
+        for wait, (begin_ns, end_ns, engine), copy in moments.stalls:
+            stall_ns = end_ns - begin_ns
+            by_cause_ns[_OUTS if engine == OUT else _LATE if late_ins[copy] else _INS] += stall_ns
+            if inner_waits[wait]:
+                inner_ns += stall_ns
+            if wait == len(inner_waits) - 1:
+                ending_ns += stall_ns
+        return by_cause_ns, inner_ns, ending_ns
 
     def _held_over_time(self, moments: Moments, iteration_ns: int) -> Held:
         """Byte-nanoseconds: by what is held in each wait, where the host's own time is the same in every run."""
@@ -96,15 +112,13 @@ def _held_by_calls(script: Script, moments: Moments, iteration_ns: int) -> Held:
     return Held(area, inner_area)
 
 
-def _stalls_ns(script: Script, moments: Moments) -> dict[str, int]:
-    """By what is waited for, in the order of `Times`."""
-    stalls_ns = {"out": 0, "in": 0, "late": 0}
-    for _, (begin_ns, end_ns, engine), copy in moments.stalls:
-        cause = "out" if engine == OUT else "late" if script.late_ins[copy] else "in"
-        stalls_ns[cause] += end_ns - begin_ns
-    return stalls_ns
-
-
-def _idle(script: Script, moments: Moments, iteration_ns: int) -> Idle:
-    stalls_ns = [(stall.begin_ns, stall.end_ns) for _, stall, _ in moments.stalls]
-    return idle_for_host(Columns(moments.kernels, moments.waits, script.kernels_given, stalls_ns, iteration_ns))
+def _idle_in_waits_ns(script: Script, moments: Moments) -> int:
+    """How long the compute engine is idle in waits of the host: in stalls, and by what the calls cost
+    (`metrics.spent`). Here no kernel begins before the host has waited for what was given before it."""
+    kernels_end_ns = [0, *moments.kernels.ends_ns]
+    idle_ns = 0
+    for given, begin_ns, end_ns in zip(script.kernels_given, *moments.waits, strict=True):
+        since_ns = kernels_end_ns[given]
+        if end_ns > since_ns:
+            idle_ns += end_ns - (since_ns if since_ns > begin_ns else begin_ns)
+    return idle_ns
