@@ -16,6 +16,8 @@ from vdnnsim.units import format_bytes, format_ms
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vdnnsim.bands import Band
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureExtraction:
@@ -92,6 +94,7 @@ class PolicyResult:
     deferred_prefetches: int
     layers: tuple[LayerResult, ...]
     trials: tuple[Trial, ...]
+    band: Band | None = None
 
     def __repr__(self) -> str:
         return f"<PolicyResult {self.summary}>"
@@ -235,13 +238,23 @@ def _setting(comparison: Comparison) -> dict[str, Any]:
 
 
 def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
-    parts = [_flat(field.name, getattr(record, field.name)) for field in fields(record)]
+    parts = [_flat(name, value) for name, value in fields_of(record)]
     return {name: value for part in parts for name, value in part.items()}
+
+
+def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterator[tuple[str, Any]]:
+    """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time."""
+    for field in fields(record):
+        if field.name != "band":
+            yield field.name, getattr(record, field.name)
+        if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.band is not None:
+            yield "iteration_time_low_ns", record.band.low_ns
+            yield "iteration_time_high_ns", record.band.high_ns
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, FeatureExtraction):
-        parts = [_flat(f"{name}.{part.name}", getattr(value, part.name)) for part in fields(value)]
+        parts = [_flat(f"{name}.{part}", inner) for part, inner in fields_of(value)]
         return {key: number for part in parts for key, number in part.items()}
     if isinstance(value, Loss | Spent):
         value = value._asdict()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from vdnnsim.bands import Band, Sources, band_of, sources_of
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.gpu import GpuProfile, load_profile
@@ -60,6 +62,7 @@ class Study:
     checked: bool = False
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _bands: dict[object, Band] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         capacity = format_bytes(self.gpu.capacity_bytes)
@@ -75,7 +78,8 @@ class Study:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
-        return {**self.__dict__, "_ran": {}}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_sources"}
+        return {**kept, "_ran": {}, "_bands": {}}
 
     def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
@@ -94,8 +98,21 @@ class Study:
             reason = self.explain(ran.failure, needed_bytes)
         fitted = replace(ran.plan, trials=plan.trials)
         on = Ran(self.network, self.trace, self.gpu, ran.program, ran.timeline, steps)
-        result = summarise(name, fitted, on, reason, needed_bytes)
+        result = replace(summarise(name, fitted, on, reason, needed_bytes), band=self._band(ran))
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
+
+    def _band(self, ran: _Outcome) -> Band | None:
+        """The range of the iteration's time, where the trace has spreads."""
+        if not self.trace.has_spreads:
+            return None
+        key = _key(ran.plan)
+        if key not in self._bands:
+            self._bands[key] = band_of(ran.program, ran.timeline, self.trace, self.gpu, self._sources)
+        return self._bands[key]
+
+    @cached_property
+    def _sources(self) -> Sources:
+        return sources_of(self.trace, self.gpu)
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""

@@ -14,7 +14,7 @@ from vdnnsim.network.specs import Stack
 from vdnnsim.results import Comparison
 from vdnnsim.study import compare_policies, make_study
 from vdnnsim.trace import Provenance, Trace
-from vdnnsim.trace.table import TraceHeader, TraceRow
+from vdnnsim.trace.table import RowSpread, TraceHeader, TraceRow
 
 Compare = Callable[..., Comparison]
 POLICIES = ("baseline(p)", "vdnn-all(p)", "vdnn-conv(m)", "vdnn-dyn", "oracle")
@@ -72,6 +72,16 @@ def roomy(run_tiny: Compare) -> Comparison:
 
 
 @pytest.fixture(scope="session")
+def ranged() -> Comparison:
+    """Iterations with a range: kernels and launches spread."""
+    network = tiny()
+    trace = made_up_trace(network)
+    rows = [row._replace(spread=RowSpread(20_000, 0, 0, 300_000)) for row in trace.rows]
+    study = make_study(network, gpu=gpu(1_000_000), trace=Trace(trace.header, rows))
+    return compare_policies(study, POLICIES)
+
+
+@pytest.fixture(scope="session")
 def tight(run_tiny: Compare) -> Comparison:
     """Neither the baseline nor vdnn-all(p) trains; vdnn-dyn does, after five trials."""
     return run_tiny(32_768)
@@ -94,7 +104,7 @@ def vgg116() -> Comparison:
     return large_comparison("vgg116")
 
 
-@pytest.fixture(params=["roomy", "tight", "googlenet", "vgg116"])
+@pytest.fixture(params=["roomy", "ranged", "tight", "googlenet", "vgg116"])
 def every(request: pytest.FixtureRequest) -> Comparison:
     """Each comparison that there is here."""
     comparison: Comparison = request.getfixturevalue(request.param)

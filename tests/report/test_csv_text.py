@@ -46,3 +46,13 @@ def test_a_column_that_a_policy_lacks_is_empty(roomy: Comparison) -> None:
 def test_commas_quotes_and_line_ends_are_quoted(roomy: Comparison) -> None:
     text = comparison_csv(replace(roomy, network='a,"b"\nc'))
     assert [row["network"] for row in csv.DictReader(io.StringIO(text))] == ['a,"b"\nc'] * 5
+
+
+def test_a_range_has_two_columns_where_there_is_one(ranged: Comparison, roomy: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(ranged))))
+    assert [(int(row["iteration_time_low_ns"]), int(row["iteration_time_high_ns"])) for row in rows] == [
+        result.band for result in ranged
+    ]
+    assert list(ranged.to_frame().columns) == list(rows[0])
+    without = [name for name in rows[0] if name not in ("iteration_time_low_ns", "iteration_time_high_ns")]
+    assert without == list(roomy.to_frame().columns)

@@ -118,6 +118,16 @@ def test_a_folder_that_is_not_there_is_named(roomy: Comparison, write: Write, tm
         write(roomy, tmp_path / "nowhere" / "figure.png")
 
 
+def test_a_whisker_spans_the_range_of_the_iteration_time(ranged: Comparison, roomy: Comparison) -> None:
+    _, performance = comparison_figure(ranged)
+    ends = [tuple(line.get_xdata()) for line in performance.lines if line.get_linestyle() == "-"]
+    best_ns = ranged["oracle"].iteration_time_ns
+    expected = [(best_ns / result.band.high_ns, best_ns / result.band.low_ns) for result in ranged if result.band]
+    assert ends == [pytest.approx(pair) for pair in expected]
+    assert len(ends) == len(ranged)
+    assert not comparison_figure(roomy)[1].lines
+
+
 def test_texts_lie_apart(every: Comparison, write: Write, tmp_path: Path, drawn: list[Any]) -> None:
     write(every, tmp_path / "figure.png")
     assert_legible(drawn[0])

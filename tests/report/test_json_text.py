@@ -45,7 +45,7 @@ def test_the_comparison_is_named_and_versioned(tight: Comparison) -> None:
 def test_every_number_of_a_result_is_there(tight: Comparison) -> None:
     documents = json.loads(comparison_json(tight))["results"]
     for document, result in zip(documents, tight, strict=True):
-        assert set(document) == {field.name for field in fields(PolicyResult)} | {"plan"}
+        assert set(document) == ({field.name for field in fields(PolicyResult)} | {"plan"}) - {"band"}
         for name in ("trainable", "reason", "needed_bytes", "iteration_time_ns", "performance", "stall_ns", "verdict"):
             assert document[name] == getattr(result, name)
         assert document["bytes_by_class_at_peak"] == dict(result.bytes_by_class_at_peak)
@@ -53,6 +53,15 @@ def test_every_number_of_a_result_is_there(tight: Comparison) -> None:
         inner = document["feature_extraction"]
         assert inner["iteration_time_ns"] == result.feature_extraction.iteration_time_ns
         assert inner["average_bytes_per_step"] == result.feature_extraction.average_bytes_per_step
+
+
+def test_a_range_stands_behind_the_iteration_time(ranged: Comparison) -> None:
+    documents = json.loads(comparison_json(ranged))["results"]
+    for document, result in zip(documents, ranged, strict=True):
+        assert result.band is not None
+        assert document["iteration_time_low_ns"] == result.band.low_ns < result.iteration_time_ns
+        assert document["iteration_time_high_ns"] == result.band.high_ns > result.iteration_time_ns
+        assert "band" not in document
 
 
 def test_layers_and_trials(tight: Comparison) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from vdnnsim.bands import Band
 from vdnnsim.report.table import comparison_table, print_comparison, print_run, print_trials
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
 
@@ -52,6 +53,31 @@ def with_numbers(comparison: Comparison) -> Comparison:
         for index, run in enumerate(comparison.runs)
     ]
     return replace(comparison, runs=tuple(runs))
+
+
+def with_band(comparison: Comparison) -> Comparison:
+    """A baseline of 130.1 ms that may be 129.6 to 130.9."""
+    result = replace(comparison.runs[0].result, iteration_time_ns=130_149_000, band=Band(129_551_000, 130_949_000))
+    return replace(comparison, runs=(replace(comparison.runs[0], result=result),))
+
+
+def test_a_range_stands_beside_the_iteration_time_where_there_is_one(roomy: Comparison) -> None:
+    lines = shown(lambda console: print_comparison(with_band(roomy), console))
+    assert next(line for line in lines if line.startswith("baseline(p)")).split()[2:6] == [
+        "130.1",
+        "129.6",
+        "to",
+        "130.9",
+    ]
+    assert any("range" in line for line in lines)
+    assert not any("range" in line for line in shown(lambda console: print_comparison(roomy, console)))
+
+
+def test_a_run_says_its_range(roomy: Comparison) -> None:
+    ranged = with_band(roomy)
+    lines = shown(lambda console: print_run(ranged.runs[0], ranged, console))
+    assert "Iteration: 130.1 ms, 129.6 to 130.9 by the spreads of the measurements." in lines
+    assert not any("Iteration:" in line for line in shown(lambda console: print_run(roomy.runs[0], roomy, console)))
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -40,7 +40,7 @@ class CaseRecord:
     that was run, so that another one of the same name is noticed. `machine` names the card and the start of the machine
     that all of this was measured on; `plain_iteration_time_ns` is the median as it came, where `taken_off_ppm` of an
     iteration was a link slower than it can be; `doubts` say what else was disturbed, and by how much; `state` is the
-    GPU's. Older files lack what has a default."""
+    GPU's. The range of the prediction stands where the trace has spreads. Older files lack what has a default."""
 
     network: str
     batch: int
@@ -71,12 +71,20 @@ class CaseRecord:
     taken_off_ppm: int = 0
     doubts: tuple[str, ...] = ()
     state: str = ""
+    predicted_iteration_time_low_ns: int | None = None
+    predicted_iteration_time_high_ns: int | None = None
 
     @property
     def error(self) -> float:
         """(predicted - measured) / measured."""
         measured_ns = self.measured_iteration_time_ns
         return (self.predicted_iteration_time_ns - measured_ns) / measured_ns
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the measured iteration time lies in the range of the prediction; None where there is none."""
+        low_ns, high_ns = self.predicted_iteration_time_low_ns, self.predicted_iteration_time_high_ns
+        return None if low_ns is None or high_ns is None else low_ns <= self.measured_iteration_time_ns <= high_ns
 
     @property
     def equal(self) -> bool:
@@ -143,13 +151,20 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
         run.iterations.taken_off_ppm,
         run.doubts,
         run.state,
+        *(run.predicted.result.band or ()),
     )
 
 
 def records_json(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
     """Records with the conditions under which they were measured, one a line."""
-    document = {"schema": 1, "conditions": dict(conditions), "cases": [asdict(record) for record in records]}
+    document = {"schema": 1, "conditions": dict(conditions), "cases": [_known(record) for record in records]}
     return json.dumps(document, separators=(",", ":")).replace('{"network"', '\n{"network"') + "\n"
+
+
+def _known(record: CaseRecord) -> dict[str, Any]:
+    """The fields, without a range where there is none."""
+    ends = ("predicted_iteration_time_low_ns", "predicted_iteration_time_high_ns")
+    return {name: value for name, value in asdict(record).items() if value is not None or name not in ends}
 
 
 def read_records(path: Path) -> tuple[CaseRecord, ...]:

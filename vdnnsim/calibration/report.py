@@ -255,15 +255,17 @@ def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[s
 def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
     """All cases as a Markdown table, with the sign of each error, a summary, and how they were measured."""
     rows = list(records)
+    with_ranges = any(row.inside is not None for row in rows)
     lines = [
-        "| network (batch) | math | policy | capacity GB | measured ms | predicted ms | error % | spread % "
-        "| slow link % | verdict | bytes, addresses, decisions | used for |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| network (batch) | math | policy | capacity GB | measured ms | predicted ms |{' range ms |' * with_ranges} "
+        "error % | spread % | slow link % | verdict | bytes, addresses, decisions | used for |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * with_ranges,
     ]
     for row in rows:
         lines.append(
             f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {_gigabytes(row.capacity_bytes)} | "
             f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
+            f"{_range(row) + ' | ' if with_ranges else ''}"
             f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f} | {_slow_link(row)} | "
             f"{'; '.join((row.verdict, *row.doubts))} | "
             f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
@@ -279,6 +281,11 @@ def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> 
 def _slow_link(row: CaseRecord) -> str:
     """Nothing where the link was not watched yet."""
     return "" if row.plain_iteration_time_ns is None else f"{row.taken_off_ppm / 1e4:.1f}"
+
+
+def _range(row: CaseRecord) -> str:
+    low_ns, high_ns = row.predicted_iteration_time_low_ns, row.predicted_iteration_time_high_ns
+    return "" if low_ns is None or high_ns is None else f"{low_ns / 1e6:.3f} to {high_ns / 1e6:.3f}"
 
 
 def _gigabytes(size_bytes: int) -> str:
@@ -303,6 +310,10 @@ def summary(records: Sequence[CaseRecord]) -> str:
             )
             near = f"; median error {100 * median(told):.2f} %, largest {100 * told[-1]:.2f} %" if told else ""
             parts.append(text + near)
+    inside = [one.inside for one in records if one.verdict is not Verdict.CANNOT_BE_TOLD and one.inside is not None]
+    if inside:
+        share = f"{100 * sum(inside) / len(inside):.0f} %"
+        parts.append(f"{sum(inside)} of {len(inside)} measurements that can be told lie inside their ranges ({share})")
     differing = sum(not record.equal for record in records)
     if differing:
         parts.append(f"bytes, addresses or decisions DIFFER in {differing}")

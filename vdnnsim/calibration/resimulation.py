@@ -22,12 +22,15 @@ def simulate_again(record: CaseRecord, study: Study) -> tuple[CaseRecord, Policy
     run = study.run(make_policy(record.policy))
     timeline = run.timeline
     ends = timeline.step_ends_ns
+    low_ns, high_ns = run.result.band or (None, None)
     again = replace(
         record,
         predicted_iteration_time_ns=run.result.iteration_time_ns,
         predicted_peak_bytes=peak_bytes(timeline),
         predicted_offloaded_bytes=offloaded_bytes(timeline),
         same_addresses=placements_digest(timeline.memory) == record.measured_placements,
+        predicted_iteration_time_low_ns=low_ns,
+        predicted_iteration_time_high_ns=high_ns,
         steps=tuple((title, ours, theirs) for (title, ours, _), theirs in zip(record.steps, ends, strict=True)),
     )
     return again, run

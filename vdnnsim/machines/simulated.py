@@ -29,7 +29,7 @@ from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
-from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, timeline_of
+from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, ends_by_step_ns, timeline_of
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.memory import Pool
 from vdnnsim.network import Network
@@ -52,10 +52,18 @@ class SimulatedMachine:
 
     def run(self, program: Program, pool: Pool) -> Timeline:
         """Run one iteration with memory from `pool`. Raises `OutOfMemory`."""
+        return timeline_of(*self._clock(program), DeviceMemory(pool))
+
+    def iteration_time_ns(self, program: Program) -> int:
+        """How long one iteration takes, whatever its memory."""
+        script, _, moments = self._clock(program)
+        ends_ns = ends_by_step_ns(script, moments)
+        return ends_ns[-1] if ends_ns else 0
+
+    def _clock(self, program: Program) -> tuple[Script, Durations, Moments]:
         script = script_of(program, self.trace, self.gpu.host)
         durations = Durations(*script.copies_ns(self.gpu.link), [row.duration_ns for row in script.kernels])
-        moments = simulate(script, durations, self.gpu)
-        return timeline_of(script, durations, moments, DeviceMemory(pool))
+        return script, durations, simulate(script, durations, self.gpu)
 
     def check(self, program: Program, pool: Pool, network: Network) -> Timeline:
         """As `run`, in the checking mode: raises `BrokenProgram`, too, for a program of this network that is right only

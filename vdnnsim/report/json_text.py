@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
 from vdnnsim.metrics import Loss, Spent
 from vdnnsim.policies import Plan, Trial
-from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
+from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun, fields_of
 
 SCHEMA = 1
 
@@ -48,7 +48,7 @@ def _result(run: PolicyRun) -> dict[str, Any]:
 
 
 def _record(record: PolicyResult | FeatureExtraction | LayerResult) -> dict[str, Any]:
-    return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.name != "trials"}
+    return {name: _plain(value) for name, value in fields_of(record) if name != "trials"}
 
 
 def _plain(value: Any) -> Any:

@@ -16,12 +16,13 @@ from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.report.terminal import print_items, print_table, print_text
-from vdnnsim.report.words import binding, byte_unit, link, provenance, subject
+from vdnnsim.report.words import band_ms, binding, byte_unit, link, provenance, subject
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
+_BANDS = "range: what the spreads of the measurements leave open"
 _SPARE = ("pinned", "avg.", "offl.", "stall")
 _SPARE_OF_LOSSES = ("synchr.", "host")
 _SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind", "stalled by")
@@ -52,6 +53,7 @@ def comparison_table(comparison: Comparison) -> Table:
     pinned = [result.pinned_host_bytes / unit_bytes for result in results]
     numbers = [
         _column(table, "iter.\nms", times_ms),
+        *_bands(table, results),
         _column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
         _column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
         _column(table, f"peak\n{unit}", peaks),
@@ -69,6 +71,15 @@ def comparison_table(comparison: Comparison) -> Table:
             Text(binding(result).removesuffix("-bound"), "" if result.trainable else _FAILED),
         )
     return table
+
+
+def _bands(table: Table, results: Sequence[PolicyResult]) -> list[list[str]]:
+    """A column of the ranges of the iteration times, where there are any."""
+    if not any(result.band for result in results):
+        return []
+    table.add_column("range\nms", justify="right", no_wrap=True)
+    longest_ms = max(result.iteration_time_ns for result in results) / 1e6
+    return [[band_ms(result.band, _decimals(longest_ms)) if result.band else "" for result in results]]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -107,7 +118,8 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     """What stands below the table: the link, where the numbers are from, what headings mean."""
     unit, unit_bytes = _unit(comparison)
     legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
-    return [link(comparison), provenance(comparison), legend]
+    bands = [_BANDS] if any(result.band for result in comparison.results) else []
+    return [link(comparison), provenance(comparison), legend, *bands]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
@@ -161,6 +173,10 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     if result.stall_ns:
         print_text(console, _STALLS, "dim")
     print_text(console, "Reuse: from the end of the layer's forward to the start of its backward.", "dim")
+    if result.band:
+        decimals = _decimals(result.iteration_time_ns / 1e6)
+        iteration_ms = f"{result.iteration_time_ns / 1e6:.{decimals}f} ms, {band_ms(result.band, decimals)}"
+        print_text(console, f"Iteration: {iteration_ms} by the spreads of the measurements.")
     print_items(console, [(result.policy, _finding(result))])
 
 
@@ -250,8 +266,12 @@ def _column(
     """Add a column of numbers and return its cells: as many decimals as show the largest of these and of those in the
     columns `beside` with four digits or so."""
     largest = max(*values, *beside, total or 0.0, 0.0)
-    decimals = min(most_decimals, 3 - math.floor(math.log10(largest))) if largest else 1
-    decimals = max(1, decimals)
+    decimals = _decimals(largest, most_decimals)
     footer = "" if total is None else f"{total:.{decimals}f}"
     table.add_column(title, footer, justify="right", no_wrap=True)
     return [f"{value:.{decimals}f}" for value in values]
+
+
+def _decimals(largest: float, most: int = 6) -> int:
+    """As many as show this number with four digits or so, one at least."""
+    return max(1, min(most, 3 - math.floor(math.log10(largest)))) if largest else 1

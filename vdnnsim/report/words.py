@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import Comparison, PolicyResult
 from vdnnsim.units import format_bytes
+
+if TYPE_CHECKING:
+    from vdnnsim.bands import Band
 
 _BYTE_UNITS = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
@@ -54,3 +59,8 @@ def binding(result: PolicyResult) -> str:
     if not result.trainable:
         return f"needs {format_bytes(result.needed_bytes)}"
     return result.verdict.split(":")[0].split()[0] if result.verdict else ""
+
+
+def band_ms(band: Band, decimals: int) -> str:
+    """Such as "129.6 to 130.9": both ends in milliseconds."""
+    return f"{band.low_ns / 1e6:.{decimals}f} to {band.high_ns / 1e6:.{decimals}f}"

@@ -146,6 +146,11 @@ class Trace:
         """A digest of everything in it: two traces that differ anywhere have two of them."""
         return hashlib.sha256(json.dumps([asdict(self.header), self.rows]).encode()).hexdigest()
 
+    @cached_property
+    def has_spreads(self) -> bool:
+        """Whether it says of any row how widely its measurements spread."""
+        return any(row.spread is not None for row in self.rows)
+
     def row(self, layer: str, pass_: str, algorithm: str) -> TraceRow:
         """The row of one kernel. Raises `InvalidInput` where the trace has none, and says what it has."""
         found = self._by_kernel.get((layer, pass_, algorithm))

@@ -23,11 +23,13 @@ _NAME_LENGTH = 24
 _FADED = 0.45
 _PERFORMANCE_COLOUR = "#44AA99"
 _STAR = "★"
+_WHISKER = "├─┤"
 
 
 def comparison_figure(comparison: Comparison, path: Path | str | None = None) -> tuple[Axes, ...]:
     """Draw a figure of a comparison: (a) device memory at each policy's peak, stacked by class, with the average and
-    the capacity; (b) performance relative to the oracle, with a star where a policy does not train.
+    the capacity; (b) performance relative to the oracle, with a star where a policy does not train,
+    and a whisker where the spreads of the trace give the iteration time a range.
 
     Returns the axes of (a) and (b), whose `figure` is the whole. It is written where there is a `path`, whose suffix
     says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
@@ -57,6 +59,8 @@ def _draw(comparison: Comparison) -> Figure:
     note = provenance(comparison)
     if not all(result.trainable for result in comparison.results):
         note += f". {_STAR} does not train: shown as it would run if the memory had room"
+    if any(result.band for result in comparison.results):
+        note += f". {_WHISKER} in (b): range that the measurements' spreads leave the iteration time"
     handles = [*style.class_handles(colours), _average_marker(label="average over time")]
     style.dress(figure, subject(comparison), handles, note)
     return figure
@@ -128,6 +132,7 @@ def _draw_capacity(axes: Axes, capacity_bytes: int, largest_bytes: int, unit_byt
 
 def _draw_performance(axes: Axes, comparison: Comparison) -> None:
     longest = max(1.0, *(result.performance for result in comparison.results))
+    reach = max(longest, *(_performances(result)[1] for result in comparison.results))
     for row, result in enumerate(comparison.results):
         if result.trainable:
             axes.barh(row, result.performance, _BAR, color=_PERFORMANCE_COLOUR)
@@ -135,11 +140,29 @@ def _draw_performance(axes: Axes, comparison: Comparison) -> None:
         else:
             axes.barh(row, result.performance, _BAR, color="white", edgecolor=FAINT, linestyle="--")
             text = f"{_STAR} ({result.performance:.2f})"
-        _write_value(axes, row, result.performance, text, result)
-    axes.set_xlim(0, 1.2 * longest)
+        _write_value(axes, row, _draw_range(axes, row, result), text, result)
+    axes.set_xlim(0, 1.2 * reach)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= longest])
     axes.spines["bottom"].set_bounds(0, longest)
     axes.set_xlabel("(b) performance relative to the oracle")
+
+
+def _performances(result: PolicyResult) -> tuple[float, float]:
+    """The performance at both ends of the iteration time's range, against the oracle as predicted."""
+    if result.band is None or not result.band.low_ns:
+        return result.performance, result.performance
+    low_ns, high_ns = result.band
+    best_ns = result.performance * result.iteration_time_ns
+    return best_ns / high_ns, best_ns / low_ns
+
+
+def _draw_range(axes: Axes, row: int, result: PolicyResult) -> float:
+    """A whisker where the iteration time has a range. Returns where the bar and it end."""
+    low, high = _performances(result)
+    if low < high:
+        axes.plot([low, high], [row, row], color=INK, linewidth=0.8, zorder=4)
+        axes.plot([low, high], [row, row], linestyle="", marker="|", color=INK, markersize=4.5, zorder=4)
+    return high
 
 
 def _write_value(axes: Axes, row: int, value: float, text: str, result: PolicyResult, room_pt: float = 3) -> None:
