@@ -27,8 +27,8 @@ _MOST_UNTOLD = 0.1
 @dataclass(frozen=True)
 class Held:
     """What a GPU's stored cases are held to. `beyond` names those that disagree, with their error in per cent: none is
-    hidden in a wider limit, and one that comes nearer is noticed as well. `inside` counts the measurements in the ranges
-    of their predictions, of all that can be told: none where the traces note no spreads."""
+    hidden in a wider limit, and one that comes nearer is noticed as well. `inside` counts the measurements in the
+    ranges of their predictions, of all that can be told: none where the traces note no spreads."""
 
     cases: int
     median: float
