@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vdnnsim.gpu import AfterWait, HostCall
-from vdnnsim.program import Allocate, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import Allocate, CopyOut, Free, Kernel, Program, Synchronise
 
-Stretch = tuple[int, tuple[Stream, ...] | None, list[int], list[int], list[int]]
-"""From one wait to the next: what the host's calls take, the streams that it then waits for (None: the end), and when
+Stretch = tuple[int, tuple[int, ...] | None, list[int], list[int], list[int]]
+"""From one wait to the next: what the host's calls take, the engines that it then waits for (None: the end), and when
 after the wait before the copies out, the copies in and the kernels are ready."""
 
 
@@ -67,7 +67,7 @@ def cold_stretches(
     waited_ns = 0
     waited_at_call_ns = [-after_wait.waits_ns[-1]] * len(HostCall)
     place = 0
-    for (calls_ns, streams, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
+    for (calls_ns, waited, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
         late_ns = [0]
         for call in first.kinds:
             extra_ns = after_wait.extra_ns(call, waited_ns - waited_at_call_ns[call])
@@ -82,5 +82,5 @@ def cold_stretches(
             ins = [ready_ns + late_ns[called] for ready_ns, called in zip(ins, first.ins, strict=True)]
         if kernels:
             kernels = [ready_ns + late_ns[called] for ready_ns, called in zip(kernels, first.kernels, strict=True)]
-        yield calls_ns + late_ns[-1], streams, outs, ins, kernels
+        yield calls_ns + late_ns[-1], waited, outs, ins, kernels
         waited_ns += last_wait_ns()

@@ -91,6 +91,11 @@ class Script:
         return first_calls_of(self.program)
 
     @cached_property
+    def waited_engines(self) -> list[tuple[int, ...] | None]:
+        """`waits` by the engines' numbers."""
+        return [None if streams is None else tuple(ENGINES[stream] for stream in streams) for streams in self.waits]
+
+    @cached_property
     def kernels_given(self) -> list[int]:
         """How many kernels have been given when each wait begins."""
         return list(accumulate(map(len, self.work[COMPUTE].ready_ns[:-1])))

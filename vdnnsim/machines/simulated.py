@@ -28,7 +28,7 @@ from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.machines.script import ALONE, COMPUTE, ENGINES, IN, OUT, Durations, Script, script_of
+from vdnnsim.machines.script import ALONE, COMPUTE, IN, OUT, Durations, Script, script_of
 from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, ends_by_step_ns, timeline_of
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.memory import Pool
@@ -106,15 +106,15 @@ class _Engine:
 
     def put(self, ready_ns: list[int], from_ns: int) -> None:
         """More work, by how long after a time each piece is ready; none of them before now."""
-        begun = 0
         if not self.pending:
-            begun = 1
             begin_ns = from_ns + ready_ns[0]
             self.begins_ns.append(begin_ns)
             self._idle.set(begin_ns + self._next_lasts_ns())
-        if len(ready_ns) > begun:
-            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[begun:]])
-        self.pending += len(ready_ns)
+            self.pending = 1
+            ready_ns = ready_ns[1:]
+        if ready_ns:
+            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
+            self.pending += len(ready_ns)
 
     def end(self, now_ns: int) -> None:
         """The piece at the head is over, and the next one begins as soon as it may."""
@@ -283,7 +283,7 @@ class _Run:
         copy_out, copy_in, compute = engines = self.engines
         begins_ns, ends_ns, synchronise_ns = self.wait_begins_ns, self.wait_ends_ns, self.synchronise_ns
         host_ns = 0
-        for calls_ns, streams, outs, ins, kernels in self._stretches():
+        for calls_ns, waited, outs, ins, kernels in self._stretches():
             if kernels:
                 compute.put(kernels, host_ns)
             if outs:
@@ -291,13 +291,12 @@ class _Run:
             if ins:
                 copy_in.put(ins, host_ns)
             host_ns += calls_ns
-            if streams is None:
+            if waited is None:
                 break
             begin_ns = host_ns
             begins_ns.append(begin_ns)
             copies = []
-            for stream in streams:
-                number = ENGINES[stream]
+            for number in waited:
                 engine = engines[number]
                 while engine.pending:
                     yield engine.moment
@@ -306,7 +305,7 @@ class _Run:
                     if end_ns > host_ns:
                         host_ns = end_ns
                     if number != COMPUTE and end_ns > begin_ns:
-                        copies.append(number)  # only what ended since may have held anything up
+                        copies.append((end_ns, number))  # only what ended since may have held anything up
                 host_ns += synchronise_ns
             if copies and not compute.pending:
                 self._stall(begin_ns, copies)
@@ -315,14 +314,15 @@ class _Run:
         for engine in engines:
             while engine.pending:
                 yield engine.moment
-        self._stall(host_ns, (OUT, IN))
+        ended = [(engines[number].ends_ns[-1], number) for number in (OUT, IN) if engines[number].ends_ns]
+        if ended:
+            self._stall(host_ns, ended)
 
-    def _stall(self, begin_ns: int, copies: Sequence[int]) -> None:
-        """Notes by how much a wait that began then, for the copies of these engines, has held up the compute engine,
-        which is through with what it was given."""
-        ends_ns = [(self.engines[number].ends_ns[-1], number) for number in copies if self.engines[number].ends_ns]
+    def _stall(self, begin_ns: int, copies_end_ns: Sequence[tuple[int, int]]) -> None:
+        """Notes by how much a wait that began then, for copies that ended at these (time, engine), has held up the
+        compute engine, which is through with what it was given."""
         kernels_ns = self.engines[COMPUTE].ends_ns
-        stall = stall_of(begin_ns, kernels_ns[-1] if kernels_ns else 0, ends_ns)
+        stall = stall_of(begin_ns, kernels_ns[-1] if kernels_ns else 0, copies_end_ns)
         if stall is not None:
             last = len(self.engines[stall.engine].ends_ns) - 1
             self.stalls.append(Stalled(len(self.wait_ends_ns), stall, last))
@@ -330,7 +330,7 @@ class _Run:
     def _stretches(self) -> Iterable[Stretch]:
         """What the host gives from wait to wait; late, where the profile says that its calls go cold meanwhile."""
         script = self.script
-        stretches = zip(script.calls_ns, script.waits, *(work.ready_ns for work in script.work), strict=True)
+        stretches = zip(script.calls_ns, script.waited_engines, *(work.ready_ns for work in script.work), strict=True)
         if self.after_wait is None:
             return stretches
         self.memory_offsets_ns = script.memory.offsets_ns.copy()

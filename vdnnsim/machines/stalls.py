@@ -24,5 +24,5 @@ def stall_of(begin_ns: int, kernels_end_ns: int, copies_end_ns: Iterable[tuple[i
     that it waits for at these (time, engine); None where there is none. Of two copies that end together the one of the
     higher engine counts, which is the copy in."""
     end_ns, engine = max(copies_end_ns, default=(0, 0))
-    idle_ns = max(begin_ns, kernels_end_ns)
+    idle_ns = begin_ns if begin_ns > kernels_end_ns else kernels_end_ns
     return Stall(idle_ns, end_ns, engine) if end_ns > idle_ns else None
