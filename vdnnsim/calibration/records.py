@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text
@@ -134,7 +135,7 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
         run.same_decisions,
         found.repetitions,
         found.spread_ppm,
-        found.steady,
+        found.spread_ppm <= STEADY_PPM,
         {
             "layout": plan.layout.value,
             "offload": sorted(plan.offload),
