@@ -56,7 +56,7 @@ class Processes(ProcessPoolExecutor):
     def submit(self, call: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         with _interrupts_put_off():  # processes are started here; one that is loading would print a traceback
             future = super().submit(call, *args, **kwargs)
-        self._own |= set(multiprocessing.active_children()) - self._others
+            self._own |= set(multiprocessing.active_children()) - self._others
         return future
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -66,9 +66,13 @@ class Processes(ProcessPoolExecutor):
 
     def stop(self) -> None:
         """End all processes, whatever they do."""
+        held = vars(self).copy()  # a process that is loading looks for the queues, which go with their last holder
         self.shutdown(wait=False, cancel_futures=True)  # Future.cancel here would race with processes that end
         for process in self._own:
             process.terminate()
+        for process in self._own:
+            process.join(timeout=5)
+        held.clear()
 
     def why_ended(self, any_result: bool) -> WorkerEnded:
         """When it is broken, as far as one can see: the others are terminated as soon as one has ended."""
