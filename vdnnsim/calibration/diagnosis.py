@@ -184,12 +184,12 @@ def _steady(slow_share: float, median_excess: float, mean_excess: float) -> Grad
 def diagnosis_text(seen: Examination) -> str:
     """The examination for people."""
     found = findings(seen)
-    todo = [
+    advice = [
         (f"{one.kind}{'' if one.grade is Grade.FIT else f' ({SHORT[one.grade]})'}", f"{one.figures}. {one.advice}")
         for one in found
     ]
     nothing = [("nothing", "run 'vdnnsim calibrate link' or 'report' now, before it changes.")]
-    blocks = [("Seen", _seen(seen)), ("Error to expect", _errors(seen)), ("What to do", todo or nothing)]
+    blocks = [("Seen", _seen(seen)), ("Error to expect", _errors(seen)), ("What to do", advice or nothing)]
     lines = [VERDICTS[grade(seen)]]
     for title, entries in blocks:
         lines += ["", title]

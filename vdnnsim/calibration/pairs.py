@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from vdnnsim.calibration.samples import undisturbed
-from vdnnsim.calibration.watch import LINK, LinkWitness, Watch
+from vdnnsim.calibration.watch import LINK, Watch
 from vdnnsim.program import Stream
 from vdnnsim.units import PPM
 
@@ -50,9 +50,9 @@ class _Side(NamedTuple):
 def measure_pairs(watch: Watch, stream: Stream, alone: Chain, beside: Chain, turns: int = 3) -> Slowdown:
     """The ratio of `beside` to `alone`, both of reference copies on this stream. One that physics forbids is measured
     once more; if it stays, it is told as 1, with its reason."""
-    found = _ratio(watch.link, watch, stream, alone, beside, turns)
+    found = _ratio(watch, stream, alone, beside, turns)
     if _forbidden(found):
-        found = _ratio(watch.link, watch, stream, alone, beside, turns)
+        found = _ratio(watch, stream, alone, beside, turns)
         if _forbidden(found):
             return Slowdown(PPM, found.spread_ppm, FORBIDDEN)
     return found
@@ -62,8 +62,9 @@ def _forbidden(found: Slowdown) -> bool:
     return found.ppm < PPM - max(FORBIDDEN_PPM, found.spread_ppm)
 
 
-def _ratio(link: LinkWitness, watch: Watch, stream: Stream, alone: Chain, beside: Chain, turns: int) -> Slowdown:
+def _ratio(watch: Watch, stream: Stream, alone: Chain, beside: Chain, turns: int) -> Slowdown:
     """Turns count between two chains alone whose nearest copies were at full speed."""
+    link = watch.link
     alones: list[Sequence[int]] = []
     besides: list[Sequence[int]] = []
     every: list[Sequence[int]] = []
