@@ -95,6 +95,26 @@ class Synchronise(NamedTuple):
     streams: tuple[Stream, ...]
 
 
+class Piece(NamedTuple):
+    """A kernel or copy by its place on its stream: the first one there has the number 1."""
+
+    stream: Stream
+    number: int
+
+
+class HostWait(NamedTuple):
+    """The host waits until this piece of work is done, and with it all that was put on its stream before."""
+
+    piece: Piece
+
+
+class StreamWait(NamedTuple):
+    """Whatever is put on `stream` from now on begins when this piece of another stream is done; the host goes on."""
+
+    stream: Stream
+    piece: Piece
+
+
 Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise
 
 
