@@ -10,10 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vdnnsim.calibration.figure import draw_errors
 from vdnnsim.calibration.records import read_records
 from vdnnsim.calibration.report import FIGURE
 from vdnnsim.calibration.stored import RESULTS
+from vdnnsim.figures.calibration import draw_errors
 from vdnnsim.reproduce import reproduce
 from vdnnsim.reproduce.same_shape import CHECKS, check_same_shape, same_shape_markdown
 from vdnnsim.reproduce.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
+    from vdnnsim.figures import comparison_figure, run_figure
     from vdnnsim.gpu import GpuProfile, load_profile
     from vdnnsim.network import Kind, LayerSpec, Network, build_network, load_network
     from vdnnsim.policies import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         performance_optimal,
     )
     from vdnnsim.program import Program, WeightGradients, build_program
-    from vdnnsim.report.figure import comparison_figure, run_figure
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
     from vdnnsim.timeline import Timeline
@@ -101,7 +101,7 @@ _ROOMS = MappingProxyType(
             "performance_optimal",
         ),
         "program": ("Program", "WeightGradients", "build_program"),
-        "report.figure": ("comparison_figure", "run_figure"),
+        "figures": ("comparison_figure", "run_figure"),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),
         "timeline": ("Timeline",),

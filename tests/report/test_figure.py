@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from tests.support.legible import assert_legible, texts_of
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure import comparison_figure, run_figure
-from vdnnsim.report.figure.lanes import Interval, busy_shares
-from vdnnsim.report.figure.run import most_per_dot
+from vdnnsim.figures import comparison_figure, run_figure
+from vdnnsim.figures.lanes import Interval, busy_shares
+from vdnnsim.figures.run import most_per_dot
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit
 from vdnnsim.results import Comparison, PolicyRun
@@ -232,7 +232,7 @@ def test_pyplot_and_the_users_settings_are_left_alone(roomy: Comparison, tmp_pat
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
         comparison_figure(roomy, tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    program = "import sys, vdnnsim.report.figure; sys.exit('matplotlib.pyplot' in sys.modules)"
+    program = "import sys, vdnnsim.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

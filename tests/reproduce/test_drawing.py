@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Rectangle
 
+from vdnnsim.figures.style import POLICY_COLOURS, paled
 from vdnnsim.gpu import GpuProfile, load_profile
-from vdnnsim.report.figure.style import POLICY_COLOURS, paled
 from vdnnsim.reproduce.bars import BandedBar, Bar, Stated
 from vdnnsim.reproduce.config import figure_config
 from vdnnsim.reproduce.drawing.colours import LIGHT

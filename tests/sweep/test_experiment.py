@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vdnnsim.sweep.figures.threshold import least_enough
-from vdnnsim.sweep.figures.view import View
+from vdnnsim.figures.sweep.threshold import least_enough
+from vdnnsim.figures.sweep.view import View
 from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.run import run_sweep
 

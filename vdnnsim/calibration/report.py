@@ -244,7 +244,7 @@ def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, 
 
 def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
     """Table, JSON and figure of records."""
-    from vdnnsim.calibration.figure import draw_errors
+    from vdnnsim.figures.calibration import draw_errors
 
     write_text(out / RESULTS, records_json(records, conditions))
     write_text(out / TABLE, table_text(records, conditions))

@@ -218,7 +218,7 @@ def plot_command(
     ] = None,
 ) -> None:
     """Draw the rows there are."""
-    from vdnnsim.sweep.figures import plot_sweep
+    from vdnnsim.figures.sweep import plot_sweep
     from vdnnsim.sweep.shares import parse_share
 
     share = None if loss is None else parse_share(loss, "--loss")

@@ -1,4 +1,4 @@
-"""The drawings of the paper's figures from their bars; matplotlib is imported here and in `vdnnsim.report.figure`."""
+"""The drawings of the paper's figures from their bars; matplotlib is imported here and in `vdnnsim.figures`."""
 
 from vdnnsim.reproduce.drawing.page import draw_figure
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from vdnnsim.figures.style import FAINT, GRID, INK, SMALL_SIZE, TEXT_SIZE, new_figure, paled, text_width_in
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.report.figure.style import FAINT, GRID, INK, SMALL_SIZE, TEXT_SIZE, new_figure, paled, text_width_in
 from vdnnsim.reproduce.bars import LEFT, RIGHT, BandedBar, Stated
 from vdnnsim.reproduce.config import FigureConfig
 from vdnnsim.reproduce.drawing.colours import LIGHT, colour_of

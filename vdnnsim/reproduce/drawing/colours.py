@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vdnnsim.report.figure.style import CLASS_COLOURS, POLICY_COLOURS, paled
+from vdnnsim.figures.style import CLASS_COLOURS, POLICY_COLOURS, paled
 
 LIGHT = 0.38
 """How much of its colour the maximum keeps where the average stands before it."""

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from vdnnsim.report.figure.style import INK, LIMIT, MARGIN_IN, SMALL_SIZE
+from vdnnsim.figures.style import INK, LIMIT, MARGIN_IN, SMALL_SIZE
 
 Handle = tuple[Patch | Line2D | tuple[Patch, ...], str]
 """What stands in the legend, and its words."""

@@ -10,8 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vdnnsim.gpu import GpuProfile
-from vdnnsim.report.figure.style import (
+from vdnnsim.figures.style import (
     FAINT,
     MARGIN_IN,
     SMALL_SIZE,
@@ -22,6 +21,7 @@ from vdnnsim.report.figure.style import (
     text_width_in,
     write_figure,
 )
+from vdnnsim.gpu import GpuProfile
 from vdnnsim.reproduce.bars import BandedBar, Stated, weakest_of
 from vdnnsim.reproduce.config import FigureConfig
 from vdnnsim.reproduce.drawing.bar_chart import BarChart

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE, TEXT_SIZE, WIDTH_IN, add_axes, new_figure
+from vdnnsim.figures.style import INK, LIMIT, SMALL_SIZE, TEXT_SIZE, WIDTH_IN, add_axes, new_figure
 from vdnnsim.reproduce.bars import BandedBar
 from vdnnsim.reproduce.config import FigureConfig
 from vdnnsim.reproduce.drawing.colours import colour_of

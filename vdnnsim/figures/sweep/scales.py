@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vdnnsim.report.figure.style import policy_colours
+from vdnnsim.figures.style import policy_colours
 from vdnnsim.units import PPM
 
 

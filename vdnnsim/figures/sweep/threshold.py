@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vdnnsim.report.figure.style import FAINT, GRID, LIMIT, SMALL_SIZE
-from vdnnsim.sweep.figures.layout import legend_lines, number_axis, panel_grid
-from vdnnsim.sweep.figures.scales import SCALES, Look, Ruler, looks
-from vdnnsim.sweep.figures.view import View, best_by
+from vdnnsim.figures.style import FAINT, GRID, LIMIT, SMALL_SIZE
+from vdnnsim.figures.sweep.panels import legend_lines, number_axis, panel_grid
+from vdnnsim.figures.sweep.scales import SCALES, Look, Ruler, looks
+from vdnnsim.figures.sweep.view import View, best_by
 
 _ROW_IN = 0.36
 _SPREAD = 0.8

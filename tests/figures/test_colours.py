@@ -8,13 +8,13 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from tests.support.legible import assert_legible, figure_of
-from vdnnsim.calibration import figure as calibration_figure
 from vdnnsim.calibration.records import CaseRecord, read_records
+from vdnnsim.figures import calibration as calibration_figure
+from vdnnsim.figures.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
+from vdnnsim.figures.sweep.scales import looks
 from vdnnsim.policies import POLICIES
-from vdnnsim.report.figure.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
 from vdnnsim.reproduce.drawing.colours import colour_of
 from vdnnsim.reproduce.drawing.marks import PAPER
-from vdnnsim.sweep.figures.scales import looks
 
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200"
 

@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vdnnsim.figures import style
+from vdnnsim.figures.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
+from vdnnsim.figures.style import FAINT, INK, LIMIT
 from vdnnsim.metrics.loss import LOSS_WORDS, Loss
-from vdnnsim.report.figure import style
-from vdnnsim.report.figure.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
-from vdnnsim.report.figure.style import FAINT, INK, LIMIT
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure.style import (
+from vdnnsim.figures.style import (
     DPI,
     FAINT,
     GRID,
@@ -24,7 +24,7 @@ from vdnnsim.report.figure.style import (
     new_figure,
     text_width_in,
 )
-from vdnnsim.sweep.figures.scales import Look, plain
+from vdnnsim.figures.sweep.scales import Look, plain
 
 MOST_PANELS = 12
 _LEFT_IN, _UNDER_IN, _FOOTER_IN = 0.5, 0.46, 0.2

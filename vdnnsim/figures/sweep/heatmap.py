@@ -14,10 +14,10 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure.style import INK, SMALL_SIZE, add_axes
-from vdnnsim.sweep.figures.layout import number_axis, panel_grid, say_empty
-from vdnnsim.sweep.figures.scales import SCALES, is_logarithmic
-from vdnnsim.sweep.figures.view import View, best_by
+from vdnnsim.figures.style import INK, SMALL_SIZE, add_axes
+from vdnnsim.figures.sweep.panels import number_axis, panel_grid, say_empty
+from vdnnsim.figures.sweep.scales import SCALES, is_logarithmic
+from vdnnsim.figures.sweep.view import View, best_by
 
 _COLOURS = "cividis"
 _NO_FIT = "#E8E8E8"

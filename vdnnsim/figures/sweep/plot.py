@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure.style import write_figure
+from vdnnsim.figures.style import write_figure
+from vdnnsim.figures.sweep.heatmap import draw_heatmap
+from vdnnsim.figures.sweep.lines import draw_lines
+from vdnnsim.figures.sweep.pareto import draw_pareto
+from vdnnsim.figures.sweep.scales import SCALES
+from vdnnsim.figures.sweep.threshold import draw_threshold
+from vdnnsim.figures.sweep.view import View
 from vdnnsim.sweep.axes import AXES
-from vdnnsim.sweep.figures.heatmap import draw_heatmap
-from vdnnsim.sweep.figures.lines import draw_lines
-from vdnnsim.sweep.figures.pareto import draw_pareto
-from vdnnsim.sweep.figures.scales import SCALES
-from vdnnsim.sweep.figures.threshold import draw_threshold
-from vdnnsim.sweep.figures.view import View
 from vdnnsim.sweep.store import Store
 
 _ENOUGH = 4

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from vdnnsim.calibration.records import CaseRecord, Verdict
-from vdnnsim.report.figure import style
+from vdnnsim.figures import style
 
 _ROW_IN, _LEAST_IN = 0.19, 2.0
 _STEPS_IN, _STEPS_LEFT_IN = 2.45, 0.55

@@ -1,5 +1,5 @@
 """Figures of sweeps: heat maps, lines, thresholds, Pareto fronts."""
 
-from vdnnsim.sweep.figures.plot import KINDS, plot_sweep
+from vdnnsim.figures.sweep.plot import KINDS, plot_sweep
 
 __all__ = ["KINDS", "plot_sweep"]

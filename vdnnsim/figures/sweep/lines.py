@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vdnnsim.report.figure.style import FAINT, LIMIT, SMALL_SIZE
-from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid, say_empty
-from vdnnsim.sweep.figures.scales import SCALES, Ruler, looks
-from vdnnsim.sweep.figures.view import View, best_by
+from vdnnsim.figures.style import FAINT, LIMIT, SMALL_SIZE
+from vdnnsim.figures.sweep.panels import grid, legend_lines, number_axis, panel_grid, say_empty
+from vdnnsim.figures.sweep.scales import SCALES, Ruler, looks
+from vdnnsim.figures.sweep.view import View, best_by
 
 _MARKERS = 12
 """About how many a line has."""

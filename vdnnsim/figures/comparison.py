@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vdnnsim.report.figure import style
-from vdnnsim.report.figure.style import FAINT, INK, LIMIT
+from vdnnsim.figures import style
+from vdnnsim.figures.style import FAINT, INK, LIMIT
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes

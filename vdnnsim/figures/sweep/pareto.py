@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vdnnsim.report.figure.style import INK, LIMIT, SMALL_SIZE
-from vdnnsim.sweep.figures.layout import grid, legend_lines, number_axis, panel_grid, say_empty
-from vdnnsim.sweep.figures.scales import Look, Ruler, looks
-from vdnnsim.sweep.figures.view import View, words
+from vdnnsim.figures.style import INK, LIMIT, SMALL_SIZE
+from vdnnsim.figures.sweep.panels import grid, legend_lines, number_axis, panel_grid, say_empty
+from vdnnsim.figures.sweep.scales import Look, Ruler, looks
+from vdnnsim.figures.sweep.view import View, words
 from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000

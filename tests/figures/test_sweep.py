@@ -17,14 +17,14 @@ from matplotlib.transforms import Bbox
 
 from support.sweeps import write_spec
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.figure.style import DPI, write_figure
-from vdnnsim.sweep.figures import plot_sweep
-from vdnnsim.sweep.figures.heatmap import draw_heatmap
-from vdnnsim.sweep.figures.lines import _marked, draw_lines
-from vdnnsim.sweep.figures.pareto import draw_pareto
-from vdnnsim.sweep.figures.scales import is_logarithmic
-from vdnnsim.sweep.figures.threshold import draw_threshold, least_enough
-from vdnnsim.sweep.figures.view import View, best_by
+from vdnnsim.figures.style import DPI, write_figure
+from vdnnsim.figures.sweep import plot_sweep
+from vdnnsim.figures.sweep.heatmap import draw_heatmap
+from vdnnsim.figures.sweep.lines import _marked, draw_lines
+from vdnnsim.figures.sweep.pareto import draw_pareto
+from vdnnsim.figures.sweep.scales import is_logarithmic
+from vdnnsim.figures.sweep.threshold import draw_threshold, least_enough
+from vdnnsim.figures.sweep.view import View, best_by
 from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.run import run_sweep
 

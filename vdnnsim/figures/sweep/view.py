@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.figures.sweep.scales import SCALES, plain
 from vdnnsim.sweep.axes import AXES
-from vdnnsim.sweep.figures.scales import SCALES, plain
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.reading import read_frame
 from vdnnsim.sweep.store import Store
