@@ -23,6 +23,7 @@ from vdnnsim.program.commands import (
 from vdnnsim.program.layer_wise import build_layer_wise
 from vdnnsim.program.network_wide import build_network_wide
 from vdnnsim.program.operands import Operands, operands_of
+from vdnnsim.program.order import NotGiven, Order
 
 
 def build_program(
@@ -43,7 +44,9 @@ __all__ = [
     "HostWait",
     "Kernel",
     "MemoryClass",
+    "NotGiven",
     "Operands",
+    "Order",
     "Piece",
     "Program",
     "Step",

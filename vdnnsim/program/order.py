@@ -1,0 +1,84 @@
+"""What is known to be done, without a clock: the order that a program's streams and waits enforce.
+
+Vector clocks: the host, each stream and each piece of work know, for every stream, up to which piece it is done. A
+piece knows what its stream knew and what the host knew when it gave it; whoever waits for it learns what it knows, and
+that it is done itself. A wait is for what has been given already, so that no two can wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vdnnsim.errors import VdnnsimError
+from vdnnsim.program.commands import Piece, Stream
+
+_Clock = tuple[int, ...]
+"""For each stream, in the order of `Stream`, how many of its pieces are done."""
+
+_PLACE = {stream: place for place, stream in enumerate(Stream)}
+_NOTHING: _Clock = (0,) * len(Stream)
+
+
+class NotGiven(VdnnsimError):  # noqa: N818 - reads as what it is
+    """A wait for what comes later, or never; ``args`` is (the piece, how many its stream has been given)."""
+
+    def __str__(self) -> str:
+        piece, given = self.args
+        return (
+            f"a wait for piece {piece.number} of {piece.stream}: found {given} given so far, expected one of these; "
+            "wait for what has been given already"
+        )
+
+
+class Order:
+    """Follows a program's work and waits, in the host's order, from an idle device."""
+
+    def __init__(self) -> None:
+        self._host = _NOTHING
+        self._streams = [_NOTHING] * len(Stream)
+        self._pieces: list[list[_Clock]] = [[] for _ in Stream]
+
+    def give(self, stream: Stream) -> Piece:
+        """The host puts a kernel or copy on this stream."""
+        place = _PLACE[stream]
+        pieces = self._pieces[place]
+        clock = [*map(max, self._streams[place], self._host)]
+        clock[place] = number = len(pieces) + 1
+        self._streams[place] = tuple(clock)
+        pieces.append(self._streams[place])
+        return Piece(stream, number)
+
+    def synchronise(self, streams: Iterable[Stream]) -> None:
+        """The host waits for all that these streams have been given."""
+        for stream in streams:
+            if pieces := self._pieces[_PLACE[stream]]:
+                self._host = _both(self._host, pieces[-1])
+
+    def host_wait(self, piece: Piece) -> None:
+        """The host waits for this piece. Raises `NotGiven`."""
+        self._host = _both(self._host, self._known_by(piece))
+
+    def stream_wait(self, stream: Stream, piece: Piece) -> None:
+        """What is put on `stream` from now on waits for this piece. Raises `NotGiven`."""
+        place = _PLACE[stream]
+        self._streams[place] = _both(self._streams[place], self._known_by(piece))
+
+    def known(self, piece: Piece) -> bool:
+        """Whether the host knows that this piece is done."""
+        return piece.number <= self._host[_PLACE[piece.stream]]
+
+    def ordered(self, piece: Piece, stream: Stream) -> bool:
+        """Whether what is put on `stream` next cannot begin before this piece is done."""
+        if piece.stream is stream or self.known(piece):
+            return True
+        return piece.number <= self._streams[_PLACE[stream]][_PLACE[piece.stream]]
+
+    def _known_by(self, piece: Piece) -> _Clock:
+        pieces = self._pieces[_PLACE[piece.stream]]
+        if not 1 <= piece.number <= len(pieces):
+            raise NotGiven(piece, len(pieces))
+        return pieces[piece.number - 1]
+
+
+def _both(one: _Clock, other: _Clock) -> _Clock:
+    return tuple(map(max, one, other))
