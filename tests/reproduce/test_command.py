@@ -146,7 +146,7 @@ def test_import_is_light() -> None:
 
 def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from vdnnsim.reproduce import reproduce\nreproduce(['12'], bands=False)\n")
+    script.write_text("from vdnnsim.reproduce import reproduce\nreproduce(['12'])\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "call this under: if __name__ == '__main__':" in done.stderr.splitlines()[-1]

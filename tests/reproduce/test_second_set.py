@@ -12,16 +12,19 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
 from vdnnsim.reproduce import Reproduction, reproduce
-from vdnnsim.reproduce.bench import BASELINE, Bench, load_gpu, make_bench
+from vdnnsim.reproduce.bars import bars_csv
+from vdnnsim.reproduce.bench import BASELINE, Bench, load_gpu
 from vdnnsim.reproduce.choices import CHOICES
 from vdnnsim.reproduce.claims import Claim
 from vdnnsim.reproduce.config import figure_config, parse_case, rules
 from vdnnsim.reproduce.drawing.page import note_of
 from vdnnsim.reproduce.same_shape import CHECKS, Check, Errors, check_same_shape, same_shape_markdown
+from vdnnsim.reproduce.table import claims_csv, markdown
 from vdnnsim.reproduce.then_and_now import (
     NOW,
     THEN,
     Pair,
+    bench_of,
     compare_gpus,
     layer_wise_cost,
     link_rates,
@@ -39,20 +42,18 @@ VERY_DEEP = ["VGG-116 (32)", "VGG-216 (32)", "VGG-316 (32)", "VGG-416 (32)"]
 @dataclass(frozen=True)
 class Now:
     reproduction: Reproduction
-    folder: Path
     claims: dict[str, Claim]
 
 
 @pytest.fixture(scope="module")
-def now(tmp_path_factory: pytest.TempPathFactory) -> Now:
-    folder = tmp_path_factory.mktemp("h200")
-    found = reproduce(gpu=NOW, out=folder)
-    return Now(found, folder, {claim.entry.name: claim for claim in found.claims})
+def now() -> Now:
+    found = reproduce(gpu=NOW)
+    return Now(found, {claim.entry.name: claim for claim in found.claims})
 
 
 @pytest.fixture(scope="module")
 def pairs() -> list[Pair]:
-    return compare_gpus()
+    return compare_gpus(one_bench)
 
 
 @cache
@@ -60,9 +61,11 @@ def errors_of(check: Check) -> Errors:
     return check_same_shape(check)
 
 
-@cache
+one_bench = cache(bench_of)  # for all tests: it keeps what was run
+
+
 def bench(case: str, gpu: str) -> Bench:
-    return make_bench(parse_case(case), load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
+    return one_bench(parse_case(case), gpu)
 
 
 def workspace_gb(case: str, gpu: str) -> float:
@@ -75,11 +78,12 @@ def loss(case: str, gpu: str, policy: str) -> float:
 
 def test_numbers_are_the_expected_ones(now: Now) -> None:
     expected = {path.name: path.read_text(encoding="utf-8") for path in (EXPERIMENTS / "expected" / NOW).glob("*.csv")}
-    found = {path.name: path.read_text(encoding="utf-8") for path in now.folder.glob("*.csv")}
+    found = {f"{figure_config(name).stem}.csv": bars_csv(name, bars) for name, bars in now.reproduction.bars.items()}
+    found["claims.csv"] = claims_csv(now.reproduction.claims)
     assert set(found) == set(expected)
     for name, text in found.items():
         assert text == expected[name], f"{name} {CHANGED}"
-    assert f"<!-- claims h200 -->\n{(now.folder / 'claims.md').read_text(encoding='utf-8')}<!-- end -->" in README
+    assert f"<!-- claims h200 -->\n{markdown(now.reproduction.claims)}<!-- end -->" in README
 
 
 def test_all_ten_networks_in_all_eleven_figures(now: Now) -> None:

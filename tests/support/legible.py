@@ -20,7 +20,7 @@ def figure_of(draw: Callable[[], object]) -> Figure:
 
     def remember(figure: Figure, *_: Any, **__: Any) -> None:
         figure.set_dpi(DPI)
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         drawn.append(figure)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -369,6 +369,21 @@ def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
     assert "WorkerEnded: workers cannot start; in a script, call this under: if __name__ == '__main__':" in done.stderr
 
 
+def test_working_points_out_does_without_pandas(tmp_path: Path) -> None:
+    """Its import takes half a second, in every process; pyarrow imports it where it is asked to look at an array."""
+    write_spec(tmp_path, SMALL)
+    code = (
+        "import sys\n"
+        "from vdnnsim.cli import main\n"
+        "sys.argv = ['vdnnsim', 'sweep', 'spec.toml', '--out', 'out', '--jobs', '1']\n"
+        "try: main()\n"
+        "finally: print('pandas' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "False", done.stderr
+    assert read_status(tmp_path / "out").done == 90
+
+
 def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"

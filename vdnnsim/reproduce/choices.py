@@ -66,7 +66,7 @@ def compare_choices(gpu: str, progress: Progress, choices: Sequence[Choice]) -> 
     figures = all_figures(gpu, rules()).figures
     outcomes: list[Outcome] = []
     claims: list[Claim] = []
-    with workers(len(plan_jobs(figures, gpu, False, rules()))) as executor:
+    with workers(len(choices) * len(plan_jobs(figures, gpu, False, rules()))) as executor:
         for choice in choices:
             altered = changed(rules(), choice, gpu)
             if available_figures(figures, gpu, altered, named=False).left_out:

@@ -91,7 +91,7 @@ def reproduce(
         chosen, left_out = all_figures(gpu, rules())
     if out is not None:
         _check_folder(out)
-    jobs = len(plan_jobs(chosen, gpu, bands, rules()))
+    jobs = len(plan_jobs(chosen, gpu, bands, rules())) + (0 if out is None else len(chosen))
     with workers(jobs) as executor:
         bars = measure(chosen, gpu, executor, bands, progress, rules())
         claims = tuple(compare_claims(bars, gpu))

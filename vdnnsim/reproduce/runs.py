@@ -22,6 +22,8 @@ Progress = Callable[[str, int, int], None]
 FigureBars = dict[str, tuple[BandedBar, ...]]
 """The bars of each figure, by its name."""
 _WITHOUT_BANDS = frozenset({"overlap"})
+_FEW = 15
+"""So many jobs are done here before other processes have begun."""
 
 
 class Job(NamedTuple):
@@ -41,12 +43,11 @@ class Job(NamedTuple):
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor | None]:
-    """Processes for so many jobs, or None where one process would do."""
-    count = min(jobs, usable_cores())
-    if count < 2:
+    """Processes for so many jobs, or None where this one does."""
+    if jobs <= _FEW or usable_cores() == 1:
         yield None
         return
-    with Processes(count) as executor:
+    with Processes(min(jobs, usable_cores())) as executor:
         yield executor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vdnnsim.policies import Layout, Problem, make_plan, make_policy, performance_optimal
@@ -38,10 +39,15 @@ class Pair(NamedTuple):
         return self.then.oracle_ms / self.now.oracle_ms
 
 
-def compare_gpus() -> list[Pair]:
+def bench_of(case: Case, gpu: str) -> Bench:
+    """A case on the traces of a GPU as they are, under the rules in use."""
+    return make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
+
+
+def compare_gpus(benches: Callable[[Case, str], Bench] = bench_of) -> list[Pair]:
     """Every case of performance and of very deep networks."""
     cases = dict.fromkeys(case for name in _FIGURES for case in figure_config(name).cases)
-    return [Pair(case, _side(case, THEN), _side(case, NOW)) for case in cases]
+    return [Pair(case, _side(benches(case, THEN)), _side(benches(case, NOW))) for case in cases]
 
 
 def link_rates() -> tuple[float, float]:
@@ -50,8 +56,7 @@ def link_rates() -> tuple[float, float]:
     return then, now
 
 
-def _side(case: Case, gpu: str) -> Side:
-    bench = _bench(case, gpu)
+def _side(bench: Bench) -> Side:
     baseline = bench.run(BASELINE).result
     return Side(
         bench.run(ORACLE).result.feature_extraction.iteration_time_ns / 1e6,
@@ -66,17 +71,13 @@ def _side(case: Case, gpu: str) -> Side:
 def layer_wise_cost(case: Case, gpu: str) -> float:
     """What handing memory out layer by layer costs by itself: the share of an iteration, with nothing offloaded and the
     fastest algorithms, that the oracle's does not take."""
-    study = _bench(case, gpu).study
+    study = bench_of(case, gpu).study
     problem = Problem(study.network, study.trace, study.gpu, study)
     plan = make_plan(problem, Layout.LAYER_WISE, (), performance_optimal(study.network, study.trace))
     own_ns, best_ns = (
         run.result.iteration_time_ns for run in (study.run_plan("layer-wise", plan), study.run(make_policy(ORACLE)))
     )
     return 1 - best_ns / own_ns
-
-
-def _bench(case: Case, gpu: str) -> Bench:
-    return make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
 
 
 def _copies(bench: Bench) -> float:

@@ -24,7 +24,7 @@ from vdnnsim.sweep.rows import failed_entries, input_entries, number_entries
 from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.sources import Source, StudyCodes
 from vdnnsim.sweep.spec import Spec
-from vdnnsim.sweep.table import Arrow, Entry, TableBuilder
+from vdnnsim.sweep.table import Arrow, Entry, TableBuilder, column_of_integers
 
 _MOST_PREPARED = 256
 _PROGRAM_AXES = tuple(name for name in AXES if name not in TIME_AXES)
@@ -100,7 +100,7 @@ class Worker:
         for run in self._runs(self._grid.codes(first, last)):
             self._add(run, builder)
         table = builder.table()
-        points = table["point"].to_numpy()
+        points = column_of_integers(table, "point")
         # Points that failed were added in one piece before others of their run.
         return table if (np.diff(points) > 0).all() else table.take(np.argsort(points))
 

@@ -73,7 +73,7 @@ def _tables(folder: Path, columns: Sequence[str] | None = None) -> Iterator[Arro
     import pyarrow.parquet as pq
 
     for contents in Store(folder).parts():
-        yield pq.read_table(pa.BufferReader(contents), columns=None if columns is None else list(columns))
+        yield pq.ParquetFile(pa.BufferReader(contents)).read(None if columns is None else list(columns))
 
 
 def export_csv(folder: Path, out: IO[bytes]) -> int:
