@@ -299,6 +299,9 @@ def test_batch_norm(cudnn: Cudnn, sliced: bool) -> None:
     pairs = [(on_mean, new_mean), (on_var, new_var), (saved_mean, batch_mean), (saved_invstd, inverse_deviation)]
     assert on_y.error(y) <= FP32_TOLERANCE
     assert all(got.error(column(wanted)) <= FP32_TOLERANCE for got, wanted in pairs)
+    again = OnGpu.like(y, sliced)
+    layer.forward(on_x.pointer, again.pointer, on_scale.pointer, on_bias.pointer, 0, 0, 0, 0)
+    assert torch.equal(again.view, on_y.view), "made again without what it keeps, Y is the same to the bit"
     parameters = (on_scale.pointer, on_dscale.pointer, on_dbias.pointer, saved_mean.pointer, saved_invstd.pointer)
     layer.backward(on_x.pointer, on_dy.pointer, on_dx.pointer, *parameters)
     assert on_dx.error(dx) <= FP32_TOLERANCE

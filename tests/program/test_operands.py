@@ -69,5 +69,18 @@ def test_a_kernel_that_adds_to_a_gradient_reads_it() -> None:
     assert operands_of(NETWORK, kernel).reads == {"gradient:cat", "weights:left", "gradient:add"}
 
 
+@pytest.mark.parametrize(
+    ("name", "reads", "writes"),
+    [
+        ("conv", "map:data, weights:conv", "map:conv"),
+        ("bn", "map:conv, weights:bn", "map:bn"),
+        ("drop", "map:fc, saved:drop", "map:fc"),
+    ],
+)
+def test_made_again_a_layer_leaves_what_it_saved(name: str, reads: str, writes: str) -> None:
+    operands = operands_of(NETWORK, Kernel(name, "forward", "any", again=True))
+    assert (operands.reads, operands.writes) == (_split(reads), _split(writes))
+
+
 def _split(names: str) -> frozenset[str]:
     return frozenset(names.split(", ")) - {""}

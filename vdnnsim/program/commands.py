@@ -57,7 +57,8 @@ class Kernel(NamedTuple):
     """Launch the kernels of one pass of a layer on the compute stream.
 
     `workspace` is the buffer they may use. `accumulates` names the feature maps whose gradient this pass adds to rather
-    than writes, because another reader of the map came first in backward (cuDNN's beta = 1).
+    than writes, because another reader of the map came first in backward (cuDNN's beta = 1). `again` is a forward pass
+    run once more in the same iteration, on the same X: it makes the same Y and leaves what forward saved as it is.
     """
 
     layer: str
@@ -65,6 +66,7 @@ class Kernel(NamedTuple):
     algorithm: str
     workspace: Buffer | None = None
     accumulates: frozenset[str] = frozenset()
+    again: bool = False
 
 
 class CopyOut(NamedTuple):

@@ -31,7 +31,7 @@ def operands_of(network: Network, kernel: Kernel) -> Operands:
     output = map_operand(network.output_map(layer).name)
     own_gradient = gradient_operand(network.output_map(layer).name)
     if kernel.pass_ == "forward":
-        return _forward(layer, inputs, output, in_place=layer.name in network.in_place)
+        return _forward(layer, inputs, output, layer.name in network.in_place, kernel.again)
     if kernel.pass_ == "backward_sum":
         return Operands(frozenset({own_gradient}), frozenset({own_gradient}))
     reads = {own_gradient} if layer.kind != Kind.SOFTMAX else set()
@@ -56,11 +56,14 @@ def operands_of(network: Network, kernel: Kernel) -> Operands:
     return Operands(frozenset(reads), frozenset(writes))
 
 
-def _forward(layer: Layer, inputs: list[str], output: str, in_place: bool) -> Operands:
+def _forward(layer: Layer, inputs: list[str], output: str, in_place: bool, again: bool) -> Operands:
+    """Run again, DROPOUT applies the mask that it saved, and BN leaves what it saved alone."""
     reads = {*inputs, *([output] if in_place else [])}
     writes = {output}
     if layer.weights_bytes:
         reads.add(weights_operand(layer.name))
-    if layer.saved_bytes:
+    if layer.saved_bytes and not again:
         writes.add(saved_operand(layer.name))
+    elif layer.kind == Kind.DROPOUT:
+        reads.add(saved_operand(layer.name))
     return Operands(frozenset(reads), frozenset(writes))

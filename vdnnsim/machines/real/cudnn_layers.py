@@ -160,7 +160,8 @@ class BatchNorm:
         saved_invstd: int,
         beta: float = 0.0,
     ) -> None:
-        """y = bn(x) + beta y; updates the running values (both 0: none are kept) and writes the saved ones."""
+        """y = bn(x) + beta y; updates the running values (both 0: none are kept) and writes the saved ones (both 0:
+        neither)."""
         cudnn, t = self._cudnn, self._x
         self._forward(
             cudnn.handle,

@@ -8,14 +8,14 @@ gradients of scale and shift.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
-from vdnnsim.network import DATA, Kind, Layer, Network, View
-from vdnnsim.network.layers import READS_X_IN_BACKWARD, READS_Y_IN_BACKWARD
-from vdnnsim.program import Kernel
+from vdnnsim.network import Kind, Layer, Network
+from vdnnsim.program import Kernel, operands_of
 from vdnnsim.program.commands import (
     gradient_operand,
     map_operand,
@@ -23,6 +23,7 @@ from vdnnsim.program.commands import (
     weight_gradient_operand,
     weights_operand,
 )
+from vdnnsim.program.kernels import WRITES_GRADIENT
 
 ELEMENT_BYTES = 4
 Bytes = Callable[[str, int], torch.Tensor]
@@ -51,42 +52,66 @@ class Tensors:
 
 
 def tensors_of(network: Network, kernel: Kernel, bytes_of: Bytes, labels: torch.Tensor | None = None) -> Tensors:
-    """The tensors of a kernel. Raises `KeyError` for an operand that the kernel needs and that is not there."""
+    """The tensors of a kernel: what `operands_of` says that it reads and writes. Raises `KeyError` for an operand that
+    is not there."""
     layer = network.by_name[kernel.layer]
-    workspace = None
-    if kernel.workspace is not None:
-        workspace = bytes_of(kernel.workspace.name, kernel.workspace.size_bytes)
-    forward = kernel.pass_ == "forward"
-    filters = kernel.pass_ in ("backward_filter", "backward")
-    data = kernel.pass_ in ("backward_data", "backward")
-    reads_x = forward or (filters and layer.kind in READS_X_IN_BACKWARD)
-    reads_y = forward or layer.kind in READS_Y_IN_BACKWARD
-    in_place = layer.name in network.in_place
-    needs_x = reads_x and not in_place
-    own = network.views[layer.name]
-    x = tuple(_map_tensor(network, source, bytes_of, map_operand) for source in layer.inputs) if needs_x else ()
+    operands = operands_of(network, kernel)
+    bind = _Binding(network, operands.reads | operands.writes, bytes_of)
+    x = tuple(tensor for source in layer.inputs if (tensor := bind.map(source, map_operand)) is not None)
+    y, dy = (bind.map(layer.name, operand) for operand in (map_operand, gradient_operand))
     dx: tuple[torch.Tensor | None, ...] = ()
     adds: tuple[bool, ...] = ()
-    if data and not in_place:
-        dx, adds = _input_gradients(network, layer, kernel, bytes_of)
-    y = _view_tensor(network, own, bytes_of, map_operand) if reads_y else None
-    dy = None
-    if not forward and layer.kind != Kind.SOFTMAX:
-        dy = _view_tensor(network, own, bytes_of, gradient_operand)
-    weights: tuple[torch.Tensor, ...] = ()
-    if layer.weights_bytes and (forward or data):
-        buffer = bytes_of(weights_operand(layer.name), layer.weights_bytes)
-        weights = split_weights(layer, buffer.view(torch.float32))
-    gradients: tuple[torch.Tensor, ...] = ()
-    if layer.weight_gradients_bytes and filters:
-        buffer = bytes_of(weight_gradient_operand(layer.name), layer.weight_gradients_bytes)
-        gradients = split_weights(layer, buffer.view(torch.float32))
-    saved = bytes_of(saved_operand(layer.name), layer.saved_bytes) if layer.saved_bytes else None
-    if in_place:
-        x = (y,) if y is not None else ()
-        dx = (dy,) if data else ()
-        adds = (False,) if data else ()
-    return Tensors(x, y, dx, adds, dy, weights, gradients, saved, workspace, labels)
+    if layer.name in network.in_place:
+        x = () if y is None else (y,)
+        dx, adds = ((dy,), (False,)) if kernel.pass_ in WRITES_GRADIENT else ((), ())
+    elif kernel.pass_ in WRITES_GRADIENT:
+        dx = tuple(bind.map(source, gradient_operand) for source in layer.inputs)
+        adds = _adds(network, layer, operands.reads)
+    workspace = kernel.workspace
+    return Tensors(
+        x,
+        y,
+        dx,
+        adds,
+        dy,
+        bind.parts(layer, weights_operand(layer.name), layer.weights_bytes),
+        bind.parts(layer, weight_gradient_operand(layer.name), layer.weight_gradients_bytes),
+        bind.bytes(saved_operand(layer.name), layer.saved_bytes),
+        bytes_of(workspace.name, workspace.size_bytes) if workspace is not None else None,
+        labels,
+    )
+
+
+def _adds(network: Network, layer: Layer, reads: Collection[str]) -> tuple[bool, ...]:
+    """For each input whether its gradient is added to: where the kernel reads it, or has written it for an input
+    before."""
+    names = [gradient_operand(network.views[source].map_name) for source in layer.inputs]
+    return tuple(name in reads or name in names[:index] for index, name in enumerate(names))
+
+
+class _Binding(NamedTuple):
+    """What a kernel touches, to be bound to bytes; what it does not touch is None, or no parts."""
+
+    network: Network
+    touched: Collection[str]
+    bytes_of: Bytes
+
+    def bytes(self, operand: str, size_bytes: int) -> torch.Tensor | None:
+        return self.bytes_of(operand, size_bytes) if operand in self.touched else None
+
+    def parts(self, layer: Layer, operand: str, size_bytes: int) -> tuple[torch.Tensor, ...]:
+        flat = self.bytes(operand, size_bytes)
+        return () if flat is None else split_weights(layer, flat.view(torch.float32))
+
+    def map(self, of: str, operand: Callable[[str], str]) -> torch.Tensor | None:
+        """The map of a layer's output, or its gradient; a slice of a larger one is a strided view."""
+        view = self.network.views[of]
+        feature_map = self.network.maps[view.map_name]
+        flat = self.bytes(operand(view.map_name), feature_map.size_bytes)
+        if flat is None:
+            return None
+        whole = flat.view(torch.float32).view(feature_map.shape)
+        return whole[:, view.channel_offset : view.channel_offset + view.channels]
 
 
 def split_weights(layer: Layer, flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -114,30 +139,3 @@ def weight_shapes(layer: Layer) -> list[tuple[int, ...]]:
         _, inputs, height, width = layer.input_shape
         return [(channels, inputs * height * width), *bias]
     return [(channels,)] * 4 if layer.kind == Kind.BN else []
-
-
-def _input_gradients(
-    network: Network, layer: Layer, kernel: Kernel, bytes_of: Bytes
-) -> tuple[tuple[torch.Tensor | None, ...], tuple[bool, ...]]:
-    written: set[str] = set(kernel.accumulates)
-    gradients: list[torch.Tensor | None] = []
-    adds: list[bool] = []
-    for source in layer.inputs:
-        needless = source == DATA and layer.kind in (Kind.CONV, Kind.FC)
-        gradients.append(None if needless else _map_tensor(network, source, bytes_of, gradient_operand))
-        map_name = network.views[source].map_name
-        adds.append(map_name in written)
-        written.add(map_name)
-    return tuple(gradients), tuple(adds)
-
-
-def _map_tensor(network: Network, source: str, bytes_of: Bytes, operand: Callable[[str], str]) -> torch.Tensor:
-    return _view_tensor(network, network.views[source], bytes_of, operand)
-
-
-def _view_tensor(network: Network, view: View, bytes_of: Bytes, operand: Callable[[str], str]) -> torch.Tensor:
-    feature_map = network.maps[view.map_name]
-    batch, channels, height, width = feature_map.shape
-    flat = bytes_of(operand(view.map_name), feature_map.size_bytes).view(torch.float32)
-    whole = flat.view(batch, channels, height, width)
-    return whole[:, view.channel_offset : view.channel_offset + view.channels]

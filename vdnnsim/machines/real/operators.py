@@ -97,7 +97,7 @@ class CommonOperators:
     def prepare(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
         """As `Operators.prepare`."""
         action = self.makers[layer.kind](layer, kernel, tensors)
-        draws = layer.kind == Kind.DROPOUT and kernel.pass_ == "forward"
+        draws = layer.kind == Kind.DROPOUT and kernel.pass_ == "forward" and not kernel.again
         return action if draws else self.record(action)
 
     def fully_connected(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
@@ -133,7 +133,8 @@ class CommonOperators:
         return backward
 
     def dropout(self, layer: Layer, kernel: Kernel, tensors: Tensors) -> Action:
-        """Y = X mask / (1 - rate), with the mask in the saved buffer, one byte per element."""
+        """Y = X mask / (1 - rate), with the mask in the saved buffer, one byte per element; made again, with the mask
+        that lies there."""
         mask = present(tensors.saved).view(layer.input_shape)
         scale = 1 / (1 - layer.rate)
         generator = self.generator
@@ -144,6 +145,8 @@ class CommonOperators:
                 torch.mul(x, mask, out=y)
                 y.mul_(scale)
 
+            if kernel.again:
+                return apply
             applied = self.record(apply)
 
             def forward() -> None:
