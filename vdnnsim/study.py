@@ -20,7 +20,7 @@ from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
-from vdnnsim.program import Program, WeightGradients, build_program
+from vdnnsim.program import Program, Programs, WeightGradients
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
@@ -78,7 +78,7 @@ class Study:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_sources"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_programs")}
         return {**kept, "_ran": {}, "_bands": {}}
 
     def run(self, policy: Policy | str) -> PolicyRun:
@@ -127,7 +127,7 @@ class Study:
         check_plan(plan, self.network, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            plan, program, failure = self.prepare(plan)
+            plan, program, failure = self._prepare(plan)
             timeline = self._simulate(program, endless=plan.endless or failure is not None)
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
@@ -136,26 +136,24 @@ class Study:
         """The greedy step of vDNN-dyn; see `Laboratory`."""
         return self._fit(plan, self.trace).plan
 
-    def prepare(self, plan: Plan) -> tuple[Plan, Program, OutOfMemory | None]:
-        """The plan's program, with prefetches put off where they find no room, and why it still does not fit, if so.
-
-        A plan that fits nowhere keeps its prefetches: it is shown as it would run in a pool that has room.
-        """
+    def prepare(self, plan: Plan) -> Fitted:
+        """The plan's program, with prefetches put off where they find no room, and why it still does not fit, if so."""
         check_plan(plan, self.network, self.trace)
+        return self._prepare(plan)
+
+    def _prepare(self, plan: Plan) -> Fitted:
+        """The same of a plan that was checked."""
         if plan.endless:
-            return plan, build_program(self.network, plan, self.weight_gradients), None
-        fitted = self._fit(plan)
-        if fitted.failure is None:
-            return fitted.plan, fitted.program, None
-        return plan, build_program(self.network, plan, self.weight_gradients), fitted.failure
+            return Fitted(plan, self._programs.build(plan), None)
+        return self._fit(plan)
 
     def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
-        return fit_plan(
-            plan,
-            lambda plan: build_program(self.network, plan, self.weight_gradients),
-            lambda: self._memory(capacity_bytes or self.gpu.capacity_bytes),
-            trace,
-        )
+        capacity_bytes = capacity_bytes or self.gpu.capacity_bytes
+        return fit_plan(plan, self._programs.build, lambda: self._memory(capacity_bytes), trace)
+
+    @cached_property
+    def _programs(self) -> Programs:
+        return Programs(self.network, self.weight_gradients)
 
     def _memory(self, capacity_bytes: int) -> DeviceMemory:
         return DeviceMemory(make_pool(self.pool, capacity_bytes))

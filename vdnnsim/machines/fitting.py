@@ -38,10 +38,15 @@ def fit_plan(
     trace: Trace | None = None,
 ) -> Fitted:
     """The plan with prefetches put off where the pool has no room for them; with a trace, also with smaller workspaces
-    where they were needed. The first failure is the one that is told."""
+    where they were needed. The first failure is the one that is told.
+
+    Without a trace a plan that fits nowhere comes back as it was given, with all its prefetches: it is shown as it
+    would run in a pool that has room.
+    """
+    program = build(plan)
+    given = Fitted(plan, program, None)
     first: OutOfMemory | None = None
     while True:
-        program = build(plan)
         walk = _Walk(program, empty_memory(), trace)
         if walk.no_room is None:
             algorithms = {**plan.algorithms, **walk.chosen}
@@ -49,12 +54,13 @@ def fit_plan(
                 return Fitted(plan, program, None)
             # Walked once more: in some pools a request that found no room has changed where later ones go.
             plan = plan.with_algorithms(algorithms, trace)
-            continue
-        first = first or walk.no_room.error
-        waiting = _unused_prefetch(program, walk.no_room.step)
-        if waiting is None:
-            return Fitted(plan, program, first)
-        plan = replace(plan, deferred=plan.deferred | {waiting})
+        else:
+            first = first or walk.no_room.error
+            waiting = _unused_prefetch(program, walk.no_room.step)
+            if waiting is None:
+                return given._replace(failure=first) if trace is None else Fitted(plan, program, first)
+            plan = replace(plan, deferred=plan.deferred | {waiting})
+        program = build(plan)
 
 
 def _unused_prefetch(program: Program, no_room_in: int) -> str | None:
@@ -89,17 +95,18 @@ class _Walk:
             self.no_room = _NoRoom(index, error)
 
     def _walk_step(self, program: Program, step: Step) -> None:
+        where = step.title
         commands = program.commands[step.first : step.last]
-        users = {command.workspace: command for command in commands if isinstance(command, Kernel)}
+        users = self.trace and {command.workspace: command for command in commands if isinstance(command, Kernel)}
         for command in commands:
             if isinstance(command, Free):
                 self.memory.free(command.buffer)
             elif isinstance(command, Allocate):
-                kernel = users.get(command.buffer)
-                if kernel is None or self.trace is None:
-                    self.memory.allocate(command.buffer, step.title)
+                kernel = users and users.get(command.buffer)
+                if kernel and self.trace:
+                    self._allocate_workspace(command.buffer, kernel, where, self.trace)
                 else:
-                    self._allocate_workspace(command.buffer, kernel, step.title, self.trace)
+                    self.memory.allocate(command.buffer, where)
 
     def _allocate_workspace(self, buffer: Buffer, kernel: Kernel, where: str, trace: Trace) -> None:
         row = trace.row(kernel.layer, kernel.pass_, kernel.algorithm)

@@ -21,6 +21,8 @@ Rules, from the paper's mechanism (MICRO 2016, the memory manager and its prefet
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from vdnnsim.network import FeatureMap, Kind, Layer, Network
 from vdnnsim.policies.plan import Plan
@@ -41,192 +43,222 @@ from vdnnsim.program.commands import (
 from vdnnsim.program.kernels import KernelOrder
 
 
-def build_layer_wise(network: Network, plan: Plan, weight_gradients: WeightGradients) -> Program:
-    """The program of a plan with layer-wise layout."""
-    return _LayerWise(network, plan, weight_gradients).build()
+class _Owned(NamedTuple):
+    """A layer and its buffers: what no plan changes.
+
+    `own` are its Y and what its forward saves; `inputs` its X, of which `may_leave` could be offloaded. `last_read` are
+    the maps that no layer after it reads in forward, each with whether backward is done with it as well. `gradients`
+    are those that its backward allocates; `done` is what nobody needs after its backward.
+    """
+
+    layer: Layer
+    in_classifier: bool
+    own: tuple[Buffer, ...]
+    inputs: tuple[Buffer, ...]
+    may_leave: tuple[Buffer, ...]
+    last_read: tuple[tuple[Buffer, bool], ...]
+    gradients: tuple[Buffer, ...]
+    done: tuple[Buffer, ...]
 
 
-def offloaded_maps(network: Network, plan: Plan) -> dict[str, FeatureMap]:
-    """The maps that leave: X of the plan's offloading layers, less what backward never reads and what the classifier
-    reads last; in network order, so that every process gives the same program."""
-    leaving = {}
-    for layer in network.layers:
-        if layer.name not in plan.offload:
-            continue
-        for feature_map in network.input_maps(layer):
-            last_reader = feature_map.readers[-1]
-            if feature_map.backward_users and not network.in_classifier(last_reader):
-                leaving[feature_map.name] = feature_map
-    return leaving
+class LayerWise:
+    """The programs of one network with layer-wise layout."""
 
-
-class _LayerWise:
-    def __init__(self, network: Network, plan: Plan, weight_gradients: WeightGradients) -> None:
+    def __init__(self, network: Network, weight_gradients: WeightGradients) -> None:
         self.network = network
-        self.plan = plan
         self.weight_gradients = weight_gradients
         self.buffers = Buffers(network)
-        self.order = KernelOrder(network, plan)
-        self.leaving = offloaded_maps(network, plan)
-        self.on_host: set[str] = set()
-        self.put_off: set[str] = set()
-        self.resident: set[str] = set()
-        self.commands: list[Command] = []
-        self.last_used_by: dict[str, list[FeatureMap]] = defaultdict(list)
-        self.first_written_by: dict[str, list[FeatureMap]] = defaultdict(list)
-        self.last_read_by: dict[str, list[FeatureMap]] = defaultdict(list)
+        self.setup, self.operands = self._setup()
+        self.resident = {buffer.name for buffer in self.setup} | self.operands.keys()
+        self.last_read: dict[str, list[tuple[Buffer, bool]]] = defaultdict(list)
+        self.last_used: dict[str, list[Buffer]] = defaultdict(list)
+        self.first_written: dict[str, list[Buffer]] = defaultdict(list)
         for feature_map in network.maps.values():
-            if feature_map.readers:
-                self.last_read_by[feature_map.readers[-1]].append(feature_map)
-            if feature_map.backward_users:
-                self.last_used_by[feature_map.backward_users[0]].append(feature_map)
-            self.first_written_by[(feature_map.writers or feature_map.readers)[0]].append(feature_map)
+            self._note_users(feature_map)
+        self.layers = [self._owned(layer) for layer in network.layers]
 
-    def build(self) -> Program:
-        setup, operands = self._setup()
-        steps = []
-        for layer in self.network.layers:
-            steps.append(self._step(layer, backward=False))
-        for layer in reversed(self.network.layers):
-            steps.append(self._step(layer, backward=True))
-        operands.update(
-            (command.buffer.name, command.buffer.name) for command in self.commands if isinstance(command, Allocate)
-        )
-        offloaded = tuple(self.buffers.feature_map(feature_map) for feature_map in self.leaving.values())
-        return Program(setup, tuple(self.commands), tuple(steps), operands, offloaded)
+    def build(self, plan: Plan) -> Program:
+        """The program of a plan."""
+        return _Iteration(self, plan).build()
 
     def _setup(self) -> tuple[tuple[Buffer, ...], dict[str, str]]:
         network, buffers = self.network, self.buffers
         setup = [*buffers.all_weights()]
         if self.weight_gradients is WeightGradients.RESIDENT:
             setup += buffers.all_weight_gradients()
-        stays = [feature_map for feature_map in network.maps.values() if self._static(feature_map)]
+        stays = [feature_map for feature_map in network.maps.values() if _static(feature_map)]
         setup += [buffers.feature_map(feature_map) for feature_map in stays]
         setup += [
             buffers.saved(layer) for layer in network.layers if layer.saved_bytes and network.in_classifier(layer.name)
         ]
-        self.resident.update(buffer.name for buffer in setup)
         operands = {buffer.name: buffer.name for buffer in setup}
         classifier = [feature_map for feature_map in stays if feature_map.in_classifier]
         slots, gradients = gradient_slots(buffers, classifier, "classifier")
-        self.resident.update(gradients)
         return (*setup, *slots), operands | gradients
 
-    def _static(self, feature_map: FeatureMap) -> bool:
-        """The input data lie on the device before the iteration begins; the classifier's maps never leave."""
-        return feature_map.in_classifier or not feature_map.writers
+    def _note_users(self, feature_map: FeatureMap) -> None:
+        buffer = self.buffers.feature_map(feature_map)
+        if feature_map.readers:
+            done = not (feature_map.backward_users or _static(feature_map))
+            self.last_read[feature_map.readers[-1]].append((buffer, done))
+        if feature_map.in_classifier:
+            return
+        if feature_map.backward_users:
+            self.last_used[feature_map.backward_users[0]].append(buffer)
+        gradient = self.buffers.gradient_map(feature_map)
+        self.first_written[(feature_map.writers or feature_map.readers)[0]].append(gradient)
 
-    def _step(self, layer: Layer, backward: bool) -> Step:
+    def _owned(self, layer: Layer) -> _Owned:
+        network, buffers = self.network, self.buffers
+        in_classifier = network.in_classifier(layer.name)
+        inputs = network.input_maps(layer)
+        may_leave = [
+            feature_map
+            for feature_map in inputs
+            if feature_map.backward_users and not network.in_classifier(feature_map.readers[-1])
+        ]
+        saved = [buffers.saved(layer)] if layer.saved_bytes else []
+        kept = [] if in_classifier else saved
+        own_gradient = (
+            [buffers.weight_gradient(layer)]
+            if layer.weight_gradients_bytes and self.weight_gradients is WeightGradients.PER_LAYER
+            else []
+        )
+        gradients = [buffers.gradient_map(feature_map) for feature_map in inputs if buffers.has_gradient(feature_map)]
+        return _Owned(
+            layer,
+            in_classifier,
+            (buffers.feature_map(network.output_map(layer)), *saved),
+            tuple(map(buffers.feature_map, inputs)),
+            tuple(map(buffers.feature_map, may_leave)),
+            tuple(self.last_read[layer.name]),
+            (*gradients, *own_gradient),
+            (*own_gradient, *self.last_used[layer.name], *self.first_written[layer.name], *kept),
+        )
+
+
+def _static(feature_map: FeatureMap) -> bool:
+    """The input data lie on the device before the iteration begins; the classifier's maps never leave."""
+    return feature_map.in_classifier or not feature_map.writers
+
+
+class _Iteration:
+    """One plan's program as it is written."""
+
+    def __init__(self, layer_wise: LayerWise, plan: Plan) -> None:
+        self.layers = layer_wise.layers
+        self.setup = layer_wise.setup
+        self.operands = dict(layer_wise.operands)
+        self.resident = set(layer_wise.resident)
+        self.plan = plan
+        self.order = KernelOrder(layer_wise.network, plan, layer_wise.buffers.workspace)
+        self.leaving = {
+            buffer.name: buffer
+            for owned in self.layers
+            if owned.layer.name in plan.offload
+            for buffer in owned.may_leave
+        }
+        self.on_host: set[str] = set()
+        self.put_off: set[str] = set()
+        self.commands: list[Command] = []
+
+    def build(self) -> Program:
+        steps = [self._step(index, backward=False) for index in range(len(self.layers))]
+        steps += [self._step(index, backward=True) for index in reversed(range(len(self.layers)))]
+        # In network order, not in that of the plan's set, so that every process gives the same program.
+        return Program(self.setup, tuple(self.commands), tuple(steps), self.operands, tuple(self.leaving.values()))
+
+    def _step(self, index: int, backward: bool) -> Step:
         first = len(self.commands)
+        owned = self.layers[index]
         if backward:
-            self._backward(layer)
+            self._backward(owned, index)
         else:
-            self._forward(layer)
-        return Step(layer.name, backward, self.network.in_classifier(layer.name), first, len(self.commands))
+            self._forward(owned)
+        return Step(owned.layer.name, backward, owned.in_classifier, first, len(self.commands))
 
-    def _forward(self, layer: Layer) -> None:
-        first = len(self.commands)
-        self._allocate(self.buffers.feature_map(self.network.output_map(layer)))
-        if layer.saved_bytes:
-            self._allocate(self.buffers.saved(layer))
-        workspaces = [self._launch(layer, kernel) for kernel in self.order.forward(layer)]
-        done = self.last_read_by[layer.name]
-        leaving = [feature_map for feature_map in done if feature_map.name in self.leaving]
-        for feature_map in leaving:
-            self.commands.append(CopyOut(self.buffers.feature_map(feature_map), layer.name))
-            self.on_host.add(feature_map.name)
-        self._end_of_layer(first, Stream.COPY_OUT if leaving else None)
-        for feature_map in done:
-            if feature_map in leaving or not (feature_map.backward_users or self._static(feature_map)):
-                self._free(self.buffers.feature_map(feature_map))
-        self._free_workspaces(workspaces)
+    def _forward(self, owned: _Owned) -> None:
+        layer = owned.layer
+        self._allocate(owned.own)
+        kernels = self.order.forward(layer)
+        for kernel in kernels:
+            self._launch(kernel)
+        leaving = [buffer for buffer, _ in owned.last_read if buffer.name in self.leaving]
+        for buffer in leaving:
+            self.commands.append(CopyOut(buffer, layer.name))
+            self.on_host.add(buffer.name)
+        if kernels or leaving:
+            self._end_of_layer(Stream.COPY_OUT if leaving else None)
+        self._free([buffer for buffer, done in owned.last_read if done or buffer.name in self.leaving])
+        self.commands += [Free(kernel.workspace) for kernel in kernels if kernel.workspace]
 
-    def _backward(self, layer: Layer) -> None:
-        first = len(self.commands)
-        inputs = self.network.input_maps(layer)
-        missing = self._waiting(layer)
+    def _backward(self, owned: _Owned, index: int) -> None:
+        layer = owned.layer
+        missing = self._waiting(owned)
         if missing:
             self._copy_in(missing, layer, layer)
             self.commands.append(Synchronise((Stream.COPY_IN,)))
-        wanting = self._prefetch_window(layer)
+        wanting = self._prefetch_window(index)
         if wanting and layer.name in self.plan.deferred:
-            self.put_off.update(feature_map.name for feature_map in self._waiting(wanting))
+            self.put_off.update(buffer.name for buffer in self._waiting(wanting))
             wanting = None
         if wanting:
-            self._copy_in(self._waiting(wanting), layer, wanting)
-        for feature_map in inputs:
-            if self.buffers.has_gradient(feature_map):
-                self._allocate(self.buffers.gradient_map(feature_map))
-        weight_gradient = self.buffers.weight_gradient(layer)
-        if layer.weight_gradients_bytes and self.weight_gradients is WeightGradients.PER_LAYER:
-            self._allocate(weight_gradient)
-        workspace = None
+            self._copy_in(self._waiting(wanting), layer, wanting.layer)
+        self._allocate(owned.gradients)
+        last: Kernel | None = None
         for kernel in self.order.backward(layer):
-            if workspace:
+            if last is not None and last.workspace:
                 # A block in use is not free: the filter gradient has to be done before its workspace goes.
                 self.commands.append(Synchronise((Stream.COMPUTE,)))
-                self._free_workspaces([workspace])
-            workspace = self._launch(layer, kernel)
-        self._end_of_layer(first, Stream.COPY_IN if wanting else None)
-        self._free_workspaces([workspace])
-        if self.weight_gradients is WeightGradients.PER_LAYER:
-            self._free(weight_gradient)
-        self._release(layer)
+                self.commands.append(Free(last.workspace))
+            self._launch(kernel)
+            last = kernel
+        if last or missing or wanting:
+            self._end_of_layer(Stream.COPY_IN if wanting else None)
+        if last is not None and last.workspace:
+            self.commands.append(Free(last.workspace))
+        self._free(owned.done)
 
-    def _launch(self, layer: Layer, kernel: Kernel) -> Buffer | None:
-        size_bytes = self.plan.workspaces.get((layer.name, kernel.pass_), 0)
-        workspace = self.buffers.workspace(layer, kernel.pass_, size_bytes) if size_bytes else None
-        if workspace:
-            self.commands.append(Allocate(workspace))
-        self.commands.append(kernel._replace(workspace=workspace) if workspace else kernel)
-        return workspace
+    def _launch(self, kernel: Kernel) -> None:
+        if kernel.workspace:
+            self.commands.append(Allocate(kernel.workspace))
+            self.operands[kernel.workspace.name] = kernel.workspace.name
+        self.commands.append(kernel)
 
-    def _free_workspaces(self, workspaces: list[Buffer | None]) -> None:
-        self.commands += [Free(workspace) for workspace in workspaces if workspace]
-
-    def _prefetch_window(self, layer: Layer) -> Layer | None:
-        for index in range(self.network.position[layer.name] - 1, -1, -1):
-            candidate = self.network.layers[index]
+    def _prefetch_window(self, index: int) -> _Owned | None:
+        """The layer whose X is to be prefetched during the backward of the one at this place."""
+        if not self.on_host:
+            return None
+        for place in range(index - 1, -1, -1):
+            candidate = self.layers[place]
             if self._waiting(candidate):
                 return candidate
-            if candidate.kind == Kind.CONV:
+            if candidate.layer.kind == Kind.CONV:
                 return None
         return None
 
-    def _waiting(self, layer: Layer) -> list[FeatureMap]:
+    def _waiting(self, owned: _Owned) -> list[Buffer]:
         """The maps of the layer's X that are on the host."""
-        return [feature_map for feature_map in self.network.input_maps(layer) if feature_map.name in self.on_host]
+        return [buffer for buffer in owned.inputs if buffer.name in self.on_host]
 
-    def _copy_in(self, maps: list[FeatureMap], layer: Layer, for_layer: Layer) -> None:
-        for feature_map in maps:
-            buffer = self.buffers.feature_map(feature_map)
-            self._allocate(buffer)
-            self.commands.append(CopyIn(buffer, layer.name, for_layer.name, feature_map.name in self.put_off))
-            self.on_host.discard(feature_map.name)
+    def _copy_in(self, buffers: Iterable[Buffer], layer: Layer, for_layer: Layer) -> None:
+        for buffer in buffers:
+            self._allocate([buffer])
+            self.commands.append(CopyIn(buffer, layer.name, for_layer.name, buffer.name in self.put_off))
+            self.on_host.discard(buffer.name)
 
-    def _end_of_layer(self, first: int, copies: Stream | None) -> None:
-        launched = any(isinstance(command, Kernel | CopyOut | CopyIn) for command in self.commands[first:])
-        if launched:
-            streams = (Stream.COMPUTE, copies) if copies else (Stream.COMPUTE,)
-            self.commands.append(Synchronise(streams))
+    def _end_of_layer(self, copies: Stream | None) -> None:
+        self.commands.append(Synchronise((Stream.COMPUTE, copies) if copies else (Stream.COMPUTE,)))
 
-    def _release(self, layer: Layer) -> None:
-        """What no backward kernel to come reads: maps that this layer was the last to use, dY, what forward saved."""
-        for feature_map in self.last_used_by[layer.name]:
-            if not feature_map.in_classifier:
-                self._free(self.buffers.feature_map(feature_map))
-        for feature_map in self.first_written_by[layer.name]:
-            if not feature_map.in_classifier:
-                self._free(self.buffers.gradient_map(feature_map))
-        if layer.saved_bytes and not self.network.in_classifier(layer.name):
-            self._free(self.buffers.saved(layer))
+    def _allocate(self, buffers: Iterable[Buffer]) -> None:
+        for buffer in buffers:
+            if buffer.name not in self.resident:
+                self.resident.add(buffer.name)
+                self.operands[buffer.name] = buffer.name
+                self.commands.append(Allocate(buffer))
 
-    def _allocate(self, buffer: Buffer) -> None:
-        if buffer.name not in self.resident:
-            self.resident.add(buffer.name)
-            self.commands.append(Allocate(buffer))
-
-    def _free(self, buffer: Buffer) -> None:
-        if buffer.name in self.resident:
-            self.resident.discard(buffer.name)
-            self.commands.append(Free(buffer))
+    def _free(self, buffers: Iterable[Buffer]) -> None:
+        for buffer in buffers:
+            if buffer.name in self.resident:
+                self.resident.discard(buffer.name)
+                self.commands.append(Free(buffer))

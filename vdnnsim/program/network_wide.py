@@ -27,16 +27,14 @@ def build_network_wide(network: Network, plan: Plan, weight_gradients: WeightGra
     setup += slots
     setup += _weight_gradients(buffers, weight_gradients, operands)
     workspace = _shared_workspace(plan)
-    setup += [workspace] if workspace else []
+    setup += [workspace] if workspace.size_bytes else []
     commands: list[Command] = []
     steps: list[Step] = []
-    order = KernelOrder(network, plan)
+    order = KernelOrder(network, plan, lambda *_: workspace)
     for backward in (False, True):
         for layer in reversed(network.layers) if backward else network.layers:
             first = len(commands)
-            for kernel in order.backward(layer) if backward else order.forward(layer):
-                needs_workspace = bool(plan.workspaces.get((kernel.layer, kernel.pass_)))
-                commands.append(kernel._replace(workspace=workspace if needs_workspace else None))
+            commands += order.backward(layer) if backward else order.forward(layer)
             steps.append(Step(layer.name, backward, network.in_classifier(layer.name), first, len(commands)))
     commands.append(Synchronise((Stream.COMPUTE,)))
     steps[-1] = steps[-1]._replace(last=len(commands))
@@ -56,8 +54,7 @@ def _weight_gradients(buffers: Buffers, choice: WeightGradients, operands: dict[
     return [shared]
 
 
-def _shared_workspace(plan: Plan) -> Buffer | None:
-    if not any(plan.workspaces.values()):
-        return None
-    (layer, _), size_bytes = max(plan.workspaces.items(), key=lambda item: item[1])
+def _shared_workspace(plan: Plan) -> Buffer:
+    """As large as the largest; of 0 bytes, and then nobody's, where none is needed."""
+    (layer, _), size_bytes = max(plan.workspaces.items(), key=lambda item: item[1], default=(("", ""), 0))
     return Buffer("workspace", size_bytes, MemoryClass.WORKSPACE, layer, False)

@@ -134,9 +134,10 @@ class Trace:
         self.header = header
         self.rows = tuple(rows)
         self._by_kernel = {(row.layer, row.pass_, row.algorithm): row for row in self.rows}
-        self._by_pass: dict[tuple[str, str], list[TraceRow]] = {}
+        by_pass: dict[tuple[str, str], list[TraceRow]] = {}
         for row in self.rows:
-            self._by_pass.setdefault((row.layer, row.pass_), []).append(row)
+            by_pass.setdefault((row.layer, row.pass_), []).append(row)
+        self._by_pass = {key: tuple(rows) for key, rows in by_pass.items()}
 
     def __repr__(self) -> str:
         return f"<Trace of {self.header.title}: {len(self.rows)} rows>"
@@ -164,7 +165,7 @@ class Trace:
 
     def choices(self, layer: str, pass_: str) -> tuple[TraceRow, ...]:
         """Every algorithm of a pass, in file order; empty where the trace lacks the pass."""
-        return tuple(self._by_pass.get((layer, pass_), ()))
+        return self._by_pass.get((layer, pass_), ())
 
     def fastest(self, layer: str, pass_: str) -> TraceRow:
         """The fastest algorithm whatever its workspace, (p) in the paper; of equals the one with less workspace."""
