@@ -15,6 +15,7 @@ from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind
+from vdnnsim.policies import Plan
 from vdnnsim.program import (
     Allocate,
     Buffer,
@@ -25,6 +26,7 @@ from vdnnsim.program import (
     Kernel,
     MemoryClass,
     Program,
+    Programs,
     Stream,
     Synchronise,
     build_program,
@@ -85,11 +87,13 @@ def test_a_study_may_run_all_its_programs_in_the_checking_mode(policy: str) -> N
 def test_a_study_in_the_checking_mode_refuses_a_broken_program(monkeypatch: pytest.MonkeyPatch) -> None:
     study = replace(make_study("alexnet", batch=128, gpu="titan-x-maxwell"), checked=True)
 
-    def without_waits(*arguments: object) -> Program:
-        program = build_program(*arguments)  # type: ignore[arg-type]
+    build = Programs.build
+
+    def without_waits(programs: Programs, plan: Plan) -> Program:
+        program = build(programs, plan)
         return replace(program, commands=waiting_for((), program))
 
-    monkeypatch.setattr("vdnnsim.study.build_program", without_waits)
+    monkeypatch.setattr(Programs, "build", without_waits)
     with pytest.raises(BrokenProgram):
         study.run("vdnn-all(m)")
 
