@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from vdnnsim.calibration.records import CaseRecord, read_records
     from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
-    from vdnnsim.figures import comparison_figure, run_figure
+    from vdnnsim.figures.calibration import calibration_figure
+    from vdnnsim.figures.comparison import comparison_figure
+    from vdnnsim.figures.run import run_figure
+    from vdnnsim.figures.sweep import plot_sweep
+    from vdnnsim.files import whole_file, write_text
     from vdnnsim.gpu import GpuProfile, load_profile
-    from vdnnsim.network import Kind, LayerSpec, Network, build_network, load_network
+    from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.policies import (
         Layout,
         Plan,
         Policy,
         Problem,
         Trial,
+        VdnnDyn,
         feature_extraction_layers,
         make_plan,
         make_policy,
@@ -31,10 +37,32 @@ if TYPE_CHECKING:
     from vdnnsim.program import Program, WeightGradients, build_program
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
-    from vdnnsim.timeline import Timeline
-    from vdnnsim.trace import Provenance, Trace, TraceHeader, TraceRow, find_trace, read_trace, write_trace
+    from vdnnsim.sweep import Sweep, plan_sweep, read_sweep, run_sweep
+    from vdnnsim.sweep.solve import Answer, largest_batch, smallest_capacity, smallest_link
+    from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+    from vdnnsim.trace import (
+        DEFAULT_ALGORITHM,
+        Provenance,
+        Trace,
+        TraceHeader,
+        TraceRow,
+        find_trace,
+        list_traces,
+        read_header,
+        read_trace,
+        required_passes,
+        trace_path,
+        weakest,
+        write_trace,
+    )
+    from vdnnsim.traffic import LayerTraffic, layer_traffic
 
 __all__ = [
+    "COPY_IN",
+    "COPY_OUT",
+    "DEFAULT_ALGORITHM",
+    "Answer",
+    "CaseRecord",
     "Comparison",
     "Fault",
     "FeatureExtraction",
@@ -42,8 +70,10 @@ __all__ = [
     "InvalidFile",
     "InvalidInput",
     "Kind",
+    "Layer",
     "LayerResult",
     "LayerSpec",
+    "LayerTraffic",
     "Layout",
     "MissingTrace",
     "Network",
@@ -56,21 +86,27 @@ __all__ = [
     "Program",
     "Provenance",
     "Study",
+    "Sweep",
     "Timeline",
     "Trace",
     "TraceHeader",
     "TraceRow",
     "Trial",
     "UnknownName",
+    "VdnnDyn",
     "VdnnsimError",
     "WeightGradients",
     "build_network",
     "build_program",
+    "calibration_figure",
     "compare",
     "compare_policies",
     "comparison_figure",
     "feature_extraction_layers",
     "find_trace",
+    "largest_batch",
+    "layer_traffic",
+    "list_traces",
     "load_network",
     "load_profile",
     "make_plan",
@@ -78,22 +114,43 @@ __all__ = [
     "make_study",
     "memory_optimal",
     "performance_optimal",
+    "plan_sweep",
+    "plot_sweep",
+    "read_header",
+    "read_records",
+    "read_sweep",
     "read_trace",
+    "required_passes",
     "run_figure",
+    "run_sweep",
+    "shape_key",
+    "smallest_capacity",
+    "smallest_link",
+    "trace_path",
+    "weakest",
+    "whole_file",
+    "write_text",
     "write_trace",
 ]
 
 _ROOMS = MappingProxyType(
     {
+        "calibration.records": ("CaseRecord", "read_records"),
         "errors": ("Fault", "InvalidFile", "InvalidInput", "MissingTrace", "UnknownName", "VdnnsimError"),
+        "figures.calibration": ("calibration_figure",),
+        "figures.comparison": ("comparison_figure",),
+        "figures.run": ("run_figure",),
+        "figures.sweep": ("plot_sweep",),
+        "files": ("whole_file", "write_text"),
         "gpu": ("GpuProfile", "load_profile"),
-        "network": ("Kind", "LayerSpec", "Network", "build_network", "load_network"),
+        "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
         "policies": (
             "Layout",
             "Plan",
             "Policy",
             "Problem",
             "Trial",
+            "VdnnDyn",
             "feature_extraction_layers",
             "make_plan",
             "make_policy",
@@ -101,11 +158,27 @@ _ROOMS = MappingProxyType(
             "performance_optimal",
         ),
         "program": ("Program", "WeightGradients", "build_program"),
-        "figures": ("comparison_figure", "run_figure"),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),
-        "timeline": ("Timeline",),
-        "trace": ("Provenance", "Trace", "TraceHeader", "TraceRow", "find_trace", "read_trace", "write_trace"),
+        "sweep": ("Sweep", "plan_sweep", "read_sweep", "run_sweep"),
+        "sweep.solve": ("Answer", "largest_batch", "smallest_capacity", "smallest_link"),
+        "timeline": ("COPY_IN", "COPY_OUT", "Timeline"),
+        "trace": (
+            "DEFAULT_ALGORITHM",
+            "Provenance",
+            "Trace",
+            "TraceHeader",
+            "TraceRow",
+            "find_trace",
+            "list_traces",
+            "read_header",
+            "read_trace",
+            "required_passes",
+            "trace_path",
+            "weakest",
+            "write_trace",
+        ),
+        "traffic": ("LayerTraffic", "layer_traffic"),
     }
 )
 

@@ -42,6 +42,12 @@ class UnknownName(InvalidInput):
         return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"
 
 
+def check_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise `UnknownName` for a name that nothing goes by."""
+    if name not in (names := tuple(known)):
+        raise UnknownName(kind, name, names)
+
+
 class Fault(NamedTuple):
     """One fault in a file: where it is, what stands there, what was expected. Without `found`, `expected` is all that
     is said of the place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vdnnsim.bands import Band, Sources, band_of, sources_of
 from vdnnsim.catalog import data_directory
-from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Fitted, fit_plan
@@ -25,7 +25,7 @@ from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
-from vdnnsim.units import format_bytes, parse_bandwidth, parse_bytes
+from vdnnsim.units import format_bytes
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
@@ -223,12 +223,12 @@ def make_study(
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
     profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
     if capacity is not None:
-        profile = profile.with_capacity(_positive(capacity, "capacity", parse_bytes))
+        profile = profile.with_capacity(capacity)
     if link_bandwidth is not None:
-        profile = profile.with_link_bandwidth(_positive(link_bandwidth, "link bandwidth", parse_bandwidth))
-    _known("math", math, MATH_MODES)
-    _known("pool", pool, tuple(POOLS))
-    _known("weight gradients", str(weight_gradients), tuple(choice.value for choice in WeightGradients))
+        profile = profile.with_link_bandwidth(link_bandwidth)
+    check_known("math", math, MATH_MODES)
+    check_known("pool", pool, POOLS)
+    check_known("weight gradients", weight_gradients, [choice.value for choice in WeightGradients])
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
     check_folders(folders)
     if trace is None:
@@ -325,16 +325,3 @@ def _origin(study: Study) -> Origin:
         trace.sha256,
         study.gpu.sha256,
     )
-
-
-def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> int:
-    if isinstance(value, str):
-        return parse(value, what)
-    if value < 1:
-        raise InvalidInput(f"{what}: found {value}, expected 1 or more")
-    return value
-
-
-def _known(kind: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise UnknownName(kind, name, known)

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim.calibration.records import CaseRecord, read_records
-from vdnnsim.figures import calibration as calibration_figure
+from vdnnsim.figures import calibration as drawing
 from vdnnsim.figures.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
 from vdnnsim.figures.sweep.scales import looks
 from vdnnsim.policies import POLICIES
@@ -75,7 +75,7 @@ def test_policies_of_ones_own_get_colours_that_no_other_has() -> None:
 def test_sweeps_the_reproduction_and_the_calibration_draw_a_policy_alike(records: tuple[CaseRecord, ...]) -> None:
     assert {name: look.colour for name, look in looks(POLICY_COLOURS).items()} == dict(POLICY_COLOURS)
     assert {name: colour_of(name, 0) for name in POLICY_COLOURS} == dict(POLICY_COLOURS)
-    [legend] = calibration_figure.compose(records, "title").legends
+    [legend] = drawing.compose(records, "title").legends
     drawn = {line.get_label(): to_hex(line.get_color()).upper() for line in legend.get_lines()}
     assert drawn == {name: POLICY_COLOURS[name] for name in dict.fromkeys(record.policy for record in records)}
 
@@ -87,22 +87,22 @@ def test_a_maximum_is_its_policys_colour_paled() -> None:
 
 
 def test_the_calibrations_figure_has_the_size_of_the_others(records: tuple[CaseRecord, ...], tmp_path: Path) -> None:
-    assert calibration_figure.compose(records, "title").get_size_inches()[0] == WIDTH_IN
+    assert drawing.compose(records, "title").get_size_inches()[0] == WIDTH_IN
     for path in (STORED / "errors.png", tmp_path / "errors.png"):
         if not path.exists():
-            calibration_figure.draw_errors(records, path)
+            drawing.calibration_figure(records, path)
         assert int.from_bytes(path.read_bytes()[16:20], "big") == WIDTH_IN * DPI
 
 
 @pytest.mark.parametrize("gpu", ["h200", "h100"])
 def test_the_calibrations_figure_can_be_read(gpu: str) -> None:
     records = read_records(STORED.parent / gpu / "results.json")
-    assert_legible(figure_of(lambda: calibration_figure.draw_errors(records, Path("errors.png"))))
+    assert_legible(figure_of(lambda: drawing.calibration_figure(records, Path("errors.png"))))
 
 
 @pytest.mark.parametrize(("gpu", "crosses"), [("h200", 0), ("h100", 2)])
 def test_cases_that_cannot_be_told_are_crosses(gpu: str, crosses: int) -> None:
-    figure = calibration_figure.compose(read_records(STORED.parent / gpu / "results.json"), "title")
+    figure = drawing.compose(read_records(STORED.parent / gpu / "results.json"), "title")
     markers = [line.get_marker() for line in figure.axes[0].get_lines()]
     assert markers.count("x") == crosses
     [legend] = figure.legends

@@ -6,39 +6,12 @@ from tests.support.cases import conv, layer, network_of, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
-from vdnnsim.policies import make_policy
-from vdnnsim.program import WeightGradients
-from vdnnsim.reproduce.bandwidth import layer_bandwidths
 from vdnnsim.reproduce.bars import Bar, Measured, bars_csv, with_bands
 from vdnnsim.reproduce.bench import make_bench, without_near_ties
 from vdnnsim.reproduce.config import parse_case, rules
 from vdnnsim.reproduce.power import power_use
-from vdnnsim.reproduce.touched import most_touched_bytes
-from vdnnsim.study import Study
 from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
 from vdnnsim.trace import Provenance, Trace, TraceRow
-
-
-def small_study() -> Study:
-    """conv1, relu1, conv2, loss on maps of 100 bytes; weights of 4 bytes; every kernel takes 10 ns."""
-    network = network_of(conv("conv1"), layer(Kind.ACTV, "relu1"), conv("conv2"), layer(Kind.SOFTMAX, "loss"))
-    gpu = load_profile("titan-x-maxwell")
-    return Study(network, trace_of(network), gpu, weight_gradients=WeightGradients.NONE)
-
-
-def test_bandwidth_counts_every_operand_once_for_reading_and_once_for_writing() -> None:
-    study = small_study()
-    rates = layer_bandwidths(study.run(make_policy("oracle")), study)
-    assert rates["conv2"]["forward"] == pytest.approx((100 + 4 + 100) / 10e-9)  # X, W, Y
-    assert rates["conv2"]["backward"] == pytest.approx(max(100 + 100 + 4, 100 + 4 + 100) / 10e-9)
-    assert rates["relu1"]["forward"] == pytest.approx((100 + 100) / 10e-9)  # in place: reads and writes it
-    assert rates["relu1"]["backward"] == pytest.approx((100 + 100 + 100) / 10e-9)  # Y, dY, dX
-
-
-def test_most_touched_is_backward_of_a_conv_between_maps() -> None:
-    """conv2 backward: X, dY, W, dX; its weight gradient is not counted."""
-    study = small_study()
-    assert most_touched_bytes(study.run(make_policy("baseline(p)")), study) == 100 + 100 + 4 + 100
 
 
 def timeline(kernels: list[tuple[int, int]], copies: list[tuple[int, int]], end_ns: int) -> Timeline:

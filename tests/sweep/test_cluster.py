@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.sweeps import MANY, SMALL, run, start, write_spec
-from vdnnsim.sweep.reading import read_frame, read_status
+from vdnnsim.sweep.reading import read_status, read_sweep
 
 
 class Cluster:
@@ -57,7 +57,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def points_of(folder: Path) -> list[int]:
-    return [int(point) for point in read_frame(folder, ["point"])["point"]]
+    return [int(point) for point in read_sweep(folder, ["point"])["point"]]
 
 
 def test_two_workers_write_what_this_machine_writes_and_one_may_be_lost(cluster: Cluster, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from support.sweeps import SMALL, run, write_spec
 from vdnnsim.catalog import data_directory
 from vdnnsim.cli import main
 from vdnnsim.sweep.columns import COLUMNS
-from vdnnsim.sweep.reading import read_frame
+from vdnnsim.sweep.reading import read_sweep
 
 
 def command(
@@ -55,7 +55,7 @@ def test_the_folder_reads_as_one_table(tmp_path: Path) -> None:
     assert run("sweep", spec, "--out", out)[0] == 0
     whole = pd.read_parquet(out / "points")
     assert len(whole) == 90
-    own = read_frame(out)
+    own = read_sweep(out)
     assert list(whole.columns) == list(own.columns)
     assert set(whole["point_hash"]) == set(own["point_hash"])
     assert list(own["point"]) == list(range(90))
@@ -81,7 +81,7 @@ def test_why_no_point_of_a_gpu_runs_on_the_vectorised_engine_is_announced(tmp_pa
     code, _, err = run("sweep", spec, "--out", tmp_path / "out")
     assert code == 0
     assert said in err
-    assert set(read_frame(tmp_path / "out")["engine"]) == {"reference"}
+    assert set(read_sweep(tmp_path / "out")["engine"]) == {"reference"}
     assert said not in run("sweep", spec, "--dry-run", "--engine", "reference")[2]
     assert said not in run("sweep", write_spec(tmp_path, SMALL), "--dry-run")[2]
 

@@ -17,7 +17,7 @@ from vdnnsim.cli import main
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.sweep.columns import COLUMNS
 from vdnnsim.sweep.plan import Sweep, plan_sweep
-from vdnnsim.sweep.reading import export_csv, read_frame, read_status
+from vdnnsim.sweep.reading import export_csv, read_status, read_sweep
 from vdnnsim.sweep.run import Progress, run_sweep
 from vdnnsim.sweep.seals import KEY, Seal, read_seal, seal
 from vdnnsim.sweep.store import Store
@@ -85,7 +85,7 @@ def test_damage_is_told_and_done_again(out: Path, sweep: Sweep, seed: int, capsy
     whole = part.read_bytes()
     part.write_bytes(damaged(whole, random.Random(seed)))
     said = f"{part}: damaged: it is not what was written"
-    for act in (lambda: export_csv(out, io.BytesIO()), lambda: read_frame(out)):
+    for act in (lambda: export_csv(out, io.BytesIO()), lambda: read_sweep(out)):
         with pytest.raises(InvalidInput, match="Run the sweep again with --resume") as error:
             act()
         assert said in str(error.value)
@@ -93,7 +93,7 @@ def test_damage_is_told_and_done_again(out: Path, sweep: Sweep, seed: int, capsy
     assert said in command(capsys, "sweep", "status", out)[1]
     assert run_sweep(sweep, out, jobs=1, resume=True) == Progress(64, 0, 26, 90)
     assert part.read_bytes() == whole
-    assert len(read_frame(out)) == 90
+    assert len(read_sweep(out)) == 90
 
 
 def test_damage_is_told_before_the_first_row(out: Path) -> None:
@@ -111,16 +111,16 @@ def test_a_part_of_another_sweep_is_told_and_replaced(out: Path, sweep: Sweep, t
     run_sweep(plan_sweep(write_spec(tmp_path, OTHER)), other, jobs=1)
     shutil.copy(first_part(other), first_part(out))
     with pytest.raises(InvalidInput, match="found a part of another sweep, expected one of this sweep"):
-        read_frame(out)
+        read_sweep(out)
     assert (read_status(out).done, len(read_status(out).faulty)) == (26, 1)
     assert run_sweep(sweep, out, jobs=1, resume=True).done == 64
-    assert len(read_frame(out)) == 90
+    assert len(read_sweep(out)) == 90
 
 
 def test_a_part_under_the_name_of_another_is_told(out: Path) -> None:
     first_part(out).rename(Store(out).part_path(1))
     with pytest.raises(InvalidInput, match="found part 0 under another's name, expected part 1"):
-        read_frame(out)
+        read_sweep(out)
 
 
 def test_a_file_that_is_no_part_is_told(out: Path, sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_part_is_told(out: Path, sweep: Sweep, capsys: pytest.
     stranger = out / "points" / "part-0000002.parquet"
     shutil.copy(first_part(out), stranger)
     acts: tuple[Callable[[], object], ...] = (
-        lambda: read_frame(out),
+        lambda: read_sweep(out),
         lambda: export_csv(out, io.BytesIO()),
         lambda: run_sweep(sweep, out, jobs=1, resume=True),
     )
@@ -162,7 +162,7 @@ def test_a_misspelt_column_is_no_null(change: str) -> None:
 
 def test_a_misspelt_column_is_not_read_as_none(out: Path) -> None:
     with pytest.raises(UnknownName, match="unknown column 'iteration_time'; did you mean 'iteration_time_ns'"):
-        read_frame(out, ["point", "iteration_time"])
+        read_sweep(out, ["point", "iteration_time"])
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -197,6 +197,6 @@ def test_a_parquet_file_is_exported_as_one(out: Path, tmp_path: Path, capsys: py
     code, _, err = command(capsys, "sweep", "export", out, "--out", tmp_path / "all.parquet")
     assert (code, err) == (0, f"90 rows: {tmp_path / 'all.parquet'}\n")
     table = pq.read_table(tmp_path / "all.parquet")
-    assert table.to_pandas().astype(object).equals(read_frame(out).astype(object))
+    assert table.to_pandas().astype(object).equals(read_sweep(out).astype(object))
     assert table.schema.field("stall_ns").metadata[b"unit"] == b"ns"
     assert command(capsys, "sweep", "export", out, "--out", "-")[1] == command(capsys, "sweep", "export", out)[1]

@@ -25,7 +25,7 @@ from vdnnsim.processes import Processes, finished
 from vdnnsim.sweep.engines import Engine
 from vdnnsim.sweep.local import Part, _run
 from vdnnsim.sweep.plan import Sweep, plan_sweep
-from vdnnsim.sweep.reading import read_frame, read_status
+from vdnnsim.sweep.reading import read_status, read_sweep
 from vdnnsim.sweep.run import Progress, run_sweep
 from vdnnsim.sweep.store import Store
 
@@ -35,7 +35,7 @@ def small(tmp_path: Path, text: str = SMALL) -> Sweep:
 
 
 def points_of(folder: Path) -> list[int]:
-    return [int(point) for point in read_frame(folder, ["point"])["point"]]
+    return [int(point) for point in read_sweep(folder, ["point"])["point"]]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

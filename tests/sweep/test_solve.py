@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from support.sweeps import run
-from vdnnsim import compare
+from vdnnsim import compare, make_study
 from vdnnsim.catalog import data_directory
 from vdnnsim.cli.solve import memory_words
 from vdnnsim.errors import InvalidInput, MissingTrace
-from vdnnsim.sweep.solve import ENDLESS_BYTES, Question, largest_batch, smallest_capacity, smallest_link
+from vdnnsim.sweep.solve import ENDLESS_BYTES, Setting, largest_batch, smallest_capacity, smallest_link
 from vdnnsim.trace import read_header
 
 TITAN = "titan-x-maxwell"
 
 
 def test_the_smallest_capacity_trains_and_a_megabyte_less_does_not() -> None:
-    answer = smallest_capacity(Question("alexnet", TITAN, "vdnn-conv(p)"), 128)
+    answer = smallest_capacity(Setting("alexnet", TITAN).study_of(128), "vdnn-conv(p)")
     assert answer.value is not None
     for capacity, trains in ((answer.value, True), (answer.value - 10**6, False)):
         result = compare("alexnet", batch=128, gpu=TITAN, policies=["vdnn-conv(p)"], capacity=capacity).results[0]
@@ -31,8 +31,8 @@ def test_the_smallest_capacity_trains_and_a_megabyte_less_does_not() -> None:
 
 def test_a_loss_asks_for_more_capacity() -> None:
     """vdnn-dyn trains in little memory, and is as fast as the oracle in more."""
-    lean = smallest_capacity(Question("vgg16", TITAN, "vdnn-dyn"), 128)
-    fast = smallest_capacity(Question("vgg16", TITAN, "vdnn-dyn", loss=0.02), 128)
+    lean = smallest_capacity(Setting("vgg16", TITAN).study_of(128), "vdnn-dyn")
+    fast = smallest_capacity(Setting("vgg16", TITAN).study_of(128), "vdnn-dyn", loss=0.02)
     assert lean.value is not None
     assert fast.value is not None
     assert lean.value < fast.value
@@ -40,7 +40,7 @@ def test_a_loss_asks_for_more_capacity() -> None:
 
 
 def test_the_slowest_link_is_within_the_loss_and_a_step_less_is_not() -> None:
-    answer = smallest_link(Question("vgg16", TITAN, "vdnn-all(p)", loss=0.05), 64)
+    answer = smallest_link(Setting("vgg16", TITAN).study_of(64), "vdnn-all(p)", loss=0.05)
     assert answer.value is not None
     for link, close in ((answer.value, True), (answer.value - 10**8, False)):
         result = compare("vgg16", batch=64, gpu=TITAN, policies=["vdnn-all(p)"], link_bandwidth=link).results[0]
@@ -48,19 +48,19 @@ def test_the_slowest_link_is_within_the_loss_and_a_step_less_is_not() -> None:
 
 
 def test_questions_without_an_answer_say_why() -> None:
-    slow = smallest_link(Question("vgg16", TITAN, "vdnn-all(m)", loss=0.05), 64)
+    slow = smallest_link(Setting("vgg16", TITAN).study_of(64), "vdnn-all(m)", loss=0.05)
     assert (slow.value, slow.note) == (None, "not even behind a link as fast as the device memory")
-    any_link = smallest_link(Question("alexnet", TITAN, "baseline(p)", loss=0.05), 128)
+    any_link = smallest_link(Setting("alexnet", TITAN).study_of(128), "baseline(p)", loss=0.05)
     assert (any_link.value, any_link.note) == (10**8, "the slowest that is tried")
-    none = smallest_capacity(Question("vgg16", TITAN, "vdnn-all(m)", loss=0.05), 64)
+    none = smallest_capacity(Setting("vgg16", TITAN).study_of(64), "vdnn-all(m)", loss=0.05)
     assert (none.value, none.note) == (None, "not even with more memory than it can use")
-    small = largest_batch(Question("vgg16", TITAN, "vdnn-dyn", capacity_bytes=10**9))
+    small = largest_batch("vgg16", gpu=TITAN, policy="vdnn-dyn", capacity=10**9)
     assert small.value is None
     assert "not even batch 64" in small.note
 
 
 def test_the_largest_batch_is_interpolated_and_never_extrapolated() -> None:
-    answer = largest_batch(Question("vgg16", TITAN, "baseline(m)"))
+    answer = largest_batch("vgg16", gpu=TITAN, policy="baseline(m)")
     timed = sorted(read_header(path).batch for path in (data_directory("traces") / TITAN).glob("vgg16_b*_fp32.csv"))
     assert answer.value is not None
     assert timed[0] < answer.value < timed[-1]
@@ -68,14 +68,14 @@ def test_the_largest_batch_is_interpolated_and_never_extrapolated() -> None:
     assert outcomes[answer.value]
     assert not outcomes[answer.value + 1]
     assert "leave-one-out error" in answer.note
-    roomy = largest_batch(Question("vgg16", TITAN, "vdnn-dyn", capacity_bytes=10**12))
+    roomy = largest_batch("vgg16", gpu=TITAN, policy="vdnn-dyn", capacity=10**12)
     assert roomy.value == timed[-1]
     assert "nothing is extrapolated" in roomy.note
 
 
 def test_no_batch_that_nobody_asked_for_is_spoken_of() -> None:
     with pytest.raises(MissingTrace) as error:
-        largest_batch(Question("resnet50", TITAN, "oracle"))
+        largest_batch("resnet50", gpu=TITAN, policy="oracle")
     said = str(error.value)
     assert said.startswith(
         f"no trace for resnet50 of any batch on {TITAN}, fp32. There are:\n  resnet50 batch 64 on h100"
@@ -85,17 +85,17 @@ def test_no_batch_that_nobody_asked_for_is_spoken_of() -> None:
 
 def test_a_link_as_fast_as_any_memory_is_tried() -> None:
     """The points of the H200's link lie so close that a fast one's would take the same nanosecond."""
-    answer = smallest_link(Question("vgg16", "h200", "vdnn-all(m)", loss=0.05, math="tf32"), 256)
+    answer = smallest_link(make_study("vgg16", batch=256, gpu="h200", math="tf32"), "vdnn-all(m)", loss=0.05)
     assert (answer.value, answer.note) == (None, "not even behind a link as fast as the device memory")
 
 
 def test_what_there_is_not() -> None:
     with pytest.raises(MissingTrace):
-        largest_batch(Question("squeezenet", TITAN, "oracle"))
+        largest_batch("squeezenet", gpu=TITAN, policy="oracle")
     with pytest.raises(MissingTrace, match="outside the timed batches"):
-        smallest_capacity(Question("vgg16", TITAN, "oracle"), 4096)
+        smallest_capacity(Setting("vgg16", TITAN).study_of(4096), "oracle")
     with pytest.raises(InvalidInput, match="unknown policy"):
-        smallest_link(Question("vgg16", TITAN, "vdnn"), 64)
+        smallest_link(Setting("vgg16", TITAN).study_of(64), "vdnn")
 
 
 def test_the_command_shows_the_points_it_tried() -> None:

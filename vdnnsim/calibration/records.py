@@ -168,10 +168,10 @@ def _known(record: CaseRecord) -> dict[str, Any]:
     return {name: value for name, value in asdict(record).items() if value is not None or name not in ends}
 
 
-def read_records(path: Path) -> tuple[CaseRecord, ...]:
-    """The records of a file. Raises `InvalidFile` for one that is none."""
+def read_records(path: Path | str) -> tuple[CaseRecord, ...]:
+    """The cases in the `results.json` of a calibration's report. Raises `InvalidFile` for one that is none."""
     try:
-        document = json.loads(read_text(path))
+        document = json.loads(read_text(Path(path)))
         cases = [
             CaseRecord(
                 **{

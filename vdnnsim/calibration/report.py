@@ -244,12 +244,12 @@ def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, 
 
 def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
     """Table, JSON and figure of records."""
-    from vdnnsim.figures.calibration import draw_errors
+    from vdnnsim.figures.calibration import calibration_figure
 
     write_text(out / RESULTS, records_json(records, conditions))
     write_text(out / TABLE, table_text(records, conditions))
     if records:
-        draw_errors(records, out / FIGURE)
+        calibration_figure(records, out / FIGURE)
 
 
 def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ import typer
 from vdnnsim.cli import options
 
 if TYPE_CHECKING:
-    from vdnnsim.sweep.solve import Answer, Question
+    from vdnnsim.sweep.solve import Answer, Setting
 
 app = typer.Typer(
     help="Search for the largest batch, the smallest memory or the slowest link with which a policy still does.",
@@ -42,10 +42,21 @@ def largest_batch_command(
     """The largest batch that trains, among those that were timed and those between."""
     from vdnnsim.sweep.solve import largest_batch
 
-    question = _question(
-        network, gpu, policy, loss, capacity, link_bandwidth, math, pool, weight_gradients, trace, traces
+    setting, share = _setting(network, gpu, loss, capacity, link_bandwidth, math, pool, weight_gradients, trace, traces)
+    answer = largest_batch(
+        network,
+        gpu=gpu,
+        policy=policy,
+        loss=share,
+        capacity=setting.capacity,
+        link_bandwidth=setting.link_bandwidth,
+        math=math,
+        pool=pool,
+        weight_gradients=weight_gradients,
+        trace=setting.tables,
+        traces=setting.folders,
     )
-    _print(question, largest_batch(question), "batch", "largest batch", str)
+    _print(network, policy, share, answer, "batch", "largest batch", str)
 
 
 @app.command("smallest-capacity")
@@ -65,9 +76,9 @@ def smallest_capacity_command(
     """The smallest device memory in which it trains."""
     from vdnnsim.sweep.solve import smallest_capacity
 
-    question = _question(network, gpu, policy, loss, None, link_bandwidth, math, pool, weight_gradients, trace, traces)
-    answer = smallest_capacity(question, batch)
-    _print(question, answer, "memory", "smallest memory", memory_words)
+    setting, share = _setting(network, gpu, loss, None, link_bandwidth, math, pool, weight_gradients, trace, traces)
+    answer = smallest_capacity(setting.study_of(batch), policy, loss=share)
+    _print(network, policy, share, answer, "memory", "smallest memory", memory_words)
 
 
 @app.command("smallest-link")
@@ -87,9 +98,9 @@ def smallest_link_command(
     """The slowest link behind which it loses no more than --loss."""
     from vdnnsim.sweep.solve import smallest_link
 
-    question = _question(network, gpu, policy, loss, capacity, None, math, pool, weight_gradients, trace, traces)
-    answer = smallest_link(question, batch)
-    _print(question, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
+    setting, share = _setting(network, gpu, loss, capacity, None, math, pool, weight_gradients, trace, traces)
+    answer = smallest_link(setting.study_of(batch), policy, loss=share)
+    _print(network, policy, share, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
 
 
 def memory_words(size_bytes: int) -> str:
@@ -101,10 +112,9 @@ def memory_words(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.3f} GB" if size_bytes >= 10**9 else f"{size_bytes / 1e6:.0f} MB"
 
 
-def _question(
+def _setting(
     network: str,
     gpu: str,
-    policy: str,
     loss: str | None,
     capacity: str | None,
     link_bandwidth: str | None,
@@ -113,37 +123,37 @@ def _question(
     weight_gradients: str,
     trace: list[Path] | None,
     traces: list[Path] | None,
-) -> Question:
-    from vdnnsim.errors import UnknownName
-    from vdnnsim.memory import POOLS
-    from vdnnsim.program import WeightGradients
+) -> tuple[Setting, float | None]:
+    """What is asked about, and what may be lost; errors name the options."""
     from vdnnsim.sweep.shares import parse_share
-    from vdnnsim.sweep.solve import Question
+    from vdnnsim.sweep.solve import Setting
     from vdnnsim.trace import check_folders
     from vdnnsim.units import parse_bandwidth, parse_bytes
 
     check_folders(traces or (), "--traces")
-    known = [choice.value for choice in WeightGradients]
-    if weight_gradients not in known:
-        raise UnknownName("weight gradients", weight_gradients, known)
-    if pool not in POOLS:
-        raise UnknownName("pool", pool, POOLS)
-    return Question(
+    setting = Setting(
         network,
         gpu,
-        policy,
-        None if loss is None else parse_share(loss, "--loss"),
         math,
         pool,
-        WeightGradients(weight_gradients),
+        weight_gradients,
         None if capacity is None else parse_bytes(capacity, "--capacity"),
         None if link_bandwidth is None else parse_bandwidth(link_bandwidth, "--link-bandwidth"),
-        tuple(traces or ()),
         tuple(trace or ()),
+        tuple(traces or ()),
     )
+    return setting, None if loss is None else parse_share(loss, "--loss")
 
 
-def _print(question: Question, answer: Answer, column: str, what: str, words: Callable[[int], str]) -> None:
+def _print(
+    network: str,
+    policy: str,
+    loss: float | None,
+    answer: Answer,
+    column: str,
+    what: str,
+    words: Callable[[int], str],
+) -> None:
     from rich.table import Table
 
     from vdnnsim.report.terminal import output_console, print_table
@@ -165,8 +175,8 @@ def _print(question: Question, answer: Answer, column: str, what: str, words: Ca
     console = output_console()
     console.print("Points tried")
     print_table(console, table, ("memory needed", "iteration"))
-    allowed = "" if question.loss is None else f" with at most {100 * question.loss:g} % loss"
+    allowed = "" if loss is None else f" with at most {100 * loss:g} % loss"
     found = "none" if answer.value is None else words(answer.value)
     label = answer.provenance if answer.trace_checked else f"{answer.provenance}; trace unchecked"
-    line = f"{what} for {question.policy} on {question.network}{allowed}: {found} ({answer.note}; {label})"
+    line = f"{what} for {policy} on {network}{allowed}: {found} ({answer.note}; {label})"
     console.print(line, soft_wrap=True)

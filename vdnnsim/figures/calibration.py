@@ -28,17 +28,17 @@ _DOT, _CROSS = "o", "x"
 _UNTOLD = "cannot be told"
 
 
-def draw_errors(records: Sequence[CaseRecord], path: Path) -> None:
-    """Write a figure of records: (a) predicted less measured iteration time of each case in per cent, with held-out
-    cases filled and crosses for those that cannot be told; (b) each step's measured and predicted time, all cases
-    together.
+def calibration_figure(records: Sequence[CaseRecord], path: Path | str | None = None) -> tuple[Axes, ...]:
+    """Draw a figure of a calibration's cases: (a) predicted less measured iteration time of each case in per cent, with
+    held-out cases filled and crosses for those that cannot be told; (b) each step's measured and predicted time, all
+    cases together.
 
-    The suffix of `path` says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
-    the file cannot be written.
+    Returns the axes of (a) and (b). It is written where there is a `path`, whose suffix says the format. Raises
+    `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where the file cannot be written.
     """
     gpus = ", ".join(dict.fromkeys(record.gpu for record in records if record.gpu))
     title = f"Predicted and measured{' on ' + gpus if gpus else ''}: {len(records)} cases"
-    style.write_figure([path], title, _NOTE, lambda: compose(records, title))
+    return style.write_figure([] if path is None else [Path(path)], title, _NOTE, lambda: compose(records, title))
 
 
 def compose(records: Sequence[CaseRecord], title: str) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu.after_wait import AfterWait
-from vdnnsim.units import PPM, format_bytes
+from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes
 
 
 class Direction(StrEnum):
@@ -136,13 +136,14 @@ class GpuProfile:
         """A digest of everything in it."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
-    def with_capacity(self, capacity_bytes: int) -> GpuProfile:
-        """The same GPU with another amount of memory."""
-        return replace(self, capacity_bytes=capacity_bytes)
+    def with_capacity(self, capacity: int | str) -> GpuProfile:
+        """The same GPU with another amount of memory, in bytes or as "12 GB". Raises `InvalidInput`."""
+        return replace(self, capacity_bytes=_positive(capacity, "capacity", parse_bytes))
 
-    def with_link_bandwidth(self, bandwidth_bytes_per_s: int) -> GpuProfile:
-        """The same GPU behind another link, which is modelled, whatever this one is. Raises `InvalidInput` for one that
-        is faster than the memory behind it."""
+    def with_link_bandwidth(self, bandwidth: int | str) -> GpuProfile:
+        """The same GPU behind another link, in bytes per second or as "16 GB/s", which is modelled, whatever this one
+        is. Raises `InvalidInput`, also for one that is faster than the memory behind it."""
+        bandwidth_bytes_per_s = _positive(bandwidth, "link bandwidth", parse_bandwidth)
         if bandwidth_bytes_per_s > self.memory_bandwidth_bytes_per_s:
             raise InvalidInput(
                 f"link bandwidth: found {format_bytes(bandwidth_bytes_per_s)}/s, expected at most the "
@@ -163,3 +164,11 @@ class GpuProfile:
             provenance={**self.provenance, **dict.fromkeys(parts, "modelled")},
             sources={**self.sources, **scaled},
         )
+
+
+def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> int:
+    if isinstance(value, str):
+        return parse(value, what)
+    if value < 1:
+        raise InvalidInput(f"{what}: found {value}, expected 1 or more")
+    return value

@@ -15,6 +15,7 @@ from vdnnsim.policies.plan import (
     performance_optimal,
 )
 from vdnnsim.policies.registry import POLICIES, installed_policies, make_policy
+from vdnnsim.policies.vdnn_dyn import VdnnDyn
 
 __all__ = [
     "POLICIES",
@@ -24,6 +25,7 @@ __all__ = [
     "Policy",
     "Problem",
     "Trial",
+    "VdnnDyn",
     "check_plan",
     "decide",
     "feature_extraction_layers",

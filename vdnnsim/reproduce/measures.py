@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from vdnnsim.network import Kind, Layer
-from vdnnsim.reproduce.bandwidth import layer_bandwidths
 from vdnnsim.reproduce.bars import LEFT, RIGHT, TABLE, Bar
 from vdnnsim.reproduce.bench import BASELINE, ORACLE, Bench
 from vdnnsim.reproduce.config import FigureFile
 from vdnnsim.reproduce.overlap import overlap
 from vdnnsim.reproduce.power import power_use
-from vdnnsim.reproduce.touched import most_touched_bytes
+from vdnnsim.traffic import layer_traffic
 
 Measure = Callable[[Bench, FigureFile], Iterator[Bar]]
 GB = 10**9
@@ -24,7 +23,7 @@ def allocation(bench: Bench, _: FigureFile) -> Iterator[Bar]:
     """Figure 1: what the baseline allocates for the whole network, and the largest part of it that one layer uses."""
     result = bench.run(BASELINE).result
     group = bench.case.label
-    used = most_touched_bytes(bench.run(BASELINE), bench.study)
+    used = max(step.touched_bytes for step in layer_traffic(bench.study, bench.run(BASELINE)))
     yield Bar(group, "baseline", "allocated", LEFT, result.peak_bytes / GB, "GB", result.trainable)
     yield Bar(group, "baseline", "largest part in use by one layer", RIGHT, 100 * used / result.peak_bytes, "%")
 
@@ -84,10 +83,12 @@ def offloaded(bench: Bench, file: FigureFile) -> Iterator[Bar]:
 def bandwidth(bench: Bench, _: FigureFile) -> Iterator[Bar]:
     """Figure 13: device-memory bandwidth that each layer needs at least."""
     wanted = {layer.name for layer in bench.study.network.layers if layer.kind in (Kind.CONV, Kind.POOL)}
-    for layer, passes in layer_bandwidths(bench.run(ORACLE), bench.study).items():
-        if layer in wanted:
-            for series in ("forward", "backward"):
-                yield Bar(layer, series, "", LEFT, passes[series] / GB, "GB/s")
+    steps = [step for step in layer_traffic(bench.study, bench.run(ORACLE)) if step.layer in wanted]
+    backward = {step.layer: step for step in steps if step.backward}
+    for step in steps:
+        if not step.backward:
+            for series, own in (("forward", step), ("backward", backward[step.layer])):
+                yield Bar(step.layer, series, "", LEFT, own.bandwidth_bytes_per_s / GB, "GB/s")
 
 
 def performance(bench: Bench, file: FigureFile) -> Iterator[Bar]:

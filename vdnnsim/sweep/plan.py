@@ -38,13 +38,13 @@ class Sweep:
 
 
 def plan_sweep(
-    path: Path, engine: Engine = Engine.AUTO, folders: Iterable[Path] = (), tables: Iterable[Path] = ()
+    path: Path | str, engine: Engine = Engine.AUTO, folders: Iterable[Path] = (), tables: Iterable[Path] = ()
 ) -> Sweep:
-    """Read a spec and all that it names; `folders` and `tables` of traces are looked in before the spec's.
+    """Read the spec in a file and all that it names; `folders` and `tables` of traces are looked in before the spec's.
 
     Raises `InvalidFile`, with the place in the spec for what there is not, `InvalidInput` for a table of no use.
     """
-    spec = read_spec(path)
+    spec = read_spec(Path(path))
     grid = Grid(spec)
     size = grid.size()
     if not size.points:

@@ -48,16 +48,16 @@ def read_status(folder: Path) -> Status:
     )
 
 
-def read_frame(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows there are, in the order of their points; all columns, or some. Raises `InvalidInput` for a folder
-    without any, for one with damaged parts, and for columns that there are not."""
+def read_sweep(folder: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows there are in a sweep's folder, in the order of their points; all columns, or some. Raises
+    `InvalidInput` for a folder without any, for one with damaged parts, and for columns that there are not."""
     known = [column.name for column in COLUMNS]
     names = list(columns) if columns is not None else known
     for name in names:
         if name not in known:
             raise UnknownName("column", name, known)
     text = {column.name for column in COLUMNS if column.kind == "text"}
-    frames = [table.to_pandas() for table in _tables(folder, names)]
+    frames = [table.to_pandas() for table in _tables(Path(folder), names)]
     for frame in frames:  # categories differ from part to part
         for name in text.intersection(names):
             frame[name] = frame[name].astype(object)
@@ -77,7 +77,7 @@ def _tables(folder: Path, columns: Sequence[str] | None = None) -> Iterator[Arro
 
 
 def export_csv(folder: Path, out: IO[bytes]) -> int:
-    """Write the rows there are as CSV, part by part; returns their number. Raises as `read_frame`, before the first
+    """Write the rows there are as CSV, part by part; returns their number. Raises as `read_sweep`, before the first
     byte."""
     pa = arrow()
     import pyarrow.csv

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vdnnsim.errors import InvalidInput
 from vdnnsim.processes import usable_cores
 from vdnnsim.sweep.local import Part, run_here, run_in_processes
-from vdnnsim.sweep.plan import Sweep
+from vdnnsim.sweep.plan import Sweep, plan_sweep
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import arrow
 
@@ -32,20 +32,26 @@ Report = Callable[[Progress], None]
 
 
 def run_sweep(
-    sweep: Sweep,
-    folder: Path,
+    sweep: Sweep | Path | str,
+    folder: Path | str,
     *,
     jobs: int | None = None,
     cluster: str | None = None,
     resume: bool = False,
     report: Report | None = None,
 ) -> Progress:
-    """Do every point that is not done. Raises `InvalidInput` for a folder that holds something else, a full disk, a
-    lost worker or cluster: what is done stays, and `resume` goes on."""
+    """Do every point that is not done of a sweep, or of the spec in a file, into its folder: on `jobs` processes (one
+    for each core where that is None), or on the workers of the dask scheduler at `cluster`.
+
+    Raises `InvalidFile` for the spec, and `InvalidInput` for a folder that holds something else, a full disk, a lost
+    worker or cluster: what is done stays, and `resume` goes on.
+    """
     if jobs is not None and jobs < 1:
         raise InvalidInput(f"jobs: found {jobs}, expected 1 or more")
     arrow()
-    store = Store(folder)
+    if not isinstance(sweep, Sweep):
+        sweep = plan_sweep(sweep)
+    store = Store(Path(folder))
     tell = report or _silent
     with ExitStack() as stack:
         there = stack.enter_context(_cluster(cluster)) if cluster is not None else None

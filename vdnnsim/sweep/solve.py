@@ -7,13 +7,16 @@ value does at every easier one too; every point tried is shown, so that one can 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from vdnnsim.errors import check_known
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.memory import POOLS
 from vdnnsim.network import load_network
+from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import PolicyResult
 from vdnnsim.study import Study, compare_policies
@@ -51,31 +54,34 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked about. `loss` is the share of the oracle's speed that may be lost; None where fitting is enough."""
+class Setting:
+    """What is asked about, at any batch: with a batch that was timed or lies between two that were, a `Study`.
 
-    network: str
-    gpu: str
-    policy: str
-    loss: float | None = None
+    Raises `UnknownName` for a pool or weight gradients that there are not.
+    """
+
+    network: str | Path
+    gpu: str | Path | GpuProfile
     math: str = "fp32"
     pool: str = "best-fit"
-    weight_gradients: WeightGradients = WeightGradients.PER_LAYER
-    capacity_bytes: int | None = None
-    link_bandwidth_bytes_per_s: int | None = None
-    traces: tuple[Path, ...] = ()
+    weight_gradients: str = WeightGradients.PER_LAYER
+    capacity: int | str | None = None
+    link_bandwidth: int | str | None = None
     tables: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
+        check_known("pool", self.pool, POOLS)
 
     def shelf(self) -> TraceShelf:
         """Where its traces are looked for."""
-        return TraceShelf(self.traces, self.tables)
+        return TraceShelf(self.folders, self.tables)
 
     def profile(self) -> GpuProfile:
-        gpu = load_profile(self.gpu)
-        gpu = gpu if self.capacity_bytes is None else gpu.with_capacity(self.capacity_bytes)
-        if self.link_bandwidth_bytes_per_s is not None:
-            gpu = gpu.with_link_bandwidth(self.link_bandwidth_bytes_per_s)
-        return gpu
+        gpu = self.gpu if isinstance(self.gpu, GpuProfile) else load_profile(self.gpu)
+        gpu = gpu if self.capacity is None else gpu.with_capacity(self.capacity)
+        return gpu if self.link_bandwidth is None else gpu.with_link_bandwidth(self.link_bandwidth)
 
     def study_of(self, batch: int) -> Study:
         """As `study`, where no other batch is asked about. Raises `InvalidInput` for a table that is of no use."""
@@ -86,14 +92,14 @@ class Question:
 
     def study(self, shelf: TraceShelf, batch: int) -> Study:
         """Raises `InvalidInput` (and its kinds) for what cannot be used, and for batches that no trace reaches."""
-        gpu = self.profile()
-        source = shelf.source(load_network(self.network, batch), self.network, gpu, self.math)
-        return replace(source.study, pool=self.pool, weight_gradients=self.weight_gradients)
+        source = shelf.source(load_network(self.network, batch), str(self.network), self.profile(), self.math)
+        return replace(source.study, pool=self.pool, weight_gradients=WeightGradients(self.weight_gradients))
 
 
 @dataclass
 class _Search:
-    question: Question
+    policy: str | Policy
+    loss: float | None
     study_at: Callable[[int], Study]
     tried: dict[int, Tried] = field(default_factory=dict)
     labels: list[Provenance] = field(default_factory=list)
@@ -101,11 +107,11 @@ class _Search:
 
     def good(self, value: int) -> bool:
         if value not in self.tried:
-            comparison = compare_policies(self.study_at(value), [self.question.policy])
+            comparison = compare_policies(self.study_at(value), [self.policy])
             result = comparison.results[0]
             self.labels.append(result.provenance)
             self.trace_checked &= comparison.origin.trace_checked
-            self.tried[value] = _judged(value, result, self.question.loss)
+            self.tried[value] = _judged(value, result, self.loss)
         return self.tried[value].good
 
     def boundary(self, bad: int, good: int, step: int) -> int:
@@ -141,36 +147,52 @@ def _judged(value: int, result: PolicyResult, loss: float | None) -> Tried:
     )
 
 
-def largest_batch(question: Question) -> Answer:
-    """Among the batches between the smallest and the largest that were timed; those between timed ones are
-    interpolated.
+def largest_batch(
+    network: str | Path,
+    *,
+    gpu: str | Path | GpuProfile,
+    policy: str | Policy,
+    loss: float | None = None,
+    capacity: int | str | None = None,
+    link_bandwidth: int | str | None = None,
+    math: str = "fp32",
+    pool: str = "best-fit",
+    weight_gradients: str = WeightGradients.PER_LAYER,
+    trace: Iterable[Path] = (),
+    traces: Iterable[Path] = (),
+) -> Answer:
+    """The largest batch that trains under a policy and loses no more than `loss` (a share; None: fitting is enough)
+    against the oracle: among those between the smallest and the largest that were timed; between timed ones traces are
+    interpolated. All else is as in `compare`, but that `trace` are several tables, of one batch each.
 
     Raises `InvalidInput` (and its kinds) for what cannot be used, and where there is no trace at all.
     """
-    shelf = question.shelf()
-    name = load_network(question.network, 1).name
-    tables = shelf.batches(name, question.profile().name, question.math)
+    setting = Setting(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces))
+    shelf = setting.shelf()
+    name = load_network(network, 1).name
+    tables = shelf.batches(name, setting.profile().name, math)
     shelf.check_tables(tables.values())
     timed = sorted(tables)
     if not timed:
-        raise shelf.missing(name, question.profile().name, question.math)
-    search = _Search(question, lambda batch: question.study(shelf, batch))
+        raise shelf.missing(name, setting.profile().name, math)
+    search = _Search(policy, loss, lambda batch: setting.study(shelf, batch))
     low, high = timed[0], timed[-1]
     if search.good(high):
         return search.answer(high, f"the largest batch that was timed; beyond {high} nothing is extrapolated")
     if not search.good(low):
         return search.answer(None, f"not even batch {low}, the smallest that was timed")
     found = search.boundary(high, low, 1)
-    error_ppm = leave_one_out_error_ppm({batch: question.study(shelf, batch).trace for batch in timed})
+    error_ppm = leave_one_out_error_ppm({batch: setting.study(shelf, batch).trace for batch in timed})
     error = "unknown" if error_ppm is None else f"{error_ppm / 10_000:.1f} %"
     note = f"batches that were not timed are interpolated, leave-one-out error of kernel times {error}"
     return search.answer(found, note)
 
 
-def smallest_capacity(question: Question, batch: int) -> Answer:
-    """To `CAPACITY_STEP_BYTES`. Raises `InvalidInput` (and its kinds) for what cannot be used."""
-    study = question.study_of(batch)
-    search = _Search(question, lambda capacity: replace(study, gpu=study.gpu.with_capacity(capacity)))
+def smallest_capacity(study: Study, policy: str | Policy, *, loss: float | None = None) -> Answer:
+    """The smallest device memory, to `CAPACITY_STEP_BYTES`, in which a study's network trains under a policy and loses
+    no more than `loss` (a share; None: fitting is enough) against the oracle; the study's own capacity is not asked
+    for. Raises `InvalidInput` (and its kinds) for what cannot be used."""
+    search = _Search(policy, loss, lambda capacity: replace(study, gpu=study.gpu.with_capacity(capacity)))
     if not search.good(ENDLESS_BYTES):
         return search.answer(None, "not even with more memory than it can use")
     roomy = search.tried.pop(ENDLESS_BYTES)
@@ -181,11 +203,11 @@ def smallest_capacity(question: Question, batch: int) -> Answer:
     return search.answer(found, f"to {CAPACITY_STEP_BYTES // 10**6} MB")
 
 
-def smallest_link(question: Question, batch: int) -> Answer:
-    """To `LINK_STEP_BYTES_PER_S`, up to the bandwidth of the device memory. Raises `InvalidInput` (and its kinds) for
-    what cannot be used."""
-    study = question.study_of(batch)
-    search = _Search(question, lambda link: replace(study, gpu=study.gpu.with_link_bandwidth(link)))
+def smallest_link(study: Study, policy: str | Policy, *, loss: float | None = 0.05) -> Answer:
+    """The slowest link, to `LINK_STEP_BYTES_PER_S` and up to the bandwidth of the device memory, behind which a study's
+    network trains under a policy and loses no more than `loss` against the oracle. Raises `InvalidInput` (and its
+    kinds) for what cannot be used."""
+    search = _Search(policy, loss, lambda link: replace(study, gpu=study.gpu.with_link_bandwidth(link)))
     low = LINK_STEP_BYTES_PER_S
     high = study.gpu.memory_bandwidth_bytes_per_s // low * low
     if not search.good(high):

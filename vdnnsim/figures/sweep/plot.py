@@ -61,8 +61,8 @@ _LOSS = 0.05
 
 
 def plot_sweep(
-    folder: Path,
-    out: Sequence[Path],
+    folder: Path | str,
+    paths: Path | str | Sequence[Path | str] = (),
     *,
     kind: str | None = None,
     x: str | None = None,
@@ -71,9 +71,14 @@ def plot_sweep(
     loss: float | None = None,
     marks: Sequence[str] = (),
 ) -> tuple[Axes, ...]:
-    """Draw a sweep's rows: a heat map over two axes with many values, lines over one, else a Pareto front of time
-    against memory; or the kind that is asked for. Raises `InvalidInput` for kinds and axes that do not go with the
-    rows, and for what the kind does not show. Returns the figure's axes."""
+    """Draw the rows in a sweep's folder: a heat map over two axes with many values, lines over one, else a Pareto front
+    of time against memory; or the kind that is asked for. Raises `InvalidInput` for kinds and axes that do not go with
+    the rows, and for what the kind does not show.
+
+    Returns the figure's axes. It is written to each path, whose suffix says the format.
+    """
+    folder = Path(folder)
+    out = [Path(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
     if kind is not None and kind not in KINDS:
         raise InvalidInput(f"--kind: found '{kind}', expected one of: {', '.join(KINDS)}")
     view = View(folder, where)

@@ -12,7 +12,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.sweep.scales import SCALES, plain
 from vdnnsim.sweep.axes import AXES
 from vdnnsim.sweep.filters import Filter
-from vdnnsim.sweep.reading import read_frame
+from vdnnsim.sweep.reading import read_sweep
 from vdnnsim.sweep.store import Store
 from vdnnsim.units import PPM
 
@@ -37,7 +37,7 @@ class View:
 
     def __init__(self, folder: Path, where: str | None) -> None:
         columns = [*(axis.column for axis in AXES.values()), *_NUMBERS]
-        frame = read_frame(folder, columns)
+        frame = read_sweep(folder, columns)
         self._progress = _progress(Store(folder).manifest().points, frame)
         frame = frame.rename(columns={axis.column: axis.name for axis in AXES.values()})
         if where is not None:
