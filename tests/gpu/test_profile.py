@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from support.strategies import curves
 from vdnnsim.errors import InvalidInput
-from vdnnsim.gpu import Direction, GpuProfile, Link, LinkCurve, LinkPoint, load_profile
+from vdnnsim.gpu import GpuProfile, Link, LinkCurve, LinkPoint, load_profile
 
 CURVE = LinkCurve((LinkPoint(1000, 500), LinkPoint(2000, 800), LinkPoint(12_000, 1800)))
 """500 ns to start; 0.3 ns a byte up to 2000 bytes, 0.1 from there."""
@@ -87,7 +87,6 @@ def test_what_if() -> None:
     assert slower.copy_in.bandwidth_bytes_per_s == 5 * 10**9
     assert slower.copy_out.bandwidth_bytes_per_s == pytest.approx(5e9, rel=1e-3)
     assert (slower.both_ways_out_slowdown_ppm, slower.both_ways_in_slowdown_ppm) == (1_100_000, 1_200_000)
-    assert gpu.link.curve(Direction.OUT) is CURVE
 
 
 def test_a_scaled_link_is_modelled() -> None:

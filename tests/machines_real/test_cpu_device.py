@@ -105,7 +105,7 @@ def test_a_stopwatch_spans_the_work(device: CpuDevice) -> None:
 
 def test_poison_at_once_is_a_nan_in_every_float(device: CpuDevice) -> None:
     memory = device.make_slab(512)
-    device.poison(None, memory)
+    device.poison(memory)
     assert bool(memory.view(torch.float32).isnan().all())
 
 

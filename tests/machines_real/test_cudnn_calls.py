@@ -80,17 +80,7 @@ class StandIn:
             arguments[0]._obj.value = self.made[-1]
         if name.endswith("WorkspaceSize") and not status:
             arguments[-1]._obj.value = self.workspace_bytes
-        if name.endswith("AlgorithmEx"):
-            self._fill_results(arguments)
         return status
-
-    @staticmethod
-    def _fill_results(arguments: tuple[object, ...]) -> None:
-        results = arguments[10]
-        for index, fields in enumerate([(1, 0, 1.5, 2048, 1, 3), (4, NOT_SUPPORTED, -1.0, 0, 0, 0)]):
-            for (field, _), value in zip(results[index]._fields_, fields, strict=False):
-                setattr(results[index], field, value)
-        arguments[9]._obj.value = 2
 
     def last(self, name: str) -> tuple[object, ...]:
         return [arguments for called, arguments in self.calls if called == name][-1]
@@ -224,15 +214,6 @@ def test_a_refusal_names_call_status_algorithm_and_shapes(c: StandIn, cudnn: Cud
     )
     assert isinstance(caught.value, InvalidInput)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-def test_find_reads_cudnns_results(c: StandIn, cudnn: Cudnn) -> None:
-    ran, refused = convolution(cudnn).find("backward_filter", 0x10, 0x20, 0x30, 0x40, 99)
-    assert (ran.name, ran.time_ms, ran.workspace_bytes, ran.deterministic) == ("ALGO_1", 1.5, 2048, True)
-    assert (ran.status, ran.math_type) == ("CUDNN_STATUS_SUCCESS", "FMA_MATH")
-    assert (refused.name, refused.time_ms, refused.status) == ("WINOGRAD", None, "CUDNN_STATUS_NOT_SUPPORTED")
-    arguments = c.last("cudnnFindConvolutionBackwardFilterAlgorithmEx")
-    assert (arguments[2], arguments[4], arguments[7], arguments[-2:]) == (0x10, 0x20, 0x30, (0x40, 99))
 
 
 @pytest.mark.parametrize("pass_", ALGORITHMS)

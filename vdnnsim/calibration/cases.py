@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,13 +18,6 @@ from vdnnsim.units import parse_bytes
 _Name = Annotated[str, Field(min_length=1)]
 _Names = Annotated[list[_Name], Field(min_length=1)]
 BETWEEN = "between"
-
-
-class Limited(NamedTuple):
-    """A policy that runs in less memory than the device has: `capacity` is a size, or "between"."""
-
-    policy: str
-    capacity: str
 
 
 class CaseGroup(BaseModel):

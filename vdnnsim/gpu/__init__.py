@@ -2,11 +2,10 @@
 
 from vdnnsim.gpu.after_wait import AfterWait, HostCall
 from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, read_profile
-from vdnnsim.gpu.profile import Direction, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
     "AfterWait",
-    "Direction",
     "GpuProfile",
     "HostCall",
     "HostCosts",

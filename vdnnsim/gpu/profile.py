@@ -6,20 +6,12 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu.after_wait import AfterWait
 from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes
-
-
-class Direction(StrEnum):
-    """The two copy engines: out to host memory (D2H) and in from it (H2D)."""
-
-    OUT = "copy out"
-    IN = "copy in"
 
 
 class LinkPoint(NamedTuple):
@@ -89,9 +81,6 @@ class Link:
     copy_in: LinkCurve
     both_ways_out_slowdown_ppm: int = PPM
     both_ways_in_slowdown_ppm: int = PPM
-
-    def curve(self, direction: Direction) -> LinkCurve:
-        return self.copy_out if direction is Direction.OUT else self.copy_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class FakeDevice:
         """As `Device.head_start`."""
         self.launch(TrueKernel("head start", duration_ns))
 
-    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+    def poison(self, memory: torch.Tensor) -> None:
         """As `Device.poison`; there are no bytes."""
 
     def now_ns(self) -> int:

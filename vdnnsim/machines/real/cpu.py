@@ -128,12 +128,9 @@ class CpuDevice:
         """As `Device.head_start`."""
         self._streams[Stream.COMPUTE].put(lambda: time.sleep(duration_ns / 1e9))
 
-    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
+    def poison(self, memory: torch.Tensor) -> None:
         """As `Device.poison`."""
-        if stream is None:
-            memory.fill_(_POISON)
-        else:
-            self._streams[stream].put(lambda: memory.fill_(_POISON))
+        memory.fill_(_POISON)
 
     def now_ns(self) -> int:
         """As `Device.now_ns`."""

@@ -66,7 +66,6 @@ class CudaDevice:
         self._sleep_cycles_per_us = 0.0
         self._zero = torch.cuda.Event(enable_timing=True)
         self._zero_ns = 0
-        self.not_recorded = 0
         self._align_clocks()
 
     def describe(self) -> Mapping[str, str]:
@@ -186,7 +185,6 @@ class CudaDevice:
                 graph.capture_end()
         except (RuntimeError, CudnnFailure):
             self.drain()
-            self.not_recorded += 1
             return kernels
         return partial(_replay, graph, kernels)
 
@@ -209,12 +207,11 @@ class CudaDevice:
         with torch.cuda.stream(self._streams[Stream.COMPUTE]):
             torch.cuda._sleep(round(self._sleep_cycles_per_us * duration_ns / 1000))
 
-    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
-        """As `Device.poison`; "at once" is a stream of its own."""
-        with torch.cuda.stream(self._streams[stream] if stream else self._poison_stream):
+    def poison(self, memory: torch.Tensor) -> None:
+        """As `Device.poison`, in a stream of its own."""
+        with torch.cuda.stream(self._poison_stream):
             memory.fill_(_POISON)
-        if stream is None:
-            self._poison_stream.synchronize()
+        self._poison_stream.synchronize()
 
     def now_ns(self) -> int:
         """As `Device.now_ns`."""

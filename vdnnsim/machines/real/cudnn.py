@@ -1,6 +1,6 @@
 """cuDNN with the algorithm chosen by name: what the real machine's kernels are made of. Needs an NVIDIA GPU to run."""
 
-from vdnnsim.machines.real.cudnn_convolution import ALGORITHMS, AlgorithmResult, Convolution
+from vdnnsim.machines.real.cudnn_convolution import ALGORITHMS, Convolution
 from vdnnsim.machines.real.cudnn_handle import Cudnn, Tensor4
 from vdnnsim.machines.real.cudnn_layers import Activation, BatchNorm, LocalResponse, Pooling, Softmax
 from vdnnsim.machines.real.cudnn_library import AlgorithmRefused, CudnnFailure
@@ -9,7 +9,6 @@ __all__ = [
     "ALGORITHMS",
     "Activation",
     "AlgorithmRefused",
-    "AlgorithmResult",
     "BatchNorm",
     "Convolution",
     "Cudnn",

@@ -25,35 +25,8 @@ Pair = tuple[int, int]
 
 ALGORITHMS = CUDNN_ALGORITHMS
 _NUMBERS = {pass_: {name: number for number, name in enumerate(names)} for pass_, names in ALGORITHMS.items()}
-_MATH_TYPES = ("DEFAULT_MATH", "TENSOR_OP_MATH", "TENSOR_OP_MATH_ALLOW_CONVERSION", "FMA_MATH")
+_DEFAULT_MATH, _FMA_MATH = 0, 3
 _CROSS_CORRELATION = 1
-_MOST_RESULTS = 32
-
-
-class _Performance(ctypes.Structure):
-    """cudnnConvolutionFwdAlgoPerf_t; those of the backward passes have the same fields."""
-
-    _fields_ = (
-        ("algorithm", ctypes.c_int),
-        ("status", ctypes.c_int),
-        ("time_ms", ctypes.c_float),
-        ("workspace_bytes", ctypes.c_size_t),
-        ("determinism", ctypes.c_int),
-        ("math_type", ctypes.c_int),
-        ("reserved", ctypes.c_int * 3),
-    )
-
-
-@dataclass(frozen=True)
-class AlgorithmResult:
-    """What cuDNN's own search says of one algorithm; `time_ms` is None where it did not run (`status` says why)."""
-
-    name: str
-    time_ms: float | None
-    workspace_bytes: int
-    status: str
-    deterministic: bool
-    math_type: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +35,6 @@ class _Pass:
 
     run: Call
     workspace: Call
-    find: Call
     first: int
     second: int
     output: int
@@ -102,8 +74,7 @@ class Convolution:
             self._convolution, *padding, *stride, 1, 1, _CROSS_CORRELATION, FLOAT
         )
         cudnn.call("cudnnSetConvolutionGroupCount", where)(self._convolution, groups)
-        math_type = _MATH_TYPES.index("DEFAULT_MATH" if tf32 else "FMA_MATH")
-        cudnn.call("cudnnSetConvolutionMathType", where)(self._convolution, math_type)
+        cudnn.call("cudnnSetConvolutionMathType", where)(self._convolution, _DEFAULT_MATH if tf32 else _FMA_MATH)
         self._x, self._y = cudnn.tensor(x, where), cudnn.tensor(y, where)
         self._bias = cudnn.tensor(Tensor4.dense((1, y.shape[1], 1, 1)), where)
         weights = cudnn.filters(self.weights_shape, where)
@@ -135,34 +106,6 @@ class Convolution:
         if status:
             raise one.workspace.failure(status, f"{pass_} {algorithm}")
         return size.value
-
-    def find(
-        self, pass_: str, first: int, second: int, output: int, workspace: int, workspace_bytes: int
-    ) -> list[AlgorithmResult]:
-        """cuDNN's own timing of all algorithms that fit the workspace, fastest first; it synchronises the device.
-
-        The pointers are in the order of the pass's method: x, w, y for forward; w, dy, dx for backward_data; x, dy, dw
-        for backward_filter. The output is overwritten.
-        """
-        names = tuple(_numbers(pass_))
-        one = self._passes[pass_]
-        count = ctypes.c_int()
-        results = (_Performance * _MOST_RESULTS)()
-        descriptors = (one.first, first, one.second, second, self._convolution, one.output, output)
-        one.find(
-            self._cudnn.handle, *descriptors, _MOST_RESULTS, ctypes.byref(count), results, workspace, workspace_bytes
-        )
-        return [
-            AlgorithmResult(
-                names[result.algorithm],
-                result.time_ms if result.status == 0 else None,
-                result.workspace_bytes,
-                self._cudnn.library.status_name(result.status),
-                result.determinism == 1,
-                _MATH_TYPES[result.math_type],
-            )
-            for result in results[: count.value]
-        ]
 
     def forward(
         self, algorithm: str, x: int, w: int, y: int, workspace: int, workspace_bytes: int, beta: float = 0.0
@@ -216,7 +159,6 @@ class Convolution:
         return _Pass(
             self._cudnn.call(f"cudnnConvolution{name}", where),
             self._cudnn.call(f"cudnnGetConvolution{name}WorkspaceSize", where),
-            self._cudnn.call(f"cudnnFindConvolution{name}AlgorithmEx", where),
             first,
             second,
             output,

@@ -122,9 +122,8 @@ class Device(Protocol):
     def head_start(self, duration_ns: int) -> None:
         """Keep the compute stream busy for about so long, so that what is put behind it runs without gaps."""
 
-    def poison(self, stream: Stream | None, memory: torch.Tensor) -> None:
-        """Overwrite bytes so that every float in them is NaN: in a stream's turn, or at once where `stream` is None,
-        whatever the streams are doing; at once means also done when this returns."""
+    def poison(self, memory: torch.Tensor) -> None:
+        """Overwrite bytes so that every float in them is NaN, whatever the streams are doing, before this returns."""
 
     def now_ns(self) -> int:
         """The host's clock; stopwatches read on the same one."""

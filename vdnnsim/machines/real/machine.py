@@ -27,7 +27,7 @@ from vdnnsim.machines.real.operators import Operators, present
 from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.network import DATA, Kind, Network
-from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise
+from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
@@ -183,13 +183,6 @@ class LoadedProgram:
         """Put images and weights where the program has them, as every iteration does before it begins."""
         self._begin()
 
-    def run_without_pool(self) -> int:
-        """As `run`, with the addresses that the pool is known to give, and without asking it."""
-        calls = [order for order in self.orders if order.kind is _Kind.CALL]
-        duration_ns = self._pass(calls, self._begin().pool)
-        self.machine.device.drain()
-        return duration_ns
-
     def _pass(self, orders: Sequence[_Order], pool: Pool, times: list[int] | None = None) -> int:
         allocate, free = pool.allocate, pool.free
         paced = times is not None
@@ -296,31 +289,22 @@ class LoadedProgram:
 
     def poisoned(self) -> Checked:
         """One iteration in which the bytes that the program gives back are overwritten with NaN, whatever else the
-        device is doing.
-
-        A workspace given back while its kernel may still run is overwritten in the compute stream's turn, since only
-        the next kernel's workspace may take it over before the host has waited.
-        """
+        device is doing."""
         device = self.machine.device
         for host in self.host.values():
             host.fill_(255)
-        device.poison(None, self.slab)
+        device.poison(self.slab)
         memory = self._begin()
         found = Checked({}, {})
         place_of = dict(self._setup)
-        computing = False
         for order, command, place in zip(self.orders, self.program.commands, self._where, strict=True):
             self._give(order, command, place, memory)
             if isinstance(command, Allocate):
                 place_of[command.buffer.name] = (order.address, command.buffer.size_bytes)
             elif isinstance(command, Free):
-                in_turn = computing and command.buffer.memory_class is MemoryClass.WORKSPACE
-                device.poison(Stream.COMPUTE if in_turn else None, self._bytes(*place_of.pop(command.buffer.name)))
+                device.poison(self._bytes(*place_of.pop(command.buffer.name)))
             elif isinstance(command, Kernel):
-                computing = True
                 self._keep_results(command, place_of, found)
-            elif isinstance(command, Synchronise) and Stream.COMPUTE in command.streams:
-                computing = False
         device.drain()
         return found
 
