@@ -16,7 +16,19 @@ from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Kind
-from vdnnsim.program import Buffer, Command, CopyOut, Kernel, MemoryClass, Program, Step, Stream, Synchronise
+from vdnnsim.program import (
+    Buffer,
+    Command,
+    CopyOut,
+    Kernel,
+    MemoryClass,
+    Piece,
+    Program,
+    Step,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
 from vdnnsim.results import Comparison
 from vdnnsim.study import Study, compare_policies
 from vdnnsim.trace import Trace, TraceHeader, TraceRow
@@ -73,6 +85,17 @@ def test_a_link_bound_layer_spreads_as_its_copy_and_not_as_its_kernel() -> None:
     kernel = kernel_of(MS // 2, RowSpread(2 * ONE_PERCENT, 0, 0, 0))
     bound_ns = off_ns(kernel, KERNEL, COPY, WAIT, gpu=gpu_with(ONE_PERCENT), expected_ns=MS)
     assert bound_ns == pytest.approx(WIDTH * 10_000, abs=1)
+
+
+def test_a_kernel_that_waits_for_a_copy_spreads_as_the_copy_and_what_comes_after_as_kernels() -> None:
+    """The first kernel runs beside the copy, the other two after it: of their own, and in common, two and one."""
+    kernel = kernel_of(MS // 2, RowSpread(2 * ONE_PERCENT, 0, 0, 0))
+    held = (KERNEL, COPY, StreamWait(Stream.COMPUTE, Piece(Stream.COPY_OUT, 1)), KERNEL, KERNEL)
+    expected_ns = WIDTH * 10_000 * (COMMON * (2**2 + 1) + (1 - COMMON) * (2 + 1)) ** 0.5
+    assert off_ns(kernel, *held, gpu=gpu_with(ONE_PERCENT), expected_ns=2 * MS) == pytest.approx(expected_ns, abs=1)
+    waits = Synchronise((Stream.COMPUTE,))
+    waited_ns = off_ns(kernel, *held, waits, gpu=gpu_with(ONE_PERCENT), expected_ns=2 * MS)
+    assert waited_ns == pytest.approx(expected_ns, abs=1)
 
 
 def test_a_copy_that_nobody_waits_for_does_not_count() -> None:

@@ -7,7 +7,8 @@ All of these count as independent of each other.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import hypot, sqrt
@@ -109,6 +110,7 @@ def _slower_host(trace: Trace, gpu: GpuProfile, share: float) -> SimulatedMachin
         synchronise_ns=_scaled(host.synchronise_ns, share, usual_ppm),
         allocate_ns=_scaled(host.allocate_ns, share, usual_ppm),
         free_ns=_scaled(host.free_ns, share, usual_ppm),
+        stream_wait_ns=_scaled(host.stream_wait_ns, share, usual_ppm),
     )
     return SimulatedMachine(_with_rows(trace, moved), replace(gpu, host=dearer))
 
@@ -133,21 +135,21 @@ def _slower_curve(curve: LinkCurve, share: float) -> LinkCurve:
 
 def _own_ns(timeline: Timeline, trace: Trace, gpu: GpuProfile) -> Iterator[float]:
     """How much each piece that the iteration waited for spreads by itself: the kernels given before each wait, or
-    where it was for a copy that ended later than these, that copy."""
-    stalls = iter((*timeline.stalls, None))
-    stall = next(stalls)
+    where something waited for a copy that ended later than these, that copy."""
+    kernels_end_ns = [kernel.end_ns for kernel in timeline.kernels]
     copies = {(copy.direction, copy.end_ns): copy for copy in timeline.copies}
+    stalls = deque(timeline.stalls)
     first = 0
-    for kernels, end_ns in [*((wait.kernels, wait.end_ns) for wait in timeline.waits), (len(timeline.kernels), None)]:
-        if stall is None or (end_ns is not None and stall.end_ns > end_ns):
-            for kernel in timeline.kernels[first:kernels]:
-                row = trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
-                if row.spread:
-                    yield row.duration_ns * row.spread.duration_ppm / PPM
-        else:
+    for given, end_ns in [*((wait.kernels, wait.end_ns) for wait in timeline.waits), (len(kernels_end_ns), None)]:
+        while stalls and (end_ns is None or stalls[0].end_ns <= end_ns):
+            stall = stalls.popleft()
             yield _copy_ns(copies[stall.direction, stall.end_ns], gpu)
-            stall = next(stalls)
-        first = kernels
+            first = max(first, bisect_right(kernels_end_ns, stall.begin_ns))
+        for kernel in timeline.kernels[first:given]:
+            row = trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
+            if row.spread:
+                yield row.duration_ns * row.spread.duration_ppm / PPM
+        first = max(first, given)
 
 
 def _copy_ns(copy: CopyRecord, gpu: GpuProfile) -> float:

@@ -38,7 +38,8 @@ class CopyRecord(NamedTuple):
 
 
 class WaitRecord(NamedTuple):
-    """The host waiting for streams, with the cost of the call, when it had given so many `kernels`."""
+    """The host waiting for streams, or for one piece of work, with the cost of the call, when it had given so many
+    `kernels`."""
 
     step: int
     begin_ns: int
@@ -48,8 +49,9 @@ class WaitRecord(NamedTuple):
 
 class StallRecord(NamedTuple):
     """The compute engine idle because its next kernel, or the end of the iteration, waits for a copy: from when every
-    kernel given is done and somebody waits, until the copy ends. Of several the copy is the one that ends last, in
-    before out. `late` is a copy in that began only when its layer needed it, or had been put off."""
+    kernel given before is done and somebody waits (the host, or a kernel by its stream), until the copy ends. Of
+    several the copy is the one that ends last, in before out. `late` is a copy in that began only when its layer needed
+    it, or had been put off."""
 
     step: int
     begin_ns: int

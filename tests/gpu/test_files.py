@@ -68,12 +68,13 @@ def test_a_valid_profile(file: Path) -> None:
 
 
 def test_power_may_be_left_out_and_copies_may_start_late(file: Path) -> None:
-    text = PROFILE_TOML[: PROFILE_TOML.index("[power]")].replace("free_ns = 100", "free_ns = 100\ncopy_start_ns = 7")
+    more = "free_ns = 100\ncopy_start_ns = 7\nstream_wait_ns = 9"
+    text = PROFILE_TOML[: PROFILE_TOML.index("[power]")].replace("free_ns = 100", more)
     file.write_text(text, encoding="utf-8")
     profile = read_profile(file)
     assert profile.power is None
     assert "power" not in profile.provenance
-    assert profile.host.copy_start_ns == 7
+    assert (profile.host.copy_start_ns, profile.host.stream_wait_ns) == (7, 9)
 
 
 AFTER_WAIT = """\

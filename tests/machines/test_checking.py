@@ -23,11 +23,14 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostWait,
     Kernel,
     MemoryClass,
+    Piece,
     Program,
     Programs,
     Stream,
+    StreamWait,
     Synchronise,
     build_program,
 )
@@ -153,6 +156,39 @@ def test_bytes_of_a_freed_buffer_may_not_go_to_another_stream_before_a_wait() ->
     follow(*copied, Synchronise((Stream.COPY_OUT,)), *reused)
     with pytest.raises(BrokenProgram, match="workspace:x while the copy out of map:a may still be under way"):
         follow(*copied, *reused)
+
+
+def test_a_wait_for_one_piece_orders_what_comes_after_it() -> None:
+    """map:a leaves by waits for single pieces: the copy behind its kernel, its bytes' next user behind the copy."""
+    out = PROGRAM.commands[0].buffer  # type: ignore[union-attr]
+    small = X._replace(size_bytes=out.size_bytes)
+    kernel, copy = Piece(Stream.COMPUTE, 1), Piece(Stream.COPY_OUT, 1)
+    leaves = (RUN, StreamWait(Stream.COPY_OUT, kernel), CopyOut(out, "b"))
+    reused = (Free(out), Allocate(small), Allocate(out), RUN._replace(workspace=small))
+    follow(*leaves, HostWait(copy), *reused)
+    follow(*leaves, *reused[:-1], StreamWait(Stream.COMPUTE, copy), reused[-1])
+    for broken in ((*leaves, *reused), (*leaves, StreamWait(Stream.COPY_IN, copy), *reused)):
+        with pytest.raises(BrokenProgram, match="workspace:x while the copy out of map:a may still be under way"):
+            follow(*broken)
+    with pytest.raises(BrokenProgram, match="the copy out of map:a touches map:a while a forward may still be"):
+        follow(RUN, CopyOut(out, "b"))
+
+
+def test_a_host_that_waits_for_a_copy_knows_of_what_the_copy_waited_for() -> None:
+    """The copy out waited for the kernel, so that the kernel's bytes may go to any stream."""
+    out = PROGRAM.commands[0].buffer  # type: ignore[union-attr]
+    copied = CopyOut(out, "b"), HostWait(Piece(Stream.COPY_OUT, 1)), CopyIn(out, "b", "b")
+    follow(RUN, StreamWait(Stream.COPY_OUT, Piece(Stream.COMPUTE, 1)), *copied)
+
+
+@pytest.mark.parametrize(
+    "wait", [HostWait(Piece(Stream.COMPUTE, 2)), StreamWait(Stream.COPY_IN, Piece(Stream.COMPUTE, 0))]
+)
+def test_a_wait_for_what_was_not_given(wait: Command) -> None:
+    with pytest.raises(
+        BrokenProgram, match=r"program, a forward: a wait for piece \d of compute: found 1 given so far"
+    ):
+        follow(RUN, wait, RUN)
 
 
 def test_two_that_only_read_need_no_order() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from support.cases import conv, gpu_of, layer, network_of, row, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import HostCosts
+from vdnnsim.machines import BrokenProgram
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Work, script_of
 from vdnnsim.network import Kind
 from vdnnsim.program import (
@@ -16,16 +19,19 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostWait,
     Kernel,
     MemoryClass,
+    Piece,
     Program,
     Step,
     Stream,
+    StreamWait,
     Synchronise,
 )
 from vdnnsim.trace import Trace
 
-COSTS = HostCosts(kernel_ns=5, copy_ns=3, synchronise_ns=10, allocate_ns=2, free_ns=1, copy_start_ns=7)
+COSTS = HostCosts(5, 3, synchronise_ns=10, allocate_ns=2, free_ns=1, copy_start_ns=7, stream_wait_ns=4)
 NETWORK = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
 TRACE = trace_of(NETWORK, [row("a", "forward", 100), row("loss", "forward", 20)._replace(launch_ns=8, start_ns=4)])
 X, Y = (Buffer(f"map:{name}", 100 * size, MemoryClass.FEATURE_MAPS, "a", False) for size, name in ((1, "x"), (2, "y")))
@@ -50,7 +56,7 @@ def test_calls_between_two_waits_are_added_up() -> None:
         (Allocate(Y), FORWARD, CopyOut(X, "a"), BOTH, Free(X)), (LOSS, FORWARD, CopyIn(X, "a", "a"), Free(Y))
     )
     script = script_of(program, TRACE, COSTS)
-    assert script.waits == [(Stream.COMPUTE, Stream.COPY_OUT), None]
+    assert script.waits == [((COMPUTE, 1), (OUT, 1)), None]
     assert script.wait_steps == [0]
     assert script.calls_ns == [2 + 5 + 3, 1 + 8 + 5 + 3 + 1]
     assert script.work[COMPUTE] == Work([0, 1, 1], [[7], [1 + 4, 1 + 8 + 5]])  # loss starts 4 after its call
@@ -59,6 +65,37 @@ def test_calls_between_two_waits_are_added_up() -> None:
     assert [entry.layer for entry in script.kernels] == ["a", "loss", "a"]
     assert (script.outs, script.ins, script.copies) == ([X], [X], [OUT, IN])
     assert script.copies_ns(gpu_of(in_ns_per_100_bytes=50).link) == ([100], [50])
+
+
+def test_waits_for_single_pieces() -> None:
+    """The host waits for the first of two copies; the second kernel, and with it all that follow, for the second one;
+    the next copy for the kernel. A stream's wait costs the host its call, and holds nothing where nothing follows."""
+    copy = CopyOut(X, "a")
+    program = program_of(
+        (FORWARD, copy, copy, HostWait(Piece(Stream.COPY_OUT, 1))),
+        (StreamWait(Stream.COMPUTE, Piece(Stream.COPY_OUT, 1)), StreamWait(Stream.COMPUTE, Piece(Stream.COPY_OUT, 2))),
+        (FORWARD, StreamWait(Stream.COPY_OUT, Piece(Stream.COMPUTE, 2)), copy),
+        (StreamWait(Stream.COPY_IN, Piece(Stream.COMPUTE, 1)), StreamWait(Stream.COMPUTE, Piece(Stream.COMPUTE, 1))),
+    )
+    script = script_of(program, TRACE, COSTS)
+    assert script.waits == [((OUT, 1),), None]
+    assert script.wait_steps == [0]
+    assert script.calls_ns == [5 + 3 + 3, 4 + 4 + 5 + 4 + 3 + 4 + 4]
+    assert script.work[COMPUTE] == Work([0, 2], [[5], [4 + 4 + 5]])
+    assert script.work[OUT] == Work([0, 0, 2], [[8 + 7, 11 + 7], [20 + 7]])
+    assert (script.holds[COMPUTE], script.holds[OUT]) == ({1: {OUT: 2}}, {2: {COMPUTE: 2}})
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("wait", [HostWait, lambda piece: StreamWait(Stream.COMPUTE, piece)])
+def test_a_wait_for_what_was_not_given_is_refused(wait: Callable[[Piece], Command], number: int) -> None:
+    copy = CopyOut(X, "a")
+    with pytest.raises(BrokenProgram) as caught:
+        script_of(program_of((copy,), (wait(Piece(Stream.COPY_OUT, number)), copy)), TRACE, COSTS)
+    assert str(caught.value) == (
+        f"program, s1 forward: a wait for piece {number} of copy out: found 1 given so far, expected one of these; "
+        "wait for what has been given already"
+    )
 
 
 def test_memory_calls_have_their_place() -> None:

@@ -153,6 +153,7 @@ class _Host(_Sourced):
     allocate_ns: _Nanoseconds
     free_ns: _Nanoseconds
     copy_start_ns: _Nanoseconds = 0
+    stream_wait_ns: _Nanoseconds = 0
     after_wait: _AfterWait | None = None
 
 
@@ -211,6 +212,7 @@ class ProfileFile(_Strict):
                 host.allocate_ns,
                 host.free_ns,
                 host.copy_start_ns,
+                host.stream_wait_ns,
                 host.after_wait.after_wait() if host.after_wait else None,
             ),
             power,

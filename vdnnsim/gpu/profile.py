@@ -86,7 +86,8 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class HostCosts:
     """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
-    begins on an idle engine, `after_wait` what calls cost more when the host has waited (None: nothing)."""
+    begins on an idle engine, `stream_wait_ns` what recording an event and letting a stream wait for it take, and
+    `after_wait` what calls cost more when the host has waited (None: nothing)."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
@@ -94,6 +95,7 @@ class HostCosts:
     allocate_ns: int = 0
     free_ns: int = 0
     copy_start_ns: int = 0
+    stream_wait_ns: int = 0
     after_wait: AfterWait | None = None
 
 

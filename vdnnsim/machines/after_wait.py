@@ -5,8 +5,8 @@ two waits each kind of call has one first call, so that whatever the host does t
 the kinds called so far. How many kinds those are belongs to the script; what they cost, to the run.
 
 Time counts as waited while the host stands before engines that are not done; its own costs of a synchronise do not. A
-synchronise's own extra comes before its waiting begins. An iteration begins as cold as the table knows: the one before
-it ended by waiting.
+synchronise's own extra comes before its waiting begins. A wait for one piece of work is a synchronise; of a stream's
+wait no extra is known. An iteration begins as cold as the table knows: the one before it ended by waiting.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vdnnsim.gpu import AfterWait, HostCall
-from vdnnsim.program import Allocate, CopyOut, Free, Kernel, Program, Synchronise
+from vdnnsim.program import Allocate, CopyOut, Free, HostWait, Kernel, Program, StreamWait, Synchronise
 
-Stretch = tuple[int, tuple[int, ...] | None, list[int], list[int], list[int]]
-"""From one wait to the next: what the host's calls take, the engines that it then waits for (None: the end), and when
-after the wait before the copies out, the copies in and the kernels are ready."""
+Stretch = tuple[int, tuple[tuple[int, int], ...] | None, list[int], list[int], list[int]]
+"""From one wait to the next: what the host's calls take, what it then waits for (engines, and how many of their pieces
+have to be done; None: the end), and when after the wait before the copies out, the copies in and the kernels are ready.
+"""
 
 
 class FirstCalls(NamedTuple):
@@ -38,7 +39,9 @@ def first_calls_of(program: Program) -> list[FirstCalls]:
     stretches = [FirstCalls([], [], [], [], [])]
     for command in program.commands:
         kinds, outs, ins, kernels, memory = stretches[-1]
-        if isinstance(command, Synchronise):
+        if isinstance(command, StreamWait):
+            continue
+        if isinstance(command, (Synchronise, HostWait)):
             kinds.append(HostCall.SYNCHRONISE)
             stretches.append(FirstCalls([], [], [], [], []))
             continue

@@ -1,7 +1,8 @@
 """The checking mode: whether a program is right on any machine, however long its kernels and copies take.
 
 It follows the program with no clock. A kernel or copy is *ordered after* another one if it was given to the same stream
-later, or if the host had waited for the other's stream in between. Whatever touches a block must be ordered after
+later, or if the host, before it gave it, or its stream waited for the other, or for what waited for it
+(`vdnnsim.program.Order`). Whatever touches a block must be ordered after
 whatever touched its bytes before, in this buffer or in one freed since, unless both only read; and what a kernel reads
 must lie there.
 """
@@ -21,10 +22,15 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostWait,
     Kernel,
     MemoryClass,
+    NotGiven,
+    Order,
+    Piece,
     Program,
     Stream,
+    StreamWait,
     Synchronise,
     operands_of,
 )
@@ -39,12 +45,11 @@ class BrokenProgram(VdnnsimError):  # noqa: N818 - reads as what it is
         return f"program, {where}: {wrong}"
 
 
-class _Piece(NamedTuple):
-    """A kernel or copy: the number of its stream's."""
+class _Use(NamedTuple):
+    """What a kernel or copy does with a block."""
 
     what: str
-    stream: Stream
-    number: int
+    piece: Piece
     writes: bool
 
 
@@ -56,7 +61,7 @@ class _Block:
     begin: int
     end: int
     holds: str = ""
-    pieces: list[_Piece] = field(default_factory=list)
+    uses: list[_Use] = field(default_factory=list)
 
     def overlaps(self, other: _Block) -> bool:
         return self.begin < other.end and other.begin < self.end
@@ -64,7 +69,8 @@ class _Block:
 
 def check_program(network: Network, program: Program, memory: DeviceMemory) -> None:
     """Raises `BrokenProgram` for a program of this network whose blocks, in this empty memory, are used out of order,
-    read before they are written, or used when they are not there; `OutOfMemory` where it does not fit."""
+    read before they are written, or used when they are not there, and for one that waits for what comes later;
+    `OutOfMemory` where it does not fit."""
     checker = _Checker(network, program, memory)
     for step in program.steps:
         checker.where = step.title
@@ -78,8 +84,7 @@ class _Checker:
         self.operands = program.operands
         self.memory = memory
         self.where = "set-up"
-        self.given = dict.fromkeys(Stream, 0)
-        self.seen_done = dict.fromkeys(Stream, 0)
+        self.order = Order()
         self.live: dict[str, _Block] = {}
         self.freed: list[_Block] = []
         self.on_host: dict[str, _Block] = {}
@@ -95,7 +100,7 @@ class _Checker:
             block = self._block(command.buffer.name, "a free")
             self.memory.free(command.buffer)
             self.freed.append(self.live.pop(block.name))
-        elif isinstance(command, Synchronise):
+        elif isinstance(command, (Synchronise, HostWait, StreamWait)):
             self._wait(command)
         elif isinstance(command, Kernel):
             self._kernel(command)
@@ -118,27 +123,35 @@ class _Checker:
             raise self._wrong(f"{user} needs {name}, which is not there")
         return self.live[name]
 
-    def _wait(self, command: Synchronise) -> None:
-        self.seen_done.update((stream, self.given[stream]) for stream in command.streams)
+    def _wait(self, command: Synchronise | HostWait | StreamWait) -> None:
+        try:
+            if isinstance(command, StreamWait):
+                self.order.stream_wait(command.stream, command.piece)
+                return
+            if isinstance(command, HostWait):
+                self.order.host_wait(command.piece)
+            else:
+                self.order.synchronise(command.streams)
+        except NotGiven as error:
+            raise self._wrong(str(error)) from error
         for block in (*self.live.values(), *self.freed, *self.on_host.values()):
-            block.pieces = [piece for piece in block.pieces if piece.number > self.seen_done[piece.stream]]
-        self.freed = [block for block in self.freed if block.pieces]
+            block.uses = [use for use in block.uses if not self.order.known(use.piece)]
+        self.freed = [block for block in self.freed if block.uses]
 
-    def _give(self, what: str, stream: Stream) -> _Piece:
-        self.given[stream] += 1
-        return _Piece(what, stream, self.given[stream], writes=False)
+    def _give(self, what: str, stream: Stream) -> _Use:
+        return _Use(what, self.order.give(stream), writes=False)
 
-    def _touch(self, block: _Block, piece: _Piece) -> None:
+    def _touch(self, block: _Block, use: _Use) -> None:
         """Everything that touched these bytes before must be known to be done when this begins."""
-        before = [other for other in block.pieces if other.writes or piece.writes]
-        before += [other for old in self.freed if old.overlaps(block) for other in old.pieces]
+        before = [other for other in block.uses if other.writes or use.writes]
+        before += [other for old in self.freed if old.overlaps(block) for other in old.uses]
         for other in before:
-            if other.stream is not piece.stream:
+            if not self.order.ordered(other.piece, use.piece.stream):
                 raise self._wrong(
-                    f"{piece.what} touches {block.name} while {other.what} may still be under way there; expected a "
-                    f"wait for {other.stream} between them"
+                    f"{use.what} touches {block.name} while {other.what} may still be under way there; expected a "
+                    f"wait for {other.piece.stream} between them"
                 )
-        block.pieces.append(piece)
+        block.uses.append(use)
 
     def _kernel(self, kernel: Kernel) -> None:
         given = self._give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)

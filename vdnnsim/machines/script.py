@@ -16,8 +16,23 @@ from typing import NamedTuple
 
 from vdnnsim.gpu import HostCosts, Link
 from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
+from vdnnsim.machines.checking import BrokenProgram
 from vdnnsim.machines.step_ends import GivenByStep, given_by_step
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import (
+    Allocate,
+    Buffer,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    NotGiven,
+    Piece,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
 
@@ -26,6 +41,11 @@ OUT, IN, COMPUTE = 0, 1, 2
 ENGINES = {Stream.COPY_OUT: OUT, Stream.COPY_IN: IN, Stream.COMPUTE: COMPUTE}
 ALONE = (PPM, PPM)
 """The slowdowns of a kernel that slows no copy, and of a link whose directions do not slow each other."""
+
+Awaited = tuple[int, int]
+"""An engine by its number, and how many of its pieces have to be done."""
+Holds = dict[int, dict[int, int]]
+"""Which pieces of an engine, counted from 0, may not begin before how many pieces of which other engines are done."""
 
 _NOTHING: list[int] = []
 """Stands wherever an engine is given nothing before a wait; is never added to."""
@@ -67,17 +87,18 @@ class MemoryCalls(NamedTuple):
 @dataclass(frozen=True)
 class Script:
     """All calls of one iteration, cut at its waits. The host's calls before wait n take `calls_ns[n]`, then it waits
-    for `waits[n]`, in step `wait_steps[n]`. The last of `waits` is None: the end.
+    for `waits[n]`, in step `wait_steps[n]`: one awaited engine after the other. The last of `waits` is None: the end.
 
-    `work` is by the engine's number; `outs`, `ins` and `kernels` say what it is, `late_ins` which copies in are late,
-    `copies` the engine of each copy.
+    `work` is by the engine's number, and so are the `holds` of streams that wait; `outs`, `ins` and `kernels`
+    say what it is, `late_ins` which copies in are late, `copies` the engine of each copy.
     """
 
     program: Program
     calls_ns: list[int]
-    waits: list[tuple[Stream, ...] | None]
+    waits: list[tuple[Awaited, ...] | None]
     wait_steps: list[int]
     work: tuple[Work, Work, Work]
+    holds: tuple[Holds, Holds, Holds]
     outs: list[Buffer]
     ins: list[Buffer]
     late_ins: list[bool]
@@ -89,11 +110,6 @@ class Script:
     def first_calls(self) -> list[FirstCalls]:
         """What goes cold while the host waits, for profiles that say so."""
         return first_calls_of(self.program)
-
-    @cached_property
-    def waited_engines(self) -> list[tuple[int, ...] | None]:
-        """`waits` by the engines' numbers."""
-        return [None if streams is None else tuple(ENGINES[stream] for stream in streams) for streams in self.waits]
 
     @cached_property
     def kernels_given(self) -> list[int]:
@@ -131,7 +147,7 @@ class Script:
 
 def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     """The script of a program under a trace and a host's costs. Raises `InvalidInput` where the trace lacks one of its
-    kernels."""
+    kernels, `BrokenProgram` where it waits for what has not been given."""
     memory = MemoryCalls([], [], [], [])
     work = (Work([], [_NOTHING]), Work([], [_NOTHING]), Work([], [_NOTHING]))
     buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
@@ -139,7 +155,8 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     kernels: list[TraceRow] = []
     copies: list[int] = []
     calls_ns: list[int] = []
-    waits: list[tuple[Stream, ...] | None] = []
+    holds: tuple[Holds, Holds, Holds] = ({}, {}, {})
+    waits: list[tuple[Awaited, ...] | None] = []
     wait_steps: list[int] = []
     now_ns = 0
     for index, step in enumerate(program.steps):
@@ -156,14 +173,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 now_ns += host.kernel_ns if row.launch_ns is None else row.launch_ns
                 work[COMPUTE].add(index, now_ns if row.start_ns is None else called_ns + row.start_ns)
                 kernels.append(row)
-            elif isinstance(command, Synchronise):
-                waits.append(command.streams)
-                wait_steps.append(index)
-                calls_ns.append(now_ns)
-                now_ns = 0
-                for engine in work:
-                    engine.ready_ns.append(_NOTHING)
-            else:
+            elif isinstance(command, (CopyOut, CopyIn)):
                 now_ns += host.copy_ns
                 direction = OUT if isinstance(command, CopyOut) else IN
                 work[direction].add(index, now_ns + host.copy_start_ns)
@@ -171,6 +181,40 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 if isinstance(command, CopyIn):
                     late_ins.append(command.late)
                 copies.append(direction)
+            elif isinstance(command, (Synchronise, HostWait)):
+                waits.append(_awaited_by_host(command, work, step.title))
+                wait_steps.append(index)
+                calls_ns.append(now_ns)
+                now_ns = 0
+                for engine in work:
+                    engine.ready_ns.append(_NOTHING)
+            else:
+                now_ns += host.stream_wait_ns
+                _hold(holds[ENGINES[command.stream]], command, work, step.title)
     waits.append(None)
     calls_ns.append(now_ns)
-    return Script(program, calls_ns, waits, wait_steps, work, *buffers, late_ins, kernels, copies, memory)
+    return Script(program, calls_ns, waits, wait_steps, work, holds, *buffers, late_ins, kernels, copies, memory)
+
+
+def _awaited_by_host(command: Synchronise | HostWait, work: Sequence[Work], where: str) -> tuple[Awaited, ...]:
+    if isinstance(command, HostWait):
+        return (_awaited(command.piece, work, where),)
+    return tuple((engine, len(work[engine].steps)) for engine in map(ENGINES.__getitem__, command.streams))
+
+
+def _hold(holds: Holds, command: StreamWait, work: Sequence[Work], where: str) -> None:
+    """What is put on the stream next has to wait, and with it all that comes after it there. A stream is in order, so
+    that for itself it waits anyway, and for another one only for the last of several pieces."""
+    engine, done = _awaited(command.piece, work, where)
+    own = ENGINES[command.stream]
+    if engine != own:
+        awaited = holds.setdefault(len(work[own].steps), {})
+        awaited[engine] = max(done, awaited.get(engine, 0))
+
+
+def _awaited(piece: Piece, work: Sequence[Work], where: str) -> Awaited:
+    engine = ENGINES[piece.stream]
+    given = len(work[engine].steps)
+    if not 1 <= piece.number <= given:
+        raise BrokenProgram(where, str(NotGiven(piece, given)))
+    return engine, piece.number

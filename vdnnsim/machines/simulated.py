@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import simpy
@@ -28,7 +29,7 @@ from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.machines.script import ALONE, COMPUTE, IN, OUT, Durations, Script, script_of
+from vdnnsim.machines.script import ALONE, COMPUTE, IN, OUT, Awaited, Durations, Holds, Script, script_of
 from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, ends_by_step_ns, timeline_of
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.memory import Pool
@@ -101,6 +102,8 @@ class _Engine:
         self.ready_ns: deque[int] = deque()
         self.begins_ns: list[int] = []
         self.ends_ns: list[int] = []
+        self.stood: list[tuple[int, int]] = []
+        """Pieces that stood still for work elsewhere, and from when on."""
         self.moment: simpy.Event
         self._idle = self.moment = _Arrival(environment)
 
@@ -137,6 +140,59 @@ class _Engine:
 
     def spans(self) -> Spans:
         return Spans(self.begins_ns, self.ends_ns)
+
+
+class _Holding(_Engine):
+    """An engine some of whose pieces may not begin before pieces of other engines are done: waits of streams."""
+
+    def hold(self, held: Holds, engines: Sequence[_Engine]) -> None:
+        """Which pieces, and the engines by number, all of which hold theirs."""
+        self.held = held
+        self.engines = [engine for engine in engines if isinstance(engine, _Holding)]
+        self.waiting: dict[int, list[_Holding]] = {}
+        self.missing = 0
+        self.idle_ns = 0
+
+    def put(self, ready_ns: list[int], from_ns: int) -> None:
+        missing = None if self.pending else self._missing(len(self.ends_ns))
+        if missing:
+            self._stand(from_ns + ready_ns[0], missing)
+            self.pending = 1
+            ready_ns = ready_ns[1:]
+        super().put(ready_ns, from_ns)
+
+    def end(self, now_ns: int) -> None:
+        missing = self._missing(len(self.ends_ns) + 1) if self.pending > 1 else None
+        if missing:
+            self.ends_ns.append(now_ns)
+            self.pending -= 1
+            self._idle = self.moment = _Arrival(self.environment)
+            self._stand(max(self.ready_ns.popleft(), now_ns), missing)
+        else:
+            super().end(now_ns)
+        for engine in self.waiting.pop(len(self.ends_ns), ()):
+            engine._release(now_ns)
+
+    def _missing(self, piece: int) -> list[Awaited]:
+        awaited = self.held.get(piece, {})
+        return [(engine, done) for engine, done in awaited.items() if len(self.engines[engine].ends_ns) < done]
+
+    def _stand(self, idle_ns: int, missing: list[Awaited]) -> None:
+        """The piece at the head could begin then, were it not for what is missing."""
+        self.idle_ns = idle_ns
+        self.missing = len(missing)
+        for engine, done in missing:
+            self.engines[engine].waiting.setdefault(done, []).append(self)
+
+    def _release(self, now_ns: int) -> None:
+        """One of the missing pieces is done."""
+        self.missing -= 1
+        if not self.missing:
+            if now_ns > self.idle_ns:
+                self.stood.append((len(self.ends_ns), self.idle_ns))
+            begin_ns = max(self.idle_ns, now_ns)
+            self.begins_ns.append(begin_ns)
+            self._idle.set(begin_ns + self._next_lasts_ns())
 
 
 class _Link:
@@ -256,6 +312,14 @@ class _SlowedCopies(_Engine):
         return now_ns
 
 
+class _HoldingKernels(_Holding, _SlowingKernels):
+    """Both at once."""
+
+
+class _HoldingCopies(_Holding, _SlowedCopies):
+    """Both at once."""
+
+
 class _Run:
     """One iteration under way."""
 
@@ -275,7 +339,10 @@ class _Run:
         self.environment.run(self.environment.process(self._host()))
         kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
         waits = Spans(self.wait_begins_ns, self.wait_ends_ns)
-        return Moments(kernels, outs, ins, waits, self.stalls, self.host_ns, self.memory_offsets_ns)
+        stalls = self.stalls
+        if self.engines[COMPUTE].stood:
+            stalls = sorted((*stalls, *self._held_kernels()), key=attrgetter("stall.begin_ns"))
+        return Moments(kernels, outs, ins, waits, stalls, self.host_ns, self.memory_offsets_ns)
 
     def _host(self) -> _Process:
         """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
@@ -296,41 +363,55 @@ class _Run:
             begin_ns = host_ns
             begins_ns.append(begin_ns)
             copies = []
-            for number in waited:
+            for number, done in waited:
                 engine = engines[number]
-                while engine.pending:
+                while len(engine.ends_ns) < done:
                     yield engine.moment
-                if engine.ends_ns:
-                    end_ns = engine.ends_ns[-1]
+                if done:
+                    end_ns = engine.ends_ns[done - 1]
                     if end_ns > host_ns:
                         host_ns = end_ns
                     if number != COMPUTE and end_ns > begin_ns:
                         copies.append((end_ns, number))  # only what ended since may have held anything up
                 host_ns += synchronise_ns
             if copies and not compute.pending:
-                self._stall(begin_ns, copies)
+                self._stall(begin_ns, copies, dict(waited))
             ends_ns.append(host_ns)
         self.host_ns = host_ns
         for engine in engines:
             while engine.pending:
                 yield engine.moment
-        ended = [(engines[number].ends_ns[-1], number) for number in (OUT, IN) if engines[number].ends_ns]
+        given = {number: len(engines[number].ends_ns) for number in (OUT, IN)}
+        ended = [(engines[number].ends_ns[-1], number) for number in (OUT, IN) if given[number]]
         if ended:
-            self._stall(host_ns, ended)
+            self._stall(host_ns, ended, given)
 
-    def _stall(self, begin_ns: int, copies_end_ns: Sequence[tuple[int, int]]) -> None:
+    def _stall(self, begin_ns: int, copies_end_ns: Sequence[tuple[int, int]], done: dict[int, int]) -> None:
         """Notes by how much a wait that began then, for copies that ended at these (time, engine), has held up the
-        compute engine, which is through with what it was given."""
+        compute engine, which is through with what it was given. So many of each engine were `done`."""
         kernels_ns = self.engines[COMPUTE].ends_ns
         stall = stall_of(begin_ns, kernels_ns[-1] if kernels_ns else 0, copies_end_ns)
         if stall is not None:
-            last = len(self.engines[stall.engine].ends_ns) - 1
-            self.stalls.append(Stalled(len(self.wait_ends_ns), stall, last))
+            number = len(self.wait_ends_ns)
+            steps = self.script.wait_steps
+            in_wait = number < len(steps)
+            step = steps[number] if in_wait else len(self.script.program.steps) - 1
+            self.stalls.append(Stalled(step, in_wait, stall, done[stall.engine] - 1))
+
+    def _held_kernels(self) -> Iterable[Stalled]:
+        """The stalls of kernels that stood still for copies, by the same rule."""
+        compute = self.script.work[COMPUTE]
+        for kernel, idle_ns in self.engines[COMPUTE].stood:
+            awaited = self.script.holds[COMPUTE][kernel]
+            copies_end_ns = [(self.engines[number].ends_ns[done - 1], number) for number, done in awaited.items()]
+            stall = stall_of(idle_ns, 0, copies_end_ns)
+            if stall is not None:
+                yield Stalled(compute.steps[kernel], False, stall, awaited[stall.engine] - 1)
 
     def _stretches(self) -> Iterable[Stretch]:
         """What the host gives from wait to wait; late, where the profile says that its calls go cold meanwhile."""
         script = self.script
-        stretches = zip(script.calls_ns, script.waited_engines, *(work.ready_ns for work in script.work), strict=True)
+        stretches = zip(script.calls_ns, script.waits, *(work.ready_ns for work in script.work), strict=True)
         if self.after_wait is None:
             return stretches
         self.memory_offsets_ns = script.memory.offsets_ns.copy()
@@ -340,23 +421,33 @@ class _Run:
 
     def _last_wait_ns(self) -> int:
         """How long the host stood before engines at its last wait: its own costs of the synchronise left out."""
-        streams = self.script.waits[len(self.wait_ends_ns) - 1] or ()
-        return self.wait_ends_ns[-1] - self.wait_begins_ns[-1] - len(streams) * self.synchronise_ns
+        awaited = self.script.waits[len(self.wait_ends_ns) - 1] or ()
+        return self.wait_ends_ns[-1] - self.wait_begins_ns[-1] - len(awaited) * self.synchronise_ns
 
 
 def _engines(
     environment: simpy.Environment, script: Script, durations: Durations, link: Link
 ) -> tuple[_Engine, _Engine, _Engine]:
     """The engines by number, their processes started."""
-    if not script.slows_copies(link):
-        outs, ins, kernels = (_Engine(environment, lasts_ns) for lasts_ns in durations)
+    holding = any(script.holds)
+    outs: _Engine
+    ins: _Engine
+    kernels: _Engine
+    if script.slows_copies(link):
+        slowed = _Link(link)
+        slowed_copies = _HoldingCopies if holding else _SlowedCopies
+        outs = slowed_copies(environment, durations.outs_ns, OUT, slowed)
+        ins = slowed_copies(environment, durations.ins_ns, IN, slowed)
+        slowing_kernels = _HoldingKernels if holding else _SlowingKernels
+        kernels = slowing_kernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
+        slowed.processes = [environment.process(engine.process()) for engine in (outs, ins)]
+        environment.process(kernels.process())
+    else:
+        outs, ins, kernels = ((_Holding if holding else _Engine)(environment, lasts_ns) for lasts_ns in durations)
         for engine in (outs, ins, kernels):
             environment.process(engine.process())
-        return outs, ins, kernels
-    slowed = _Link(link)
-    out = _SlowedCopies(environment, durations.outs_ns, OUT, slowed)
-    back = _SlowedCopies(environment, durations.ins_ns, IN, slowed)
-    slowing = _SlowingKernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
-    slowed.processes = [environment.process(copies.process()) for copies in (out, back)]
-    environment.process(slowing.process())
-    return out, back, slowing
+    engines = (outs, ins, kernels)
+    for engine, held in zip(engines, script.holds, strict=True):
+        if isinstance(engine, _Holding):
+            engine.hold(held, engines)
+    return engines

@@ -32,10 +32,11 @@ class Spans(NamedTuple):
 
 
 class Stalled(NamedTuple):
-    """A stall in the wait of this number, one more than there are for the end of the iteration; it ends with the copy
-    of this number on its engine."""
+    """A stall of this step, in a wait of the host or not: a kernel's on the engine, and that of the iteration's end. It
+    ends with the copy of this number on its engine."""
 
-    wait: int
+    step: int
+    in_wait: bool
     stall: Stall
     copy: int
 
@@ -94,13 +95,12 @@ def _copy_records(script: Script, durations: Durations, moments: Moments) -> lis
 
 
 def _stall_records(script: Script, moments: Moments) -> Iterator[StallRecord]:
-    steps = [*script.wait_steps, len(script.program.steps) - 1]
-    for wait, (begin_ns, end_ns, engine), copy in moments.stalls:
+    for step, _, (begin_ns, end_ns, engine), copy in moments.stalls:
         if engine == OUT:
-            yield StallRecord(steps[wait], begin_ns, end_ns, COPY_OUT, script.outs[copy].name, late=False)
+            yield StallRecord(step, begin_ns, end_ns, COPY_OUT, script.outs[copy].name, late=False)
         else:
             late = script.late_ins[copy]
-            yield StallRecord(steps[wait], begin_ns, end_ns, COPY_IN, script.ins[copy].name, late)
+            yield StallRecord(step, begin_ns, end_ns, COPY_IN, script.ins[copy].name, late)
 
 
 def _one_way(

@@ -1,8 +1,9 @@
 """What a stall is: the same rule on both machines.
 
 The compute engine is idle because its next kernel waits for a copy, whoever does the waiting: the host, before it
-gives the kernel; or the end of the iteration. Time in which kernels given before still run is no stall, nor is the time
-before somebody waits, nor what the call that waits costs; the order in which streams are waited for does not matter.
+gives the kernel; the kernel, which has been given, by a wait of its stream; or the end of the iteration. Time in which
+kernels given before still run is no stall, nor is the time before somebody waits, nor what the call that waits costs;
+the order in which streams are waited for does not matter.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class StreamWait(NamedTuple):
     piece: Piece
 
 
-Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise
+Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise | HostWait | StreamWait
 
 
 class Step(NamedTuple):

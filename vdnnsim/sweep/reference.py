@@ -30,8 +30,6 @@ class ReferencePoints:
         self._kernels_ns = prepared.scaled_kernels_ns
         self._copies_ns: dict[int, tuple[GpuProfile, list[int], list[int]]] = {}
         self._inner_steps = [not step.in_classifier for step in steps]
-        waiting = [*(steps[step] for step in self._script.wait_steps), *steps[-1:]]  # at last for the iteration's end
-        self._inner_waits = [not step.in_classifier for step in waiting]
         self._held = [held.all_bytes for held in lowered.waits_held]
         self._inner_held = [held.feature_extraction_bytes for held in lowered.waits_held]
 
@@ -57,7 +55,7 @@ class ReferencePoints:
         ends_ns = ends_by_step_ns(self._script, moments)
         iteration_ns = ends_ns[-1] if ends_ns else 0
         area, inner_area = self._held_over_time(moments, iteration_ns)
-        stalls_ns, inner_stall_ns, ending_ns = self._stalls_ns(moments)
+        stalls_ns, inner_stall_ns, in_waits_ns = self._stalls_ns(moments)
         stall_ns = sum(stalls_ns)
         return (
             iteration_ns,
@@ -68,23 +66,23 @@ class ReferencePoints:
             inner_stall_ns,
             inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
             *stalls_ns,
-            _idle_in_waits_ns(self._script, moments) - (stall_ns - ending_ns),
+            _idle_in_waits_ns(self._script, moments) - in_waits_ns,
         )
 
     def _stalls_ns(self, moments: Moments) -> tuple[list[int], int, int]:
-        """Stalls by what is waited for, in the order of `Times`; those of feature extraction; that of the end, in no
-        wait of the host."""
+        """Stalls by what is waited for, in the order of `Times`; those of feature extraction; those in waits of the
+        host."""
         by_cause_ns = [0, 0, 0]
-        inner_ns = ending_ns = 0
-        inner_waits, late_ins = self._inner_waits, self._script.late_ins
-        for wait, (begin_ns, end_ns, engine), copy in moments.stalls:
+        inner_ns = in_waits_ns = 0
+        inner_steps, late_ins = self._inner_steps, self._script.late_ins
+        for step, in_wait, (begin_ns, end_ns, engine), copy in moments.stalls:
             stall_ns = end_ns - begin_ns
             by_cause_ns[_OUTS if engine == OUT else _LATE if late_ins[copy] else _INS] += stall_ns
-            if inner_waits[wait]:
+            if inner_steps[step]:
                 inner_ns += stall_ns
-            if wait == len(inner_waits) - 1:
-                ending_ns += stall_ns
-        return by_cause_ns, inner_ns, ending_ns
+            if in_wait:
+                in_waits_ns += stall_ns
+        return by_cause_ns, inner_ns, in_waits_ns
 
     def _held_over_time(self, moments: Moments, iteration_ns: int) -> Held:
         """Byte-nanoseconds: by what is held in each wait, where the host's own time is the same in every run."""

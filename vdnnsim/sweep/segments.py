@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vdnnsim.gpu import HostCosts
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import Allocate, Buffer, Command, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace, TraceRow
 
 
@@ -158,7 +158,7 @@ class _Lowering:
             self.both_ways,
         )
 
-    def _command(self, command: Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise) -> None:
+    def _command(self, command: Command) -> None:
         if isinstance(command, Allocate):
             self._spend(self.host.allocate_ns)
             self._hold(command.buffer, 1)
@@ -169,7 +169,7 @@ class _Lowering:
             self._launch_kernel(command)
         elif isinstance(command, Synchronise):
             self._wait(command.streams)
-        else:
+        elif isinstance(command, CopyOut | CopyIn):
             self._spend(self.host.copy_ns)
             stream = Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN
             sizes = self.sizes[stream]

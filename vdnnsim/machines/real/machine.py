@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from vdnnsim.errors import VdnnsimError
+from vdnnsim.errors import InvalidInput, VdnnsimError
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.device import Action, Device, Stopwatch
@@ -27,7 +27,19 @@ from vdnnsim.machines.real.operators import Operators, present
 from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.network import DATA, Kind, Network
-from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import (
+    Allocate,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
 from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
@@ -401,6 +413,10 @@ class LoadedProgram:
                 meanwhile = self._rehearsal(Stream.COPY_OUT if fetching else Stream.COPY_IN)
                 waits = [device.wait(stream, meanwhile) for stream in command.streams]
                 orders.append(_Order(_Kind.CALL, _one_after_the_other(waits)))
+            elif isinstance(command, HostWait | StreamWait):
+                raise InvalidInput(
+                    f"program: found {command}, expected only waits of the host for whole streams on this machine"
+                )
             else:
                 fetching = isinstance(command, CopyIn)
                 here = bytes_of(command.buffer.name, command.buffer.size_bytes)

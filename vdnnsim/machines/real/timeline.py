@@ -9,7 +9,19 @@ from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import ENGINES
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.machines.step_ends import step_ends_ns
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
+from vdnnsim.program import (
+    Allocate,
+    Buffer,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
 from vdnnsim.timeline import (
     COPY_IN,
     COPY_OUT,
@@ -66,10 +78,12 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                 awaited = {stream: copy for stream, copy in last.items() if stream in command.streams}
                 stalls += _stalls(index, given_ns, done_ns, kernels, awaited)
                 continue
+            if isinstance(command, HostWait | StreamWait):
+                continue  # no real machine loads them yet
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
                 kernels.append(KernelRecord(index, command.layer, command.pass_, command.algorithm, begin_ns, end_ns))
-            else:
+            elif isinstance(command, CopyOut | CopyIn):
                 copies.append(_copy_record(index, command, begin_ns, end_ns))
                 last[Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN] = _Given(command, end_ns)
     host_end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
