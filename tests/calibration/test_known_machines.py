@@ -253,8 +253,24 @@ def test_a_case_on_a_link_that_became_slow_for_good() -> None:
 
 @pytest.mark.parametrize("what", [What.CLOCK, What.OTHER_PROCESS])
 def test_kernels_on_a_gpu_that_is_held_back(what: What) -> None:
-    bench = fake_bench(bursts(what, 1, 0.4, excess=Range(0.05, 0.3)))
+    """Other processes come and go; at the beginning there are none."""
+    script = [one for one in bursts(what, 1, 0.4, excess=Range(0.05, 0.3)) if one.from_ns > 500_000_000]
+    bench = fake_bench(script)
     check_kernels(measured_trace(bench), bench.device.truth.trace(network()), relative=0.002, launch_ns=500)
+
+
+def test_a_process_that_only_stays_on_the_card_disturbs_nothing() -> None:
+    bench = fake_bench([Disturbance(What.OTHER_PROCESS, 0, FOR_EVER_NS, 1)])
+    found = measured_trace(bench)
+    assert not any(row.disturbed for row in found.rows)
+    assert is_told(run(bench, "vdnn-all(m)"))
+
+
+def test_a_process_that_came_before_a_case_and_stayed_through_it_is_told() -> None:
+    bench = fake_bench([Disturbance(What.OTHER_PROCESS, 1_000_000_000, FOR_EVER_NS, 1.2)])
+    bench.watch.clocks.settle()
+    bench.device.idle(1_000_000_000)
+    assert run(bench, "vdnn-all(m)").doubts == ("1 other processes on the card, 0 at other times",)
 
 
 def test_a_case_on_a_gpu_whose_clock_dropped_for_good() -> None:

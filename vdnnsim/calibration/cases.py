@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput
 from vdnnsim.files import line_of, read_text, read_toml, toml_lines
 from vdnnsim.gpu import ProfileName
-from vdnnsim.network import load_network
+from vdnnsim.network import NETWORKS, load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
 from vdnnsim.units import parse_bytes
@@ -56,9 +56,10 @@ class CasesFile(BaseModel):
 
 
 def read_cases(path: Path) -> CasesFile:
-    """The cases of a TOML file. Raises `InvalidFile` with every fault and its line: fields, networks, policies and
-    capacities that are none, and cases named twice."""
+    """The cases of a TOML file; files of networks are relative to its folder. Raises `InvalidFile` with every fault and
+    its line: fields, networks, policies and capacities that are none, and cases named twice."""
     cases = read_toml(path, CasesFile)
+    cases = cases.model_copy(update={"case": [_found_from(path.parent, group) for group in cases.case]})
     lines = toml_lines(read_text(path))
     faults: list[Fault] = []
     seen: set[tuple[str, int, str]] = set()
@@ -95,6 +96,12 @@ def read_cases(path: Path) -> CasesFile:
     if faults:
         raise InvalidFile(faults)
     return cases
+
+
+def _found_from(folder: Path, group: CaseGroup) -> CaseGroup:
+    if group.network in NETWORKS:
+        return group
+    return group.model_copy(update={"network": str(folder / group.network)})
 
 
 def limited_study(study: Study, capacity: str) -> Study:

@@ -1,9 +1,9 @@
 """What an examination of `doctor` means: whether to measure on this machine, how far off what comes of it can be, and
 what to do about it.
 
-The limits are those by which `calibrate report` judges: predictions are held to 1 %; a case beside whose iterations the
-link was slow more than half of the time, or in which a slow link was more than a tenth, cannot be told; a report in
-which more than a tenth of the cases cannot be told says so first.
+The limits are those by which `calibrate report` judges: predictions are held to 1 %; a case in which a slow link was
+more than a tenth of an iteration cannot be told, and one beside whose iterations it was slow for more than half of the
+time takes many of them; a report in which more than a tenth of the cases cannot be told says so first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from vdnnsim.calibration.doctor import Examination, HostSeen, LinkSeen, Steadiness
-from vdnnsim.calibration.iterations import MOST_SLOW_LINK_PPM, MOST_TAKEN_OFF_PPM
+from vdnnsim.calibration.iterations import MOST_TAKEN_OFF_PPM
 from vdnnsim.calibration.records import LARGEST_ERROR
 from vdnnsim.calibration.report import MOST_UNTOLD
 from vdnnsim.machines.real.host import SLOW
@@ -26,7 +26,7 @@ from vdnnsim.units import PPM, format_bytes, format_ms
 HALF_SPEED_COST = 0.05
 """What an iteration of many short kernels takes longer on a core at half its speed: ResNet-50 on an H200, of 1966
 commands, 133 ms for 127."""
-_MOST_SLOW, _MOST_EXCESS = MOST_SLOW_LINK_PPM / PPM, MOST_TAKEN_OFF_PPM / PPM
+_MOST_SLOW, _MOST_EXCESS = 0.5, MOST_TAKEN_OFF_PPM / PPM
 _WIDTH = 100
 _LEAST_FREE = 0.8
 """A GPU of which less memory than this share is free."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from vdnnsim.machines.real.device import Device
@@ -12,7 +13,8 @@ _HELD_BACK = 0.02
 
 
 class ClockWitness:
-    """The card's clocks from one moment to the next; see `Witness`."""
+    """The card from one moment to the next; see `Witness`. Nobody tells what other processes on it do: those that were
+    always there are let pass, since many cards have one; while there are more it is not at full speed."""
 
     name = CLOCKS
 
@@ -20,18 +22,36 @@ class ClockWitness:
         self._device = device
         self._before: GpuState | None = None
         self._begun_ns = 0
+        self._fewest_others = sys.maxsize
+        self._look()
 
     def settle(self) -> bool:
         """As `Witness.settle`: what comes now is held against this moment."""
-        self._before, self._begun_ns = self._device.state(), self._device.now_ns()
+        self._before, self._begun_ns = self._look(), self._device.now_ns()
         return True
 
     def held(self) -> bool:
-        """As `Witness.held`, since the last settling. Nobody tells what other processes on the card do: while there are
-        any, it is not."""
-        after, lasted_ns = self._device.state(), self._device.now_ns() - self._begun_ns
-        others = after is not None and after.other_processes
-        return not others and not state_doubts(self._before, after, lasted_ns)
+        """As `Witness.held`, since the last settling."""
+        return not self.doubts()
+
+    def doubts(self) -> list[str]:
+        """What the GPU's state says against what was measured since the last settling."""
+        after, lasted_ns = self._look(), self._device.now_ns() - self._begun_ns
+        found = state_doubts(self._before, after, lasted_ns)
+        if after is not None and (others := after.other_processes or 0) > self._fewest_others and not found:
+            found.append(f"{others} other processes on the card, {self._fewest_others} at other times")
+        return found
+
+    @property
+    def state(self) -> GpuState | None:
+        """The GPU now."""
+        return self._look()
+
+    def _look(self) -> GpuState | None:
+        state = self._device.state()
+        if state is not None and state.other_processes is not None:
+            self._fewest_others = min(self._fewest_others, state.other_processes)
+        return state
 
 
 def state_doubts(before: GpuState | None, after: GpuState | None, lasted_ns: int) -> list[str]:

@@ -64,7 +64,7 @@ class _Group(NamedTuple):
 
     @property
     def title(self) -> str:
-        return f"{self.cases.network} batch {self.cases.batch}, {self.math}"
+        return f"{self.network.name} batch {self.cases.batch}, {self.math}"
 
 
 class _Making:
@@ -94,7 +94,7 @@ class _Making:
         profile = self._profile() if missing else None
         for number in missing:
             assert profile is not None
-            tell = _part_of(self.progress, number, len(self.groups), self.groups[number].cases.network)
+            tell = _part_of(self.progress, number, len(self.groups), self.groups[number].network.name)
             self._measure(number, profile, tell)
             self._write()
         self._refine_hosts()

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 
 from vdnnsim.calibration.bench import Bench
-from vdnnsim.calibration.gpu_state import state_doubts
 from vdnnsim.calibration.iterations import Iterations, measure_iterations, together
 from vdnnsim.calibration.pairs import FORBIDDEN, FORBIDDEN_PPM
 from vdnnsim.calibration.progress import Progress, silent
@@ -46,11 +45,25 @@ class CaseRun:
     iterations: Iterations
     timeline: Timeline
     trials: tuple[Trial, ...]
+    host_share: float
+    """The share of an iteration in the host's calls."""
     state: str = ""
     """The GPU after the iterations, as far as it is told."""
-    doubts: tuple[str, ...] = ()
-    """What was disturbed so far that the measurement is none, and by how much; known before the prediction is looked
-    at."""
+    state_doubts: tuple[str, ...] = ()
+    """What the GPU's state says against the iterations."""
+    trace_doubts: tuple[str, ...] = ()
+    """See `trace_doubts`."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was disturbed so far that the measurement is none, and by how much; known before the prediction is
+        looked at."""
+        return (*self.measured_doubts, *self.trace_doubts)
+
+    @property
+    def measured_doubts(self) -> tuple[str, ...]:
+        """Those that another measurement of the same program may not have."""
+        return (*self.iterations.doubts(self.host_share), *self.state_doubts)
 
     @property
     def error(self) -> float:
@@ -129,24 +142,35 @@ def run_case(
     long = found.iterations.plain_ns > _LONG_NS
     marked = [bench.watch.undisturbed(loaded.observe).value for _ in range(1 if long else 3)]
     observed = sorted(marked, key=lambda timeline: timeline.iteration_time_ns)[len(marked) // 2]
-    doubts = (*found.doubts, *trace_doubts(study.trace, program))
-    return CaseRun(predicted, prepared, program, found.iterations, observed, plan.trials, found.state, doubts)
+    doubts = tuple(trace_doubts(study.trace, program))
+    return CaseRun(predicted, prepared, program, found.iterations, observed, plan.trials, *found[1:], doubts)
 
 
 def repeat_case(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) -> CaseRun:
     """The same program measured once more, some time later: the mean counts, and how far both differ is a spread. A
-    machine that others share drifts, which no repetition within a second shows."""
+    machine that others share drifts, which no repetition within a second shows. Where one of the two has doubts, it is
+    measured a third time, and those two with the fewest count."""
+    again = _measured_again(bench, machine, study, run)
+    found = [run, again]
+    if any(one.measured_doubts for one in found):
+        found.append(_measured_again(bench, machine, study, run))
+    first, second = sorted(found, key=lambda one: len(one.measured_doubts))[:2]
+    state_doubts = tuple(dict.fromkeys((*first.state_doubts, *second.state_doubts)))
+    both = together(first.iterations, second.iterations)
+    return replace(second, iterations=both, state_doubts=state_doubts)
+
+
+def _measured_again(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) -> CaseRun:
     loaded = load(study, bench, machine, run.program, run.measured_plan)
-    again = _measure(bench, loaded, study)
-    both = together(run.iterations, again.iterations)
-    doubts = dict.fromkeys((*run.doubts, *again.doubts, *both.doubts(_host_share(study, run.program, both.plain_ns))))
-    return replace(run, iterations=both, state=again.state, doubts=tuple(doubts))
+    found = _measure(bench, loaded, study)
+    return replace(run, **found._asdict())
 
 
 class _Measured(NamedTuple):
     iterations: Iterations
+    host_share: float
     state: str
-    doubts: tuple[str, ...]
+    state_doubts: tuple[str, ...]
 
 
 def _measure(bench: Bench, loaded: LoadedProgram, study: Study, iterations: int | None = None) -> _Measured:
@@ -154,13 +178,16 @@ def _measure(bench: Bench, loaded: LoadedProgram, study: Study, iterations: int 
     warm_ns = loaded.run()
     if warm_ns < _LONG_NS:
         warm_ns = loaded.run()
-    count = iterations or repetitions_within(bench.device.budget_ns, warm_ns, _FEWEST, _MOST)
     host_share = _host_share(study, loaded.program, warm_ns)
-    before, begun_ns = bench.device.state(), bench.device.now_ns()
-    found = measure_iterations(bench.watch, loaded, count, host_share, attempts=2 if iterations is None else 1)
-    after, lasted_ns = bench.device.state(), bench.device.now_ns() - begun_ns
-    doubts = (*found.doubts(host_share), *state_doubts(before, after, lasted_ns))
-    return _Measured(found, "" if after is None else str(after), doubts)
+    clocks = bench.watch.clocks
+    clocks.settle()
+    if iterations is None:
+        count = repetitions_within(bench.device.budget_ns, warm_ns, _FEWEST, _MOST)
+        found = measure_iterations(bench.watch, loaded, count, host_share)
+    else:
+        found = measure_iterations(bench.watch, loaded, iterations, host_share, attempts=1)
+    doubts, state = tuple(clocks.doubts()), clocks.state
+    return _Measured(found, host_share, "" if state is None else str(state), doubts)
 
 
 def _host_share(study: Study, program: Program, iteration_ns: int) -> float:

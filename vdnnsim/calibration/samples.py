@@ -11,6 +11,8 @@ from vdnnsim.calibration.watch import Seen, T
 STEADY_PPM = 10_000
 """A measurement whose middle half spreads over more than this share of its median is repeated, then called unsteady."""
 _WIDEST_PPM = 10**9
+MANY = 6
+"""Among so many readings one is let pass that no other reached."""
 _ENOUGH = 3
 """So many quiet repetitions stand for all of them, or half of them where there are fewer."""
 
@@ -50,7 +52,7 @@ def sample(values_ns: Iterable[int]) -> Sample:
 def undisturbed(values_ns: Sequence[int], slow: float) -> list[int]:
     """Of readings of one piece of work those that take no more than `slow` times the shortest: disturbances only
     lengthen. Of many readings the second shortest is the measure, since one alone may be a slip of a clock."""
-    floor_ns = sorted(values_ns)[1 if len(values_ns) >= 6 else 0]
+    floor_ns = sorted(values_ns)[1 if len(values_ns) >= MANY else 0]
     return [value for value in values_ns if value <= slow * floor_ns]
 
 

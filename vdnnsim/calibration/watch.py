@@ -84,6 +84,7 @@ class LinkWitness:
         self._fastest = {stream: Fastest(device.slow_link) for stream in _DIRECTIONS}
         self._patience = _PATIENCE
         self._slow: dict[Stream, list[bool]] = {stream: [] for stream in _DIRECTIONS}
+        self._excess: dict[Stream, list[float]] = {stream: [] for stream in _DIRECTIONS}
         for _ in range(_FIRST_LOOKS):
             for stream in _DIRECTIONS:
                 self._is_fast(stream)
@@ -95,11 +96,12 @@ class LinkWitness:
         return settled
 
     def held(self) -> bool:
-        """As `Witness.held`, in both directions; kept for `slow_share`."""
-        fast = {stream: self._is_fast(stream) for stream in _DIRECTIONS}
+        """As `Witness.held`, in both directions; kept for `slow_share` and `looks_told`."""
         for stream in _DIRECTIONS:
-            self._slow[stream].append(not fast[stream])
-        return all(fast.values())
+            reading_ns = timed_ns(self._device, stream, self.copies[stream])
+            self._slow[stream].append(not self.is_fast(stream, reading_ns))
+            self._excess[stream].append(reading_ns / self.fastest_ns(stream) - 1)
+        return not any(slow[-1] for slow in self._slow.values())
 
     def fastest_ns(self, stream: Stream) -> int:
         """What the reference copy takes at full speed."""
@@ -120,6 +122,15 @@ class LinkWitness:
         """How many there were behind measurements."""
         return len(self._slow[Stream.COPY_OUT])
 
+    def looks_told(self) -> str:
+        """By how much the copies behind measurements took longer than the fastest."""
+        told = []
+        for stream, name in zip(_DIRECTIONS, ("out", "in"), strict=True):
+            excess = sorted(self._excess[stream]) or [0.0]
+            half, most = (100 * excess[len(excess) * tenths // 10] for tenths in (5, 9))
+            told.append(f"{half:.1f} % and {most:.1f} % {name}")
+        return f"in the median and ninth decile it took {', '.join(told)} longer than the fastest"
+
     def _is_fast(self, stream: Stream) -> bool:
         reading_ns = timed_ns(self._device, stream, self.copies[stream])
         return self._fastest[stream].is_fast(reading_ns)
@@ -133,7 +144,7 @@ class Watch:
         self.taken = 0
         self.disturbed: Counter[str] = Counter()
         self._link: LinkWitness | None = None
-        self._clocks = ClockWitness(device)
+        self.clocks = ClockWitness(device)
 
     @property
     def host(self) -> Host:
@@ -154,7 +165,7 @@ class Watch:
 
         With `link`, the link is watched as well: for whatever is measured beside a copy; with `clocks` the GPU's.
         """
-        witnesses: list[Witness] = [self.host, *([self.link] if link else []), *([self._clocks] if clocks else [])]
+        witnesses: list[Witness] = [self.host, *([self.link] if link else []), *([self.clocks] if clocks else [])]
         while True:
             slow = {witness.name for witness in witnesses if not witness.settle()}
             with self.host.quiet():
@@ -180,8 +191,8 @@ class Watch:
             out_ns, in_ns = (self._link.fastest_ns(stream) for stream in _DIRECTIONS)
             told[LINK] = (
                 f"{self.disturbed[LINK]} of {self.taken} measurements were taken while the link ran slower than it "
-                f"can, and set aside; behind {100 * self._link.slow_share():.1f} % the reference copy was slow; the "
-                f"fastest took {out_ns} ns out and {in_ns} ns in"
+                f"can, and set aside; behind {100 * self._link.slow_share():.1f} % the reference copy was slow; "
+                f"{self._link.looks_told()}, which took {out_ns} ns out and {in_ns} ns in"
             )
         return told
 
