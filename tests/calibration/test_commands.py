@@ -137,6 +137,7 @@ def test_the_profile_has_a_link_in_both_directions(folder: Path) -> None:
     for curve in (profile.link.copy_out, profile.link.copy_in):
         assert curve.duration_ns(64 << 20) > curve.duration_ns(1 << 20) > 0
     assert profile.provenance["host"] == "measured"
+    assert profile.host.stream_wait_ns > 0
 
 
 def test_the_trace_has_every_pass_and_both_algorithms(folder: Path) -> None:

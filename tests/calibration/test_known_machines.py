@@ -27,6 +27,7 @@ from support.fake_device import (  # noqa: E402
 )
 from support.strategies import networks  # noqa: E402
 from vdnnsim.calibration.cases import read_cases  # noqa: E402
+from vdnnsim.calibration.host_costs import LONG_WAIT_NS, measure_stream_waits  # noqa: E402
 from vdnnsim.calibration.link import LinkReport, measure_link  # noqa: E402
 from vdnnsim.calibration.records import Verdict  # noqa: E402
 from vdnnsim.calibration.report import Report, make_report  # noqa: E402
@@ -109,7 +110,7 @@ AFTER_WAITS = st.builds(
     *[st.integers(0, 90_000)] * 2,
 )
 """Not of the pool and of waits: the real machine calls both just before an iteration, so that they begin warm."""
-COSTS = st.builds(HostCosts, *[st.integers(0, 20_000)] * 6, after_wait=st.none() | AFTER_WAITS)
+COSTS = st.builds(HostCosts, *[st.integers(0, 20_000)] * 7, after_wait=st.none() | AFTER_WAITS)
 LINKS = st.builds(
     lambda start_ns, speeds, both: Link(*(straight_curve(start_ns, speed) for speed in speeds), *both),
     st.integers(0, 10_000),
@@ -141,7 +142,17 @@ def test_the_link_of_a_quiet_machine(marks: Marks) -> None:
     assert found.host.copy_ns == costs.copy_ns
     assert found.host.synchronise_ns == costs.synchronise_ns
     assert (found.host.allocate_ns, found.host.free_ns) == (costs.allocate_ns, costs.free_ns)
+    assert found.host.stream_wait_ns == costs.stream_wait_ns
+    assert found.conditions["waits of streams"].startswith(f"{costs.stream_wait_ns} ns to record an event")
     assert 4_000 <= found.host.kernel_ns <= 12_000, "the median launch of the kernels"
+
+
+def test_waits_of_streams_are_told_without_what_reading_the_clock_costs() -> None:
+    """Of this machine no wait of the host makes them cost more."""
+    bench = fake_bench(truth=Truth(clock_ns=60, host=HostCosts(1_000, 1_000, 600, stream_wait_ns=1_700)))
+    found = measure_stream_waits(bench.watch)
+    assert (found.warm.median_ns, found.after_wait.median_ns) == (1_700, 1_700)
+    assert bench.device.now_ns() > 30 * LONG_WAIT_NS
 
 
 def test_the_kernels_of_a_quiet_machine() -> None:

@@ -13,8 +13,9 @@ from support.cases import conv, layer, network_of  # noqa: E402
 from vdnnsim.calibration.training import make_training  # noqa: E402
 from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.machines.real.device import DeviceRefused  # noqa: E402
-from vdnnsim.machines.real.machine import RealMachine, left_under_way  # noqa: E402
+from vdnnsim.machines.real.machine import RealMachine  # noqa: E402
 from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
+from vdnnsim.machines.real.streams import left_under_way  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
 from vdnnsim.network import Kind  # noqa: E402
 from vdnnsim.program import (  # noqa: E402

@@ -18,16 +18,31 @@ import numpy as np
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.calibration.samples import Sample, quiet_ones, quiet_sample, repetitions_within, sample
+from vdnnsim.calibration.watch import Watch
 from vdnnsim.gpu import AfterWait, HostCall
 from vdnnsim.machines.real.device import Device
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies.plan import Layout, feature_extraction_layers
-from vdnnsim.program import Allocate, Command, Free, Kernel, Program, Synchronise, build_program
+from vdnnsim.program import (
+    Allocate,
+    Command,
+    Free,
+    HostWait,
+    Kernel,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+    build_program,
+)
 
 WAITS_NS = (0, 100_000, 350_000, 700_000, 1_400_000, 2_800_000, 5_600_000, 11_200_000)
 """The waits of the table: costs are put together by the nearest, by ratio."""
+LONG_WAIT_NS = WAITS_NS[-2]
+"""The wait behind which waits of streams are timed as well."""
 _FEWEST_READINGS = 8
 _LITTLE_NS = 100
+_WARM_TURNS, _COLD_TURNS = 500, 30
 
 
 class Extra(NamedTuple):
@@ -48,6 +63,14 @@ class Readings:
     extras: dict[HostCall, list[Extra]] = field(default_factory=lambda: {call: [] for call in HostCall})
 
 
+class StreamWaits(NamedTuple):
+    """What it costs the host to record an event on one stream and let another one wait for it: right behind the last
+    time, and behind a wait of `LONG_WAIT_NS`."""
+
+    warm: Sample
+    after_wait: Sample
+
+
 class HostReport(NamedTuple):
     """Costs of warm calls, what waits add where they do, and how steady the numbers are."""
 
@@ -55,17 +78,47 @@ class HostReport(NamedTuple):
     copy: Sample
     allocate: Sample
     free: Sample
+    stream_waits: StreamWaits
     after_wait: AfterWait | None
     iteration_spread_ppm: int
 
 
 def measure_host(bench: Bench) -> HostReport:
-    """The costs of launches, copies and the pool's calls in the device's `host_programs`."""
+    """The costs of launches, copies and the pool's calls in the device's `host_programs`, and those of streams'
+    waits."""
     readings = Readings()
     spreads = [_measure(bench, load_network(name, batch), readings) for name, batch in bench.device.host_programs]
     costs = (readings.kernels, readings.copies, readings.allocations, readings.frees)
     kernel, copy, allocate, free = (sample(kind or [0]) for kind in costs)
-    return HostReport(kernel, copy, allocate, free, after_wait_of(readings.extras), max(spreads))
+    waits = measure_stream_waits(bench.watch)
+    return HostReport(kernel, copy, allocate, free, waits, after_wait_of(readings.extras), max(spreads))
+
+
+def measure_stream_waits(watch: Watch) -> StreamWaits:
+    """The compute stream waits for events behind an idle copy stream."""
+    device = watch.device
+    device.enter()
+    event = device.event(Stream.COPY_OUT)
+    hold = event.stream_wait(Stream.COMPUTE)
+    wait = device.wait(Stream.COMPUTE, device.rehearsal(Stream.COPY_OUT))
+    clock_ns = _clock_ns(device)
+
+    def call_ns() -> int:
+        begin_ns = device.now_ns()
+        event.record()
+        hold()
+        return max(0, device.now_ns() - begin_ns - clock_ns)
+
+    def after_wait_ns() -> int:
+        device.head_start(LONG_WAIT_NS)
+        wait()
+        return call_ns()
+
+    call_ns()
+    warm = watch.undisturbed(lambda: sample([call_ns() for _ in range(_WARM_TURNS)]))
+    cold = watch.undisturbed(lambda: sample([after_wait_ns() for _ in range(_COLD_TURNS)]))
+    device.drain()
+    return StreamWaits(warm.value, cold.value)
 
 
 def after_wait_of(extras: Mapping[HostCall, Sequence[Extra]]) -> AfterWait | None:
@@ -117,14 +170,14 @@ def read(program: Program, costs_ns: Sequence[int], readings: Readings) -> None:
     before_ns = 0
     pool: list[tuple[bool, Extra]] = []
     for command, cost_ns in zip(program.commands, costs_ns, strict=True):
-        if isinstance(command, Synchronise):
+        if isinstance(command, Synchronise | HostWait):
             waited_ns = {call: so_far_ns + cost_ns for call, so_far_ns in waited_ns.items()}
         elif isinstance(command, Allocate | Free):
             waited = waited_ns.get(HostCall.ALLOCATE)
             if waited is not None:
                 pool.append((isinstance(command, Free), Extra(waited, max(0, cost_ns))))
             waited_ns[HostCall.ALLOCATE] = 0
-        else:
+        elif not isinstance(command, StreamWait):
             call = HostCall.KERNEL if isinstance(command, Kernel) else HostCall.COPY
             if command is before:
                 (readings.kernels if call is HostCall.KERNEL else readings.copies).append(max(0, cost_ns))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from vdnnsim.calibration.bench import Bench
-from vdnnsim.calibration.host_costs import measure_host
+from vdnnsim.calibration.host_costs import LONG_WAIT_NS, StreamWaits, measure_host
 from vdnnsim.calibration.pairs import Slowdown, measure_pairs
 from vdnnsim.calibration.power import measure_power
 from vdnnsim.calibration.progress import Progress, silent
@@ -93,6 +93,7 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
         allocate_ns=calls.allocate.median_ns,
         free_ns=calls.free.median_ns,
         copy_start_ns=max(0, start_ns),
+        stream_wait_ns=calls.stream_waits.warm.median_ns,
         after_wait=calls.after_wait,
     )
     progress(3, 4, "power")
@@ -116,15 +117,23 @@ def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
             "copy": calls.copy.spread_ppm,
             "allocate": calls.allocate.spread_ppm,
             "free": calls.free.spread_ppm,
+            "wait of a stream": calls.stream_waits.warm.spread_ppm,
             "iteration of these": calls.iteration_spread_ppm,
             "synchronise": synchronise.spread_ppm,
         },
         f"copies: {3 * _SMALL_TURNS} below {device.reference_bytes >> 20} MiB, {_LARGE_TURNS} beyond; waits: 500; "
         "other calls: in up to 40 iterations",
         date,
-        {**device.describe(), **watch.describe()},
+        {**device.describe(), **watch.describe(), "waits of streams": _told(calls.stream_waits)},
         power,
         tuple(disturbed),
+    )
+
+
+def _told(waits: StreamWaits) -> str:
+    return (
+        f"{waits.warm.median_ns} ns to record an event and let a stream wait for it, {waits.after_wait.median_ns} ns "
+        f"behind a wait of {LONG_WAIT_NS / 1e6:.1f} ms"
     )
 
 

@@ -62,9 +62,10 @@ def profile_text(report: LinkReport, name: str) -> str:
         f"allocate_ns = {host.allocate_ns}",
         f"free_ns = {host.free_ns}",
         f"copy_start_ns = {host.copy_start_ns}",
+        f"stream_wait_ns = {host.stream_wait_ns}",
         'provenance = "measured"',
         f'source = "Calls of offloading programs, each where it is given; a wait with nothing to wait for; a copy with '
-        f'a wait, less both and the copy itself. {source}"',
+        f'a wait, less both and the copy itself; an event recorded and a stream made to wait for it. {source}"',
         "",
         *(_after_wait(host.after_wait, source) if host.after_wait else ()),
         *(_power(*report.power, report.date) if report.power else ()),

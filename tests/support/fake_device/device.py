@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
@@ -152,7 +152,15 @@ class FakeDevice:
 
     def wait(self, stream: Stream, meanwhile: Action | None = None) -> Action:
         """As `Device.wait`; `meanwhile` is done by a host that rehearses."""
-        return partial(self._wait, (stream,), meanwhile if self._rehearses else None)
+        return partial(self._wait, lambda: self._streams.work_off(stream), meanwhile)
+
+    def wait_for(self, piece: Piece | None, meanwhile: Action | None = None) -> None:
+        """The host's wait for a piece; `meanwhile` as in `wait`."""
+        self._wait(lambda: 0 if piece is None else self._streams.work_until(piece), meanwhile)
+
+    def event(self, stream: Stream) -> FakeEvent:
+        """As `Device.event`."""
+        return FakeEvent(self, stream)
 
     def rehearsal(self, direction: Stream) -> Action:  # noqa: ARG002
         """As `Device.rehearsal`: the calls of the host, and no work."""
@@ -179,7 +187,7 @@ class FakeDevice:
         """As `Device.head_start`."""
         self.launch(TrueKernel("head start", duration_ns))
 
-    def poison(self, memory: torch.Tensor) -> None:
+    def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
         """As `Device.poison`; there are no bytes."""
 
     def now_ns(self) -> int:
@@ -189,7 +197,7 @@ class FakeDevice:
 
     def drain(self) -> None:
         """As `Device.drain`."""
-        self._wait(tuple(Stream))
+        self._wait(lambda: max(self._streams.work_off(stream) for stream in Stream))
 
     def enter(self) -> None:
         """As `Device.enter`. What comes next is a stretch of its own, which begins as cold as the host gets."""
@@ -205,6 +213,16 @@ class FakeDevice:
         self.clock_ns += duration_ns
         for call in HostCall:
             self._waited_ns[call] += duration_ns
+
+    def last_given(self, stream: Stream) -> Piece | None:
+        """The piece that was put on a stream last."""
+        return self._streams.last[stream]
+
+    def hold(self, stream: Stream, piece: Piece | None) -> None:
+        """What is put on a stream next waits for a piece of another one; recording the event and this together cost
+        the host what a profile says of one."""
+        self._spend(self.truth.host.stream_wait_ns)
+        self._streams.put(stream, Piece(Kind.MARK, 0, 0, after=piece))
 
     def pool_call(self, cost_ns: int) -> None:
         """An allocation or a free."""
@@ -222,12 +240,13 @@ class FakeDevice:
         self._streams.put(stream, piece)
         return piece
 
-    def _wait(self, streams: Sequence[Stream], meanwhile: Action | None = None) -> None:
-        """Right behind another wait the code of waiting is warm; else what it is cold takes time before it waits."""
+    def _wait(self, work_off: Callable[[], int], meanwhile: Action | None = None) -> None:
+        """Wait until that is worked off. Right behind another wait the code of waiting is warm; else what it is cold
+        takes time before it waits."""
         if not self._waits:
             self._call(HostCall.SYNCHRONISE, 0)
-        end_ns = max(self._streams.work_off(stream) for stream in streams)
-        while meanwhile and self.clock_ns + _REHEARSE_EVERY_NS < end_ns:
+        end_ns = work_off()
+        while meanwhile and self._rehearses and self.clock_ns + _REHEARSE_EVERY_NS < end_ns:
             self.idle(_REHEARSE_EVERY_NS)
             meanwhile()
         self.idle(max(0, end_ns - self.clock_ns))
@@ -262,6 +281,26 @@ class FakeDevice:
             yield
         finally:
             self._core = before
+
+
+class FakeEvent:
+    """See `Event`: the piece behind which it stands."""
+
+    def __init__(self, device: FakeDevice, on: Stream) -> None:
+        self._device, self._on = device, on
+        self._piece: Piece | None = None
+
+    def record(self) -> None:
+        """As `Event.record`."""
+        self._piece = self._device.last_given(self._on)
+
+    def host_wait(self, meanwhile: Action | None = None) -> Action:
+        """As `Event.host_wait`."""
+        return lambda: self._device.wait_for(self._piece, meanwhile)
+
+    def stream_wait(self, stream: Stream) -> Action:
+        """As `Event.stream_wait`."""
+        return lambda: self._device.hold(stream, self._piece)
 
 
 class FakeStopwatch:

@@ -32,15 +32,22 @@ class Kind(Enum):
 
 @dataclass
 class Piece:
-    """Work on a stream: it may begin at `ready_ns` and takes `work_ns` alone at full speed. A kernel `slows` copies
-    (out, in) beside it. `begin_ns` and `end_ns` are known once the streams have been worked off so far."""
+    """Work on a stream: it may begin at `ready_ns`, when the piece `after` has ended, and takes `work_ns` alone at full
+    speed. A kernel `slows` copies (out, in) beside it. `begin_ns` and `end_ns` are known once the streams have been
+    worked off so far."""
 
     kind: Kind
     ready_ns: int
     work_ns: int
     slows: tuple[Rate, Rate] = ALONE
+    after: Piece | None = None
     begin_ns: int | None = None
     end_ns: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether what it waits for has not ended."""
+        return self.after is not None and self.after.end_ns is None
 
 
 class Streams:
@@ -56,17 +63,26 @@ class Streams:
         self.ended_ns = dict.fromkeys(Stream, 0)
         self.put_on = dict.fromkeys(Stream, 0)
         """How many pieces were put on each stream so far."""
+        self.last: dict[Stream, Piece | None] = dict.fromkeys(Stream)
+        """The last of them."""
 
     def put(self, stream: Stream, piece: Piece) -> None:
         """Add work behind what is there."""
         self._queues[stream].append(piece)
         self.put_on[stream] += 1
+        self.last[stream] = piece
 
     def work_off(self, stream: Stream) -> int:
         """Go on until nothing is left on a stream; returns when that was."""
         while self._queues[stream]:
             self._go_on()
         return self.ended_ns[stream]
+
+    def work_until(self, piece: Piece) -> int:
+        """Go on until a piece has ended; returns when that was."""
+        while piece.end_ns is None:
+            self._go_on()
+        return piece.end_ns
 
     def _go_on(self) -> None:
         """From now to the next moment at which anything begins, ends or changes its speed."""
@@ -80,7 +96,7 @@ class Streams:
                 change_ns = self._courses[stream].next_change_ns(now_ns)
                 if change_ns is not None:
                     moments_ns.append(change_ns)
-            elif queue:
+            elif queue and not queue[0].held:
                 moments_ns.append(queue[0].ready_ns)
         self._now_ns = next_ns = min(moments_ns)
         for stream, end_ns in ends_ns.items():
@@ -91,7 +107,7 @@ class Streams:
 
     def _begin_what_is_ready(self) -> None:
         for stream, queue in self._queues.items():
-            if queue and stream not in self._left and queue[0].ready_ns <= self._now_ns:
+            if queue and stream not in self._left and queue[0].ready_ns <= self._now_ns and not queue[0].held:
                 queue[0].begin_ns = self._now_ns
                 self._left[stream] = queue[0].work_ns
 

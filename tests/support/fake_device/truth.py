@@ -78,7 +78,7 @@ def straight_curve(start_ns: int, bytes_per_us: int) -> LinkCurve:
 
 
 LINK = Link(straight_curve(4_000, 55_000), straight_curve(5_000, 52_000), 1_040_000, 1_070_000)
-HOST = HostCosts(4_000, 3_000, 600, 1_500, 1_200, copy_start_ns=2_500)
+HOST = HostCosts(4_000, 3_000, 600, 1_500, 1_200, copy_start_ns=2_500, stream_wait_ns=1_900)
 MARKS = Marks(start_ns=2_500)
 
 

@@ -7,7 +7,8 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event as Flag
+from threading import Thread
 
 import torch
 
@@ -108,6 +109,10 @@ class CpuDevice:
         """As `Device.wait`."""
         return self._streams[stream].wait
 
+    def event(self, stream: Stream) -> CpuEvent:
+        """As `Device.event`."""
+        return CpuEvent(self._streams, stream)
+
     def rehearsal(self, direction: Stream) -> Action:  # noqa: ARG002
         """As `Device.rehearsal`: nothing, since the workers have the work."""
         return _nothing
@@ -128,9 +133,12 @@ class CpuDevice:
         """As `Device.head_start`."""
         self._streams[Stream.COMPUTE].put(lambda: time.sleep(duration_ns / 1e9))
 
-    def poison(self, memory: torch.Tensor) -> None:
+    def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
         """As `Device.poison`."""
-        memory.fill_(_POISON)
+        if stream is None:
+            memory.fill_(_POISON)
+        else:
+            self._put(stream, lambda: memory.fill_(_POISON))()
 
     def now_ns(self) -> int:
         """As `Device.now_ns`."""
@@ -153,6 +161,29 @@ class CpuDevice:
     def _put(self, stream: Stream, work: Action) -> Action:
         put = self._streams[stream].put
         return lambda: put(work)
+
+
+class CpuEvent:
+    """See `Event`: a flag that the stream's worker raises, a new one each time."""
+
+    def __init__(self, streams: Mapping[Stream, _Worker], on: Stream) -> None:
+        self._streams = streams
+        self._on = streams[on]
+        self._passed = Flag()
+        self._passed.set()
+
+    def record(self) -> None:
+        """As `Event.record`."""
+        self._passed = self._on.mark()
+
+    def host_wait(self, meanwhile: Action | None = None) -> Action:  # noqa: ARG002 - this host sleeps
+        """As `Event.host_wait`; an error of the stream's work is told as by `Device.wait`."""
+        return lambda: self._on.wait_for(self._passed)
+
+    def stream_wait(self, stream: Stream) -> Action:
+        """As `Event.stream_wait`."""
+        put = self._streams[stream].put
+        return lambda: put(self._passed.wait)
 
 
 class CpuStopwatch:
@@ -187,9 +218,16 @@ class _Worker:
     def put(self, work: Action) -> None:
         self._queue.put(work)
 
-    def wait(self) -> None:
-        reached = Event()
+    def mark(self) -> Flag:
+        """A flag that is raised when all that was put here so far is done, or skipped."""
+        reached = Flag()
         self._queue.put(reached.set)
+        return reached
+
+    def wait(self) -> None:
+        self.wait_for(self.mark())
+
+    def wait_for(self, reached: Flag) -> None:
         reached.wait()
         error, self._error = self._error, None
         if error is not None:
@@ -201,7 +239,7 @@ class _Worker:
 
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
-            is_mark = getattr(work, "__self__", None).__class__ is Event
+            is_mark = getattr(work, "__self__", None).__class__ is Flag
             if self._error is not None and not is_mark:
                 continue
             try:

@@ -141,6 +141,10 @@ class CudaDevice:
         """As `Device.wait`."""
         return self._driver.synchronise(self._streams[stream].cuda_stream, meanwhile)
 
+    def event(self, stream: Stream) -> CudaEvent:
+        """As `Device.event`."""
+        return CudaEvent(self._driver, self._streams, stream)
+
     def rehearsal(self, direction: Stream) -> Action:
         """As `Device.rehearsal`. The copy takes the engine of its direction for about a microsecond: give the direction
         in which nothing else copies."""
@@ -163,9 +167,13 @@ class CudaDevice:
         on, size_bytes = side.cuda_stream, here.numel() * here.element_size()
         out = self._driver.copy_out(there.data_ptr(), here.data_ptr(), size_bytes, on)
         back = self._driver.copy_in(here.data_ptr(), there.data_ptr(), size_bytes, on)
+        event = self._driver.event()
+        record, hold = self._driver.record(event, on), self._driver.hold(on, event)
 
         def rehearse(copy: Action, kept: object) -> None:  # noqa: ARG001 - what it refers to must live on
             copy()
+            record()
+            hold()
             with torch.cuda.stream(side):
                 graph.replay()
 
@@ -207,11 +215,12 @@ class CudaDevice:
         with torch.cuda.stream(self._streams[Stream.COMPUTE]):
             torch.cuda._sleep(round(self._sleep_cycles_per_us * duration_ns / 1000))
 
-    def poison(self, memory: torch.Tensor) -> None:
-        """As `Device.poison`, in a stream of its own."""
-        with torch.cuda.stream(self._poison_stream):
+    def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
+        """As `Device.poison`; at once is on a stream of its own."""
+        with torch.cuda.stream(self._streams[stream] if stream else self._poison_stream):
             memory.fill_(_POISON)
-        self._poison_stream.synchronize()
+        if stream is None:
+            self._poison_stream.synchronize()
 
     def now_ns(self) -> int:
         """As `Device.now_ns`."""
@@ -291,6 +300,23 @@ class CudaDevice:
 
 def _replay(graph: torch.cuda.CUDAGraph, kept: Action) -> None:  # noqa: ARG001 - what it refers to must live on
     graph.replay()
+
+
+class CudaEvent:
+    """See `Event`: one of the driver's, without timing."""
+
+    def __init__(self, driver: Driver, streams: Mapping[Stream, torch.cuda.Stream], on: Stream) -> None:
+        self._driver, self._streams = driver, streams
+        self._event = driver.event()
+        self.record = driver.record(self._event, streams[on].cuda_stream)
+
+    def host_wait(self, meanwhile: Action | None = None) -> Action:
+        """As `Event.host_wait`."""
+        return self._driver.wait_for(self._event, meanwhile)
+
+    def stream_wait(self, stream: Stream) -> Action:
+        """As `Event.stream_wait`."""
+        return self._driver.hold(self._streams[stream].cuda_stream, self._event)
 
 
 class CudaStopwatch:

@@ -1,10 +1,10 @@
 """The few calls of the CUDA driver that the timed loop makes, prepared through ctypes: a copy costs two microseconds
 this way, a third of what PyTorch's tensor operations take. Also what pinning memory needs.
 
-A wait asks the driver again and again whether the stream is done. Inside the driver's own wait a virtual machine's
-processor was seen to come back cold: the calls after a wait of some milliseconds then took 5 to 20 times as long. On
-a host that others share, asking alone does not keep it warm: each path of code that is not used for a millisecond or
-more is slow once, a launch up to 85 us instead of 7. So a long wait rehearses what comes after it.
+A wait asks the driver again and again whether the stream, or an event on it, is done. Inside the driver's own wait a
+virtual machine's processor was seen to come back cold: the calls after a wait of some milliseconds then took 5 to 20
+times as long. On a host that others share, asking alone does not keep it warm: each path of code that is not used for a
+millisecond or more is slow once, a launch up to 85 us instead of 7. So a long wait rehearses what comes after it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from __future__ import annotations
 import ctypes
 import mmap
 import time
+import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from vdnnsim.errors import VdnnsimError
+
+if TYPE_CHECKING:
+    _Function = ctypes._NamedFuncPointer
 
 Action = Callable[[], object]
 _PORTABLE = 1
 _NOT_READY = 600
+_WITHOUT_TIMING = 2
 _REHEARSE_EVERY_NS = 250_000
 """Paths were seen to stay warm for about a millisecond."""
 
@@ -36,10 +42,13 @@ class Driver:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")
-        self._host_to_device = self._bind("cuMemcpyHtoDAsync_v2", ctypes.c_uint64, ctypes.c_void_p)
-        self._device_to_host = self._bind("cuMemcpyDtoHAsync_v2", ctypes.c_void_p, ctypes.c_uint64)
-        self._query = self._library.cuStreamQuery
-        self._query.argtypes = (ctypes.c_void_p,)
+        pointer, address = ctypes.c_void_p, ctypes.c_uint64
+        self._host_to_device = self._bind("cuMemcpyHtoDAsync_v2", address, pointer, ctypes.c_size_t, pointer)
+        self._device_to_host = self._bind("cuMemcpyDtoHAsync_v2", pointer, address, ctypes.c_size_t, pointer)
+        self._stream_query = self._bind("cuStreamQuery", pointer)
+        self._stream_wait = self._bind("cuStreamWaitEvent", pointer, pointer, ctypes.c_uint)
+        self._event_record = self._bind("cuEventRecord", pointer, pointer)
+        self._event_query = self._bind("cuEventQuery", pointer)
 
     def copy_in(self, target: int, source: int, size_bytes: int, stream: int) -> Action:
         """Prepare a copy from pinned host memory to the device."""
@@ -51,23 +60,44 @@ class Driver:
 
     def synchronise(self, stream: int, meanwhile: Action | None = None) -> Action:
         """Prepare the wait for a stream, which does `meanwhile` every now and then, if it is long."""
-        query = self._query
-        handle = ctypes.c_void_p(stream)
+        return self._asking(self._stream_query, ctypes.c_void_p(stream), meanwhile)
+
+    def event(self) -> DriverEvent:
+        """An event that notes no time. Raises `CudaFailure`."""
+        handle = ctypes.c_void_p()
+        code = self._library.cuEventCreate(ctypes.byref(handle), _WITHOUT_TIMING)
+        if code:
+            raise self._failure("cuEventCreate", code)
+        return DriverEvent(handle, self._library.cuEventDestroy_v2)
+
+    def record(self, event: DriverEvent, stream: int) -> Action:
+        """Prepare putting the event behind what the stream has been given."""
+        return self._prepared(self._event_record, event, stream)
+
+    def hold(self, stream: int, event: DriverEvent) -> Action:
+        """Prepare the stream's wait for the event."""
+        return self._prepared(self._stream_wait, stream, event, 0)
+
+    def wait_for(self, event: DriverEvent, meanwhile: Action | None = None) -> Action:
+        """Prepare the host's wait for the event, as `synchronise`."""
+        return self._asking(self._event_query, event, meanwhile)
+
+    def _asking(self, query: _Function, of: object, meanwhile: Action | None) -> Action:
         now_ns = time.perf_counter_ns
 
         def wait() -> None:
-            code = query(handle)
+            code = query(of)
             if code == _NOT_READY and meanwhile is not None:
                 due_ns = now_ns() + _REHEARSE_EVERY_NS
                 while code == _NOT_READY:
                     if now_ns() > due_ns:
                         meanwhile()
                         due_ns = now_ns() + _REHEARSE_EVERY_NS
-                    code = query(handle)
+                    code = query(of)
             while code == _NOT_READY:
-                code = query(handle)
+                code = query(of)
             if code:
-                raise self._failure("cuStreamQuery", code)
+                raise self._failure(query.__name__, code)
 
         return wait
 
@@ -83,12 +113,12 @@ class Driver:
         """Give page-locked memory back to paging."""
         self._library.cuMemHostUnregister(ctypes.c_void_p(memory.address))
 
-    def _bind(self, name: str, target: type, source: type) -> ctypes._NamedFuncPointer:
-        function: ctypes._NamedFuncPointer = self._library[name]
-        function.argtypes = (target, source, ctypes.c_size_t, ctypes.c_void_p)
+    def _bind(self, name: str, *kinds: type) -> _Function:
+        function: _Function = self._library[name]
+        function.argtypes = kinds
         return function
 
-    def _prepared(self, function: ctypes._NamedFuncPointer, *arguments: int) -> Action:
+    def _prepared(self, function: _Function, *arguments: object) -> Action:
         def call() -> None:
             code = function(*arguments)
             if code:
@@ -100,6 +130,14 @@ class Driver:
         text = ctypes.c_char_p()
         self._library.cuGetErrorString(code, ctypes.byref(text))
         return CudaFailure(function, code, (text.value or b"unknown error").decode())
+
+
+class DriverEvent:
+    """An event of the driver, as its functions take it; given back when nothing refers to it any more."""
+
+    def __init__(self, handle: ctypes.c_void_p, give_back: Callable[[ctypes.c_void_p], object]) -> None:
+        self._as_parameter_ = handle
+        weakref.finalize(self, give_back, handle).atexit = False  # the process's end frees it, and all it lies in
 
 
 class PageMemory:

@@ -35,6 +35,21 @@ class Stopwatch(Protocol):
         """(begin, end) in nanoseconds."""
 
 
+class Event(Protocol):
+    """A point on a stream, behind all that had been put there when it was recorded last; before that, a point long
+    passed. The device keeps it for as long as anything refers to it or to an action of it."""
+
+    def record(self) -> object:
+        """Put the point behind what its stream has been given so far."""
+
+    def host_wait(self, meanwhile: Action | None = None) -> Action:
+        """Prepare the host's wait for the point, as `Device.wait` for a stream."""
+
+    def stream_wait(self, stream: Stream) -> Action:
+        """Prepare a wait of another stream: what is put there afterwards begins when the point is passed, wherever it
+        was recorded last when the action ran; the host goes on."""
+
+
 class Device(Protocol):
     """A device with a slab of memory and three in-order streams."""
 
@@ -112,9 +127,12 @@ class Device(Protocol):
         """Prepare the host's wait for a stream. The action raises what the stream's work raised. A device whose host
         asks again and again does `meanwhile` now and then."""
 
+    def event(self, stream: Stream) -> Event:
+        """A point on this stream, to be recorded and waited for."""
+
     def rehearsal(self, direction: Stream) -> Action:
-        """What keeps the host's paths warm during a long wait: a launch and a copy in this direction, both as small as
-        they can be, on streams of their own."""
+        """What keeps the host's paths warm during a long wait: a launch, a copy in this direction, both as small as
+        they can be, and an event, on streams of their own."""
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, Stopwatch]:
         """The same action between two marks on its stream."""
@@ -122,8 +140,9 @@ class Device(Protocol):
     def head_start(self, duration_ns: int) -> None:
         """Keep the compute stream busy for about so long, so that what is put behind it runs without gaps."""
 
-    def poison(self, memory: torch.Tensor) -> None:
-        """Overwrite bytes so that every float in them is NaN, whatever the streams are doing, before this returns."""
+    def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
+        """Overwrite bytes so that every float in them is NaN: in a stream's turn, or else whatever the streams are
+        doing, before this returns."""
 
     def now_ns(self) -> int:
         """The host's clock; stopwatches read on the same one."""

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
-from vdnnsim.errors import InvalidInput, VdnnsimError
+from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
-from vdnnsim.machines.real.device import Action, Device, Stopwatch
-from vdnnsim.machines.real.operands import split_weights, tensors_of
-from vdnnsim.machines.real.operators import Operators, present
+from vdnnsim.machines.real.checked import Checked, Poison, Results
+from vdnnsim.machines.real.device import Action, Device, Event, Stopwatch
+from vdnnsim.machines.real.operands import tensors_of
+from vdnnsim.machines.real.operators import Operators
+from vdnnsim.machines.real.streams import follow, left_under_way, stream_of, waits_for_all, with_more
 from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import NULL_ADDRESS, Pool
-from vdnnsim.network import DATA, Kind, Network
+from vdnnsim.network import DATA, Network
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -35,12 +36,14 @@ from vdnnsim.program import (
     Free,
     HostWait,
     Kernel,
+    Order,
+    Piece,
     Program,
     Stream,
     StreamWait,
     Synchronise,
 )
-from vdnnsim.program.commands import map_operand, weight_gradient_operand, weights_operand
+from vdnnsim.program.commands import map_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
 PoolMaker = Callable[[], Pool]
@@ -78,15 +81,6 @@ class Training:
     images: torch.Tensor
     labels: torch.Tensor
     weights: Mapping[str, torch.Tensor]
-
-
-class Checked(NamedTuple):
-    """What an iteration in the checking mode gave, on the host: `results` are the gradient of each layer's weights as
-    one flat tensor, and "loss"; `choices` which elements each ACTV let pass, and which one each window of a POOL took
-    (its index in the plane), since rounding may decide those otherwise elsewhere."""
-
-    results: dict[str, torch.Tensor]
-    choices: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -132,13 +126,12 @@ class LoadedProgram:
         self.host = host
         self._make_pool = make_pool
         self._setup: dict[str, tuple[int, int]] = {}
+        self._events: dict[Piece, Event] = {}
         self._rehearse = self._rehearsal(Stream.COPY_IN)
         """Also before an iteration: the one before it has ended in a wait, as it does in training."""
         self.orders = self._lower()
         self._last_waits = [machine.device.wait(stream) for stream in left_under_way(program)]
-        self._where = [""] * len(program.commands)
-        for step in program.steps:
-            self._where[step.first : step.last] = [step.title] * (step.last - step.first)
+        self._where = _titles(program)
 
     def run(self) -> int:
         """One iteration as fast as it goes; returns its nanoseconds, from the first command until all is done."""
@@ -172,16 +165,7 @@ class LoadedProgram:
     def parts(self) -> list[int]:
         """Where the iteration falls into parts that do not depend on each other: the waits after which no stream has
         work left, by the command's index."""
-        found = []
-        busy: set[Stream] = set()
-        for index, command in enumerate(self.program.commands):
-            if isinstance(command, Synchronise):
-                busy -= set(command.streams)
-                if not busy:
-                    found.append(index)
-            elif (stream := stream_of(command)) is not None:
-                busy.add(stream)
-        return found
+        return waits_for_all(self.program)
 
     def train(self, iterations: int) -> int:
         """Iterations one right after the other, each with images and weights put in place anew; returns the
@@ -262,36 +246,23 @@ class LoadedProgram:
     def one_by_one(self) -> LoadedProgram:
         """The same program, as loaded, with the host waiting after every kernel."""
         wait = _Order(_Kind.CALL, self.machine.device.wait(Stream.COMPUTE, self._rehearse))
-        return self._followed(
-            lambda command, _: [(Synchronise((Stream.COMPUTE,)), wait)] if isinstance(command, Kernel) else []
-        )
+        waits = (Synchronise((Stream.COMPUTE,)),)
+        return self._followed(lambda command: waits if isinstance(command, Kernel) else (), wait)
 
     def doubled(self) -> LoadedProgram:
         """The same program, as loaded, with every kernel and copy given twice: the second call is as warm as it can be.
         What it computes is wrong."""
-        return self._followed(
-            lambda command, order: [(command, order)] if isinstance(command, Kernel | CopyOut | CopyIn) else []
-        )
+        return self._followed(lambda command: () if stream_of(command) is None else (command,))
 
-    def _followed(self, by: Callable[[Command, _Order], list[tuple[Command, _Order]]]) -> LoadedProgram:
-        """The same program with more commands behind some."""
-        orders: list[_Order] = []
-        commands: list[Command] = []
-        where: list[str] = []
-        steps = []
-        for step in self.program.steps:
-            first = len(commands)
-            for index in range(step.first, step.last):
-                command, order = self.program.commands[index], self.orders[index]
-                for one, its_order in ((command, order), *by(command, order)):
-                    commands.append(one)
-                    orders.append(its_order)
-            where += [step.title] * (len(commands) - first)
-            steps.append(step._replace(first=first, last=len(commands)))
+    def _followed(self, by: Callable[[Command], Sequence[Command]], order: _Order | None = None) -> LoadedProgram:
+        """The same program with more commands behind some, which are carried out by this order or by theirs."""
         followed = copy.copy(self)
-        followed.program = replace(self.program, commands=tuple(commands), steps=tuple(steps))
-        followed.orders = orders
-        followed._where = where
+        followed.program, origins = with_more(self.program, by)
+        more = [origin == before for before, origin in pairwise((-1, *origins))]
+        followed.orders = [
+            order if order and is_more else self.orders[origin] for origin, is_more in zip(origins, more, strict=True)
+        ]
+        followed._where = _titles(followed.program)
         return followed
 
     def check(self) -> Checked:
@@ -300,53 +271,28 @@ class LoadedProgram:
         return self.poisoned()
 
     def poisoned(self) -> Checked:
-        """One iteration in which the bytes that the program gives back are overwritten with NaN, whatever else the
-        device is doing."""
-        device = self.machine.device
+        """One iteration in which the bytes that the program gives back are overwritten with NaN: see `checked`."""
+        machine, device = self.machine, self.machine.device
         for host in self.host.values():
             host.fill_(255)
         device.poison(self.slab)
         memory = self._begin()
-        found = Checked({}, {})
-        place_of = dict(self._setup)
-        for order, command, place in zip(self.orders, self.program.commands, self._where, strict=True):
-            self._give(order, command, place, memory)
+        poison = Poison(device, self.slab, machine.network, self.program)
+        results = Results(machine.network, machine.training.labels, poison)
+        for name, place in self._setup.items():
+            poison.place(name, *place)
+        for order, command, title in zip(self.orders, self.program.commands, self._where, strict=True):
+            poison.before(command)
+            self._give(order, command, title, memory)
             if isinstance(command, Allocate):
-                place_of[command.buffer.name] = (order.address, command.buffer.size_bytes)
-            elif isinstance(command, Free):
-                device.poison(self._bytes(*place_of.pop(command.buffer.name)))
-            elif isinstance(command, Kernel):
-                self._keep_results(command, place_of, found)
+                poison.place(command.buffer.name, order.address, command.buffer.size_bytes)
+            piece = poison.after(command)
+            if isinstance(command, Kernel) and (take := results.of(command)):
+                device.on_compute(take)()
+                if piece in self._events:
+                    self._events[piece].record()  # what waits for the kernel waits for this as well
         device.drain()
-        return found
-
-    def _keep_results(self, kernel: Kernel, place_of: Mapping[str, tuple[int, int]], found: Checked) -> None:
-        machine = self.machine
-        layer = machine.network.by_name[kernel.layer]
-        operands = self.program.operands
-
-        def bytes_of(operand: str, size_bytes: int) -> torch.Tensor:
-            return self._bytes(place_of[operands.get(operand, operand)][0], size_bytes)
-
-        if kernel.pass_ == "forward" and layer.kind in (Kind.ACTV, Kind.POOL, Kind.SOFTMAX):
-            tensors = tensors_of(machine.network, kernel, bytes_of)
-            machine.device.wait(Stream.COMPUTE)()
-            x, y = tensors.x[0], present(tensors.y)
-            if layer.kind == Kind.ACTV:
-                found.choices[layer.name] = (y > 0).to("cpu")
-            elif layer.kind == Kind.POOL and not layer.average:
-                window = (layer.kernel, layer.stride, layer.padding)
-                _, indices = functional.max_pool2d(x, *window, ceil_mode=layer.ceil, return_indices=True)
-                found.choices[layer.name] = indices.to("cpu")
-            elif layer.kind == Kind.SOFTMAX:
-                chosen = y.gather(1, machine.training.labels.unsqueeze(1))
-                found.results["loss"] = -chosen.log().mean().to("cpu")
-        if kernel.pass_ in ("backward", "backward_filter") and layer.weight_gradients_bytes:
-            address, _ = place_of[operands[weight_gradient_operand(layer.name)]]
-            self.machine.device.wait(Stream.COMPUTE)()
-            flat = self._bytes(address, layer.weight_gradients_bytes).view(torch.float32)
-            parts = split_weights(layer, flat)
-            found.results[layer.name] = torch.cat([part.reshape(-1) for part in parts]).to("cpu", copy=True)
+        return results.on_host()
 
     def _begin(self) -> DeviceMemory:
         """Everything as it is before an iteration: the pool with the set-up buffers, weights and images in place."""
@@ -394,34 +340,41 @@ class LoadedProgram:
         def bytes_of(operand: str, size_bytes: int) -> torch.Tensor:
             return self._bytes(memory.addresses[operands.get(operand, operand)], size_bytes)
 
+        waits = [command for command in self.program.commands if isinstance(command, HostWait | StreamWait)]
+        self._events = {wait.piece: device.event(wait.piece.stream) for wait in waits}
+        order = Order()
         orders = []
         fetching = False
         for command in self.program.commands:
+            piece = follow(order, command)
             if isinstance(command, Allocate):
                 address = memory.allocate(command.buffer, "lowering")
                 buffer = command.buffer
                 orders.append(_Order(_Kind.ALLOCATE, _nothing, buffer.size_bytes, address, buffer.name))
-            elif isinstance(command, Free):
+                continue
+            if isinstance(command, Free):
                 buffer = command.buffer
                 orders.append(_Order(_Kind.FREE, _nothing, buffer.size_bytes, memory.free(buffer), buffer.name))
-            elif isinstance(command, Kernel):
+                continue
+            if isinstance(command, Kernel):
                 tensors = tensors_of(machine.network, command, bytes_of, machine.training.labels)
                 layer = machine.network.by_name[command.layer]
-                call = machine.operators.prepare(layer, command, tensors)
-                orders.append(_Order(_Kind.CALL, device.on_compute(call)))
-            elif isinstance(command, Synchronise):
-                meanwhile = self._rehearsal(Stream.COPY_OUT if fetching else Stream.COPY_IN)
-                waits = [device.wait(stream, meanwhile) for stream in command.streams]
-                orders.append(_Order(_Kind.CALL, _one_after_the_other(waits)))
-            elif isinstance(command, HostWait | StreamWait):
-                raise InvalidInput(
-                    f"program: found {command}, expected only waits of the host for whole streams on this machine"
-                )
-            else:
+                calls = [device.on_compute(machine.operators.prepare(layer, command, tensors))]
+            elif isinstance(command, CopyOut | CopyIn):
                 fetching = isinstance(command, CopyIn)
-                here = bytes_of(command.buffer.name, command.buffer.size_bytes)
-                orders.append(_Order(_Kind.CALL, self._copy(command, here)))
+                calls = [self._copy(command, bytes_of(command.buffer.name, command.buffer.size_bytes))]
+            else:
+                calls = self._waits(command, self._rehearsal(Stream.COPY_OUT if fetching else Stream.COPY_IN))
+            if piece in self._events:
+                calls.append(self._events[piece].record)
+            orders.append(_Order(_Kind.CALL, _one_after_the_other(calls)))
         return orders
+
+    def _waits(self, command: Synchronise | HostWait | StreamWait, meanwhile: Action) -> list[Action]:
+        if isinstance(command, Synchronise):
+            return [self.machine.device.wait(stream, meanwhile) for stream in command.streams]
+        event = self._events[command.piece]
+        return [event.host_wait(meanwhile) if isinstance(command, HostWait) else event.stream_wait(command.stream)]
 
     def _rehearsal(self, direction: Stream) -> Action:
         """Once through all that a host does after a wait, on nothing: a block of a pool of this kind, a copy in the
@@ -443,25 +396,12 @@ class LoadedProgram:
         return self.machine.device.copy(Stream.COPY_IN, here, there)
 
 
-def stream_of(command: object) -> Stream | None:
-    """The stream on which a command puts work."""
-    if isinstance(command, Kernel):
-        return Stream.COMPUTE
-    if isinstance(command, CopyOut):
-        return Stream.COPY_OUT
-    return Stream.COPY_IN if isinstance(command, CopyIn) else None
-
-
-def left_under_way(program: Program) -> list[Stream]:
-    """The streams that have work for which the program does not wait; an iteration ends with it all the same."""
-    under_way: set[Stream] = set()
-    for command in program.commands:
-        stream = stream_of(command)
-        if stream is not None:
-            under_way.add(stream)
-        elif isinstance(command, Synchronise):
-            under_way.difference_update(command.streams)
-    return [stream for stream in Stream if stream in under_way]
+def _titles(program: Program) -> list[str]:
+    """The step of each command, in words."""
+    titles = [""] * len(program.commands)
+    for step in program.steps:
+        titles[step.first : step.last] = [step.title] * (step.last - step.first)
+    return titles
 
 
 def _nothing() -> None:

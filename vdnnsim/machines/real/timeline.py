@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from vdnnsim.machines.device_memory import DeviceMemory
@@ -17,6 +18,7 @@ from vdnnsim.program import (
     Free,
     HostWait,
     Kernel,
+    Piece,
     Program,
     Stream,
     StreamWait,
@@ -45,10 +47,14 @@ class Marks(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """The last copy given in a direction, and when it ended."""
+    """A copy that was given, and when it ended."""
 
     command: CopyOut | CopyIn
     end_ns: int
+
+
+_Copies = dict[Stream, list[_Given]]
+"""All copies given in each direction, in order."""
 
 
 def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses: Sequence[int]) -> Timeline:
@@ -62,7 +68,8 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
     copies: list[CopyRecord] = []
     waits: list[WaitRecord] = []
     stalls: list[StallRecord] = []
-    last: dict[Stream, _Given] = {}
+    given: _Copies = {Stream.COPY_OUT: [], Stream.COPY_IN: []}
+    holding: dict[Stream, _Given] = {}
     records = _setup_records(program, memory)
     for index, step in enumerate(program.steps):
         for number in range(step.first, step.last):
@@ -73,20 +80,26 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                 taken = isinstance(command, Allocate)
                 records.append(_memory_record(index, given_ns, taken, command.buffer, addresses[number]))
                 continue
-            if isinstance(command, Synchronise):
+            if isinstance(command, Synchronise | HostWait):
                 waits.append(WaitRecord(index, given_ns, done_ns, len(kernels)))
-                awaited = {stream: copy for stream, copy in last.items() if stream in command.streams}
-                stalls += _stalls(index, given_ns, done_ns, kernels, awaited)
+                stalls += _stalls(index, given_ns, done_ns, kernels, _awaited(command, given))
                 continue
-            if isinstance(command, HostWait | StreamWait):
-                continue  # no real machine loads them yet
+            if isinstance(command, StreamWait):
+                if command.stream is Stream.COMPUTE:
+                    holding |= _copy_of(command.piece, given)
+                continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
+                stalls += _stalls(index, done_ns, begin_ns, kernels, holding)
+                holding = {}
                 kernels.append(KernelRecord(index, command.layer, command.pass_, command.algorithm, begin_ns, end_ns))
-            elif isinstance(command, CopyOut | CopyIn):
+            else:
                 copies.append(_copy_record(index, command, begin_ns, end_ns))
-                last[Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN] = _Given(command, end_ns)
+                given[Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN].append(
+                    _Given(command, end_ns)
+                )
     host_end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
+    last = _awaited(Synchronise(tuple(Stream)), given)
     done_ns = max(host_end_ns, *(copy.end_ns for copy in last.values()), 0)
     stalls += _stalls(len(program.steps) - 1, host_end_ns, done_ns, kernels, last)
     ends = step_ends_ns(len(program.steps), kernels, waits, done_ns)
@@ -94,7 +107,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
         tuple(kernels),
         tuple(copies),
         tuple(waits),
-        tuple(stalls),
+        tuple(sorted(stalls, key=attrgetter("begin_ns"))),
         tuple(records),
         ends,
         ends[-1] if ends else 0,
@@ -128,11 +141,23 @@ def _copy_record(step: int, command: CopyOut | CopyIn, begin_ns: int, end_ns: in
     return CopyRecord(step, direction, command.buffer.name, size_bytes, begin_ns, end_ns, end_ns - begin_ns)
 
 
+def _awaited(command: Synchronise | HostWait, given: _Copies) -> dict[Stream, _Given]:
+    """The copy for which the host waits in each direction: with it those given before it are done."""
+    if isinstance(command, HostWait):
+        return _copy_of(command.piece, given)
+    return {stream: copies[-1] for stream, copies in given.items() if copies and stream in command.streams}
+
+
+def _copy_of(piece: Piece, given: _Copies) -> dict[Stream, _Given]:
+    """The copy that a piece of work is, if it is one."""
+    return {piece.stream: given[piece.stream][piece.number - 1]} if piece.stream in given else {}
+
+
 def _stalls(
     step: int, begin_ns: int, done_ns: int, kernels: Sequence[KernelRecord], copies: Mapping[Stream, _Given]
 ) -> Iterator[StallRecord]:
-    """The stall of a wait for these copies, if there is one. Clocks that differ by a little let none outlast its
-    wait."""
+    """The stall of a wait of the host, or of a kernel, that stood from one moment to another before these copies, if
+    there is one. Clocks that differ by a little let none outlast its wait."""
     by_engine = {ENGINES[stream]: copy for stream, copy in copies.items()}
     ends_ns = [(min(copy.end_ns, done_ns), engine) for engine, copy in by_engine.items()]
     stall = stall_of(begin_ns, kernels[-1].end_ns if kernels else 0, ends_ns)

@@ -1,0 +1,292 @@
+"""Programs whose streams wait for each other and whose host hardly waits, on the CPU: right against autograd with what
+they free overwritten, and visibly wrong without one of their waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from support.cases import conv, layer, network_of  # noqa: E402
+from support.fake_device import Marks as TrueMarks  # noqa: E402
+from support.fake_device import TrueKernel, Truth, derived_kernels, fake_bench  # noqa: E402
+from support.strategies import networks  # noqa: E402
+from vdnnsim.calibration.kernels import plan_of_first_choices  # noqa: E402
+from vdnnsim.calibration.reference import reference_gradients, worst_error  # noqa: E402
+from vdnnsim.calibration.training import make_training  # noqa: E402
+from vdnnsim.gpu import HostCosts  # noqa: E402
+from vdnnsim.machines.device_memory import DeviceMemory  # noqa: E402
+from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
+from vdnnsim.machines.real.device import Action  # noqa: E402
+from vdnnsim.machines.real.machine import LoadedProgram, RealMachine  # noqa: E402
+from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
+from vdnnsim.machines.real.streams import follow, left_under_way, stream_of, waits_for_all  # noqa: E402
+from vdnnsim.machines.real.timeline import Marks, timeline_of  # noqa: E402
+from vdnnsim.machines.simulated import SimulatedMachine  # noqa: E402
+from vdnnsim.memory import make_pool  # noqa: E402
+from vdnnsim.network import Kind, Layer, Network  # noqa: E402
+from vdnnsim.policies import make_policy  # noqa: E402
+from vdnnsim.policies.plan import Layout  # noqa: E402
+from vdnnsim.program import (  # noqa: E402
+    Buffer,
+    Command,
+    CopyIn,
+    CopyOut,
+    HostWait,
+    Kernel,
+    MemoryClass,
+    NotGiven,
+    Order,
+    Piece,
+    Program,
+    Step,
+    Stream,
+    StreamWait,
+    Synchronise,
+    build_program,
+)
+from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline  # noqa: E402
+
+COMPUTE, OUT, IN = Stream
+LIMIT = 1e-4
+COSTS = st.builds(HostCosts, *[st.integers(0, 20_000)] * 7)
+NETWORK = network_of(
+    conv("a", channels=4, kernel=3, padding=1),
+    layer(Kind.ACTV, "a_relu"),
+    layer(Kind.LRN, "norm"),
+    conv("b", channels=4, kernel=3, padding=1),
+    layer(Kind.ACTV, "b_relu"),
+    conv("c", channels=4, kernel=3, padding=1),
+    layer(Kind.LRN, "c_norm"),
+    conv("d", channels=4),
+    layer(Kind.SOFTMAX, "loss"),
+    batch=2,
+)
+"""All maps are of one size, so that blocks are taken over."""
+PLAN = plan_of_first_choices(NETWORK, CpuOperators(), Layout.LAYER_WISE, [one.name for one in NETWORK.layers])
+PROGRAM = build_program(NETWORK, PLAN)
+Pair = tuple[Stream, Stream]
+"""A stream that waits, and the one that it waits for."""
+PAIRS = tuple(permutations(Stream, 2))
+
+
+class SlowDevice(CpuDevice):
+    """Everything on some of its streams takes a while longer."""
+
+    def __init__(self, slow: Container[Stream]) -> None:
+        super().__init__()
+        self.slow = slow
+
+    def _put(self, stream: Stream, work: Action) -> Action:
+        def slowly() -> None:
+            time.sleep(0.004)
+            work()
+
+        return super()._put(stream, slowly if stream in self.slow else work)
+
+
+def with_waits(program: Program, waits: Callable[[Synchronise, dict[Stream, Piece]], list[Command]]) -> Program:
+    """The program with its host's waits replaced by what `waits` makes of one, and of the last piece of each stream."""
+    order = Order()
+    last: dict[Stream, Piece] = {}
+    commands: list[Command] = []
+    steps = []
+    for step in program.steps:
+        first = len(commands)
+        for command in program.commands[step.first : step.last]:
+            piece = follow(order, command)
+            if piece is not None:
+                last[piece.stream] = piece
+            commands += waits(command, last) if isinstance(command, Synchronise) else [command]
+        steps.append(step._replace(first=first, last=len(commands)))
+    return replace(program, commands=tuple(commands), steps=tuple(steps))
+
+
+def by_events(program: Program, without: Container[Pair] = ()) -> Program:
+    """The host waits for nothing, but each stream, where the host did, for the last piece of each other one, but for
+    these."""
+    pairs = [pair for pair in PAIRS if pair not in without]
+    return with_waits(program, lambda _, last: [StreamWait(one, last[other]) for one, other in pairs if other in last])
+
+
+def by_pieces(program: Program) -> Program:
+    """The host waits for the last piece of each stream."""
+    return with_waits(program, lambda wait, last: [HostWait(last[stream]) for stream in wait.streams])
+
+
+def ending_in_a_wait(program: Program) -> Program:
+    """The program with a wait for all at its end, which a real machine's iteration has in any case."""
+    *steps, last = program.steps
+    commands = (*program.commands, Synchronise(tuple(Stream)))
+    return replace(program, commands=commands, steps=(*steps, last._replace(last=len(commands))))
+
+
+def load(program: Program, device: CpuDevice) -> LoadedProgram:
+    machine = RealMachine(device, CpuOperators(), NETWORK, make_training(NETWORK, device.torch_device))
+    return machine.load(program, lambda: make_pool("best-fit", 1 << 30))
+
+
+def error_of(program: Program, slow: Container[Stream] = ()) -> float:
+    """How far loss and gradients of an iteration with poison are from autograd's."""
+    device = SlowDevice(slow)
+    try:
+        loaded = load(program, device)
+        found = loaded.poisoned()
+        reference = reference_gradients(NETWORK, loaded.machine.training, found.choices)
+        return worst_error(found.results, reference.results)[0]
+    finally:
+        device.close()
+
+
+@pytest.fixture
+def device() -> Iterator[CpuDevice]:
+    device = CpuDevice()
+    yield device
+    device.close()
+
+
+SLOW = {"nothing": (), "kernels": (COMPUTE,), "copies out": (OUT,), "copies in": (IN,), "copies": (OUT, IN)}
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+def test_streams_that_wait_for_each_other_need_no_host(slow: tuple[Stream, ...]) -> None:
+    program = by_events(PROGRAM)
+    assert not any(isinstance(command, Synchronise | HostWait) for command in program.commands)
+    assert error_of(program, slow) < LIMIT
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+def test_a_host_that_waits_for_pieces(slow: tuple[Stream, ...]) -> None:
+    assert error_of(by_pieces(PROGRAM), slow) < LIMIT
+
+
+@pytest.mark.parametrize(
+    ("missing", "slow"),
+    [
+        ((COMPUTE, OUT), "copies out"),  # kernels write where a map is still being copied from
+        ((COMPUTE, IN), "copies in"),  # kernels read what is not back
+        ((OUT, COMPUTE), "kernels"),  # copied before it is written
+        ((IN, COMPUTE), "kernels"),  # fetched over what kernels still use
+    ],
+)
+def test_a_missing_wait_shows(missing: Pair, slow: str) -> None:
+    """With it the same streams' slowness does no harm, as above."""
+    assert error_of(by_events(PROGRAM, without=(missing,)), SLOW[slow]) > LIMIT
+
+
+def test_an_event_is_recorded_behind_what_somebody_waits_for_and_nothing_else(device: CpuDevice) -> None:
+    assert load(PROGRAM, device)._events == {}
+    program = by_pieces(PROGRAM)
+    waits = [command.piece for command in program.commands if isinstance(command, HostWait)]
+    assert set(load(program, device)._events) == set(waits)
+
+
+def test_a_wait_for_what_comes_later_is_refused(device: CpuDevice) -> None:
+    program = replace(PROGRAM, commands=(HostWait(Piece(COMPUTE, 1)), *PROGRAM.commands))
+    with pytest.raises(NotGiven, match="piece 1 of compute"):
+        load(program, device)
+
+
+@pytest.mark.parametrize("change", [by_events, by_pieces])
+def test_programs_given_twice_or_one_by_one_wait_for_the_same_pieces(
+    change: Callable[[Program], Program], device: CpuDevice
+) -> None:
+    """Piece n is the last of its kind given: in a program given twice the one numbered 2 n."""
+    program = change(PROGRAM)
+    loaded = load(program, device)
+    waits = [command for command in program.commands if isinstance(command, HostWait | StreamWait)]
+    for other, times in ((loaded.doubled(), 2), (loaded.one_by_one(), 1)):
+        found = [command for command in other.program.commands if isinstance(command, HostWait | StreamWait)]
+        assert found == [wait._replace(piece=wait.piece._replace(number=times * wait.piece.number)) for wait in waits]
+        assert other.run() > 0
+        timeline = other.observe()
+        assert len(timeline.kernels) == times * len(loaded.observe().kernels)
+
+
+def there_at_once(layer: Layer, pass_: str) -> list[TrueKernel]:
+    return [kernel._replace(start_ns=kernel.launch_ns) for kernel in derived_kernels(layer, pass_)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([by_events, by_pieces]), st.sampled_from(["vdnn-all(p)", "vdnn-conv(m)"]), networks(3), COSTS)
+def test_a_known_machine_takes_as_long_as_the_simulated_one(
+    change: Callable[[Program], Program], policy: str, network: Network, costs: HostCosts
+) -> None:
+    """To the nanosecond, for streams that wait as well, and with the same stalls: two engines written apart. Here work
+    is there when its launch is over, which is all that marks tell of it."""
+    bench = fake_bench(truth=Truth(host=costs, marks=TrueMarks(), kernels=there_at_once))
+    study = bench.study(network)
+    program = ending_in_a_wait(change(study.run(make_policy(policy)).program))
+    expected = SimulatedMachine(study.trace, study.gpu).run(program, make_pool("best-fit", 1 << 40))
+    loaded = bench.load(bench.machine(network, "fp32"), program)
+    assert loaded.run() == expected.iteration_time_ns
+    found = loaded.observe()
+    assert (found.stalls, found.waits) == (expected.stalls, expected.waits)
+    assert found.step_ends_ns == expected.step_ends_ns
+
+
+X = Buffer("map:x", 512, MemoryClass.FEATURE_MAPS, "a", False)
+RUN, COPY, FETCH = Kernel("a", "forward", "x"), CopyOut(X, "a"), CopyIn(X, "a", "b")
+
+
+def program_of(*commands: Command) -> Program:
+    return Program((X,), commands, (Step("a", False, False, 0, len(commands)),), {}, (X,))
+
+
+def test_what_is_under_way_at_the_end_is_what_the_host_knows_no_end_of() -> None:
+    """A host that waits for a copy which waited for a kernel knows of that kernel, and of no later one."""
+    waited = (RUN, StreamWait(OUT, Piece(COMPUTE, 1)), COPY)
+    assert left_under_way(program_of(*waited)) == [COMPUTE, OUT]
+    assert left_under_way(program_of(*waited, HostWait(Piece(OUT, 1)))) == []
+    assert left_under_way(program_of(*waited, RUN, HostWait(Piece(OUT, 1)))) == [COMPUTE]
+    assert left_under_way(program_of()) == []
+
+
+def test_an_iteration_falls_into_parts_where_the_host_knows_that_all_is_done() -> None:
+    waited = (RUN, StreamWait(OUT, Piece(COMPUTE, 1)), COPY)
+    assert waits_for_all(program_of(*waited, HostWait(Piece(OUT, 1)), RUN, Synchronise((OUT,)))) == [3]
+    assert waits_for_all(program_of(*waited, HostWait(Piece(COMPUTE, 1)), RUN, Synchronise((COMPUTE, OUT)))) == [5]
+
+
+def timeline_of_marks(commands: tuple[Command, ...], done_ns: list[int], spans: list[tuple[int, int]]) -> Timeline:
+    given = [index for index, command in enumerate(commands) if stream_of(command)]
+    memory = DeviceMemory(make_pool("best-fit", 1 << 30))
+    marks = Marks(0, done_ns, dict(zip(given, spans, strict=True)))
+    return timeline_of(program_of(*commands), marks, memory, [0] * len(commands))
+
+
+def test_a_kernel_that_its_stream_holds_for_a_copy_stalls() -> None:
+    """The copy ends at 250; the first kernel at 100, the second is given at 40, and the third follows it."""
+    commands = (RUN, COPY, StreamWait(COMPUTE, Piece(OUT, 1)), RUN, RUN)
+    timeline = timeline_of_marks(commands, [10, 20, 30, 40, 50], [(0, 100), (0, 250), (250, 350), (350, 450)])
+    assert timeline.stalls == (StallRecord(0, 100, 250, COPY_OUT, "map:x", late=False),)
+    assert timeline.waits == ()
+    late = timeline_of_marks(commands, [10, 20, 30, 240, 250], [(0, 100), (0, 250), (250, 350), (350, 450)])
+    assert late.stalls == (StallRecord(0, 240, 250, COPY_OUT, "map:x", late=False),), "nobody waits before it is given"
+
+
+def test_a_copy_that_ends_while_kernels_run_holds_nothing_up() -> None:
+    commands = (RUN, COPY, StreamWait(COMPUTE, Piece(OUT, 1)), RUN)
+    assert timeline_of_marks(commands, [10, 20, 30, 40], [(0, 100), (0, 90), (100, 200)]).stalls == ()
+
+
+def test_a_copy_that_waits_for_a_kernel_stalls_nothing() -> None:
+    commands = (RUN, StreamWait(OUT, Piece(COMPUTE, 1)), COPY)
+    timeline = timeline_of_marks(commands, [10, 20, 30], [(0, 100), (100, 350)])
+    assert timeline.stalls == (StallRecord(0, 100, 350, COPY_OUT, "map:x", late=False),), "but the end waits for it"
+    assert timeline.iteration_time_ns == 350
+
+
+def test_a_host_that_waits_for_one_of_two_copies_stalls_until_that_one_ends() -> None:
+    commands = (RUN, FETCH, FETCH, HostWait(Piece(IN, 1)), RUN)
+    timeline = timeline_of_marks(commands, [10, 20, 30, 205, 210], [(0, 100), (0, 200), (200, 400), (210, 500)])
+    assert timeline.stalls == (StallRecord(0, 100, 200, COPY_IN, "map:x", late=False),)
+    assert [(wait.begin_ns, wait.end_ns) for wait in timeline.waits] == [(30, 205)]
+    assert timeline.iteration_time_ns == 500, "the second ended beside the kernel"

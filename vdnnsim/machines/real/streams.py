@@ -1,0 +1,96 @@
+"""What a program puts on which stream, and what the host knows to be done at each of its waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from vdnnsim.program import (
+    Command,
+    CopyIn,
+    CopyOut,
+    HostWait,
+    Kernel,
+    Order,
+    Piece,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
+
+
+def stream_of(command: Command) -> Stream | None:
+    """The stream on which a command puts work."""
+    if isinstance(command, Kernel):
+        return Stream.COMPUTE
+    if isinstance(command, CopyOut):
+        return Stream.COPY_OUT
+    return Stream.COPY_IN if isinstance(command, CopyIn) else None
+
+
+def follow(order: Order, command: Command) -> Piece | None:
+    """Tell the order of the next command; returns the piece of work that it gives. Raises `NotGiven`."""
+    stream = stream_of(command)
+    if stream is not None:
+        return order.give(stream)
+    if isinstance(command, Synchronise):
+        order.synchronise(command.streams)
+    elif isinstance(command, HostWait):
+        order.host_wait(command.piece)
+    elif isinstance(command, StreamWait):
+        order.stream_wait(command.stream, command.piece)
+    return None
+
+
+def left_under_way(program: Program) -> list[Stream]:
+    """The streams that have work of which the host does not know that it is done; an iteration ends with it all the
+    same."""
+    *_, (_, busy) = (0, set[Stream]()), *_followed_by_host(program)
+    return [stream for stream in Stream if stream in busy]
+
+
+def waits_for_all(program: Program) -> list[int]:
+    """The host's waits after which no stream has work left, by the command's index."""
+    commands = program.commands
+    return [
+        index
+        for index, busy in _followed_by_host(program)
+        if not busy and isinstance(commands[index], Synchronise | HostWait)
+    ]
+
+
+def _followed_by_host(program: Program) -> Iterator[tuple[int, set[Stream]]]:
+    """After each command, by its index, the streams of whose work the host does not know that it is done."""
+    order = Order()
+    last: dict[Stream, Piece] = {}
+    for index, command in enumerate(program.commands):
+        piece = follow(order, command)
+        if piece is not None:
+            last[piece.stream] = piece
+        yield index, {stream for stream, piece in last.items() if not order.known(piece)}
+
+
+def with_more(program: Program, by: Callable[[Command], Sequence[Command]]) -> tuple[Program, list[int]]:
+    """The program with more commands behind some, and for each of its commands the index of the one that it is or
+    follows. Its waits are for the same pieces, whatever number they have now; of one given more than once, the last."""
+    order, now_order = Order(), Order()
+    now: dict[Piece, Piece] = {}
+    commands: list[Command] = []
+    origins: list[int] = []
+    steps = []
+    for step in program.steps:
+        first = len(commands)
+        for index in range(step.first, step.last):
+            command = program.commands[index]
+            piece = follow(order, command)
+            if isinstance(command, HostWait | StreamWait):
+                command = command._replace(piece=now[command.piece])
+            for one in (command, *by(command)):
+                given = follow(now_order, one)
+                if piece is not None and given is not None:
+                    now[piece] = given
+                commands.append(one)
+                origins.append(index)
+        steps.append(step._replace(first=first, last=len(commands)))
+    return replace(program, commands=tuple(commands), steps=tuple(steps)), origins
