@@ -10,13 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vdnnsim.calibration.records import read_records
-from vdnnsim.calibration.report import FIGURE
-from vdnnsim.calibration.stored import RESULTS
-from vdnnsim.figures.calibration import calibration_figure
-from vdnnsim.reproduce import reproduce
-from vdnnsim.reproduce.same_shape import CHECKS, check_same_shape, same_shape_markdown
-from vdnnsim.reproduce.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown
+from vdnnsim import calibration_figure, read_records
+from vdnnsim_paper import reproduce
+from vdnnsim_paper.same_shape import CHECKS, check_same_shape, same_shape_markdown
+from vdnnsim_paper.then_and_now import NOW, THEN, compare_gpus, then_and_now_markdown
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -43,7 +40,7 @@ def run(gpu: str) -> None:
     readme.write_text(text, encoding="utf-8", newline="\n")
     calibration = FOLDER / "calibration" / gpu
     if calibration.is_dir():
-        calibration_figure(read_records(calibration / RESULTS), calibration / FIGURE)
+        calibration_figure(read_records(calibration / "results.json"), calibration / "errors.png")
 
 
 def with_table(text: str, name: str, table: str) -> str:

@@ -3,6 +3,9 @@ several workers (`make test`) what is made once for many tests is made by one of
 
 from __future__ import annotations
 
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,16 @@ _LONG = ("reproduce", "calibration", "sweep")
 """Rooms whose tests train, draw and start processes."""
 _WHOLE = ("reproduce", "report")
 """Rooms in which many files share what a fixture makes once for the session."""
+
+
+def pytest_sessionstart() -> None:
+    """Say it where the installation is older than the commands in pyproject.toml: many a test would fail of it."""
+    settings = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = settings["project"]["entry-points"]["vdnnsim.commands"]
+    there = {entry.name: entry.value for entry in entry_points(group="vdnnsim.commands")}
+    if not wanted.items() <= there.items():
+        command = "python -m pip install --no-build-isolation --no-deps --editable ."
+        pytest.exit(f"the installed vdnnsim is older than pyproject.toml: make test, or {command}", returncode=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

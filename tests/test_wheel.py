@@ -43,6 +43,12 @@ def test_an_installed_wheel_carries_its_data_and_compares(tmp_path: Path) -> Non
     )
     document = json.loads(run(python, "-m", "vdnnsim", *arguments, cwd=tmp_path))
     assert document["results"][0]["trainable"] is True
-    assert str(site) in run(python, "-m", "vdnnsim", "list", "traces", cwd=tmp_path)
+    listed = run(python, "-m", "vdnnsim", "list", "traces", cwd=tmp_path)
+    assert str(site) in listed
+    assert listed.count(".csv") == len(list(ROOT.glob("traces/*/*_b*_*.csv")))
     made = run(python, "-m", "vdnnsim.builder", "alexnet", "--batch", "2", "--out", "traces", cwd=tmp_path)
     assert (tmp_path / made.strip()).is_file()
+    run(python, "-m", "vdnnsim", "reproduce", "12", "--no-bands", "--out", "paper", cwd=tmp_path)
+    assert (tmp_path / "paper" / "fig12.pdf").is_file()
+    packages = {"vdnnsim", "vdnnsim_builder", "vdnnsim_paper"}
+    assert {path.name for path in site.iterdir() if path.suffix not in (".dist-info", ".pth")} == {*packages, "bin"}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         memory_optimal,
         performance_optimal,
     )
+    from vdnnsim.processes import Processes, finished, usable_cores
     from vdnnsim.program import Program, WeightGradients, build_program
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
@@ -83,6 +84,7 @@ __all__ = [
     "PolicyResult",
     "PolicyRun",
     "Problem",
+    "Processes",
     "Program",
     "Provenance",
     "Study",
@@ -104,6 +106,7 @@ __all__ = [
     "comparison_figure",
     "feature_extraction_layers",
     "find_trace",
+    "finished",
     "largest_batch",
     "layer_traffic",
     "list_traces",
@@ -127,6 +130,7 @@ __all__ = [
     "smallest_capacity",
     "smallest_link",
     "trace_path",
+    "usable_cores",
     "weakest",
     "whole_file",
     "write_text",
@@ -157,6 +161,7 @@ _ROOMS = MappingProxyType(
             "memory_optimal",
             "performance_optimal",
         ),
+        "processes": ("Processes", "finished", "usable_cores"),
         "program": ("Program", "WeightGradients", "build_program"),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),

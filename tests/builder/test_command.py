@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vdnnsim.builder.__main__ import main
+from vdnnsim_builder.__main__ import main
 
 
 def test_builds_one_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,8 @@ from statistics import median
 
 import pytest
 
-from vdnnsim.builder.constants import FITS
-from vdnnsim.builder.fits import older_fft_ratios, refit, single_image_fft_ratios
+from vdnnsim_builder.constants import FITS
+from vdnnsim_builder.fits import older_fft_ratios, refit, single_image_fft_ratios
 
 
 def test_refitting_gives_the_constants() -> None:
@@ -26,7 +26,7 @@ def test_every_spread_encloses_its_median() -> None:
 
 
 def test_totals_play_no_part_in_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vdnnsim.builder import published
+    from vdnnsim_builder import published
 
     real = published._rows
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from support.cases import conv, fc, join, layer, network_of, pool, row, trace_of
-from vdnnsim.builder import SHIPPED_SAME_SHAPE, build_same_shape, write_shipped_same_shape
-from vdnnsim.builder.__main__ import main
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import Kind, LayerSpec, Network, load_network
 from vdnnsim.trace import Provenance, TraceRow, find_trace, read_trace
+from vdnnsim_builder import SHIPPED_SAME_SHAPE, build_same_shape, write_shipped_same_shape
+from vdnnsim_builder.__main__ import main
 
 LOSS = layer(Kind.SOFTMAX, "loss")
 

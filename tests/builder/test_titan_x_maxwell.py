@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from vdnnsim.builder import SHIPPED, build_trace, write_shipped
-from vdnnsim.builder.checks import BATCH_16, autotuned, near_zero_workspace, pass_totals
-from vdnnsim.builder.published import published_layers
-from vdnnsim.builder.workspace import CONV_PASSES
 from vdnnsim.catalog import data_directory
 from vdnnsim.network import Kind, load_network
 from vdnnsim.trace import Provenance, Trace, read_trace, required_passes
+from vdnnsim_builder import SHIPPED, build_trace, write_shipped
+from vdnnsim_builder.checks import BATCH_16, autotuned, near_zero_workspace, pass_totals
+from vdnnsim_builder.published import published_layers
+from vdnnsim_builder.workspace import CONV_PASSES
 
 
 def built(name: str, batch: int) -> Trace:
@@ -70,7 +70,7 @@ def test_shipped_traces_are_regenerated_byte_for_byte(tmp_path: Path) -> None:
     ("name", "batch"), [*SHIPPED, ("resnet50", 32), ("squeezenet", 8), ("mobilenet", 4), ("alexnet", 1)]
 )
 def test_traces_fit_their_networks(name: str, batch: int, tmp_path: Path) -> None:
-    from vdnnsim.builder import write_built
+    from vdnnsim_builder import write_built
 
     network = load_network(name, batch)
     trace = read_trace(write_built(network, tmp_path), network)

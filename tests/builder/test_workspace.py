@@ -2,9 +2,9 @@
 
 import pytest
 
-from vdnnsim.builder.published import forward_workspaces
-from vdnnsim.builder.shapes import ConvShape
-from vdnnsim.builder.workspace import CONV_PASSES, algorithms, fft_spectra, tiling_spectra, workspace_bytes
+from vdnnsim_builder.published import forward_workspaces
+from vdnnsim_builder.shapes import ConvShape
+from vdnnsim_builder.workspace import CONV_PASSES, algorithms, fft_spectra, tiling_spectra, workspace_bytes
 
 CONV5 = ConvShape(64, 512, 14, 14, 512, 3, 3, 1, 1)
 CONV1_2 = ConvShape(64, 64, 224, 224, 64, 3, 3, 1, 1)

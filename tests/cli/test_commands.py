@@ -106,7 +106,7 @@ def test_csv_of_a_run_has_one_row_per_layer(cli: Cli) -> None:
 
 
 def test_a_folder_of_traces_is_looked_in_first(cli: Cli, tmp_path: Path) -> None:
-    from vdnnsim.builder.__main__ import main as build
+    from vdnnsim_builder.__main__ import main as build
 
     network = str(Path(__file__).parents[2] / "examples" / "tiny.toml")
     assert build([network, "--batch", "2", "--out", str(tmp_path / "mine")]) in (None, 0)
@@ -262,7 +262,7 @@ def test_check_tells_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None
 
 
 def test_check_compares_a_trace_with_a_network_of_ones_own(cli: Cli, tmp_path: Path) -> None:
-    from vdnnsim.builder.__main__ import main as build
+    from vdnnsim_builder.__main__ import main as build
 
     network = Path(__file__).parents[2] / "examples" / "tiny.toml"
     assert build([str(network), "--batch", "2", "--out", str(tmp_path)]) in (None, 0)

@@ -27,7 +27,7 @@ INTERRUPTED_IN = {
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),
     "check": ("vdnnsim.cli.check._check", ("any.toml",)),
-    "reproduce": ("vdnnsim.reproduce.reproduce", ("12", "--out", "out")),
+    "reproduce": ("vdnnsim_paper.reproduce", ("12", "--out", "out")),
     "calibrate": ("vdnnsim.cli.calibrate._bench", ("link", "--out", "gpu.toml", "--device", "cpu")),
     "sweep": ("vdnnsim.sweep.plan.plan_sweep", ("any.toml", "--out", "out")),
     "solve": ("vdnnsim.sweep.solve.smallest_capacity", ("smallest-capacity", *ALEXNET, "--policy", "oracle")),

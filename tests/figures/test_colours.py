@@ -13,8 +13,8 @@ from vdnnsim.figures import calibration as drawing
 from vdnnsim.figures.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
 from vdnnsim.figures.sweep.scales import looks
 from vdnnsim.policies import POLICIES
-from vdnnsim.reproduce.drawing.colours import colour_of
-from vdnnsim.reproduce.drawing.marks import PAPER
+from vdnnsim_paper.drawing.colours import colour_of
+from vdnnsim_paper.drawing.marks import PAPER
 
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200"
 

@@ -15,8 +15,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.support.legible import assert_legible, texts_of
+from vdnnsim import comparison_figure, run_figure
 from vdnnsim.errors import InvalidInput
-from vdnnsim.figures import comparison_figure, run_figure
 from vdnnsim.figures.lanes import Interval, busy_shares
 from vdnnsim.figures.run import most_per_dot
 from vdnnsim.report.levels import Level, memory_levels

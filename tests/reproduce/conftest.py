@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.support.legible import figure_of
-from vdnnsim.reproduce import Reproduction, reproduce
-from vdnnsim.reproduce.bench import load_gpu
-from vdnnsim.reproduce.claims import stated_values
-from vdnnsim.reproduce.config import figure_config, rules
-from vdnnsim.reproduce.drawing import draw_figure
+from vdnnsim_paper import Reproduction, reproduce
+from vdnnsim_paper.bench import load_gpu
+from vdnnsim_paper.claims import stated_values
+from vdnnsim_paper.config import figure_config, rules
+from vdnnsim_paper.drawing import draw_figure
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from vdnnsim.reproduce import choices, decomposition
-from vdnnsim.reproduce.choices import CHOICES, changed, choices_markdown, compare_choices
-from vdnnsim.reproduce.config import rules
+from tests.reproduce import decomposition
+from vdnnsim_paper import choices
+from vdnnsim_paper.choices import CHOICES, changed, choices_markdown, compare_choices
+from vdnnsim_paper.config import rules
 
 ROOT = Path(__file__).parent.parent.parent
 README = " ".join((ROOT / "experiments" / "README.md").read_text(encoding="utf-8").split())

@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from vdnnsim.reproduce.bars import BandedBar, Bar
-from vdnnsim.reproduce.claims import Claim, Ours, compare_claims, is_near, stated_values
-from vdnnsim.reproduce.config import ClaimEntry
-from vdnnsim.reproduce.printing import print_claims
-from vdnnsim.reproduce.table import HEADER, cells, claims_csv, markdown
 from vdnnsim.trace import Provenance
+from vdnnsim_paper.bars import BandedBar, Bar
+from vdnnsim_paper.claims import Claim, Ours, compare_claims, is_near, stated_values
+from vdnnsim_paper.config import ClaimEntry
+from vdnnsim_paper.printing import print_claims
+from vdnnsim_paper.table import HEADER, cells, claims_csv, markdown
 
 
 def entry(low: float | None, high: float | None, unit: str) -> ClaimEntry:

@@ -10,10 +10,10 @@ import typer
 from typer.testing import CliRunner
 
 from vdnnsim.catalog import data_directory
-from vdnnsim.cli.reproduce import reproduce_command
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.reproduce import figure_names, reproduce
-from vdnnsim.reproduce.command import claims_stem
+from vdnnsim_paper import figure_names, reproduce
+from vdnnsim_paper.cli import reproduce_command
+from vdnnsim_paper.command import claims_stem
 
 RUNNER = CliRunner()
 
@@ -88,14 +88,14 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_figure_without_traces_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figure 5 is of VGG-16 (256) alone."""
-    monkeypatch.setattr("vdnnsim.reproduce.bench.data_directory", lambda name: tmp_path / name)
+    monkeypatch.setattr("vdnnsim.trace.library.data_directory", lambda name: tmp_path / name)
     error = refused("5", "--gpu", "h200", "--out", str(tmp_path / "out"))
     assert str(error).startswith("h200: no fp32 traces for vgg19 batch 256; choose another --gpu")
     assert not (tmp_path / "out").exists()
 
 
 def test_gpu_without_any_trace_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vdnnsim.reproduce.bench.data_directory", lambda name: tmp_path / name)
+    monkeypatch.setattr("vdnnsim.trace.library.data_directory", lambda name: tmp_path / name)
     with pytest.raises(InvalidInput, match=r"h200: no fp32 traces for alexnet batch 128, .*vgg416 batch 32; choose"):
         reproduce(gpu="h200", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -105,9 +105,8 @@ def test_cases_without_a_trace_are_left_out_and_told(tmp_path: Path, monkeypatch
     """A checkout without one of the traces, in one process so that its workers see it too."""
     traces = tmp_path / "traces"
     shutil.copytree(data_directory("traces") / "h200", traces / "h200", ignore=shutil.ignore_patterns("vgg19_b128*"))
-    for module in ("trace.library", "reproduce.bench"):
-        monkeypatch.setattr(f"vdnnsim.{module}.data_directory", lambda _: traces)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim.trace.library.data_directory", lambda _: traces)
+    monkeypatch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)
     done = RUNNER.invoke(app(), ["12", "--gpu", "h200", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
     assert "left out, no trace on h200: VGG-16 (128)" in done.output
@@ -139,14 +138,14 @@ def test_without_a_folder_nothing_is_written_and_numbers_come_back() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, vdnnsim.cli.reproduce; print(sorted({'matplotlib', 'simpy', 'pydantic', 'rich.progress'} & set(sys.modules)))"  # noqa: E501
+    code = "import sys, vdnnsim_paper.cli; print(sorted({'matplotlib', 'simpy', 'pydantic', 'rich.progress'} & set(sys.modules)))"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from vdnnsim.reproduce import reproduce\nreproduce(['12'])\n")
+    script.write_text("from vdnnsim_paper import reproduce\nreproduce(['12'])\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "call this under: if __name__ == '__main__':" in done.stderr.splitlines()[-1]

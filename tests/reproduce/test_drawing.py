@@ -12,12 +12,12 @@ from matplotlib.patches import Rectangle
 
 from vdnnsim.figures.style import POLICY_COLOURS, paled
 from vdnnsim.gpu import GpuProfile, load_profile
-from vdnnsim.reproduce.bars import BandedBar, Bar, Stated
-from vdnnsim.reproduce.config import figure_config
-from vdnnsim.reproduce.drawing.colours import LIGHT
-from vdnnsim.reproduce.drawing.marks import PAPER, round_step
-from vdnnsim.reproduce.drawing.page import compose, note_of
 from vdnnsim.trace import Provenance
+from vdnnsim_paper.bars import BandedBar, Bar, Stated
+from vdnnsim_paper.config import figure_config
+from vdnnsim_paper.drawing.colours import LIGHT
+from vdnnsim_paper.drawing.marks import PAPER, round_step
+from vdnnsim_paper.drawing.page import compose, note_of
 
 GPU: GpuProfile = load_profile("titan-x-maxwell")
 CASE = "AlexNet (128)"

@@ -4,7 +4,7 @@ import struct
 
 from tests.reproduce.conftest import Whole, figures_of
 from tests.support.legible import assert_legible
-from vdnnsim.reproduce import figure_names
+from vdnnsim_paper import figure_names
 
 
 def test_each_figure_is_drawn_twice_and_tabled(whole: Whole) -> None:

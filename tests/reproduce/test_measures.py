@@ -6,12 +6,12 @@ from tests.support.cases import conv, layer, network_of, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
-from vdnnsim.reproduce.bars import Bar, Measured, bars_csv, with_bands
-from vdnnsim.reproduce.bench import make_bench, without_near_ties
-from vdnnsim.reproduce.config import parse_case, rules
-from vdnnsim.reproduce.power import power_use
 from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
 from vdnnsim.trace import Provenance, Trace, TraceRow
+from vdnnsim_paper.bars import Bar, Measured, bars_csv, with_bands
+from vdnnsim_paper.bench import make_bench, without_near_ties
+from vdnnsim_paper.config import parse_case, rules
+from vdnnsim_paper.power import power_use
 
 
 def timeline(kernels: list[tuple[int, int]], copies: list[tuple[int, int]], end_ns: int) -> Timeline:

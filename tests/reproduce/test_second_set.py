@@ -11,16 +11,17 @@ from tests.support.legible import assert_legible
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
-from vdnnsim.reproduce import Reproduction, reproduce
-from vdnnsim.reproduce.bars import bars_csv
-from vdnnsim.reproduce.bench import BASELINE, Bench, load_gpu
-from vdnnsim.reproduce.choices import CHOICES
-from vdnnsim.reproduce.claims import Claim
-from vdnnsim.reproduce.config import figure_config, parse_case, rules
-from vdnnsim.reproduce.drawing.page import note_of
-from vdnnsim.reproduce.same_shape import CHECKS, Check, Errors, check_same_shape, same_shape_markdown
-from vdnnsim.reproduce.table import claims_csv, markdown
-from vdnnsim.reproduce.then_and_now import (
+from vdnnsim.trace import Provenance
+from vdnnsim_paper import Reproduction, reproduce
+from vdnnsim_paper.bars import bars_csv
+from vdnnsim_paper.bench import BASELINE, Bench, load_gpu
+from vdnnsim_paper.choices import CHOICES
+from vdnnsim_paper.claims import Claim
+from vdnnsim_paper.config import figure_config, parse_case, rules
+from vdnnsim_paper.drawing.page import note_of
+from vdnnsim_paper.same_shape import CHECKS, Check, Errors, check_same_shape, same_shape_markdown
+from vdnnsim_paper.table import claims_csv, markdown
+from vdnnsim_paper.then_and_now import (
     NOW,
     THEN,
     Pair,
@@ -30,7 +31,6 @@ from vdnnsim.reproduce.then_and_now import (
     link_rates,
     then_and_now_markdown,
 )
-from vdnnsim.trace import Provenance
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
 README = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
@@ -108,8 +108,8 @@ def test_labels_are_those_of_the_traces(now: Now) -> None:
 def test_power_has_the_label_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = load_profile(NOW)
     assumed = replace(profile, provenance={**profile.provenance, "power": "modelled"})
-    monkeypatch.setattr("vdnnsim.reproduce.runs.load_gpu", lambda *_: assumed)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim_paper.runs.load_gpu", lambda *_: assumed)
+    monkeypatch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)
     found = reproduce(["power"], gpu=NOW)
     assert {bar.provenance for bar in found.bars["power"]} == {Provenance.MODELLED}
 
@@ -286,9 +286,9 @@ def test_choices_of_rules_without_traces_are_left_out(tmp_path: Path, monkeypatc
     """VGG-16 with 13 CONVs was not measured at batch 128."""
     by_title = {choice.title: choice for choice in CHOICES}
     wanted = [by_title[title] for title in ("as used", "VGG-16 with 13 CONVs", "GiB for GB")]
-    monkeypatch.setattr("vdnnsim.reproduce.command.CHOICES", wanted)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.choose_figures", lambda _: [figure_config("12")])
-    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim_paper.command.CHOICES", wanted)
+    monkeypatch.setattr("vdnnsim_paper.runs.choose_figures", lambda _: [figure_config("12")])
+    monkeypatch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)
     found = reproduce(["rules"], gpu=NOW, out=tmp_path)
     assert found.left_out == ("VGG-16 with 13 CONVs",)
     assert (tmp_path / "rules.csv").read_text().splitlines() == [
@@ -302,12 +302,12 @@ def test_choices_of_rules_without_traces_are_left_out(tmp_path: Path, monkeypatc
 def test_a_gpu_without_power_figures_has_no_power_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     profile = load_profile(NOW)
     without = replace(profile, power=None)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.load_gpu", lambda *_: without)
-    monkeypatch.setattr("vdnnsim.reproduce.runs.usable_cores", lambda: 1)
+    monkeypatch.setattr("vdnnsim_paper.runs.load_gpu", lambda *_: without)
+    monkeypatch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)
     with pytest.raises(InvalidInput, match=r"GPU h200: found no \[power\] in its profile"):
         reproduce(["power"], gpu=NOW)
     chosen = [figure_config("12"), figure_config("power")]
-    monkeypatch.setattr("vdnnsim.reproduce.runs.choose_figures", lambda _: chosen)
+    monkeypatch.setattr("vdnnsim_paper.runs.choose_figures", lambda _: chosen)
     assert set(reproduce(gpu=NOW).bars) == {"12"}
 
 

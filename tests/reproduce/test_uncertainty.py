@@ -1,9 +1,9 @@
 """Moved traces: within the spread of the fits, the same every time, sums kept."""
 
-from vdnnsim.builder.constants import FITS
 from vdnnsim.network import Kind, load_network
-from vdnnsim.reproduce.uncertainty import PUBLISHED, PUBLISHED_SPREAD, perturbed, sample_factors
 from vdnnsim.trace import Provenance, Trace, find_trace
+from vdnnsim_builder.constants import FITS
+from vdnnsim_builder.uncertainty import PUBLISHED, PUBLISHED_SPREAD, perturbed, sample_factors
 
 SAMPLES = 8
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from support.sweeps import write_spec
-from vdnnsim.builder.titan_x_maxwell import build_trace
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import load_network
 from vdnnsim.sweep.plan import plan_sweep
@@ -17,6 +16,7 @@ from vdnnsim.sweep.reading import read_sweep
 from vdnnsim.sweep.run import run_sweep
 from vdnnsim.sweep.solve import Answer, Setting, largest_batch, smallest_capacity, smallest_link
 from vdnnsim.trace import Trace, trace_path, write_trace
+from vdnnsim_builder.titan_x_maxwell import build_trace
 
 TITAN = "titan-x-maxwell"
 SPEC = f"""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vdnnsim.cli import calibrate, check, comparing, listing, reproduce, solve, sweep
+from vdnnsim.cli import calibrate, check, comparing, listing, solve, sweep
+from vdnnsim.cli.added import add_commands
 from vdnnsim.cli.interrupts import InterruptibleGroup
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
-app.command("reproduce")(reproduce.reproduce_command)
+add_commands(app)
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(solve.app, name="solve")

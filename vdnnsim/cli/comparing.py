@@ -51,7 +51,7 @@ def compare_command(
                 print_trials(run, console)
 
     def draw(path: Any) -> None:
-        from vdnnsim.figures import comparison_figure
+        from vdnnsim.figures.comparison import comparison_figure
 
         comparison_figure(comparison, path)
 
@@ -91,7 +91,7 @@ def run_command(
             print_trials(run, console)
 
     def draw(path: Any) -> None:
-        from vdnnsim.figures import run_figure
+        from vdnnsim.figures.run import run_figure
 
         run_figure(run, comparison, path)
 

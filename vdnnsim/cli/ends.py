@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from vdnnsim.errors import VdnnsimError
 
+__all__ = ["EXIT_INTERRUPTED", "EXIT_INVALID_INPUT", "EXIT_READER_GONE", "run_to_the_end"]
+
 EXIT_READER_GONE = 1
 EXIT_INVALID_INPUT = 2
 EXIT_INTERRUPTED = 130

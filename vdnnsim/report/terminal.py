@@ -10,6 +10,8 @@ from rich.segment import Segment, Segments
 from rich.table import Column, Table
 from rich.text import Text
 
+__all__ = ["output_console", "print_items", "print_table", "print_text"]
+
 _ENDLESS = 100_000
 
 

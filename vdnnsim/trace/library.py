@@ -13,7 +13,7 @@ from vdnnsim.trace.header import read_header
 from vdnnsim.trace.table import Trace, TraceHeader
 
 _MODELLED_GPU, _MODELLED_MATH = "titan-x-maxwell", "fp32"
-"""What `vdnnsim.builder` models traces for."""
+"""What `vdnnsim_builder` models traces for."""
 
 TRACE_FOLDER = "a folder with traces in it, as GPU/NETWORK_b64_fp32.csv"
 """What is expected of a folder of traces, in words."""
