@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from vdnnsim.errors import UnknownName
-from vdnnsim.memory.best_fit import BestFitPool
 from vdnnsim.memory.caching import CachingPool, Segment
-from vdnnsim.memory.first_fit import FirstFitPool
+from vdnnsim.memory.fixed_range import BestFitPool, FirstFitPool
 from vdnnsim.memory.pool import ENDLESS_BYTES, NULL_ADDRESS, InvalidFree, Pool, PoolExhausted
 
 __all__ = [

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-from vdnnsim.memory.first_fit import FirstFitPool
+from vdnnsim.memory.fixed_range import FirstFitPool
 from vdnnsim.memory.free_space import BestFitHoles
 from vdnnsim.memory.pool import GRANULARITY_BYTES, NULL_ADDRESS, ROUND_MASK, ROUND_UP, Pool, checked_size
 

@@ -1,8 +1,16 @@
-"""One contiguous range of fixed size: the base of best fit and first fit."""
+"""One contiguous range of fixed size: best fit, as vDNN used cnmem, and first fit, the textbook rule to compare with.
+
+Rules as in the public sources of cnmem (NVIDIA): requests round up to 512 B; size 0 succeeds without a block; the
+smallest hole that is large enough, of equal ones the lowest; the request takes its low end and the rest always
+stays free; free merges with both neighbours. vDNN forbids growth, so there is one device allocation and no
+boundary inside it. In first fit only the choice differs: the lowest address where the request fits.
+"""
 
 from __future__ import annotations
 
-from vdnnsim.memory.free_space import Holes
+from typing import ClassVar
+
+from vdnnsim.memory.free_space import BestFitHoles, FirstFitHoles, Holes
 from vdnnsim.memory.pool import NULL_ADDRESS, ROUND_MASK, ROUND_UP, Pool, checked_size
 
 
@@ -65,3 +73,23 @@ class FixedRangePool(Pool):
     @property
     def span_bytes(self) -> int:
         return self._high_water_bytes
+
+
+class BestFitPool(FixedRangePool):
+    """The pool of vDNN. Raises and counts as `FixedRangePool` does."""
+
+    __slots__ = ()
+    name: ClassVar[str] = "best-fit"
+
+    def __init__(self, capacity_bytes: int) -> None:
+        super().__init__(capacity_bytes, BestFitHoles())
+
+
+class FirstFitPool(FixedRangePool):
+    """The lowest hole that is large enough. Raises and counts as `FixedRangePool` does."""
+
+    __slots__ = ()
+    name: ClassVar[str] = "first-fit"
+
+    def __init__(self, capacity_bytes: int) -> None:
+        super().__init__(capacity_bytes, FirstFitHoles())

@@ -39,10 +39,6 @@ class Holes(ABC):
     def _remove(self, start: int, size: int) -> None:
         """Takes a hole out of the order; it is there."""
 
-    @abstractmethod
-    def _grow(self, old_start: int, old_size: int, start: int, size: int) -> None:
-        """Puts a hole that contains the old one in its place in the order; no other hole is in between."""
-
     def take(self, size: int) -> tuple[int, int] | None:
         """(address, size) of a block at the low end of the chosen hole; None if no hole is large enough.
 
@@ -69,19 +65,15 @@ class Holes(ABC):
         end = start + size
         below = self._start_of_end.pop(start, -1) if merge_below else -1
         above_size = self.sizes.pop(end, 0) if merge_above else 0
+        if above_size:
+            self._remove(end, above_size)
+            end += above_size
         if below >= 0:
-            if above_size:
-                self._remove(end, above_size)
-            size = end + above_size - below
-            self._grow(below, start - below, below, size)
+            self._remove(below, start - below)
             start = below
-        elif above_size:
-            size += above_size
-            self._grow(end, above_size, start, size)
-        else:
-            self._insert(start, size)
-        self.sizes[start] = size
-        self._start_of_end[end + above_size] = start
+        self._insert(start, end - start)
+        self.sizes[start] = end - start
+        self._start_of_end[end] = start
 
     def discard(self, start: int) -> None:
         """Forgets the hole that starts there: the memory is no longer ours to give."""
@@ -109,94 +101,43 @@ class BestFitHoles(Holes):
         index = bisect_left(by_size, size << _ADDRESS_BITS)
         if index == len(by_size):
             return -1
-        key = by_size[index]
+        key = by_size.pop(index)
         start = key & _ADDRESS_MASK
         rest = (key >> _ADDRESS_BITS) - size
-        if rest < self._min_rest_bytes:
-            del by_size[index]
-            return start
-        key = rest << _ADDRESS_BITS | start + size
-        if not index or by_size[index - 1] < key:
-            by_size[index] = key
-        else:
-            del by_size[index]
-            insort(by_size, key, 0, index)
+        if rest >= self._min_rest_bytes:
+            insort(by_size, rest << _ADDRESS_BITS | start + size)
         return start
 
     def _insert(self, start: int, size: int) -> None:
         insort(self._by_size, size << _ADDRESS_BITS | start)
 
     def _remove(self, start: int, size: int) -> None:
-        by_size = self._by_size
-        del by_size[bisect_left(by_size, size << _ADDRESS_BITS | start)]
-
-    def _grow(self, old_start: int, old_size: int, start: int, size: int) -> None:
-        by_size = self._by_size
-        index = bisect_left(by_size, old_size << _ADDRESS_BITS | old_start)
-        key = size << _ADDRESS_BITS | start
-        if index + 1 == len(by_size) or key < by_size[index + 1]:
-            by_size[index] = key
-        else:
-            del by_size[index]
-            insort(by_size, key, index)
+        del self._by_size[bisect_left(self._by_size, size << _ADDRESS_BITS | start)]
 
 
 class FirstFitHoles(Holes):
-    """Chooses the lowest address where a hole is large enough.
+    """Chooses the lowest address where a hole is large enough."""
 
-    Holes are kept in classes by the bit length of their size, so that a search looks only at the lowest hole of
-    each larger class, which fits for sure, and at those holes of its own class that lie below (one by one).
-    """
-
-    __slots__ = ("_classes",)
+    __slots__ = ("_starts",)
 
     def __init__(self, min_rest_bytes: int = 1) -> None:
         super().__init__(min_rest_bytes)
-        self._classes: dict[int, list[int]] = {}  # bit length of size -> starts, ascending; none empty
+        self._starts: list[int] = []
 
     def _cut(self, size: int) -> int:
-        own = size.bit_length()
-        start = -1
-        for bits, starts in self._classes.items():
-            if bits > own and (starts[0] < start or start < 0):
-                start = starts[0]
-        sizes = self.sizes
-        for candidate in self._classes.get(own, ()):
-            if candidate > start >= 0:
-                break
-            if sizes[candidate] >= size:
-                start = candidate
-                break
-        if start < 0:
-            return -1
-        hole = sizes[start]
-        if hole - size >= self._min_rest_bytes:
-            self._replace(start, hole, start + size, hole - size)
-        else:
-            self._remove(start, hole)
-        return start
+        sizes, starts = self.sizes, self._starts
+        for index, start in enumerate(starts):
+            rest = sizes[start] - size
+            if rest >= 0:
+                if rest >= self._min_rest_bytes:
+                    starts[index] = start + size
+                else:
+                    del starts[index]
+                return start
+        return -1
 
-    def _insert(self, start: int, size: int) -> None:
-        starts = self._classes.get(size.bit_length())
-        if starts is None:
-            self._classes[size.bit_length()] = [start]
-        else:
-            insort(starts, start)
+    def _insert(self, start: int, size: int) -> None:  # noqa: ARG002 - the order is by address alone
+        insort(self._starts, start)
 
-    def _remove(self, start: int, size: int) -> None:
-        starts = self._classes[size.bit_length()]
-        if len(starts) == 1:
-            del self._classes[size.bit_length()]
-        else:
-            del starts[bisect_left(starts, start)]
-
-    def _replace(self, old_start: int, old_size: int, start: int, size: int) -> None:
-        bits = size.bit_length()
-        if bits != old_size.bit_length():
-            self._remove(old_start, old_size)
-            self._insert(start, size)
-        elif start != old_start:
-            starts = self._classes[bits]
-            starts[bisect_left(starts, old_start)] = start
-
-    _grow = _replace
+    def _remove(self, start: int, size: int) -> None:  # noqa: ARG002
+        del self._starts[bisect_left(self._starts, start)]
