@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
-from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +17,7 @@ from support.cases import conv, layer, network_of  # noqa: E402
 from support.fake_device import Marks as TrueMarks  # noqa: E402
 from support.fake_device import TrueKernel, Truth, derived_kernels, fake_bench  # noqa: E402
 from support.strategies import networks  # noqa: E402
+from support.waits import Pair, by_events, by_pieces, ending_in_a_wait  # noqa: E402
 from vdnnsim.calibration.kernels import plan_of_first_choices  # noqa: E402
 from vdnnsim.calibration.reference import reference_gradients, worst_error  # noqa: E402
 from vdnnsim.calibration.training import make_training  # noqa: E402
@@ -27,7 +27,7 @@ from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.machines.real.device import Action  # noqa: E402
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine  # noqa: E402
 from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
-from vdnnsim.machines.real.streams import follow, left_under_way, stream_of, waits_for_all  # noqa: E402
+from vdnnsim.machines.real.streams import left_under_way, stream_of, waits_for_all  # noqa: E402
 from vdnnsim.machines.real.timeline import Marks, timeline_of  # noqa: E402
 from vdnnsim.machines.simulated import SimulatedMachine  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
@@ -43,7 +43,6 @@ from vdnnsim.program import (  # noqa: E402
     Kernel,
     MemoryClass,
     NotGiven,
-    Order,
     Piece,
     Program,
     Step,
@@ -72,9 +71,6 @@ NETWORK = network_of(
 """All maps are of one size, so that blocks are taken over."""
 PLAN = plan_of_first_choices(NETWORK, CpuOperators(), Layout.LAYER_WISE, [one.name for one in NETWORK.layers])
 PROGRAM = build_program(NETWORK, PLAN)
-Pair = tuple[Stream, Stream]
-"""A stream that waits, and the one that it waits for."""
-PAIRS = tuple(permutations(Stream, 2))
 
 
 class SlowDevice(CpuDevice):
@@ -90,42 +86,6 @@ class SlowDevice(CpuDevice):
             work()
 
         return super()._put(stream, slowly if stream in self.slow else work)
-
-
-def with_waits(program: Program, waits: Callable[[Synchronise, dict[Stream, Piece]], list[Command]]) -> Program:
-    """The program with its host's waits replaced by what `waits` makes of one, and of the last piece of each stream."""
-    order = Order()
-    last: dict[Stream, Piece] = {}
-    commands: list[Command] = []
-    steps = []
-    for step in program.steps:
-        first = len(commands)
-        for command in program.commands[step.first : step.last]:
-            piece = follow(order, command)
-            if piece is not None:
-                last[piece.stream] = piece
-            commands += waits(command, last) if isinstance(command, Synchronise) else [command]
-        steps.append(step._replace(first=first, last=len(commands)))
-    return replace(program, commands=tuple(commands), steps=tuple(steps))
-
-
-def by_events(program: Program, without: Container[Pair] = ()) -> Program:
-    """The host waits for nothing, but each stream, where the host did, for the last piece of each other one, but for
-    these."""
-    pairs = [pair for pair in PAIRS if pair not in without]
-    return with_waits(program, lambda _, last: [StreamWait(one, last[other]) for one, other in pairs if other in last])
-
-
-def by_pieces(program: Program) -> Program:
-    """The host waits for the last piece of each stream."""
-    return with_waits(program, lambda wait, last: [HostWait(last[stream]) for stream in wait.streams])
-
-
-def ending_in_a_wait(program: Program) -> Program:
-    """The program with a wait for all at its end, which a real machine's iteration has in any case."""
-    *steps, last = program.steps
-    commands = (*program.commands, Synchronise(tuple(Stream)))
-    return replace(program, commands=commands, steps=(*steps, last._replace(last=len(commands))))
 
 
 def load(program: Program, device: CpuDevice) -> LoadedProgram:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 
@@ -21,33 +19,24 @@ from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.checked import Checked, Poison, Results
-from vdnnsim.machines.real.device import Action, Device, Event, Stopwatch
-from vdnnsim.machines.real.operands import tensors_of
+from vdnnsim.machines.real.device import Action, Device, Stopwatch
+from vdnnsim.machines.real.lowering import Kind, Lowering, PoolMaker, Prepared, nothing, rehearsal
 from vdnnsim.machines.real.operators import Operators
-from vdnnsim.machines.real.streams import follow, left_under_way, stream_of, waits_for_all, with_more
+from vdnnsim.machines.real.streams import left_under_way, stream_of, waits_for_all, with_more
 from vdnnsim.machines.real.timeline import Marks, timeline_of
-from vdnnsim.memory import NULL_ADDRESS, Pool
+from vdnnsim.memory import Pool
 from vdnnsim.network import DATA, Network
 from vdnnsim.program import (
     Allocate,
     Command,
-    CopyIn,
-    CopyOut,
     Free,
-    HostWait,
     Kernel,
-    Order,
-    Piece,
     Program,
     Stream,
-    StreamWait,
     Synchronise,
 )
 from vdnnsim.program.commands import map_operand, weights_operand
 from vdnnsim.timeline import Timeline
-
-PoolMaker = Callable[[], Pool]
-_REHEARSED_BYTES = 4096
 
 
 class AddressChanged(VdnnsimError):  # noqa: N818 - reads as what it is
@@ -56,22 +45,6 @@ class AddressChanged(VdnnsimError):  # noqa: N818 - reads as what it is
     def __str__(self) -> str:
         buffer, before, now = self.args
         return f"{buffer}: found at address {now}, expected {before} as in the iteration before; the pool must repeat"
-
-
-class _Kind(IntEnum):
-    CALL = 0
-    ALLOCATE = 1
-    FREE = 2
-
-
-class _Order(NamedTuple):
-    """One command made ready: `call` to run, or a block of the pool at `address` for a buffer of this name."""
-
-    kind: _Kind
-    call: Action
-    size_bytes: int = 0
-    address: int = NULL_ADDRESS
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,11 +98,11 @@ class LoadedProgram:
         self.slab = slab
         self.host = host
         self._make_pool = make_pool
-        self._setup: dict[str, tuple[int, int]] = {}
-        self._events: dict[Piece, Event] = {}
-        self._rehearse = self._rehearsal(Stream.COPY_IN)
+        self._rehearse = rehearsal(machine.device, make_pool, Stream.COPY_IN)
         """Also before an iteration: the one before it has ended in a wait, as it does in training."""
-        self.orders = self._lower()
+        lowering = Lowering(machine, program, make_pool, slab, host)
+        self._setup, self._events = lowering.setup, lowering.events
+        self.orders = lowering.orders
         self._last_waits = [machine.device.wait(stream) for stream in left_under_way(program)]
         self._where = _titles(program)
 
@@ -151,7 +124,7 @@ class LoadedProgram:
 
             return action
 
-        note = _Order(_Kind.CALL, noted(_nothing))
+        note = Prepared(Kind.CALL, noted(nothing))
         cuts = set(self.parts)
         orders = [
             order._replace(call=noted(order.call)) if index in cuts else order
@@ -179,7 +152,7 @@ class LoadedProgram:
         """Put images and weights where the program has them, as every iteration does before it begins."""
         self._begin()
 
-    def _pass(self, orders: Sequence[_Order], pool: Pool, times: list[int] | None = None) -> int:
+    def _pass(self, orders: Sequence[Prepared], pool: Pool, times: list[int] | None = None) -> int:
         allocate, free = pool.allocate, pool.free
         paced = times is not None
         now_ns = self.machine.device.now_ns
@@ -245,7 +218,7 @@ class LoadedProgram:
 
     def one_by_one(self) -> LoadedProgram:
         """The same program, as loaded, with the host waiting after every kernel."""
-        wait = _Order(_Kind.CALL, self.machine.device.wait(Stream.COMPUTE, self._rehearse))
+        wait = Prepared(Kind.CALL, self.machine.device.wait(Stream.COMPUTE, self._rehearse))
         waits = (Synchronise((Stream.COMPUTE,)),)
         return self._followed(lambda command: waits if isinstance(command, Kernel) else (), wait)
 
@@ -254,7 +227,7 @@ class LoadedProgram:
         What it computes is wrong."""
         return self._followed(lambda command: () if stream_of(command) is None else (command,))
 
-    def _followed(self, by: Callable[[Command], Sequence[Command]], order: _Order | None = None) -> LoadedProgram:
+    def _followed(self, by: Callable[[Command], Sequence[Command]], order: Prepared | None = None) -> LoadedProgram:
         """The same program with more commands behind some, which are carried out by this order or by theirs."""
         followed = copy.copy(self)
         followed.program, origins = with_more(self.program, by)
@@ -317,8 +290,8 @@ class LoadedProgram:
         flat = values.reshape(-1)
         self._bytes(address, size_bytes).view(torch.float32)[: flat.numel()].copy_(flat)
 
-    def _give(self, order: _Order, command: Command, place: str, memory: DeviceMemory) -> None:
-        if order.kind is _Kind.CALL:
+    def _give(self, order: Prepared, command: Command, place: str, memory: DeviceMemory) -> None:
+        if order.kind is Kind.CALL:
             order.call()
         elif isinstance(command, Allocate):
             found = memory.allocate(command.buffer, place)
@@ -330,71 +303,6 @@ class LoadedProgram:
     def _bytes(self, address: int, size_bytes: int) -> torch.Tensor:
         return self.slab[address : address + size_bytes]
 
-    def _lower(self) -> list[_Order]:
-        machine, device = self.machine, self.machine.device
-        memory = DeviceMemory(self._make_pool())
-        for buffer in self.program.setup:
-            self._setup[buffer.name] = (memory.allocate(buffer, "set-up"), buffer.size_bytes)
-        operands = self.program.operands
-
-        def bytes_of(operand: str, size_bytes: int) -> torch.Tensor:
-            return self._bytes(memory.addresses[operands.get(operand, operand)], size_bytes)
-
-        waits = [command for command in self.program.commands if isinstance(command, HostWait | StreamWait)]
-        self._events = {wait.piece: device.event(wait.piece.stream) for wait in waits}
-        order = Order()
-        orders = []
-        fetching = False
-        for command in self.program.commands:
-            piece = follow(order, command)
-            if isinstance(command, Allocate):
-                address = memory.allocate(command.buffer, "lowering")
-                buffer = command.buffer
-                orders.append(_Order(_Kind.ALLOCATE, _nothing, buffer.size_bytes, address, buffer.name))
-                continue
-            if isinstance(command, Free):
-                buffer = command.buffer
-                orders.append(_Order(_Kind.FREE, _nothing, buffer.size_bytes, memory.free(buffer), buffer.name))
-                continue
-            if isinstance(command, Kernel):
-                tensors = tensors_of(machine.network, command, bytes_of, machine.training.labels)
-                layer = machine.network.by_name[command.layer]
-                calls = [device.on_compute(machine.operators.prepare(layer, command, tensors))]
-            elif isinstance(command, CopyOut | CopyIn):
-                fetching = isinstance(command, CopyIn)
-                calls = [self._copy(command, bytes_of(command.buffer.name, command.buffer.size_bytes))]
-            else:
-                calls = self._waits(command, self._rehearsal(Stream.COPY_OUT if fetching else Stream.COPY_IN))
-            if piece in self._events:
-                calls.append(self._events[piece].record)
-            orders.append(_Order(_Kind.CALL, _one_after_the_other(calls)))
-        return orders
-
-    def _waits(self, command: Synchronise | HostWait | StreamWait, meanwhile: Action) -> list[Action]:
-        if isinstance(command, Synchronise):
-            return [self.machine.device.wait(stream, meanwhile) for stream in command.streams]
-        event = self._events[command.piece]
-        return [event.host_wait(meanwhile) if isinstance(command, HostWait) else event.stream_wait(command.stream)]
-
-    def _rehearsal(self, direction: Stream) -> Action:
-        """Once through all that a host does after a wait, on nothing: a block of a pool of this kind, a copy in the
-        direction in which the program does not copy now, a launch."""
-        device = self.machine.device.rehearsal(direction)
-        pool = self._make_pool()
-        allocate, free = pool.allocate, pool.free
-
-        def rehearse() -> None:
-            free(allocate(_REHEARSED_BYTES))
-            device()
-
-        return rehearse
-
-    def _copy(self, command: CopyOut | CopyIn, here: torch.Tensor) -> Action:
-        there = self.host[command.buffer.name]
-        if isinstance(command, CopyOut):
-            return self.machine.device.copy(Stream.COPY_OUT, there, here)
-        return self.machine.device.copy(Stream.COPY_IN, here, there)
-
 
 def _titles(program: Program) -> list[str]:
     """The step of each command, in words."""
@@ -402,18 +310,3 @@ def _titles(program: Program) -> list[str]:
     for step in program.steps:
         titles[step.first : step.last] = [step.title] * (step.last - step.first)
     return titles
-
-
-def _nothing() -> None:
-    """The call of a command that only the pool carries out."""
-
-
-def _one_after_the_other(actions: list[Action]) -> Action:
-    if len(actions) == 1:
-        return actions[0]
-
-    def call() -> None:
-        for action in actions:
-            action()
-
-    return call

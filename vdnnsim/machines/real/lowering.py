@@ -1,0 +1,157 @@
+"""Commands made ready: each address known, each kernel bound to its tensors, each copy to its pinned buffer, each wait
+to its stream or event, so that the timed loop does the program's commands and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.machines.real.device import Action, Device, Event
+from vdnnsim.machines.real.operands import tensors_of
+from vdnnsim.machines.real.streams import follow
+from vdnnsim.memory import NULL_ADDRESS, Pool
+from vdnnsim.program import (
+    Allocate,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    Order,
+    Piece,
+    Program,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
+
+if TYPE_CHECKING:
+    from vdnnsim.machines.real.machine import RealMachine
+
+PoolMaker = Callable[[], Pool]
+_REHEARSED_BYTES = 4096
+
+
+class Kind(IntEnum):
+    """What carrying out a command takes."""
+
+    CALL = 0
+    ALLOCATE = 1
+    FREE = 2
+
+
+class Prepared(NamedTuple):
+    """One command made ready: `call` to run, or a block of the pool at `address` for a buffer of this name."""
+
+    kind: Kind
+    call: Action
+    size_bytes: int = 0
+    address: int = NULL_ADDRESS
+    name: str = ""
+
+
+class Lowering:
+    """A program made ready on a machine, in this slab and with these pinned buffers: `orders`, one for each command;
+    `setup`, where the buffers of the set-up lie (address, size); `events`, behind each piece of work that somebody
+    waits for. Raises `NotGiven` for a wait for what comes later."""
+
+    def __init__(
+        self,
+        machine: RealMachine,
+        program: Program,
+        make_pool: PoolMaker,
+        slab: torch.Tensor,
+        host: Mapping[str, torch.Tensor],
+    ) -> None:
+        device = machine.device
+        self._machine, self._slab, self._host = machine, slab, host
+        self._operands = program.operands
+        self._memory = DeviceMemory(make_pool())
+        self.setup = {
+            buffer.name: (self._memory.allocate(buffer, "set-up"), buffer.size_bytes) for buffer in program.setup
+        }
+        waits = [command for command in program.commands if isinstance(command, HostWait | StreamWait)]
+        self.events: dict[Piece, Event] = {wait.piece: device.event(wait.piece.stream) for wait in waits}
+        self._meanwhile = {stream: rehearsal(device, make_pool, stream) for stream in (Stream.COPY_OUT, Stream.COPY_IN)}
+        self._idle_direction = Stream.COPY_IN
+        """The one in which the program does not copy now."""
+        order = Order()
+        self.orders = [self._prepared(command, follow(order, command)) for command in program.commands]
+
+    def _prepared(self, command: Command, piece: Piece | None) -> Prepared:
+        if isinstance(command, Allocate):
+            buffer = command.buffer
+            address = self._memory.allocate(buffer, "lowering")
+            return Prepared(Kind.ALLOCATE, nothing, buffer.size_bytes, address, buffer.name)
+        if isinstance(command, Free):
+            buffer = command.buffer
+            return Prepared(Kind.FREE, nothing, buffer.size_bytes, self._memory.free(buffer), buffer.name)
+        if isinstance(command, Kernel):
+            calls = [self._kernel(command)]
+        elif isinstance(command, CopyOut | CopyIn):
+            calls = [self._copy(command)]
+        else:
+            calls = self._waits(command)
+        if piece in self.events:
+            calls.append(self.events[piece].record)
+        return Prepared(Kind.CALL, _one_after_the_other(calls))
+
+    def _kernel(self, kernel: Kernel) -> Action:
+        machine = self._machine
+        tensors = tensors_of(machine.network, kernel, self._bytes_of, machine.training.labels)
+        layer = machine.network.by_name[kernel.layer]
+        return machine.device.on_compute(machine.operators.prepare(layer, kernel, tensors))
+
+    def _copy(self, command: CopyOut | CopyIn) -> Action:
+        here = self._bytes_of(command.buffer.name, command.buffer.size_bytes)
+        there = self._host[command.buffer.name]
+        if isinstance(command, CopyOut):
+            self._idle_direction = Stream.COPY_IN
+            return self._machine.device.copy(Stream.COPY_OUT, there, here)
+        self._idle_direction = Stream.COPY_OUT
+        return self._machine.device.copy(Stream.COPY_IN, here, there)
+
+    def _waits(self, command: Synchronise | HostWait | StreamWait) -> list[Action]:
+        meanwhile = self._meanwhile[self._idle_direction]
+        if isinstance(command, Synchronise):
+            return [self._machine.device.wait(stream, meanwhile) for stream in command.streams]
+        event = self.events[command.piece]
+        return [event.host_wait(meanwhile) if isinstance(command, HostWait) else event.stream_wait(command.stream)]
+
+    def _bytes_of(self, operand: str, size_bytes: int) -> torch.Tensor:
+        begin = self._memory.addresses[self._operands.get(operand, operand)]
+        return self._slab[begin : begin + size_bytes]
+
+
+def rehearsal(device: Device, make_pool: PoolMaker, direction: Stream) -> Action:
+    """Once through all that a host does after a wait, on nothing: a block of a pool of this kind, a copy in the
+    direction in which the program does not copy now, a launch, an event."""
+    calls = device.rehearsal(direction)
+    pool = make_pool()
+    allocate, free = pool.allocate, pool.free
+
+    def rehearse() -> None:
+        free(allocate(_REHEARSED_BYTES))
+        calls()
+
+    return rehearse
+
+
+def nothing() -> None:
+    """The call of a command that only the pool carries out."""
+
+
+def _one_after_the_other(actions: list[Action]) -> Action:
+    if len(actions) == 1:
+        return actions[0]
+
+    def call() -> None:
+        for action in actions:
+            action()
+
+    return call
