@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from support.waits import by_events, by_pieces
 from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.reference import reference_gradients, relative_error, worst_error
 from vdnnsim.calibration.training import make_training
@@ -69,6 +71,17 @@ def test_weight_gradients_wherever_they_are_held(
     training = make_training(network, device.torch_device)
     error, where = worst_error(found, reference_gradients(network, training).results)
     assert error < LIMIT, where
+
+
+@pytest.mark.parametrize("change", [by_events, by_pieces])
+def test_waits_for_single_pieces_give_the_same_numbers_to_the_bit(
+    network: Network, device: CpuDevice, change: Callable[[Program], Program]
+) -> None:
+    """With blocks freed while streams still use them, and taken over behind what those are ordered by."""
+    study = study_of(network)
+    program = study.run(make_policy("vdnn-all(p)")).program
+    found, expected = (loaded(study, device, one).check().results for one in (change(program), program))
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
 
 
 def test_policies_agree_to_the_bit(network: Network, device: CpuDevice) -> None:
