@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -79,9 +78,10 @@ def test_every_kind_in_every_format(both: Path, tmp_path: Path, kind: str) -> No
     plot_sweep(both, out, kind=kind, where="network == 'alexnet'", marks=marks)
     starts = [path.read_bytes()[:5] for path in out]
     assert starts == [b"\x89PNG\r", b"%PDF-", b"<?xml"]
-    again = [tmp_path / f"again.{suffix}" for suffix in ("png", "pdf", "svg")]
+    again = out if kind == "lines" else out[2:]  # what differs in one format is written the same way for every kind
+    first = [path.read_bytes() for path in again]
     plot_sweep(both, again, kind=kind, where="network == 'alexnet'", marks=marks)
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in out]
+    assert [path.read_bytes() for path in again] == first
 
 
 def test_a_pareto_front_marks_its_knee(both: Path, tmp_path: Path) -> None:
@@ -234,13 +234,19 @@ def test_points_that_are_not_there_look_otherwise_than_what_does_not_fit(tmp_pat
     assert "no point" not in " ".join(texts(tmp_path / "map.svg").split())
 
 
-@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
-def test_a_figure_of_an_unfinished_sweep_says_how_far_it_is(tmp_path: Path, kind: str) -> None:
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last of its parts is not there."""
     spec = ALEXNET + LINKS + SCALES + 'policy = ["vdnn-all(p)", "vdnn-dyn"]\n'
-    out = swept(tmp_path, spec)
+    out = swept(tmp_path_factory.mktemp("unfinished"), spec)
     assert "points done" not in View(out, None).footer([])
     sorted((out / "points").glob("part-*"))[-1].unlink()
-    plot_sweep(out, [tmp_path / "figure.svg"], kind=kind)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+def test_a_figure_of_an_unfinished_sweep_says_how_far_it_is(unfinished: Path, tmp_path: Path, kind: str) -> None:
+    plot_sweep(unfinished, [tmp_path / "figure.svg"], kind=kind)
     assert "64 of 80 points done" in " ".join(texts(tmp_path / "figure.svg").split())
 
 
@@ -257,10 +263,14 @@ link_bandwidth = { from = "10 GB/s", to = "60 GB/s", step = "10 GB/s" }
 """
 
 
+@pytest.fixture(scope="module")
+def empty_panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return swept(tmp_path_factory.mktemp("empty"), EMPTY_PANEL)
+
+
 @pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
-def test_a_panel_without_points_says_so(tmp_path: Path, kind: str) -> None:
-    out = swept(tmp_path, EMPTY_PANEL)
-    plot_sweep(out, [tmp_path / "figure.svg"], kind=kind)
+def test_a_panel_without_points_says_so(empty_panel: Path, tmp_path: Path, kind: str) -> None:
+    plot_sweep(empty_panel, [tmp_path / "figure.svg"], kind=kind)
     if kind in ("heatmap", "threshold"):
         assert "no points" in texts(tmp_path / "figure.svg")
 
@@ -323,7 +333,7 @@ def test_nothing_is_cut_off_and_no_words_run_into_others(both: Path, kind: str) 
     def kept() -> Figure:
         figures.append(draw())
         figures[0].set_dpi(DPI)  # letters are not equally wide at every resolution
-        FigureCanvasAgg(figures[0]).draw()
+        figures[0].draw_without_rendering()
         return figures[0]
 
     write_figure([], "", "", kept)
@@ -365,7 +375,7 @@ def test_a_threshold_says_that_it_leaves_out_what_copies_nothing(both: Path, lin
 def test_the_knees_words_stand_above_all_points(both: Path) -> None:
     for where in ("network == 'alexnet'", "network == 'alexnet' and compute_scale == 2"):
         figure = draw_pareto(View(both, where), "")
-        FigureCanvasAgg(figure).draw()
+        figure.draw_without_rendering()
         axes = figure.axes[0]
         (knee,) = (text for text in axes.texts if text.get_text().startswith("knee"))
         highest = max(axes.transData.transform((0, max(line.get_ydata())))[1] for line in axes.lines)

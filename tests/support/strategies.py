@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -35,6 +37,18 @@ KEEPS_SHAPE = (Kind.ACTV, Kind.ACTV, Kind.BN, Kind.LRN, Kind.DROPOUT)
 SLOWDOWNS = (1, 1, 1.05, 1.17, 1.25, 1.5, 2)
 ALGORITHMS = ("IMPLICIT_GEMM", "GEMM", "FFT")
 
+# Strategies are made once, and a draw decides as much as it can: a case takes hundreds, which cost more than its run.
+_BOOLEANS = st.booleans()
+_SIDES = st.sampled_from([1, 3])
+_CHANNELS = st.integers(1, 3)
+_SIMPLE = st.sampled_from([Kind.CONV, Kind.CONV, Kind.POOL, *KEEPS_SHAPE])
+_KEEPING = st.sampled_from(KEEPS_SHAPE)
+_ALGORITHMS = st.lists(st.sampled_from(ALGORITHMS), min_size=1, max_size=3, unique=True)
+_WORKSPACES = st.integers(0, 5000)
+_DURATIONS = st.integers(0, 2000)
+_LAUNCHES = ((None, None), (None, None), (0, 3), (5, 2), (30, None), (200, 300))
+_ROW_KINDS = st.sampled_from(tuple(product(SLOWDOWNS, SLOWDOWNS, _LAUNCHES)))
+
 
 class _Growing:
     """A network under construction: every method adds layers behind `source` and returns the name of the last."""
@@ -53,18 +67,18 @@ class _Growing:
         return name
 
     def convolution(self, source: str, channels: int, stride: int = 1) -> str:
-        side = self.draw(st.sampled_from([1, 3]))
+        side = self.draw(_SIDES)
         padding = (side // 2, side // 2)
         return self.add(Kind.CONV, (source,), channels, kernel=(side, side), padding=padding, stride=(stride, stride))
 
     def simple(self, source: str) -> str:
         """One layer that keeps the side; CONV may change the channels."""
-        kind = self.draw(st.sampled_from([Kind.CONV, Kind.CONV, Kind.POOL, *KEEPS_SHAPE]))
+        kind = self.draw(_SIMPLE)
         if kind is Kind.CONV:
-            return self.convolution(source, self.draw(st.integers(1, 3)))
+            return self.convolution(source, self.draw(_CHANNELS))
         channels = self.channels[source]
         if kind is Kind.POOL:
-            average = self.draw(st.booleans())
+            average = self.draw(_BOOLEANS)
             return self.add(kind, (source,), channels, kernel=(3, 3), padding=(1, 1), average=average)
         return self.add(kind, (source,), channels)
 
@@ -76,7 +90,7 @@ class _Growing:
     def residual(self, source: str) -> str:
         branch = self.convolution(self.chain(source, 2), self.channels[source])
         shortcut = source
-        if self.draw(st.booleans()):
+        if self.draw(_BOOLEANS):
             shortcut = self.convolution(source, self.channels[source])
         return self.add(Kind.ADD, (branch, shortcut), self.channels[source])
 
@@ -102,8 +116,8 @@ class _Growing:
                 branches.append(self.add(Kind.FC, (origin,), 7))
             else:
                 branches.append(self.convolution(pooled if kind is Kind.CONV else self.simple(pooled), 7))
-            if self.draw(st.booleans()):
-                branches[-1] = self.add(self.draw(st.sampled_from(KEEPS_SHAPE)), (branches[-1],), 7)
+            if self.draw(_BOOLEANS):
+                branches[-1] = self.add(self.draw(_KEEPING), (branches[-1],), 7)
         kind = self.draw(st.sampled_from([Kind.ADD, Kind.CONCAT]))
         joined = self.add(kind, tuple(branches), 7 if kind is Kind.ADD else 14)
         return self.chain(joined, 2)
@@ -116,9 +130,9 @@ class _Growing:
             source = self.heads(source)
         for _ in range(self.draw(st.integers(0, 2))):
             source = self.add(Kind.FC, (source,), 7)
-            if self.draw(st.booleans()):
+            if self.draw(_BOOLEANS):
                 source = self.add(Kind.ACTV, (source,), 7)
-            if self.draw(st.booleans()):
+            if self.draw(_BOOLEANS):
                 source = self.add(Kind.DROPOUT, (source,), 7)
         self.add(Kind.SOFTMAX, (source,), self.channels[source])
 
@@ -133,7 +147,7 @@ def networks(draw: DrawFn, largest_modules: int = 5) -> Network:
         if module == "simple":
             top = growing.simple(top)
         elif module == "smaller":
-            top = growing.convolution(top, draw(st.integers(1, 3)), stride=2)
+            top = growing.convolution(top, draw(_CHANNELS), stride=2)
         elif module == "residual":
             top = growing.residual(top)
         else:
@@ -148,8 +162,8 @@ def traces(draw: DrawFn, network: Network, with_sums: bool = True) -> Trace:
     rows: list[TraceRow] = []
     for name, pass_ in required_passes(network):
         if network.by_name[name].kind is Kind.CONV:
-            algorithms = draw(st.lists(st.sampled_from(ALGORITHMS), min_size=1, max_size=3, unique=True))
-            rows += [_row(draw, name, pass_, algorithm, draw(st.integers(0, 5000))) for algorithm in algorithms]
+            algorithms = draw(_ALGORITHMS)
+            rows += [_row(draw, name, pass_, algorithm, draw(_WORKSPACES)) for algorithm in algorithms]
         else:
             rows.append(_row(draw, name, pass_))
     if with_sums:
@@ -157,7 +171,7 @@ def traces(draw: DrawFn, network: Network, with_sums: bool = True) -> Trace:
             extra = ["backward_sum"] if len(network.output_map(layer).readers) > 1 else []
             if layer.kind is Kind.CONCAT and network.output_map(layer).name == layer.name:
                 extra += [pass_ for pass_ in ("forward", "backward") if (layer.name, pass_) not in _passes(rows)]
-            rows += [_row(draw, layer.name, pass_) for pass_ in extra if draw(st.booleans())]
+            rows += [_row(draw, layer.name, pass_) for pass_ in extra if draw(_BOOLEANS)]
     order = {pass_: index for index, pass_ in enumerate(PASSES)}
     rows.sort(key=lambda entry: (network.position[entry.layer], order[entry.pass_]))
     return trace_of(network, rows)
@@ -168,11 +182,14 @@ def _passes(rows: list[TraceRow]) -> set[tuple[str, str]]:
 
 
 def _row(draw: DrawFn, name: str, pass_: str, algorithm: str = "default", workspace_bytes: int = 0) -> TraceRow:
-    duration_ns = draw(st.integers(0, 2000))
-    out, back = draw(st.sampled_from(SLOWDOWNS)), draw(st.sampled_from(SLOWDOWNS))
-    launch_ns, start_ns = draw(st.sampled_from([(None, None), (None, None), (0, 3), (5, 2), (30, None), (200, 300)]))
-    timed = row(name, pass_, duration_ns, workspace_bytes, algorithm, out, back)
+    out, back, (launch_ns, start_ns) = draw(_ROW_KINDS)
+    timed = row(name, pass_, draw(_DURATIONS), workspace_bytes, algorithm, out, back)
     return timed._replace(launch_ns=launch_ns, start_ns=start_ns)
+
+
+@cache
+def _one_of(names: tuple[str, ...]) -> SearchStrategy[str]:
+    return st.sampled_from(names)
 
 
 @st.composite
@@ -183,7 +200,8 @@ def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = 
     offload = draw(st.just(frozenset(names)) | some)
     deferred = draw(st.just(frozenset[str]()) | some)
     keys = list(kernels_of(network, trace))
-    algorithms = {key: draw(st.sampled_from([entry.algorithm for entry in trace.choices(*key)])) for key in keys}
+    choices = {key: tuple(entry.algorithm for entry in trace.choices(*key)) for key in keys}
+    algorithms = {key: draw(_one_of(names)) if len(names) > 1 else names[0] for key, names in choices.items()}
     chosen = layout or draw(st.sampled_from([Layout.LAYER_WISE, Layout.LAYER_WISE, Layout.NETWORK_WIDE]))
     return Plan(chosen, offload, algorithms, workspaces_of(algorithms, trace), deferred=deferred)
 
@@ -243,39 +261,47 @@ def cases(draw: DrawFn, layout: Layout | None = None, with_sums: bool = True) ->
 BUFFERS = tuple(Buffer(f"b{size}", size, MemoryClass.FEATURE_MAPS, "a", size > 300) for size in (100, 250, 400, 900))
 
 
+_SHORT = st.integers(0, 900)
+_HOSTS = ({}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns": 1})
+_PROGRAM_SLOWDOWNS = (1, 1.05, 1.17, 1.5, 2, 0.75)
+_PROGRAM_ROWS = st.sampled_from(tuple(product(_PROGRAM_SLOWDOWNS, _PROGRAM_SLOWDOWNS, _HOSTS)))
+_COUNTS = st.integers(0, 6)
+_COMMANDS = st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"])
+_BUFFERS = st.sampled_from(BUFFERS)
+_STREAMS = st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True)
+_OUT, _IN = True, False
+_WAYS = st.sampled_from([(_OUT,), (_IN,), (_OUT, _IN)])
+_COPIES = {ways: st.sampled_from(tuple(product(BUFFERS, ways, "ab"))) for ways in ((_OUT,), (_IN,), (_OUT, _IN))}
+"""What is copied, whether out, and the layer that fetches it."""
+
+
 @st.composite
 def programs(draw: DrawFn) -> tuple[Program, Trace]:
     """Commands in any order: copies both ways, waits for some streams only, work that is never waited for."""
-    slowdowns = st.sampled_from([1, 1.05, 1.17, 1.5, 2, 0.75])
-    rows = [
-        row("a", "forward", draw(st.integers(0, 900)), 0, f"k{index}", draw(slowdowns), draw(slowdowns))._replace(
-            **draw(st.sampled_from([{}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns": 1}]))
-        )
-        for index in range(3)
-    ]
-    ways = draw(st.sampled_from([(CopyOut,), (CopyIn,), (CopyOut, CopyIn)]))
+    rows = []
+    for index in range(3):
+        out, back, host = draw(_PROGRAM_ROWS)
+        rows.append(row("a", "forward", draw(_SHORT), 0, f"k{index}", out, back)._replace(**host))
+    kernels = _one_of(tuple(entry.algorithm for entry in rows))
+    ways = draw(_WAYS)
     steps: list[Step] = []
     commands: list[Command] = []
     live: list[Buffer] = []
     for index in range(draw(st.integers(1, 6))):
         first = len(commands)
-        for _ in range(draw(st.integers(0, 6))):
-            kind = draw(st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"]))
+        for _ in range(draw(_COUNTS)):
+            kind = draw(_COMMANDS)
             if kind == "kernel":
-                commands.append(Kernel("a", "forward", draw(st.sampled_from([entry.algorithm for entry in rows]))))
+                commands.append(Kernel("a", "forward", draw(kernels)))
             elif kind == "copy":
-                buffer = draw(st.sampled_from(BUFFERS))
-                way = draw(st.sampled_from(ways))
-                commands.append(
-                    CopyOut(buffer, "a") if way is CopyOut else CopyIn(buffer, "a", draw(st.sampled_from("ab")))
-                )
+                buffer, out, layer = draw(_COPIES[ways])
+                commands.append(CopyOut(buffer, "a") if out else CopyIn(buffer, "a", layer))
             elif kind == "wait":
-                streams = draw(st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True))
-                commands.append(Synchronise(tuple(streams)))
-            elif live and draw(st.booleans()):
+                commands.append(Synchronise(tuple(draw(_STREAMS))))
+            elif live and draw(_BOOLEANS):
                 commands.append(Free(live.pop()))
             else:
-                buffer = draw(st.sampled_from(BUFFERS))._replace(name=f"m{len(commands)}")
+                buffer = draw(_BUFFERS)._replace(name=f"m{len(commands)}")
                 live.append(buffer)
                 commands.append(Allocate(buffer))
         steps.append(Step(f"s{index}", False, draw(st.booleans()), first, len(commands)))

@@ -346,7 +346,7 @@ def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: 
     """As under nohup."""
     out = tmp_path / "out"
     sweep = (write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
-    arguments = sweep if words == "sweep" else ("12", "--no-bands")
+    arguments = sweep if words == "sweep" else ("12",)
     process = start(words, *arguments, "--out", out, interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)

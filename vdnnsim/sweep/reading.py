@@ -56,15 +56,12 @@ def read_sweep(folder: Path | str, columns: Sequence[str] | None = None) -> pd.D
     for name in names:
         if name not in known:
             raise UnknownName("column", name, known)
-    text = {column.name for column in COLUMNS if column.kind == "text"}
-    frames = [table.to_pandas() for table in _tables(Path(folder), names)]
-    for frame in frames:  # categories differ from part to part
-        for name in text.intersection(names):
-            frame[name] = frame[name].astype(object)
-    import pandas as pd
-
-    joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
-    return joined
+    whole = arrow().concat_tables(_tables(Path(folder), names)).unify_dictionaries()
+    frame: pd.DataFrame = whole.to_pandas()
+    for column in COLUMNS:
+        if column.kind == "text" and column.name in names:
+            frame[column.name] = frame[column.name].astype(object)
+    return frame
 
 
 def _tables(folder: Path, columns: Sequence[str] | None = None) -> Iterator[Arrow]:

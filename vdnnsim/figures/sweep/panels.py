@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -97,13 +98,13 @@ def wrapped(text: str, width_in: float, size: float) -> str:
     """The text in lines that are no wider, broken between words; a word that is wider has a line to itself."""
     probe = new_figure(1)
     probe.set_dpi(DPI)  # letters are not equally wide at every resolution
+    words = text.split(" ")
     lines: list[str] = []
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width_in(probe, longer, size) <= width_in:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+    while words:
+        more = range(2, len(words) + 1)
+        fit = 1 + bisect_right(more, width_in, key=lambda count: text_width_in(probe, " ".join(words[:count]), size))
+        lines.append(" ".join(words[:fit]))
+        words = words[fit:]
     return "\n".join(lines)
 
 
