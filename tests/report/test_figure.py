@@ -19,6 +19,7 @@ from vdnnsim import comparison_figure, run_figure
 from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.lanes import Interval, busy_shares
 from vdnnsim.figures.run import most_per_dot
+from vdnnsim.figures.style import DPI
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit
 from vdnnsim.results import Comparison, PolicyRun
@@ -43,12 +44,13 @@ def write(request: pytest.FixtureRequest) -> Write:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures that were written."""
+    """The figures that were written, laid out as they would be, without a picture in their files."""
     figures: list[Any] = []
-    save = Figure.savefig
 
-    def remember(figure: Figure, *arguments: Any, **options: Any) -> None:
-        save(figure, *arguments, **options)
+    def remember(figure: Figure, path: Path, **_options: Any) -> None:
+        figure.set_dpi(DPI)
+        figure.draw_without_rendering()
+        path.touch()
         figures.append(figure)
 
     monkeypatch.setattr(Figure, "savefig", remember)

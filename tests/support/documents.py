@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parents[1])]  # for when it is run by itself
+
+from support.commands import in_process  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
 ANYTHING = "..."
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _NOT_RUN = ("make ", "git ", "cd ", "pip ")
+_OURS = re.compile(r"vdnnsim( [\w./,%:=-]+| '[^']*'| \"[^\"$`]*\")*")
+"""`vdnnsim` and words that are the same in any shell."""
 
 
 class Shown(NamedTuple):
@@ -32,7 +41,7 @@ class Shown(NamedTuple):
     output: str
 
 
-class Done(NamedTuple):
+class Printed(NamedTuple):
     """What a command did."""
 
     code: int
@@ -46,17 +55,32 @@ def commands(document: Path) -> list[Shown]:
     return [shown for shown in found if not shown.command.startswith(_NOT_RUN)]
 
 
-def run_all(shown: list[Shown], folder: Path) -> Iterator[Done]:
-    """Run commands one after the other in a folder."""
+def run_all(shown: list[Shown], folder: Path) -> Iterator[Printed]:
+    """Run commands one after the other in a folder: `vdnnsim` alone in this process, all else in a shell."""
     shutil.copytree(ROOT / "examples", folder / "examples")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PATH": path}
+    settings = {
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     for command, _ in shown:
-        done = subprocess.run(
-            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        lines = (line.rstrip() for line in (done.stdout + done.stderr).splitlines())
-        yield Done(done.returncode, "".join(line + "\n" for line in lines).replace(str(folder), "."))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            code, text = _run_here(command) if _OURS.fullmatch(command) else _run_in_shell(command)
+        lines = "".join(line.rstrip() + "\n" for line in text.splitlines())
+        yield Printed(code, lines.replace(str(folder), "."))
+
+
+def _run_here(command: str) -> tuple[int, str]:
+    done = in_process(shlex.split(command)[1:])
+    return done.code, done.out + done.err
+
+
+def _run_in_shell(command: str) -> tuple[int, str]:
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def agrees(shown: str, found: str) -> bool:

@@ -9,6 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from support.commands import in_process
+
 SMALL = """
 schema = 1
 [axes]
@@ -26,9 +28,9 @@ schema = 1
 network = "googlenet"
 batch = 128
 gpu = "titan-x-maxwell"
-link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 400 }
+link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 250 }
 """
-"""3200 points, in parts of 101: on the reference engine a second or two."""
+"""2000 points, in parts of 64: on the reference engine a second or two."""
 COMMAND = (sys.executable, "-c", "from vdnnsim.cli import main; main()")
 
 
@@ -55,7 +57,6 @@ def start(*arguments: object, interrupts: signal.Handlers = signal.SIG_DFL) -> s
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `vdnnsim` with these arguments."""
-    process = start(*arguments)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    """Exit code, stdout and stderr of `vdnnsim` with these arguments, in this process; `start` takes one of its own."""
+    done = in_process([str(argument) for argument in arguments])
+    return done.code, done.out, done.err

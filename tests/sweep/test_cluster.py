@@ -44,10 +44,10 @@ class Cluster:
             process.wait()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    (tmp_path / "dask").mkdir()
-    cluster = Cluster(tmp_path / "dask")
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """For both tests: the first takes a worker, the second all that there is."""
+    cluster = Cluster(tmp_path_factory.mktemp("dask"))
     try:
         for _ in range(2):
             cluster.add_worker()
@@ -68,12 +68,12 @@ def test_two_workers_write_what_this_machine_writes_and_one_may_be_lost(cluster:
     deadline = time.monotonic() + 30
     while len(list(out.glob("points/part-*"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert 0 < read_status(out).done < 3200
+    assert 0 < read_status(out).done < 2000
     cluster.workers[0].send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert points_of(out) == list(range(3200))
-    code, _, err = run("sweep", spec, "--out", tmp_path / "here", "--engine", "reference", "--jobs", 2)
+    assert points_of(out) == list(range(2000))
+    code, _, err = run("sweep", spec, "--out", tmp_path / "here", "--engine", "reference", "--jobs", 1)
     assert code == 0, err
     names = sorted(path.name for path in (out / "points").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "here" / "points").iterdir())
@@ -93,9 +93,9 @@ def test_a_lost_cluster_is_told_and_another_goes_on(cluster: Cluster, tmp_path: 
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert "Nothing that was done is lost" in err
-    assert 0 < read_status(out).done < 3200
+    assert 0 < read_status(out).done < 2000
     assert run("sweep", spec, "--out", out, "--engine", "reference", "--resume")[0] == 0
-    assert points_of(out) == list(range(3200))
+    assert points_of(out) == list(range(2000))
 
 
 def test_a_scheduler_that_is_not_there_is_told_before_anything_is_written(tmp_path: Path) -> None:

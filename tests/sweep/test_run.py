@@ -299,7 +299,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     assert killed_halfway
     code, _, err = run("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
     assert code == 0, err
-    assert points_of(out) == list(range(3200))
+    assert points_of(out) == list(range(2000))
     assert not list((out / "points").glob(".*"))
     assert {path.name: path.stat().st_mtime_ns for path in (out / "points").iterdir() if path.name in kept} == kept
 
@@ -327,7 +327,7 @@ def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
     assert "ended with code -9" in err
     assert "run again with --resume" in err
     assert run("sweep", spec, "--out", out, "--resume", "--engine", "reference")[0] == 0
-    assert points_of(out) == list(range(3200))
+    assert points_of(out) == list(range(2000))
 
 
 def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     status = read_status(out)
-    assert 0 < status.done < 3200
+    assert 0 < status.done < 2000
     assert not status.running
-    assert f"interrupted; {status.done} of 3200 points are done, go on with --resume" in err
+    assert f"interrupted; {status.done} of 2000 points are done, go on with --resume" in err
     assert err.count("interrupted") == 1
