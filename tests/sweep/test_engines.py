@@ -19,6 +19,7 @@ from vdnnsim.policies import POLICIES, Plan
 from vdnnsim.program import (
     Buffer,
     Command,
+    CopyIn,
     CopyOut,
     Free,
     Kernel,
@@ -236,6 +237,27 @@ def prepared_plan(study: Study) -> Plan:
     from vdnnsim.policies import Problem, make_policy
 
     return make_policy("vdnn-all(m)").plan(Problem(study.network, study.trace, study.gpu, study))
+
+
+def test_two_copies_that_end_together_are_one_stall() -> None:
+    """150 ns both, with nothing else to do: 150 ns are waited for, not 300."""
+    gpu = gpu_of()
+    host = replace(gpu.host, kernel_ns=0, copy_ns=0, synchronise_ns=0)
+    gpu = replace(gpu, host=host)
+    trace = Trace(TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"}), [row("a", "forward", 1)])
+    out, back = (Buffer(name, 150, MemoryClass.FEATURE_MAPS, "a", False) for name in ("x", "y"))
+    commands: tuple[Command, ...] = (
+        CopyOut(out, "a"),
+        CopyIn(back, "a", "a"),
+        Synchronise((Stream.COPY_OUT, Stream.COPY_IN)),
+    )
+    program = Program((out, back), commands, (Step("a", False, False, 0, 3),), {}, ())
+    prepared = prepared_program(program, trace, gpu)
+    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    for engine in (Engine.AUTO, Engine.REFERENCE):
+        times, _ = run_points(prepared, links, zero, np.array([PPM]), zero, engine)
+        assert int(times.iteration_time_ns[0]) == int(times.stall_ns[0]) == 150
 
 
 def test_a_segment_by_hand() -> None:
