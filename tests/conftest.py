@@ -17,7 +17,7 @@ settings.register_profile(
 settings.load_profile("steady")
 
 _BESIDE_THE_ROOMS = 2  # parts of a path: tests/test_wheel.py
-_LONG = ("reproduce", "calibration", "sweep")
+_LONG = ("reproduce", "calibration", "sweep", "figures")
 """Rooms whose tests train, draw and start processes."""
 _WHOLE = ("reproduce", "report")
 """Rooms in which many files share what a fixture makes once for the session."""
