@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,20 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     ],
 )
 def test_libraries_are_imported_in_their_rooms_alone(library: str, places: tuple[str, ...]) -> None:
-    """Also inside functions, and for types alone."""
+    found = [path for path, libraries in imported().items() if library in libraries]
+    assert found
+    assert [path for path in sorted(found) if not path.startswith(places)] == []
+
+
+@cache
+def imported() -> dict[str, set[str]]:
+    """What each module of the package imports, also inside functions, and for types alone."""
     package = Path(vdnnsim.__file__).parent
-    found = set()
+    found: dict[str, set[str]] = {}
     for path in package.rglob("*.py"):
+        own = found.setdefault(path.relative_to(package).as_posix(), set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(name.split(".")[0] == library for name in names):
-                found.add(path.relative_to(package).as_posix())
-    assert found
-    assert [path for path in sorted(found) if not path.startswith(places)] == []
+            own |= {name.split(".")[0] for name in names}
+    return found
