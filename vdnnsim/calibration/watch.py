@@ -123,13 +123,19 @@ class LinkWitness:
         return len(self._slow[Stream.COPY_OUT])
 
     def looks_told(self) -> str:
-        """By how much the copies behind measurements took longer than the fastest."""
+        """How often the copies behind measurements were slow, and how much longer than the fastest they took; empty
+        where there were none."""
+        if not self.looks:
+            return ""
         told = []
         for stream, name in zip(_DIRECTIONS, ("out", "in"), strict=True):
-            excess = sorted(self._excess[stream]) or [0.0]
+            excess = sorted(self._excess[stream])
             half, most = (100 * excess[len(excess) * tenths // 10] for tenths in (5, 9))
             told.append(f"{half:.1f} % and {most:.1f} % {name}")
-        return f"in the median and ninth decile it took {', '.join(told)} longer than the fastest"
+        return (
+            f"behind {100 * self.slow_share():.1f} % the reference copy was slow; in the median and ninth decile it "
+            f"took {', '.join(told)} longer than the fastest; "
+        )
 
     def _is_fast(self, stream: Stream) -> bool:
         reading_ns = timed_ns(self._device, stream, self.copies[stream])
@@ -191,8 +197,8 @@ class Watch:
             out_ns, in_ns = (self._link.fastest_ns(stream) for stream in _DIRECTIONS)
             told[LINK] = (
                 f"{self.disturbed[LINK]} of {self.taken} measurements were taken while the link ran slower than it "
-                f"can, and set aside; behind {100 * self._link.slow_share():.1f} % the reference copy was slow; "
-                f"{self._link.looks_told()}, which took {out_ns} ns out and {in_ns} ns in"
+                f"can, and set aside; {self._link.looks_told()}the fastest reference copy took {out_ns} ns out and "
+                f"{in_ns} ns in"
             )
         return told
 
