@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from vdnnsim.calibration.link import _shortened
-from vdnnsim.calibration.profile_text import _title
-from vdnnsim.gpu import LinkCurve, LinkPoint
+from vdnnsim.calibration.link import LinkReport, _shortened
+from vdnnsim.calibration.profile_text import _title, profile_text, with_host_costs
+from vdnnsim.gpu import AfterWait, HostCosts, Link, LinkCurve, LinkPoint, Power, read_profile
 
 
 def curve(*times_ns: int) -> LinkCurve:
@@ -34,3 +37,27 @@ def test_two_points_stay_however_much_the_marks_seem_to_cost() -> None:
 )
 def test_a_title_is_whole(gpu: str, title: str) -> None:
     assert _title(gpu) == title
+
+
+def test_a_profile_is_read_back_whatever_the_device_is_called(tmp_path: Path) -> None:
+    """With all that a link report may have; then with the pool's costs of offloading cases, told once."""
+    link = Link(curve(500, 900), curve(600, 1000), 1_100_000, 1_200_000)
+    after_wait = AfterWait((0, 1000), (0, 7), (0, 8), (0, 9), (0, 0))
+    host = HostCosts(1, 2, 3, 4, 5, 6, 7, after_wait)
+    conditions = {"gpu": 'a "quoted" \\ GPU, 1 B', "in two": "lines\nof \x07"}
+    report = LinkReport(
+        10**9, 10**11, link, host, {"copy out": 1}, "once", "today", conditions, (Power(1.5, 2.5, 0.5), "How."), ("x",)
+    )
+    path = tmp_path / "g.toml"
+    path.write_text(profile_text(report, "g"), encoding="utf-8")
+    profile = read_profile(path)
+    assert (profile.title, profile.link, profile.host) == ('a "quoted" \\ GPU', link, host)
+    assert profile.power == Power(1.5, 2.5, 0.5)
+    refined = replace(profile, host=replace(host, allocate_ns=40, free_ns=50))
+    text = path.read_text(encoding="utf-8")
+    for batch in (64, 128):
+        text = with_host_costs(text, refined, [("alexnet", batch, "fp32")])
+    path.write_text(text, encoding="utf-8")
+    assert read_profile(path).host == refined.host
+    assert text.count("Allocations and frees: from the offloading cases of alexnet (128) fp32, which") == 1
+    assert text.count("Allocations and frees") == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import tomli_w
+
 from vdnnsim.gpu import AfterWait, GpuProfile, LinkCurve
-from vdnnsim.gpu.profile import Power
 from vdnnsim.units import PPM
 
 if TYPE_CHECKING:
@@ -35,89 +38,67 @@ def profile_text(report: LinkReport, name: str) -> str:
     """The profile of a measured device."""
     link, host = report.link, report.host
     source = f"Measured {report.date} with 'vdnnsim calibrate link'; medians. {report.repetitions}."
-    lines = [
-        "schema = 1",
-        f'name = "{name}"',
-        f'title = "{_plain(_title(report.conditions["gpu"]))}"',
-        "",
-        "[memory]",
-        f'capacity = "{report.capacity_bytes} B"',
-        f'bandwidth = "{report.memory_bandwidth_bytes_per_s} B/s"',
-        'provenance = "measured"',
-        'source = "Capacity: all memory that the driver reports. Bandwidth: bytes read and written by a copy within '
-        f'device memory. {source}"',
-        "",
-        *_curve("copy_out", link.copy_out, source, report.spreads_ppm.get("copy out", 0)),
-        *_curve("copy_in", link.copy_in, source, report.spreads_ppm.get("copy in", 0)),
-        "[link.both_ways]",
-        f"copy_out_slowdown = {max(0.5, link.both_ways_out_slowdown_ppm / PPM)}",
-        f"copy_in_slowdown = {max(0.5, link.both_ways_in_slowdown_ppm / PPM)}",
-        'provenance = "measured"',
-        f'source = "The largest copy alone and beside copies the other way. {source}"',
-        "",
-        "[host]",
-        f"kernel_ns = {host.kernel_ns}",
-        f"copy_ns = {host.copy_ns}",
-        f"synchronise_ns = {host.synchronise_ns}",
-        f"allocate_ns = {host.allocate_ns}",
-        f"free_ns = {host.free_ns}",
-        f"copy_start_ns = {host.copy_start_ns}",
-        f"stream_wait_ns = {host.stream_wait_ns}",
-        'provenance = "measured"',
-        f'source = "Calls of offloading programs, each where it is given; a wait with nothing to wait for; a copy with '
-        f'a wait, less both and the copy itself; an event recorded and a stream made to wait for it. {source}"',
-        "",
-        *(_after_wait(host.after_wait, source) if host.after_wait else ()),
-        *(_power(*report.power, report.date) if report.power else ()),
-        "[conditions]",
-        *(f'"{key}" = "{_plain(text)}"' for key, text in report.conditions.items()),
-        f'"date" = "{report.date}"',
-        f'"repetitions" = "{report.repetitions}"',
-        f'"spread" = "{_spreads(report)}"',
-        *([f'"disturbed" = "{", ".join(report.disturbed)}"'] if report.disturbed else []),
-    ]
-    return "\n".join(lines) + "\n"
+    calls = ("kernel_ns", "copy_ns", "synchronise_ns", "allocate_ns", "free_ns", "copy_start_ns", "stream_wait_ns")
+    document: dict[str, object] = {
+        "schema": 1,
+        "name": name,
+        "title": _title(report.conditions["gpu"]),
+        "memory": {
+            "capacity": f"{report.capacity_bytes} B",
+            "bandwidth": f"{report.memory_bandwidth_bytes_per_s} B/s",
+            **_measured(
+                "Capacity: all memory that the driver reports. Bandwidth: bytes read and written by a copy within "
+                f"device memory. {source}"
+            ),
+        },
+        "link": {
+            "copy_out": _curve(link.copy_out, source, report.spreads_ppm.get("copy out", 0)),
+            "copy_in": _curve(link.copy_in, source, report.spreads_ppm.get("copy in", 0)),
+            "both_ways": {
+                "copy_out_slowdown": max(0.5, link.both_ways_out_slowdown_ppm / PPM),
+                "copy_in_slowdown": max(0.5, link.both_ways_in_slowdown_ppm / PPM),
+                **_measured(f"The largest copy alone and beside copies the other way. {source}"),
+            },
+        },
+        "host": {
+            **{name: getattr(host, name) for name in calls},
+            **_measured(
+                "Calls of offloading programs, each where it is given; a wait with nothing to wait for; a copy with "
+                f"a wait, less both and the copy itself; an event recorded and a stream made to wait for it. {source}"
+            ),
+            **({"after_wait": _after_wait(host.after_wait, source)} if host.after_wait else {}),
+        },
+    }
+    if report.power:
+        power, how = report.power
+        document["power"] = asdict(power) | _measured(f"{how} Measured {report.date}.")
+    document["conditions"] = {
+        **report.conditions,
+        "date": report.date,
+        "repetitions": report.repetitions,
+        "spread": _spreads(report),
+        **({"disturbed": ", ".join(report.disturbed)} if report.disturbed else {}),
+    }
+    return tomli_w.dumps(document)
 
 
-def _curve(name: str, curve: LinkCurve, source: str, spread_ppm: int) -> list[str]:
+def _measured(source: str) -> dict[str, str]:
+    return {"provenance": "measured", "source": source}
+
+
+def _curve(curve: LinkCurve, source: str, spread_ppm: int) -> dict[str, object]:
     points = [
-        f'  {{ size = "{point.size_bytes} B", duration = "{point.duration_ns} ns", spread_ppm = {point.spread_ppm} }},'
+        {"size": f"{point.size_bytes} B", "duration": f"{point.duration_ns} ns", "spread_ppm": point.spread_ppm}
         for point in curve.points
     ]
-    return [
-        f"[link.{name}]",
-        "points = [",
-        *points,
-        "]",
-        'provenance = "measured"',
-        f'source = "Pinned host memory, one copy at a time. {source} Largest spread from 1 MiB on: '
-        f'{spread_ppm / 1e4:.2f} %."',
-        "",
-    ]
+    widest = f"Largest spread from 1 MiB on: {spread_ppm / 1e4:.2f} %."
+    return {"points": points, **_measured(f"Pinned host memory, one copy at a time. {source} {widest}")}
 
 
-def _after_wait(table: AfterWait, source: str) -> list[str]:
+def _after_wait(table: AfterWait, source: str) -> dict[str, object]:
     columns = ("waits_ns", "kernel_ns", "copy_ns", "allocate_ns", "synchronise_ns")
-    return [
-        "[host.after_wait]",
-        *(f"{name} = {list(getattr(table, name))}" for name in columns),
-        'provenance = "measured"',
-        f'source = "Calls of offloading programs by how long the host had waited since the last of their kind, less '
-        f'what a warm one costs. {source}"',
-        "",
-    ]
-
-
-def _power(power: Power, how: str, date: str) -> list[str]:
-    return [
-        "[power]",
-        f"idle_w = {power.idle_w}",
-        f"compute_w = {power.compute_w}",
-        f"copy_w = {power.copy_w}",
-        'provenance = "measured"',
-        f'source = "{how} Measured {date}."',
-        "",
-    ]
+    how = "Calls of offloading programs by how long the host had waited since the last of their kind, less what a "
+    return {**{name: getattr(table, name) for name in columns}, **_measured(f"{how}warm one costs. {source}")}
 
 
 def unsteadiness(report: LinkReport) -> str:
@@ -134,16 +115,12 @@ def _spreads(report: LinkReport) -> str:
     return "middle half over median: " + ", ".join(parts)
 
 
-def _plain(text: str) -> str:
-    return text.replace("\\", "/").replace('"', "'")
-
-
 def with_host_costs(text: str, profile: GpuProfile, measuring: Iterable[tuple[str, int, str]]) -> str:
     """A profile's text with the pool's costs of `profile`, and which cases they are from."""
     groups = ", ".join(f"{network} ({batch}) {math}" for network, batch, math in sorted(measuring))
-    note = f"Allocations and frees: from the offloading cases of {groups}, which are not held out. "
-    text = re.sub(r"(?m)^allocate_ns = \d+$", f"allocate_ns = {profile.host.allocate_ns}", text)
-    text = re.sub(r"(?m)^free_ns = \d+$", f"free_ns = {profile.host.free_ns}", text)
-    head, host, tail = text.partition("[host]")
-    tail = re.sub(r"Allocations and frees: [^.]*\. ", "", tail, count=1)
-    return head + host + re.sub(r'(?m)^source = "', f'source = "{note}', tail, count=1)
+    document = tomllib.loads(text)
+    host = document["host"]
+    host |= {"allocate_ns": profile.host.allocate_ns, "free_ns": profile.host.free_ns}
+    rest = re.sub(r"Allocations and frees: [^.]*\. ", "", host["source"], count=1)
+    host["source"] = f"Allocations and frees: from the offloading cases of {groups}, which are not held out. {rest}"
+    return tomli_w.dumps(document)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from vdnnsim.errors import InvalidFile, InvalidInput
@@ -86,23 +86,18 @@ def check_header_writable(table: Path) -> None:
 def header_text(trace: Trace) -> str:
     """The TOML header of a trace as text."""
     header = trace.header
-    lines = [
-        "schema = 1",
-        f"gpu = {_quoted(header.gpu)}",
-        f"network = {_quoted(header.network)}",
-        f"batch = {header.batch}",
-        f"math = {_quoted(header.math)}",
-        f"created_by = {_quoted(header.created_by)}",
-    ]
-    for title, entries in (("sources", header.sources), ("conditions", header.conditions)):
-        if entries:
-            lines += ["", f"[{title}]", *(f"{_quoted(key)} = {_quoted(text)}" for key, text in entries.items())]
-    lines += ["", "[identity]", f"rows = {len(trace.rows)}"]
-    if header.layers:
-        lines += ["layers = [", *wrap(", ".join(map(_quoted, header.layers)), _LINE), "]"]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
+    document: dict[str, object] = {
+        "schema": 1,
+        "gpu": header.gpu,
+        "network": header.network,
+        "batch": header.batch,
+        "math": header.math,
+        "created_by": header.created_by,
+    }
+    told = {"sources": dict(header.sources), "conditions": dict(header.conditions)}
+    document |= {title: entries for title, entries in told.items() if entries}
+    text = tomli_w.dumps(document | {"identity": {"rows": len(trace.rows)}})
+    if not header.layers:
+        return text
+    hashes = "\n".join(wrap(", ".join(f'"{layer}"' for layer in header.layers), _LINE))
+    return f"{text}layers = [\n{hashes}\n]\n"  # many to a line, which tomli_w would not do
