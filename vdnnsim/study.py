@@ -13,14 +13,15 @@ from vdnnsim.bands import Band, Sources, band_of, sources_of
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Fitted, fit_plan
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network, network_sha256
-from vdnnsim.policies import POLICIES, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
-from vdnnsim.program import Program, Programs, WeightGradients
+from vdnnsim.policies import POLICIES, Laboratory, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
+from vdnnsim.program import Program, WeightGradients, build_iteration
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
@@ -42,7 +43,7 @@ class _Outcome(NamedTuple):
 
 def _key(plan: Plan) -> object:
     """Equal for plans that run the same; workspaces follow from the algorithms in a plan that was checked."""
-    return plan.layout, plan.offload, plan.endless, plan.deferred, frozenset(plan.algorithms.items())
+    return plan.schedule.key, plan.endless, frozenset(plan.algorithms.items())
 
 
 def _with_spare_room(size_bytes: int) -> Iterator[int]:
@@ -78,13 +79,13 @@ class Study:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_programs")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "iteration")}
         return {**kept, "_ran": {}, "_bands": {}}
 
     def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
         policy = make_policy(policy)
-        problem = Problem(self.network, self.trace, self.gpu, self)
+        problem = self.problem()
         return self.run_plan(policy.name, decide(policy, problem))
 
     def run_plan(self, name: str, plan: Plan) -> PolicyRun:
@@ -100,6 +101,15 @@ class Study:
         on = Ran(self.network, self.trace, self.gpu, ran.program, ran.timeline, steps)
         result = replace(summarise(name, fitted, on, reason, needed_bytes), band=self._band(ran))
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
+
+    def problem(self, laboratory: Laboratory | None = None) -> Problem:
+        """What a policy decides about, here; it tries plans in this study unless in another laboratory."""
+        return Problem(self.network, self.trace, self.gpu, laboratory or self, self.weight_gradients)
+
+    @cached_property
+    def iteration(self) -> Iteration:
+        """What is trained as operators and tensors."""
+        return self.problem().iteration
 
     def _band(self, ran: _Outcome) -> Band | None:
         """The range of the iteration's time, where the trace has spreads."""
@@ -144,16 +154,12 @@ class Study:
     def _prepare(self, plan: Plan) -> Fitted:
         """The same of a plan that was checked."""
         if plan.endless:
-            return Fitted(plan, self._programs.build(plan), None)
+            return Fitted(plan, build_iteration(self.iteration, plan), None)
         return self._fit(plan)
 
     def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
         capacity_bytes = capacity_bytes or self.gpu.capacity_bytes
-        return fit_plan(plan, self._programs.build, lambda: self._memory(capacity_bytes), trace)
-
-    @cached_property
-    def _programs(self) -> Programs:
-        return Programs(self.network, self.weight_gradients)
+        return fit_plan(plan, self.iteration, lambda: self._memory(capacity_bytes), trace)
 
     def _memory(self, capacity_bytes: int) -> DeviceMemory:
         return DeviceMemory(make_pool(self.pool, capacity_bytes))

@@ -11,15 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vdnnsim.network import Network
+from vdnnsim.network import weight_gradient_operand
 from vdnnsim.program import Kernel, WeightGradients, operands_of
-from vdnnsim.program.commands import (
-    gradient_operand,
-    map_operand,
-    saved_operand,
-    weight_gradient_operand,
-    weights_operand,
-)
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 
@@ -40,7 +33,7 @@ class LayerTraffic(NamedTuple):
 
 def layer_traffic(study: Study, run: PolicyRun) -> tuple[LayerTraffic, ...]:
     """The traffic of every step of a study's run, in their order."""
-    sizes = _operand_sizes(study.network)
+    sizes = {name: buffer.size_bytes for name, buffer in study.iteration.buffers.items()}
     times_ns = {(record.layer, record.pass_): record.end_ns - record.begin_ns for record in run.timeline.kernels}
     found = []
     for step in run.program.steps:
@@ -62,16 +55,3 @@ def layer_traffic(study: Study, run: PolicyRun) -> tuple[LayerTraffic, ...]:
         touched_bytes = sum(sizes[operand] for operand in touched) + max(workspaces)
         found.append(LayerTraffic(step.layer, step.backward, touched_bytes, bandwidth))
     return tuple(found)
-
-
-def _operand_sizes(network: Network) -> dict[str, int]:
-    """Bytes of everything that kernels read and write, by operand name."""
-    sizes = {}
-    for feature_map in network.maps.values():
-        sizes[map_operand(feature_map.name)] = feature_map.size_bytes
-        sizes[gradient_operand(feature_map.name)] = feature_map.size_bytes
-    for layer in network.layers:
-        sizes[weights_operand(layer.name)] = layer.weights_bytes
-        sizes[weight_gradient_operand(layer.name)] = layer.weight_gradients_bytes
-        sizes[saved_operand(layer.name)] = layer.saved_bytes
-    return sizes

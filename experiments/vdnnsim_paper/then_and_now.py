@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vdnnsim import COPY_OUT, Layout, Problem, make_plan, make_policy, performance_optimal
+from vdnnsim import COPY_OUT, Layout, make_plan, make_policy, performance_optimal
 from vdnnsim_paper.bench import BASELINE, ORACLE, Bench, load_gpu, make_bench
 from vdnnsim_paper.config import Case, figure_config, rules
 
@@ -71,7 +71,7 @@ def layer_wise_cost(case: Case, gpu: str) -> float:
     """What handing memory out layer by layer costs by itself: the share of an iteration, with nothing offloaded and the
     fastest algorithms, that the oracle's does not take."""
     study = bench_of(case, gpu).study
-    problem = Problem(study.network, study.trace, study.gpu, study)
+    problem = study.problem()
     plan = make_plan(problem, Layout.LAYER_WISE, (), performance_optimal(study.network, study.trace))
     own_ns, best_ns = (
         run.result.iteration_time_ns for run in (study.run_plan("layer-wise", plan), study.run(make_policy(ORACLE)))

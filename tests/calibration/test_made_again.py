@@ -16,10 +16,9 @@ from vdnnsim.machines.real.machine import RealMachine
 from vdnnsim.machines.real.operands import tensors_of
 from vdnnsim.machines.real.operators_cpu import CpuOperators
 from vdnnsim.memory import make_pool
-from vdnnsim.network import DATA, Kind, Network
+from vdnnsim.network import DATA, Kind, Network, map_operand, weights_operand
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Allocate, Command, Free, Kernel, Program, build_program
-from vdnnsim.program.commands import map_operand, weights_operand
 
 
 def forward_of(network: Network, device: CpuDevice) -> tuple[dict[str, torch.Tensor], Callable[[str, bool], None]]:

@@ -111,7 +111,7 @@ def test_only_time_spent_waiting_counts() -> None:
 def test_a_table_of_zeros_is_no_table(case: Case) -> None:
     zeros = AfterWait((0, 1, 500), *(((0, 0, 0),) * 4))
     with_zeros = replace(case.gpu, host=replace(case.gpu.host, after_wait=zeros))
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     plain, zero = (
         SimulatedMachine(case.trace, gpu).run(program, make_pool("best-fit", 1 << 40)) for gpu in (case.gpu, with_zeros)
     )

@@ -12,6 +12,7 @@ from support.checker import BrokenRun, check_engines, check_memory, check_run
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.network import Kind
+from vdnnsim.policies import feature_extraction_layers
 from vdnnsim.program import Command, CopyIn, CopyOut, Free, Kernel, Program, Synchronise, build_program
 from vdnnsim.timeline import Timeline
 
@@ -28,7 +29,7 @@ NETWORK = network_of(
 TRACE = trace_of(NETWORK)
 GPU = gpu_of(out_ns_per_100_bytes=250, in_ns_per_100_bytes=250)
 """Copies last longer than kernels, so that nothing works by luck."""
-PROGRAM = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=[layer.name for layer in NETWORK.layers]))
+PROGRAM = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=feature_extraction_layers(NETWORK)))
 Commands = tuple[Command, ...]
 
 
@@ -79,9 +80,7 @@ def test_a_wait_left_out_before_something_is_freed() -> None:
 def test_a_late_fetch_that_nobody_waits_for() -> None:
     late = build_program(
         NETWORK,
-        plan_of(
-            NETWORK, TRACE, offload=[layer.name for layer in NETWORK.layers], deferred=[x.name for x in NETWORK.layers]
-        ),
+        plan_of(NETWORK, TRACE, offload=feature_extraction_layers(NETWORK), deferred=[x.name for x in NETWORK.layers]),
     )
     check_run(NETWORK, late, simulate(late))
     index = next(

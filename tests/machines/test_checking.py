@@ -15,7 +15,6 @@ from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind
-from vdnnsim.policies import Plan
 from vdnnsim.program import (
     Allocate,
     Buffer,
@@ -28,10 +27,10 @@ from vdnnsim.program import (
     MemoryClass,
     Piece,
     Program,
-    Programs,
     Stream,
     StreamWait,
     Synchronise,
+    build_iteration,
     build_program,
 )
 from vdnnsim.study import make_study
@@ -48,9 +47,10 @@ NETWORK = network_of(
 TRACE = trace_of(NETWORK, default_ns=1000)
 GPU = gpu_of(out_ns_per_100_bytes=1, in_ns_per_100_bytes=1)
 """Copies are over long before any kernel that they could disturb: whatever goes wrong, no timeline shows it."""
-ALL = [entry.name for entry in NETWORK.layers]
+ALL = [entry.name for entry in NETWORK.layers if not NETWORK.in_classifier(entry.name)]
+EVERY = [entry.name for entry in NETWORK.layers]
 PROGRAM = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=ALL))
-LATE = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=ALL, deferred=ALL))
+LATE = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=ALL, deferred=EVERY))
 
 
 def check(commands: tuple[Command, ...], program: Program = PROGRAM) -> None:
@@ -76,7 +76,7 @@ def waiting_for(kept: tuple[Stream, ...], program: Program = PROGRAM) -> tuple[C
 @settings(max_examples=60)
 @given(cases())
 def test_every_program_of_a_plan_is_right_in_every_pool(case: Case) -> None:
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     for pool in POOLS:
         check_program(case.network, program, DeviceMemory(make_pool(pool, ROOMY_BYTES)))
 
@@ -90,13 +90,11 @@ def test_a_study_may_run_all_its_programs_in_the_checking_mode(policy: str) -> N
 def test_a_study_in_the_checking_mode_refuses_a_broken_program(monkeypatch: pytest.MonkeyPatch) -> None:
     study = replace(make_study("alexnet", batch=128, gpu="titan-x-maxwell"), checked=True)
 
-    build = Programs.build
-
-    def without_waits(programs: Programs, plan: Plan) -> Program:
-        program = build(programs, plan)
+    def without_waits(*arguments: object) -> Program:
+        program = build_iteration(*arguments)  # type: ignore[arg-type]
         return replace(program, commands=waiting_for((), program))
 
-    monkeypatch.setattr(Programs, "build", without_waits)
+    monkeypatch.setattr("vdnnsim.machines.fitting.build_iteration", without_waits)
     with pytest.raises(BrokenProgram):
         study.run("vdnn-all(m)")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Fitted, fit_plan, next_leaner
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
-from vdnnsim.network import Kind, LayerSpec
+from vdnnsim.network import Kind, LayerSpec, iteration_of
 from vdnnsim.policies import Plan, Problem, feature_extraction_layers, make_plan, performance_optimal
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import CopyIn, Program, WeightGradients, build_program
@@ -31,14 +29,14 @@ ALL = ("a", "p", "q", "r", "b", "c")
 def fit(plan: Plan, units: int, trace: Trace | None = None) -> Fitted:
     return fit_plan(
         plan,
-        lambda plan: build_program(NETWORK, plan, WeightGradients.NONE),
+        iteration_of(NETWORK, frozenset(plan.algorithms)),
         lambda: DeviceMemory(make_pool("best-fit", units * UNIT_BYTES)),
         trace,
     )
 
 
 def plan_for(algorithm: str, offload: tuple[str, ...] = ALL) -> Plan:
-    return plan_of(NETWORK, TRACE, offload, {FILTER: algorithm})
+    return plan_of(NETWORK, TRACE, offload, {FILTER: algorithm}, weight_gradients=WeightGradients.NONE)
 
 
 def copies_in(program: Program) -> list[tuple[str, str, str]]:
@@ -157,13 +155,13 @@ def test_whatever_is_fitted_runs_in_that_pool_and_computes_the_same(
 ) -> None:
     """Any pool from nothing to all that the plan wants: a failure is told, or the fitted program runs in it, reads
     only what is there, and moves the same maps."""
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     roomy = DeviceMemory(make_pool(pool, 2**40))
     replay_memory(program, roomy)
     capacity_bytes = max(1, roomy.pool.high_water_bytes * percent // 100)
     fitted = fit_plan(
         case.plan,
-        lambda plan: build_program(case.network, plan, case.weight_gradients),
+        iteration_of(case.network, frozenset(case.plan.algorithms)),
         lambda: DeviceMemory(make_pool(pool, capacity_bytes)),
         case.trace if shrinking else None,
     )
@@ -171,7 +169,7 @@ def test_whatever_is_fitted_runs_in_that_pool_and_computes_the_same(
         assert str(fitted.failure).startswith("out of memory in ")
         return
     assert fitted.plan.deferred >= case.plan.deferred
-    assert fitted.program == build_program(case.network, fitted.plan, case.weight_gradients)
+    assert fitted.program == build_program(case.network, fitted.plan)
     timeline = SimulatedMachine(case.trace, gpu_of()).run(fitted.program, make_pool(pool, capacity_bytes))
     check_run(case.network, fitted.program, timeline)
     check_memory(timeline)
@@ -197,7 +195,7 @@ def test_a_plan_with_shrunk_workspaces_is_not_said_to_fit_where_it_does_not() ->
     assert trial.plan.algorithms != fastest.algorithms
     fitted = fit_plan(
         fastest,
-        lambda plan: build_program(study.network, plan),
+        study.iteration,
         lambda: DeviceMemory(make_pool(study.pool, study.gpu.capacity_bytes)),
         study.trace,
     )
@@ -212,11 +210,11 @@ def test_of_two_prefetches_that_could_wait_the_youngest_does() -> None:
     network = network_of(
         conv_layer("a"), layer(Kind.LRN, "b"), layer(Kind.LRN, "c"), layer(Kind.LRN, "d"), layer(Kind.SOFTMAX, "loss")
     )
-    plan = plan_of(network, trace_of(network), offload=("a", "b"))
-    build = partial(build_program, network, weight_gradients=WeightGradients.NONE)
+    plan = plan_of(network, trace_of(network), offload=("a", "b"), weight_gradients=WeightGradients.NONE)
+    iteration = iteration_of(network, frozenset(plan.algorithms))
 
     def fit_in(units: int) -> Fitted:
-        return fit_plan(plan, build, lambda: DeviceMemory(make_pool("best-fit", units * 512)))
+        return fit_plan(plan, iteration, lambda: DeviceMemory(make_pool("best-fit", units * 512)))
 
     roomy = fit_in(100)
     assert copies_in(roomy.program) == [("a", "loss", "b"), ("data", "d", "a")]

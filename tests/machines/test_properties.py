@@ -29,7 +29,7 @@ ROOMY_BYTES = 2**40
 
 
 def run(case: Case, pool: str = "best-fit", capacity_bytes: int = ROOMY_BYTES) -> tuple[Program, Timeline]:
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     return program, SimulatedMachine(case.trace, case.gpu).run(program, make_pool(pool, capacity_bytes))
 
 
@@ -75,9 +75,7 @@ def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case
     every time is the same."""
     rows = [entry._replace(copy_out_slowdown_ppm=PPM, copy_in_slowdown_ppm=PPM) for entry in case.trace.rows]
     link = replace(case.gpu.link, both_ways_out_slowdown_ppm=PPM, both_ways_in_slowdown_ppm=PPM)
-    script = script_of(
-        build_program(case.network, case.plan, case.weight_gradients), Trace(case.trace.header, rows), case.gpu.host
-    )
+    script = script_of(build_program(case.network, case.plan), Trace(case.trace.header, rows), case.gpu.host)
     durations = Durations(*script.copies_ns(link), [entry.duration_ns for entry in script.kernels])
     gpu = replace(case.gpu, link=link)
     assert not script.slows_copies(link)

@@ -79,7 +79,7 @@ def test_nothing_and_no_time() -> None:
 @given(cases(), st.booleans())
 def test_against_a_count_moment_by_moment(case: Case, inner: bool) -> None:
     """Peak, class sums and both averages from every record's prefix, for whole runs and for feature extraction."""
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     timeline = SimulatedMachine(case.trace, case.gpu).run(program, make_pool("best-fit", 2**40))
     records = [record for record in timeline.memory if not (inner and record.in_classifier)]
     end_ns = timeline.iteration_time_ns

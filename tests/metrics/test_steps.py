@@ -56,7 +56,7 @@ def test_reuse_distance_is_from_the_end_of_forward_to_the_start_of_backward() ->
 @settings(max_examples=60)
 @given(cases())
 def test_steps_tile_the_iteration_and_explain_it(case: Case) -> None:
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     timeline = SimulatedMachine(case.trace, case.gpu).run(program, make_pool("best-fit", 2**40))
     times = step_times(timeline, [StepName(step.layer, step.backward, step.in_classifier) for step in program.steps])
     assert times[0].begin_ns == 0

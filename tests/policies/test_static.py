@@ -102,12 +102,17 @@ def test_the_first_layers_data_gradient_is_left_out_even_where_the_trace_has_it(
 RIGHT = plan_of(NETWORK, TRACE, ["a"])
 
 
+def scheduled(**fields: object) -> Plan:
+    """The right plan with something else in its schedule."""
+    return replace(RIGHT, schedule=replace(RIGHT.schedule, **fields))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (replace(RIGHT, offload=frozenset({"a", "nowhere"})), "plan: offload: found 'nowhere'"),
-        (replace(RIGHT, deferred=frozenset({"zzz"})), "plan: deferred: found 'zzz'"),
-        (replace(RIGHT, offload=["a"]), "plan: offload: found a list, expected a frozenset"),  # type: ignore[arg-type]
+        (scheduled(offload=frozenset({"a", "nowhere"})), "plan: offload: found 'nowhere'"),
+        (scheduled(deferred=frozenset({"zzz"})), "plan: deferred: found 'zzz'"),
+        (scheduled(offload=["a"]), "plan: offload: found a list, expected a frozenset"),
         (
             replace(RIGHT, algorithms={k: v for k, v in RIGHT.algorithms.items() if k != ("p", "backward")}),
             "plan: algorithms: found no algorithm for backward of 'p'",

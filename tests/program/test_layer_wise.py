@@ -7,6 +7,7 @@ import pytest
 from support.cases import conv, fc, join, layer, network_of, plan_of, pool, row, trace_of
 from support.render import command_line, step_lines
 from vdnnsim.network import Kind, LayerSpec, Network
+from vdnnsim.policies import feature_extraction_layers
 from vdnnsim.program import CopyIn, CopyOut, Kernel, Program, WeightGradients, build_program
 from vdnnsim.trace import TraceRow
 
@@ -20,11 +21,12 @@ def program_of(
     deferred: tuple[str, ...] = (),
     weight_gradients: WeightGradients = WeightGradients.NONE,
 ) -> Program:
-    """The program of a network; every layer offloads unless some are named."""
+    """The program of a network; every layer before the classifier offloads unless some are named."""
     network = network_of(*specs)
     trace = trace_of(network, rows)
-    names = [entry.name for entry in network.layers] if offload is None else offload
-    return build_program(network, plan_of(network, trace, names, deferred=deferred), weight_gradients)
+    names = feature_extraction_layers(network) if offload is None else offload
+    plan = plan_of(network, trace, names, deferred=deferred, weight_gradients=weight_gradients)
+    return build_program(network, plan)
 
 
 def copies_in(program: Program) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from support.cases import conv, fc, join, layer, network_of, plan_of, pool, row, trace_of
 from support.strategies import Case, cases
-from vdnnsim.network import Kind, LayerSpec
+from vdnnsim.network import DATA, Kind, LayerSpec, Network
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Buffer, Kernel, Program, Synchronise, WeightGradients, build_program
 from vdnnsim.trace import TraceRow
@@ -23,7 +23,8 @@ def program_of(
     network = network_of(*specs)
     trace = trace_of(network, rows)
     names = [entry.name for entry in network.layers]
-    return build_program(network, plan_of(network, trace, names, layout=Layout.NETWORK_WIDE), weight_gradients)
+    plan = plan_of(network, trace, names, layout=Layout.NETWORK_WIDE, weight_gradients=weight_gradients)
+    return build_program(network, plan)
 
 
 def gradient_buffers(program: Program) -> list[int]:
@@ -116,7 +117,7 @@ def test_weight_gradients(choice: WeightGradients, expected: list[tuple[str, int
 @settings(max_examples=60)
 @given(cases(layout=Layout.NETWORK_WIDE))
 def test_gradient_buffers_are_large_enough_and_all_maps_are_there(case: Case) -> None:
-    program = build_program(case.network, case.plan, case.weight_gradients)
+    program = build_program(case.network, case.plan)
     sizes = {buffer.name: buffer.size_bytes for buffer in program.setup}
     for feature_map in case.network.maps.values():
         assert sizes[f"map:{feature_map.name}"] == feature_map.size_bytes
@@ -124,17 +125,26 @@ def test_gradient_buffers_are_large_enough_and_all_maps_are_there(case: Case) ->
         assert gradient is None or sizes[gradient] >= feature_map.size_bytes
 
 
+def written_by(network: Network, name: str) -> set[str]:
+    """The maps whose gradient the layer's backward writes."""
+    layer = network.by_name[name]
+    maps = {feature_map.name for feature_map in network.input_maps(layer)}
+    return maps - {DATA} if layer.kind in (Kind.CONV, Kind.FC) else maps
+
+
 @settings(max_examples=60)
 @given(cases(layout=Layout.NETWORK_WIDE))
 def test_there_are_no_more_gradient_buffers_than_gradients_at_once(case: Case) -> None:
-    """A gradient lives from the backward of its map's last reader to that of the map's first writer, both included."""
+    """A gradient lives from the backward of its map's last reader that writes it (CONV and FC leave that of the input
+    data out) to that of the map's first writer, both included."""
     network = case.network
-    program = build_program(network, case.plan, case.weight_gradients)
+    program = build_program(network, case.plan)
     spans = []
     for feature_map in network.maps.values():
         if f"gradient:{feature_map.name}" in program.operands:
             written = min((network.position[name] for name in feature_map.writers), default=-1)
-            read = max((network.position[name] for name in feature_map.readers), default=len(network.layers))
+            writing = [name for name in feature_map.readers if feature_map.name in written_by(network, name)]
+            read = max((network.position[name] for name in writing), default=len(network.layers))
             spans.append((written, read))
     most = max(sum(first <= place <= last for first, last in spans) for place in range(len(network.layers)))
     assert len(gradient_buffers(program)) == most

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vdnnsim.network import Kind
-from vdnnsim.policies import Layout, Problem, feature_extraction_layers, make_plan, performance_optimal
+from vdnnsim.policies import Layout, feature_extraction_layers, make_plan, performance_optimal
 from vdnnsim.program import MemoryClass
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import make_study
@@ -75,7 +75,7 @@ def _loss(bench: Bench, policy: str) -> float:
 def greedy_loss(bench: Bench) -> float:
     """Loss of vdnn-conv with workspaces shrunk where they find no room: the trial that vdnn-dyn does not come to."""
     study = bench.study
-    problem = Problem(study.network, study.trace, study.gpu, study)
+    problem = study.problem()
     convs = feature_extraction_layers(study.network, (Kind.CONV,))
     fastest = make_plan(problem, Layout.LAYER_WISE, convs, performance_optimal(study.network, study.trace))
     own = study.run_plan("greedy", study.shrink_workspaces(fastest)).result.feature_extraction.iteration_time_ns

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
+from vdnnsim.iteration import Layout, WeightGradients
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
 from vdnnsim.policies import Plan
-from vdnnsim.policies.plan import Layout, kernels_of, workspaces_of
+from vdnnsim.policies.plan import kernels_of, workspaces_of
+from vdnnsim.policies.plan import plan_of as make
 from vdnnsim.trace import DEFAULT_ALGORITHM, Trace, TraceHeader, TraceRow, required_passes
 from vdnnsim.units import PPM
 
@@ -110,7 +112,8 @@ def plan_of(
     algorithms: Mapping[tuple[str, str], str] | None = None,
     layout: Layout = Layout.LAYER_WISE,
     deferred: Iterable[str] = (),
+    weight_gradients: WeightGradients = WeightGradients.PER_LAYER,
 ) -> Plan:
     """A plan with the fastest algorithms unless others are given."""
     chosen = {key: trace.fastest(*key).algorithm for key in kernels_of(network, trace)} | dict(algorithms or {})
-    return Plan(layout, frozenset(offload), chosen, workspaces_of(chosen, trace), deferred=frozenset(deferred))
+    return make(network, layout, offload, chosen, workspaces_of(chosen, trace), weight_gradients, deferred)

@@ -11,10 +11,11 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from support.cases import ROOMY_BYTES, row, trace_of
 from vdnnsim.gpu import AfterWait, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
+from vdnnsim.iteration import Layout
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
 from vdnnsim.policies import Plan
-from vdnnsim.policies.plan import Layout, kernels_of, workspaces_of
+from vdnnsim.policies.plan import kernels_of, plan_of, workspaces_of
 from vdnnsim.program import (
     Allocate,
     Buffer,
@@ -193,7 +194,13 @@ def _one_of(names: tuple[str, ...]) -> SearchStrategy[str]:
 
 
 @st.composite
-def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = None) -> Plan:
+def plans(
+    draw: DrawFn,
+    network: Network,
+    trace: Trace,
+    layout: Layout | None = None,
+    weight_gradients: WeightGradients = WeightGradients.PER_LAYER,
+) -> Plan:
     """Any layers offloading, any algorithms, any layers that put their prefetch off."""
     names = [layer.name for layer in network.layers]
     some = st.frozensets(st.sampled_from(names))
@@ -203,7 +210,8 @@ def plans(draw: DrawFn, network: Network, trace: Trace, layout: Layout | None = 
     choices = {key: tuple(entry.algorithm for entry in trace.choices(*key)) for key in keys}
     algorithms = {key: draw(_one_of(names)) if len(names) > 1 else names[0] for key, names in choices.items()}
     chosen = layout or draw(st.sampled_from([Layout.LAYER_WISE, Layout.LAYER_WISE, Layout.NETWORK_WIDE]))
-    return Plan(chosen, offload, algorithms, workspaces_of(algorithms, trace), deferred=deferred)
+    workspaces = workspaces_of(algorithms, trace)
+    return plan_of(network, chosen, offload, algorithms, workspaces, weight_gradients, deferred)
 
 
 def host_costs() -> SearchStrategy[HostCosts]:
@@ -254,8 +262,9 @@ class Case:
 def cases(draw: DrawFn, layout: Layout | None = None, with_sums: bool = True) -> Case:
     network = draw(networks())
     trace = draw(traces(network, with_sums))
-    plan = draw(plans(network, trace, layout))
-    return Case(network, trace, plan, draw(gpus()), draw(st.sampled_from(WeightGradients)))
+    weight_gradients = draw(st.sampled_from(WeightGradients))
+    plan = draw(plans(network, trace, layout, weight_gradients))
+    return Case(network, trace, plan, draw(gpus()), weight_gradients)
 
 
 BUFFERS = tuple(Buffer(f"b{size}", size, MemoryClass.FEATURE_MAPS, "a", size > 300) for size in (100, 250, 400, 900))

@@ -234,9 +234,9 @@ def test_each_guard_of_63_bits_stands_where_it_says(within: dict[str, int], beyo
 
 
 def prepared_plan(study: Study) -> Plan:
-    from vdnnsim.policies import Problem, make_policy
+    from vdnnsim.policies import make_policy
 
-    return make_policy("vdnn-all(m)").plan(Problem(study.network, study.trace, study.gpu, study))
+    return make_policy("vdnn-all(m)").plan(study.problem())
 
 
 def test_two_copies_that_end_together_are_one_stall() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vdnnsim.gpu import load_profile
-from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_policy
+from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_plan, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.study import Study, compare_policies, make_study
@@ -182,7 +182,7 @@ class LinkLooker(VdnnConv):
         plan = super().plan(problem)
         fast = problem.gpu.link.copy_out.bandwidth_bytes_per_s > 10**10
         slow_kernels = max(row.duration_ns for row in problem.trace.rows) > 10**8
-        return plan if fast or slow_kernels else replace(plan, offload=frozenset())
+        return plan if fast or slow_kernels else make_plan(problem, plan.layout, (), plan.algorithms)
 
 
 class Broken:
@@ -234,7 +234,7 @@ def test_policies_of_the_package_do_not_look_at_times() -> None:
 
 
 def _plan(study: Study, policy: Policy) -> Plan:
-    plan = policy.plan(Problem(study.network, study.trace, study.gpu, study))
+    plan = policy.plan(study.problem())
     return replace(study.prepare(plan)[0], trials=())
 
 

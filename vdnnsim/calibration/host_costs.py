@@ -20,9 +20,10 @@ from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.calibration.samples import Sample, quiet_ones, quiet_sample, repetitions_within, sample
 from vdnnsim.calibration.watch import Watch
 from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.iteration import Layout
 from vdnnsim.machines.real.device import Device
 from vdnnsim.network import Network, load_network
-from vdnnsim.policies.plan import Layout, feature_extraction_layers
+from vdnnsim.policies.plan import feature_extraction_layers
 from vdnnsim.program import (
     Allocate,
     Command,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vdnnsim.iteration import Layout
 from vdnnsim.machines.real.operators import Algorithm, Operators, Place
 from vdnnsim.network import Kind, Network, layout_of
-from vdnnsim.policies.plan import Layout, Plan
+from vdnnsim.policies.plan import Plan, plan_of
 from vdnnsim.trace import DEFAULT_ALGORITHM, required_passes
 
 Choices = Mapping[tuple[str, str], tuple[Algorithm, ...]]
@@ -30,7 +31,8 @@ def choices_of(network: Network, operators: Operators) -> Choices:
 def plan_of_first_choices(network: Network, operators: Operators, layout: Layout, offload: frozenset[str]) -> Plan:
     """A plan for measurements before there is a trace: each pass with the first algorithm that the device names."""
     chosen = {key: found[0] for key, found in choices_of(network, operators).items()}
-    return Plan(
+    return plan_of(
+        network,
         layout,
         offload,
         {key: algorithm.name for key, algorithm in chosen.items()},

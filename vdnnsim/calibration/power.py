@@ -18,10 +18,10 @@ from typing import NamedTuple
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.gpu.profile import Power
+from vdnnsim.iteration import Layout
 from vdnnsim.machines.real.device import Action
 from vdnnsim.machines.real.nvml import open_card
 from vdnnsim.network import load_network
-from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Stream, build_program
 
 _EVERY_S = 0.05

@@ -17,11 +17,12 @@ from vdnnsim.calibration.samples import STEADY_PPM, quiet_ones, quiet_sample, re
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
 from vdnnsim.calibration.watch import HOST, Seen, Watch
 from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.iteration import Layout
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.machine import LoadedProgram
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
-from vdnnsim.policies.plan import Algorithms, Layout, Plan, feature_extraction_layers
+from vdnnsim.policies.plan import Algorithms, feature_extraction_layers, plan_of
 from vdnnsim.program import Kernel, Program, Synchronise, build_program
 from vdnnsim.trace.table import MEMORY_OPTIMAL_NAME
 
@@ -113,17 +114,17 @@ def program_of(network: Network, looks: Looks, algorithms: Algorithms, free_byte
     """A round's program: everything allocated beforehand, or where that finds no room in the device's free memory,
     layer by layer with everything offloaded."""
     workspaces = _workspaces(looks, algorithms)
-    program = build_program(network, Plan(Layout.NETWORK_WIDE, frozenset(), algorithms, workspaces))
+    program = build_program(network, plan_of(network, Layout.NETWORK_WIDE, (), algorithms, workspaces))
     if span_bytes(program) > free_bytes:
         offload = feature_extraction_layers(network)
-        program = build_program(network, Plan(Layout.LAYER_WISE, offload, algorithms, workspaces))
+        program = build_program(network, plan_of(network, Layout.LAYER_WISE, offload, algorithms, workspaces))
     return program
 
 
 def waiting_program_of(network: Network, looks: Looks, algorithms: Algorithms) -> Program:
     """The same kernels layer by layer, with allocations and waits between them as vDNN has, and nothing offloaded: what
     the host does between kernels decides how fast it launches them."""
-    plan = Plan(Layout.LAYER_WISE, frozenset(), algorithms, _workspaces(looks, algorithms))
+    plan = plan_of(network, Layout.LAYER_WISE, (), algorithms, _workspaces(looks, algorithms))
     return build_program(network, plan)
 
 

@@ -20,7 +20,7 @@ from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.script import script_of
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
-from vdnnsim.policies import Plan, Policy, Problem, Trial, decide
+from vdnnsim.policies import Plan, Policy, Trial, decide
 from vdnnsim.program import CopyIn, CopyOut, Kernel, Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
@@ -131,7 +131,7 @@ def run_case(
     bench: Bench, machine: RealMachine, study: Study, policy: Policy, iterations: int | None = None
 ) -> CaseRun:
     """Run one policy on both machines. Raises `InvalidInput` for a policy that does not fit, with what it needs."""
-    problem = Problem(study.network, study.trace, study.gpu, RealLaboratory(study, bench, machine))
+    problem = study.problem(RealLaboratory(study, bench, machine))
     plan = decide(policy, problem)
     predicted = study.run(policy)
     prepared, program, failure = study.prepare(plan)
@@ -245,7 +245,7 @@ class Check(NamedTuple):
 
 def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> Check:
     """One iteration in the checking mode, held against autograd."""
-    problem = Problem(study.network, study.trace, study.gpu, study)
+    problem = study.problem()
     plan, program, failure = study.prepare(decide(policy, problem))
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {failure}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.network import DATA, Network
+from vdnnsim.network import DATA, Network, map_operand, weight_gradient_operand
 from vdnnsim.program import (
     Allocate,
     Buffer,
@@ -34,7 +34,6 @@ from vdnnsim.program import (
     Synchronise,
     operands_of,
 )
-from vdnnsim.program.commands import map_operand, weight_gradient_operand
 
 
 class BrokenProgram(VdnnsimError):  # noqa: N818 - reads as what it is

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from vdnnsim.iteration import Iteration
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
 from vdnnsim.policies import Plan
-from vdnnsim.program import Allocate, Buffer, CopyIn, Free, Kernel, Program, Step
+from vdnnsim.policies.schedules import defer
+from vdnnsim.program import Allocate, Buffer, CopyIn, Free, Kernel, Program, Step, build_iteration
 from vdnnsim.timeline import SETUP
 from vdnnsim.trace import Trace, TraceRow
 
@@ -33,7 +35,7 @@ class _NoRoom(NamedTuple):
 
 def fit_plan(
     plan: Plan,
-    build: Callable[[Plan], Program],
+    iteration: Iteration,
     empty_memory: Callable[[], DeviceMemory],
     trace: Trace | None = None,
 ) -> Fitted:
@@ -43,7 +45,7 @@ def fit_plan(
     Without a trace a plan that fits nowhere comes back as it was given, with all its prefetches: it is shown as it
     would run in a pool that has room.
     """
-    program = build(plan)
+    program = build_iteration(iteration, plan)
     given = Fitted(plan, program, None)
     first: OutOfMemory | None = None
     while True:
@@ -59,21 +61,22 @@ def fit_plan(
             waiting = _unused_prefetch(program, walk.no_room.step)
             if waiting is None:
                 return given._replace(failure=first) if trace is None else Fitted(plan, program, first)
-            plan = replace(plan, deferred=plan.deferred | {waiting})
-        program = build(plan)
+            plan = replace(plan, schedule=defer(iteration, plan.schedule, waiting))
+        program = build_iteration(iteration, plan)
 
 
-def _unused_prefetch(program: Program, no_room_in: int) -> str | None:
-    """The layer whose backward issued the youngest prefetch that is for a layer still to come after this step."""
+def _unused_prefetch(program: Program, no_room_in: int) -> int | None:
+    """The stage whose backward issued the youngest prefetch that is for a layer still to come after this step."""
     if no_room_in < 0:
         return None
     to_come = {step.layer for step in program.steps[no_room_in + 1 :] if step.backward}
-    for step in reversed(program.steps[: no_room_in + 1]):
+    for number in range(no_room_in, -1, -1):
+        step = program.steps[number]
         if not step.backward:
             return None
         for command in program.commands[step.first : step.last]:
             if isinstance(command, CopyIn) and command.for_layer in to_come:
-                return step.layer
+                return number
     return None
 
 

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.iteration import Iteration, Key
 from vdnnsim.network.layers import (
     DATA,
     READS_X_IN_BACKWARD,
@@ -96,6 +97,11 @@ class Network:
         """Position of the first FC (or of the loss where there is none): vDNN manages the layers before it."""
         kinds = [layer.kind for layer in self.layers]
         return kinds.index(Kind.FC) if Kind.FC in kinds else kinds.index(Kind.SOFTMAX)
+
+    @cached_property
+    def iterations(self) -> dict[frozenset[Key], Iteration]:
+        """Kept by `iteration_of`: one iteration of the network by the operators that it has."""
+        return {}
 
     def in_classifier(self, layer_name: str) -> bool:
         return self.position[layer_name] >= self.classifier_start

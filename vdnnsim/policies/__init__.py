@@ -1,9 +1,9 @@
 """Policies: which feature maps leave the GPU, and which algorithm each CONV pass uses. One file each."""
 
+from vdnnsim.iteration import Layout
 from vdnnsim.policies.deciding import decide
 from vdnnsim.policies.plan import (
     Laboratory,
-    Layout,
     Plan,
     Policy,
     Problem,

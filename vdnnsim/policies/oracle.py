@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vdnnsim.policies.plan import Layout, Plan, Problem, make_plan, performance_optimal
+from vdnnsim.iteration import Layout
+from vdnnsim.policies.plan import Plan, Problem, make_plan, performance_optimal
 
 
 @dataclass(frozen=True)

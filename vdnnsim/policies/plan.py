@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
-from vdnnsim.network import Kind, Network
+from vdnnsim.iteration import Iteration, Layout, Schedule, WeightGradients
+from vdnnsim.network import Kind, Network, iteration_of
+from vdnnsim.policies.schedules import write_schedule
 from vdnnsim.trace import Trace
 
 Algorithms = Mapping[tuple[str, str], str]
@@ -23,31 +25,33 @@ Workspaces = Mapping[tuple[str, str], int]
 """The workspace of each (layer, pass) under its algorithm, in bytes."""
 
 
-class Layout(StrEnum):
-    """How device memory is handed out."""
-
-    NETWORK_WIDE = "network-wide"
-    """Everything before the iteration and for all of it, as frameworks of the paper's time did."""
-    LAYER_WISE = "layer-wise"
-    """Each layer when its turn comes, released when nothing needs it any more: vDNN's memory manager."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """How one iteration is to be run.
 
-    `offload` names the layers whose X is to leave; `algorithms` has one entry for every kernel of the iteration and
-    `workspaces` the bytes each needs. `endless` marks the oracle, whose memory is never too small. `deferred` are
-    layers whose backward prefetches nothing; the laboratory fills it in where a prefetch finds no room.
+    `schedule` says what becomes of each tensor and who waits; `algorithms` has one entry for every kernel of the
+    iteration and `workspaces` the bytes each needs. `endless` marks the oracle, whose memory is never too small.
     """
 
-    layout: Layout
-    offload: frozenset[str]
+    schedule: Schedule
     algorithms: Algorithms
     workspaces: Workspaces
     endless: bool = False
-    deferred: frozenset[str] = frozenset()
     trials: tuple[Trial, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return self.schedule.layout
+
+    @property
+    def offload(self) -> frozenset[str]:
+        """The layers whose X leaves, in the words of the policy."""
+        return self.schedule.offload
+
+    @property
+    def deferred(self) -> frozenset[str]:
+        """The layers whose backward prefetches nothing, because what was wanted found no room."""
+        return self.schedule.deferred
 
     def __repr__(self) -> str:
         return f"<Plan {self.layout.value}: {len(self.offload)} layers offload, {len(self.algorithms)} kernels>"
@@ -91,6 +95,12 @@ class Problem:
     trace: Trace
     gpu: GpuProfile
     laboratory: Laboratory
+    weight_gradients: WeightGradients = WeightGradients.PER_LAYER
+
+    @cached_property
+    def iteration(self) -> Iteration:
+        """What is trained as operators and tensors."""
+        return iteration_of(self.network, frozenset(kernels_of(self.network, self.trace)))
 
 
 class Policy(Protocol):
@@ -134,8 +144,23 @@ def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
 
 
 def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:
-    """A plan from its decisions; the workspaces follow from the algorithms."""
-    return Plan(layout, frozenset(offload), algorithms, workspaces_of(algorithms, problem.trace))
+    """A plan from its decisions, with one of the paper's schedules; the workspaces follow from the algorithms."""
+    workspaces = workspaces_of(algorithms, problem.trace)
+    return plan_of(problem.network, layout, offload, algorithms, workspaces, problem.weight_gradients)
+
+
+def plan_of(
+    network: Network,
+    layout: Layout,
+    offload: Iterable[str],
+    algorithms: Algorithms,
+    workspaces: Workspaces,
+    weight_gradients: WeightGradients = WeightGradients.PER_LAYER,
+    deferred: Iterable[str] = (),
+) -> Plan:
+    """As `make_plan`, where there is no trace yet."""
+    iteration = iteration_of(network, frozenset(algorithms))
+    return Plan(write_schedule(iteration, layout, offload, weight_gradients, deferred), algorithms, workspaces)
 
 
 def check_plan(plan: Plan, network: Network, trace: Trace) -> None:

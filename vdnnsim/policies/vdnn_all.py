@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vdnnsim.policies.plan import Layout, Plan, Problem, feature_extraction_layers, make_plan
+from vdnnsim.iteration import Layout
+from vdnnsim.policies.plan import Plan, Problem, feature_extraction_layers, make_plan
 from vdnnsim.policies.variants import Variant
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vdnnsim.iteration import Layout
 from vdnnsim.network import Kind
-from vdnnsim.policies.plan import Layout, Plan, Problem, feature_extraction_layers, make_plan
+from vdnnsim.policies.plan import Plan, Problem, feature_extraction_layers, make_plan
 from vdnnsim.policies.variants import Variant
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from vdnnsim.iteration import Layout
 from vdnnsim.network import Kind
 from vdnnsim.policies.plan import (
-    Layout,
     Plan,
     Problem,
     Trial,

@@ -11,34 +11,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-
-class MemoryClass(StrEnum):
-    """What a buffer is for; the classes of the paper's memory breakdown."""
-
-    WEIGHTS = "weights"
-    WEIGHT_GRADIENTS = "weight gradients"
-    FEATURE_MAPS = "feature maps"
-    GRADIENT_MAPS = "gradient maps"
-    WORKSPACE = "workspace"
+from vdnnsim.iteration import Buffer
 
 
 class Stream(StrEnum):
     """In-order queues of the device. The paper has one stream for copies; its programs never copy both ways at once,
     so that one stream for each direction, as GPUs have engines, runs them the same and lets others do more."""
 
+    __hash__ = str.__hash__  # an Enum's own is a call of Python's, and streams are looked up for every command
+
     COMPUTE = "compute"
     COPY_OUT = "copy out"
     COPY_IN = "copy in"
-
-
-class Buffer(NamedTuple):
-    """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program."""
-
-    name: str
-    size_bytes: int
-    memory_class: MemoryClass
-    layer: str
-    in_classifier: bool
 
 
 class Allocate(NamedTuple):
@@ -157,23 +141,3 @@ class Program:
     def pinned_host_bytes(self) -> int:
         """Host memory that the copies need: one pinned buffer for each offloaded map, allocated once."""
         return sum(buffer.size_bytes for buffer in self.offloaded)
-
-
-def map_operand(map_name: str) -> str:
-    return f"map:{map_name}"
-
-
-def gradient_operand(map_name: str) -> str:
-    return f"gradient:{map_name}"
-
-
-def weights_operand(layer: str) -> str:
-    return f"weights:{layer}"
-
-
-def weight_gradient_operand(layer: str) -> str:
-    return f"weight gradient:{layer}"
-
-
-def saved_operand(layer: str) -> str:
-    return f"saved:{layer}"

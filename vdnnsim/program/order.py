@@ -36,32 +36,34 @@ class Order:
     def __init__(self) -> None:
         self._host = _NOTHING
         self._streams = [_NOTHING] * len(Stream)
-        self._pieces: list[list[_Clock]] = [[] for _ in Stream]
+        """What each stream was told by `stream_wait`."""
+        self._pieces: list[list[tuple[_Clock, _Clock]]] = [[] for _ in Stream]
+        """What each piece's stream and the host knew when it was given."""
 
     def give(self, stream: Stream) -> Piece:
         """The host puts a kernel or copy on this stream."""
         place = _PLACE[stream]
         pieces = self._pieces[place]
-        clock = [*map(max, self._streams[place], self._host)]
-        clock[place] = number = len(pieces) + 1
-        self._streams[place] = tuple(clock)
-        pieces.append(self._streams[place])
-        return Piece(stream, number)
+        pieces.append((self._streams[place], self._host))
+        return Piece(stream, len(pieces))
 
     def synchronise(self, streams: Iterable[Stream]) -> None:
         """The host waits for all that these streams have been given."""
         for stream in streams:
-            if pieces := self._pieces[_PLACE[stream]]:
-                self._host = _both(self._host, pieces[-1])
+            place = _PLACE[stream]
+            if given := len(self._pieces[place]):
+                told, _ = self._pieces[place][-1]  # what the host knew when it gave them, it still does
+                host = self._host if told is _NOTHING else _both(self._host, told)
+                self._host = (*host[:place], given, *host[place + 1 :])
 
     def host_wait(self, piece: Piece) -> None:
         """The host waits for this piece. Raises `NotGiven`."""
-        self._host = _both(self._host, self._known_by(piece))
+        self._host = _both(self._host, self._known_by(*self._place(piece)))
 
     def stream_wait(self, stream: Stream, piece: Piece) -> None:
         """What is put on `stream` from now on waits for this piece. Raises `NotGiven`."""
         place = _PLACE[stream]
-        self._streams[place] = _both(self._streams[place], self._known_by(piece))
+        self._streams[place] = _both(self._streams[place], self._known_by(*self._place(piece)))
 
     def known(self, piece: Piece) -> bool:
         """Whether the host knows that this piece is done."""
@@ -73,11 +75,17 @@ class Order:
             return True
         return piece.number <= self._streams[_PLACE[stream]][_PLACE[piece.stream]]
 
-    def _known_by(self, piece: Piece) -> _Clock:
-        pieces = self._pieces[_PLACE[piece.stream]]
-        if not 1 <= piece.number <= len(pieces):
-            raise NotGiven(piece, len(pieces))
-        return pieces[piece.number - 1]
+    def _place(self, piece: Piece) -> tuple[int, int]:
+        place = _PLACE[piece.stream]
+        given = len(self._pieces[place])
+        if not 1 <= piece.number <= given:
+            raise NotGiven(piece, given)
+        return place, piece.number
+
+    def _known_by(self, place: int, number: int) -> _Clock:
+        told, host = self._pieces[place][number - 1]
+        clock = host if told is _NOTHING else _both(told, host)
+        return (*clock[:place], number, *clock[place + 1 :])
 
 
 def _both(one: _Clock, other: _Clock) -> _Clock:

@@ -14,7 +14,7 @@ from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Script, script_of
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse, memory_use
-from vdnnsim.policies import Plan, Policy, Problem, Trial, decide, make_policy
+from vdnnsim.policies import Plan, Policy, Trial, decide, make_policy
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.vdnn_all import VdnnAll
@@ -78,8 +78,7 @@ def prepare(study: Study, policy_name: str) -> Prepared:
     """Plan, fit and lower. Raises `InvalidInput` for a policy that cannot be used or cannot work on this problem."""
     policy = make_policy(policy_name)
     laboratory = study if sees_times(policy) else _TimelessLaboratory(study)
-    problem = Problem(study.network, study.trace, study.gpu, laboratory)
-    return prepare_plan(study, decide(policy, problem))
+    return prepare_plan(study, decide(policy, study.problem(laboratory)))
 
 
 def prepare_plan(study: Study, plan: Plan) -> Prepared:

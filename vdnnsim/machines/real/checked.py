@@ -20,9 +20,8 @@ from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.machines.real.operands import split_weights, tensors_of
 from vdnnsim.machines.real.operators import present
 from vdnnsim.machines.real.streams import follow, stream_of
-from vdnnsim.network import Kind, Layer, Network
+from vdnnsim.network import Kind, Layer, Network, weight_gradient_operand
 from vdnnsim.program import Command, CopyIn, CopyOut, Free, Kernel, Order, Piece, Program, Stream, operands_of
-from vdnnsim.program.commands import weight_gradient_operand
 
 
 class Checked(NamedTuple):

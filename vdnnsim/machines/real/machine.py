@@ -25,7 +25,7 @@ from vdnnsim.machines.real.operators import Operators
 from vdnnsim.machines.real.streams import left_under_way, stream_of, waits_for_all, with_more
 from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import Pool
-from vdnnsim.network import DATA, Network
+from vdnnsim.network import DATA, Network, map_operand, weights_operand
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -35,7 +35,6 @@ from vdnnsim.program import (
     Stream,
     Synchronise,
 )
-from vdnnsim.program.commands import map_operand, weights_operand
 from vdnnsim.timeline import Timeline
 
 

@@ -14,16 +14,18 @@ from typing import NamedTuple
 
 import torch
 
-from vdnnsim.network import Kind, Layer, Network
-from vdnnsim.program import Kernel, operands_of
-from vdnnsim.program.commands import (
+from vdnnsim.network import (
+    WRITES_GRADIENT,
+    Kind,
+    Layer,
+    Network,
     gradient_operand,
     map_operand,
     saved_operand,
     weight_gradient_operand,
     weights_operand,
 )
-from vdnnsim.program.kernels import WRITES_GRADIENT
+from vdnnsim.program import Kernel, operands_of
 
 ELEMENT_BYTES = 4
 Bytes = Callable[[str, int], torch.Tensor]

@@ -1,0 +1,31 @@
+"""One training iteration as operators and tensors, and schedules: what becomes of each tensor, and who waits."""
+
+from vdnnsim.iteration.operators import Buffer, Iteration, Key, MemoryClass, Operator, Stage, Tensor
+from vdnnsim.iteration.schedule import (
+    Action,
+    Layout,
+    Leave,
+    Remake,
+    Schedule,
+    Shared,
+    Waits,
+    WeightGradients,
+)
+
+__all__ = [
+    "Action",
+    "Buffer",
+    "Iteration",
+    "Key",
+    "Layout",
+    "Leave",
+    "MemoryClass",
+    "Operator",
+    "Remake",
+    "Schedule",
+    "Shared",
+    "Stage",
+    "Tensor",
+    "Waits",
+    "WeightGradients",
+]

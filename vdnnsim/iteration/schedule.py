@@ -1,0 +1,120 @@
+"""A schedule: what becomes of each tensor, and who waits for copies. Policies write schedules; programs carry them out.
+
+A tensor without an action is *kept*: its block is taken in the stage that first writes it and given back after the
+last stage that uses it, or is there before the iteration begins. Stages are numbers into `Iteration.stages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from vdnnsim.iteration.operators import Buffer, Key
+
+
+class Layout(StrEnum):
+    """How device memory is handed out."""
+
+    NETWORK_WIDE = "network-wide"
+    """Everything before the iteration and for all of it, as frameworks of the paper's time did."""
+    LAYER_WISE = "layer-wise"
+    """Each layer when its turn comes, released when nothing needs it any more: vDNN's memory manager."""
+
+
+class WeightGradients(StrEnum):
+    """How weight gradients are held; the paper leaves it open whether they count.
+
+    PER_LAYER, the default, gives a layer's gradient room while its backward runs, as the public re-implementation of
+    vDNN does (the update is applied at once); RESIDENT keeps all of them for the whole iteration, as frameworks
+    do whose optimiser runs after backward; NONE leaves them out of the account.
+    """
+
+    PER_LAYER = "per-layer"
+    RESIDENT = "resident"
+    NONE = "none"
+
+
+class Waits(StrEnum):
+    """Who waits, and for what."""
+
+    EACH_LAYER = "each layer"
+    """vDNN: the host, at the end of each layer, for its kernels and for the copies given in it."""
+    KERNELS = "kernels"
+    """vDNN++: the host, at the end of each layer, for its kernels; for a copy where its block is given back or its
+    tensor is read."""
+    STREAMS = "streams"
+    """The host at the end of the iteration; before, streams wait for each other's work by events."""
+
+
+class Leave(NamedTuple):
+    """A tensor leaves for the host and comes back.
+
+    The copy out is given after the kernels of stage `out`; the block is given back at the end of stage `freed`, or at
+    the end of one before that in which the pool would otherwise find no room, where it is `freed_early`. The copy in is
+    given at the begin of stage `back`, and waited for before the kernels of stage `needed`. `put_off` says that it had
+    been wanted sooner and found no room.
+    """
+
+    out: int
+    freed: int
+    back: int
+    needed: int
+    put_off: bool = False
+    freed_early: bool = False
+
+
+class Remake(NamedTuple):
+    """A tensor is dropped at the end of stage `dropped`, and made again before the kernels of stage `again` by these
+    operators, in order."""
+
+    dropped: int
+    again: int
+    by: tuple[Key, ...]
+
+
+Action = Leave | Remake
+
+
+class Shared(NamedTuple):
+    """One block for several tensors that do not live at the same time."""
+
+    buffer: Buffer
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What becomes of the tensors of one iteration.
+
+    `before` are the tensors and shared blocks that are taken before the iteration, in order; `stays` those tensors of
+    them that are never given back. `actions` are in the order of the pinned host buffers. With a `shared_workspace` all
+    operators have one, taken before the iteration.
+
+    `offload` are the layers whose X was to leave, in the words of whoever wrote it. `fences` are the kinds of layers
+    over which no prefetch reaches: with them, prefetches follow the paper's window, and `deferred` are the layers
+    whose backward prefetches nothing.
+    """
+
+    layout: Layout
+    waits: Waits
+    weight_gradients: WeightGradients
+    before: tuple[str | Shared, ...]
+    stays: frozenset[str]
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    shared_workspace: bool = False
+    offload: frozenset[str] = frozenset()
+    fences: frozenset[str] | None = None
+    deferred: frozenset[str] = frozenset()
+
+    @cached_property
+    def key(self) -> object:
+        """Equal for schedules that run the same."""
+        return self.waits, self.weight_gradients, self.before, self.stays, frozenset(self.actions.items())
+
+    @property
+    def leaves(self) -> dict[str, Leave]:
+        """The tensors that leave."""
+        return {name: action for name, action in self.actions.items() if isinstance(action, Leave)}

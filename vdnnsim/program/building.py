@@ -1,0 +1,354 @@
+"""From a schedule to a program: mechanical, stage by stage, the same for every policy.
+
+A stage takes its blocks, gives its kernels, then its copies out; then the host waits, where the schedule says so, and
+blocks go back whose tensors are done. Before its kernels come the copies in that it needs and those that it gives for
+later stages, and what is made again.
+
+What a schedule leaves open is the order between streams: wherever a kernel or copy is about to touch a block that
+another stream may still be using, the program waits for that one piece of work, the host where it does the waiting
+(`Waits`), else the stream. A block goes back at a fixed place of the host's order, so that addresses do not depend on
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vdnnsim.iteration import (
+    Buffer,
+    Iteration,
+    Leave,
+    MemoryClass,
+    Operator,
+    Remake,
+    Shared,
+    Waits,
+)
+from vdnnsim.policies.plan import Plan
+from vdnnsim.program.agenda import Agenda, BrokenSchedule
+from vdnnsim.program.commands import (
+    Allocate,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    Piece,
+    Program,
+    Step,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
+from vdnnsim.program.order import Order
+
+
+def build_iteration(iteration: Iteration, plan: Plan) -> Program:
+    """The program of a plan for this iteration. Raises `BrokenSchedule`."""
+    return _Builder(iteration, plan).build()
+
+
+class _Builder:
+    def __init__(self, iteration: Iteration, plan: Plan) -> None:
+        self.iteration = iteration
+        self.plan = plan
+        self.schedule = schedule = plan.schedule
+        self.actions = schedule.actions
+        self.waits = schedule.waits
+        self.buffers = iteration.buffers
+        self.agenda = Agenda(iteration, schedule)
+        self.order = Order()
+        self.given = 0
+        self.commands: list[Command] = []
+        self.steps: list[Step] = []
+        self.stage = 0
+        self.present: set[str] = set()
+        self.shared: dict[str, str] = {}
+        self.workspace: Buffer | None = None
+        """The one that all share."""
+        self.in_use: Buffer | None = None
+        """That of the kernel before, in this stage."""
+        self.copies_out: dict[str, Piece] = {}
+        self.copies_in: dict[str, Piece] = {}
+        self.written_by: dict[str, Piece] = {}
+        self.last_kernel: Piece | None = None
+        self.freed: dict[Stream, Piece] = {}
+        self.gone: dict[str, str] = {}
+
+    def build(self) -> Program:
+        setup = self._before()
+        operands = {item: item for item in self.schedule.before if isinstance(item, str)} | self.shared
+        for stage in range(len(self.iteration.stages)):
+            self.stage = stage
+            self._build_stage()
+        self._end()
+        operands.update((command.buffer.name,) * 2 for command in self.commands if isinstance(command, Allocate))
+        offloaded = tuple(self.buffers[name] for name in self.schedule.leaves)
+        return Program(setup, tuple(self.commands), tuple(self.steps), operands, offloaded)
+
+    # What is there before the iteration
+
+    def _before(self) -> tuple[Buffer, ...]:
+        setup: list[Buffer] = []
+        for item in self.schedule.before:
+            if isinstance(item, Shared):
+                setup.append(item.buffer)
+                self.shared.update(dict.fromkeys(item.tensors, item.buffer.name))
+            else:
+                setup.append(self.buffers[item])
+                self.present.add(item)
+        if self.schedule.shared_workspace and any(self.plan.workspaces.values()):
+            (layer, _), size_bytes = max(self.plan.workspaces.items(), key=lambda item: item[1])
+            self.workspace = Buffer("workspace", size_bytes, MemoryClass.WORKSPACE, layer, False)
+            setup.append(self.workspace)
+        missing = self.iteration.inputs - self.present
+        if missing:
+            rule = "in place before the iteration, since it holds its values"
+            raise BrokenSchedule(min(missing), "set-up", "an input that is not there", rule)
+        return tuple(setup)
+
+    # One stage
+
+    def _build_stage(self) -> None:
+        agenda = self.agenda
+        stage = self.iteration.stages[self.stage]
+        first = len(self.commands)
+        given = self.given
+        copies = None
+        if self.stage in agenda.needed:
+            self._fetch(agenda.needed[self.stage])
+        if self.stage in agenda.back:
+            copies = self._prefetch(agenda.back[self.stage])
+        if self.stage in agenda.takes:
+            self._allocate(agenda.takes[self.stage])
+        if self.stage in agenda.again:
+            self._remake(agenda.again[self.stage])
+        for operator in self.iteration.operators_of_stage[self.stage]:
+            self._kernel(operator)
+        if self.stage in agenda.out:
+            copies = self._copy_out(agenda.out[self.stage])
+        if self.given > given:
+            self._end_of_stage(copies)
+        if stage.backward:
+            self._free_workspace()
+        if self.stage in agenda.done:
+            self._release(agenda.done[self.stage])
+        self._free_workspace()
+        self.steps.append(Step(stage.layer, stage.backward, stage.in_classifier, first, len(self.commands)))
+
+    def _fetch(self, needed: list[str]) -> None:
+        """The copies in that this stage needs: those given only now, and the waits for all."""
+        late = [name for name in self._in_order(needed) if self._leave(name).back == self.stage]
+        for name in late:
+            self._copy_in(name)
+        if late and self.waits is Waits.EACH_LAYER:
+            self._synchronise(Stream.COPY_IN)
+        newest = max((self.copies_in[name] for name in needed), key=lambda piece: piece.number)
+        self._await(newest, Stream.COMPUTE)
+
+    def _prefetch(self, back: list[str]) -> Stream | None:
+        wanted = [name for name in back if self._leave(name).needed > self.stage]
+        for name in self._in_order(wanted):
+            self._copy_in(name)
+        return Stream.COPY_IN if wanted else None
+
+    def _in_order(self, names: list[str]) -> list[str]:
+        """In the order in which the stage that needs them reads them."""
+        if len(names) < 2:
+            return names
+        stages = self.iteration.stages
+        return sorted(names, key=lambda name: _place(stages[self._leave(name).needed].inputs, name))
+
+    def _leave(self, name: str) -> Leave:
+        action = self.actions[name]
+        assert isinstance(action, Leave)
+        return action
+
+    def _remade(self, name: str) -> Remake:
+        action = self.actions[name]
+        assert isinstance(action, Remake)
+        return action
+
+    def _copy_in(self, name: str) -> None:
+        action = self._leave(name)
+        if name in self.present:
+            raise BrokenSchedule(
+                name, self.agenda.title(self.stage), "a copy in of what is there", "one of what has left"
+            )
+        self._allocate([name], Stream.COPY_IN)
+        self._wait_for(self.copies_out[name], Stream.COPY_IN)
+        stages = self.iteration.stages
+        now, wanted = stages[self.stage].layer, stages[action.needed].layer
+        self.commands.append(CopyIn(self.buffers[name], now, wanted, action.put_off))
+        self.copies_in[name] = self._give(Stream.COPY_IN)
+
+    def _give(self, stream: Stream) -> Piece:
+        self.given += 1
+        return self.order.give(stream)
+
+    def _copy_out(self, out: list[str]) -> Stream:
+        for name in out:
+            if name not in self.present or name in self.copies_in:
+                raise BrokenSchedule(
+                    name, self.agenda.title(self.stage), "a copy out of what is not there", "a tensor there"
+                )
+            if writer := self.written_by.get(name):
+                self._wait_for(writer, Stream.COPY_OUT)
+            elif name not in self.iteration.inputs:
+                raise BrokenSchedule(
+                    name, self.agenda.title(self.stage), "a copy out before it is written", "one written"
+                )
+            self.commands.append(CopyOut(self.buffers[name], self.iteration.stages[self.stage].layer))
+            self.copies_out[name] = self._give(Stream.COPY_OUT)
+        return Stream.COPY_OUT
+
+    def _remake(self, again: list[str]) -> None:
+        """What was dropped, by its operators in order; each works as in forward, and what it keeps is kept."""
+        for name in again:
+            self._allocate([name])
+            for key in self._remade(name).by:
+                self._kernel(self.iteration.again[key], again=True)
+
+    def _kernel(self, operator: Operator, again: bool = False) -> None:
+        if self.in_use:
+            # A block in use is not free: the kernel before has to be done before its workspace goes.
+            if self.waits is not Waits.STREAMS:
+                self._synchronise(Stream.COMPUTE)
+            self._free_workspace()
+        key = operator.key
+        workspace = self._workspace(operator) if self.plan.workspaces.get(key) else None
+        for name in self.agenda.uses.get(key, ()):
+            self._check_there(name, operator)
+        accumulates = frozenset(name.partition(":")[2] for name in operator.adds) if operator.adds else operator.adds
+        algorithm = self.plan.algorithms[key]
+        self.commands.append(Kernel(operator.layer, operator.pass_, algorithm, workspace, accumulates, again))
+        self.last_kernel = self._give(Stream.COMPUTE)
+        for name in self.agenda.uses.get(key, ()):
+            if name in operator.writes:
+                self.written_by[name] = self.last_kernel
+
+    def _workspace(self, operator: Operator) -> Buffer:
+        if self.workspace:
+            return self.workspace
+        layer, pass_ = operator.key
+        size_bytes = self.plan.workspaces[layer, pass_]
+        inside = self.iteration.stages[operator.stage].in_classifier
+        self.in_use = Buffer(f"workspace:{layer}:{pass_}", size_bytes, MemoryClass.WORKSPACE, layer, inside)
+        self._take(self.in_use, Stream.COMPUTE)
+        return self.in_use
+
+    def _free_workspace(self) -> None:
+        if self.in_use:
+            self._free(self.in_use)
+            self.in_use = None
+
+    def _check_there(self, name: str, operator: Operator) -> None:
+        """Only what has an action can be missing, or be under way."""
+        if name not in self.present:
+            raise self._broken(
+                name,
+                f"{operator.title} uses it, but {self.gone.get(name, 'it is not there yet')}",
+                "what an operator uses to be there, kept, back or made again",
+            )
+        if name in self.copies_in and not self.order.ordered(self.copies_in[name], Stream.COMPUTE):
+            raise self._broken(
+                name,
+                f"{operator.title} uses it while it is on its way back",
+                f"needed at this stage or before, not at {self.agenda.title(self._leave(name).needed)}",
+            )
+        if name in self.copies_out and name in operator.writes:
+            self._wait_for(self.copies_out[name], Stream.COMPUTE)
+
+    def _broken(self, name: str, found: str, rule: str) -> BrokenSchedule:
+        return BrokenSchedule(name, self.agenda.title(self.stage), found, rule)
+
+    # Waits
+
+    def _end_of_stage(self, copies: Stream | None) -> None:
+        if self.waits is Waits.STREAMS:
+            return
+        if copies and self.waits is Waits.EACH_LAYER:
+            self._synchronise(Stream.COMPUTE, copies)
+        else:
+            self._synchronise(Stream.COMPUTE)
+
+    def _synchronise(self, *streams: Stream) -> None:
+        self.commands.append(Synchronise(streams))
+        self.order.synchronise(streams)
+
+    def _await(self, piece: Piece, stream: Stream) -> None:
+        """Nothing on the stream begins before this piece is done: the host waits where the schedule has it wait."""
+        if self.order.ordered(piece, stream):
+            return
+        if self.waits is Waits.STREAMS:
+            self._wait_for(piece, stream)
+        else:
+            self._host_wait(piece)
+
+    def _wait_for(self, piece: Piece, stream: Stream) -> None:
+        """As `_await`, always by the stream: where the host has no reason to stand still."""
+        if not self.order.ordered(piece, stream):
+            self.commands.append(StreamWait(stream, piece))
+            self.order.stream_wait(stream, piece)
+
+    def _end(self) -> None:
+        """The host waits for all that it does not know to be done."""
+        if self.waits is Waits.EACH_LAYER:
+            return
+        given = [self.last_kernel, *list(self.copies_out.values())[-1:], *list(self.copies_in.values())[-1:]]
+        streams = [piece.stream for piece in given if piece and not self.order.known(piece)]
+        if streams:
+            self._synchronise(*streams)
+            self.steps[-1] = self.steps[-1]._replace(last=len(self.commands))
+
+    # Memory
+
+    def _allocate(self, names: Iterable[str], stream: Stream = Stream.COMPUTE) -> None:
+        for name in names:
+            if name not in self.present:
+                self.present.add(name)
+                self._take(self.buffers[name], stream)
+
+    def _take(self, buffer: Buffer, stream: Stream) -> None:
+        """A block that this stream will use first. What used its bytes before may be under way where the host did not
+        wait for it: which bytes those are is the pool's to say, so that it stands for all blocks given back so far."""
+        self.commands.append(Allocate(buffer))
+        for piece in self.freed.values():
+            self._wait_for(piece, stream)
+
+    def _release(self, done: list[str]) -> None:
+        """Give back what leaves or is dropped, and what no operator to come uses."""
+        for name in done:
+            if name not in self.present:
+                continue
+            action = self.actions.get(name)
+            if isinstance(action, Leave) and self.stage == action.freed:
+                self._hand_over(self.copies_out[name])
+                self.gone[name] = f"it left in {self.agenda.title(action.out)}"
+            elif isinstance(action, Remake) and self.stage == action.dropped:
+                self.gone[name] = f"it was dropped in {self.agenda.title(action.dropped)}"
+            self.present.discard(name)
+            self._free(self.buffers[name])
+
+    def _hand_over(self, piece: Piece) -> None:
+        """Before a block goes back that a copy may still be reading."""
+        if self.order.known(piece):
+            return
+        if self.waits is Waits.STREAMS:
+            self.freed[piece.stream] = piece
+        else:
+            self._host_wait(piece)
+
+    def _host_wait(self, piece: Piece) -> None:
+        self.commands.append(HostWait(piece))
+        self.order.host_wait(piece)
+
+    def _free(self, buffer: Buffer) -> None:
+        self.commands.append(Free(buffer))
+        if self.waits is Waits.STREAMS and self.last_kernel:
+            self.freed[Stream.COMPUTE] = self.last_kernel
+
+
+def _place(names: tuple[str, ...], name: str) -> int:
+    return names.index(name) if name in names else len(names)
