@@ -1,5 +1,6 @@
 """A policy has one colour, whichever room draws it."""
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from matplotlib.colors import to_hex, to_rgb
 
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim.calibration.records import CaseRecord, read_records
+from vdnnsim.figures import CLASS_COLOURS, POLICY_LOOKS, WIDTH_IN, paled, policy_looks
 from vdnnsim.figures import calibration as drawing
-from vdnnsim.figures.style import CLASS_COLOURS, DPI, POLICY_COLOURS, WIDTH_IN, paled, policy_colours
-from vdnnsim.figures.sweep.scales import looks
+from vdnnsim.figures.page import DPI
 from vdnnsim.policies import POLICIES
 from vdnnsim_paper.drawing.colours import colour_of
 from vdnnsim_paper.drawing.marks import PAPER
 
+POLICY_COLOURS = {name: look.colour for name, look in POLICY_LOOKS.items()}
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200"
 
 
@@ -67,14 +69,14 @@ def test_colours_are_told_apart_with_any_colour_vision(sight: str) -> None:
 
 
 def test_policies_of_ones_own_get_colours_that_no_other_has() -> None:
-    own = policy_colours(["mine", "vdnn-dyn", "yours"])
+    own = {name: look.colour for name, look in policy_looks(["mine", "vdnn-dyn", "mine", "yours"]).items()}
     assert own["vdnn-dyn"] == POLICY_COLOURS["vdnn-dyn"]
     assert len({*own.values(), *POLICY_COLOURS.values()}) == len(POLICY_COLOURS) + 2
 
 
 def test_sweeps_the_reproduction_and_the_calibration_draw_a_policy_alike(records: tuple[CaseRecord, ...]) -> None:
-    assert {name: look.colour for name, look in looks(POLICY_COLOURS).items()} == dict(POLICY_COLOURS)
-    assert {name: colour_of(name, 0) for name in POLICY_COLOURS} == dict(POLICY_COLOURS)
+    assert policy_looks(POLICY_LOOKS) == POLICY_LOOKS
+    assert {name: colour_of(name, 0) for name in POLICY_COLOURS} == POLICY_COLOURS
     [legend] = drawing.compose(records, "title").legends
     drawn = {line.get_label(): to_hex(line.get_color()).upper() for line in legend.get_lines()}
     assert drawn == {name: POLICY_COLOURS[name] for name in dict.fromkeys(record.policy for record in records)}
@@ -107,3 +109,17 @@ def test_cases_that_cannot_be_told_are_crosses(gpu: str, crosses: int) -> None:
     assert markers.count("x") == crosses
     [legend] = figure.legends
     assert ("cannot be told" in [text.get_text() for text in legend.get_texts()]) == (crosses > 0)
+
+
+ROOT = Path(__file__).parents[2]
+COLOUR = re.compile(r"""["'](#[0-9a-fA-F]{6}|tab:\w+|C[0-9])["']""")
+
+
+def test_colours_stand_in_one_table() -> None:
+    """The reproduction has a few more: for parts of memory, and for what the paper states."""
+    own = {"vdnnsim/figures/looks.py", "experiments/vdnnsim_paper/drawing/colours.py"}
+    own.add("experiments/vdnnsim_paper/drawing/marks.py")
+    files = [path for room in ("vdnnsim", "experiments", "traces", "examples") for path in (ROOT / room).rglob("*.py")]
+    notebooks = list((ROOT / "notebooks").glob("*.ipynb"))
+    found = {path.relative_to(ROOT).as_posix() for path in files + notebooks if COLOUR.search(path.read_text("utf-8"))}
+    assert found == own

@@ -16,7 +16,8 @@ from matplotlib.transforms import Bbox
 
 from support.sweeps import write_spec
 from vdnnsim.errors import InvalidInput
-from vdnnsim.figures.style import DPI, write_figure
+from vdnnsim.figures.page import DPI
+from vdnnsim.figures.saving import write_figure
 from vdnnsim.figures.sweep import plot_sweep
 from vdnnsim.figures.sweep.heatmap import draw_heatmap
 from vdnnsim.figures.sweep.lines import _marked, draw_lines
@@ -317,17 +318,19 @@ def boxes(figure: Figure) -> dict[str, Bbox]:
     return {f"{number} {text.get_text()}": text.get_window_extent() for number, text in enumerate(found)}
 
 
-@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto"])
+@pytest.mark.parametrize("kind", ["heatmap", "lines", "threshold", "pareto", "slow pareto"])
 def test_nothing_is_cut_off_and_no_words_run_into_others(both: Path, kind: str) -> None:
     view = View(both, "policy != 'vdnn-all(m)' and policy != 'vdnn-conv(m)' and policy != 'baseline(m)'")
     if kind == "heatmap":
         view = View(both, "policy in ['vdnn-all(p)', 'vdnn-conv(p)', 'vdnn-dyn', 'baseline(p)']")
+    if kind == "slow pareto":
+        view.rows["iteration_time_ns"] *= 40  # ticks of five digits
     draw = {
         "heatmap": lambda: draw_heatmap(view, "A title", "link_bandwidth", "compute_scale", 0.05),
         "lines": lambda: draw_lines(view, "A title", "link_bandwidth", 0.05),
         "threshold": lambda: draw_threshold(view, "A title", "link_bandwidth", 0.05),
         "pareto": lambda: draw_pareto(view, "A title"),
-    }[kind]
+    }[kind.removeprefix("slow ")]
     figures: list[Figure] = []
 
     def kept() -> Figure:

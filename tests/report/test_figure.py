@@ -18,8 +18,8 @@ from tests.support.legible import assert_legible, texts_of
 from vdnnsim import comparison_figure, run_figure
 from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.lanes import Interval, busy_shares
+from vdnnsim.figures.page import DPI
 from vdnnsim.figures.run import most_per_dot
-from vdnnsim.figures.style import DPI
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit
 from vdnnsim.results import Comparison, PolicyRun

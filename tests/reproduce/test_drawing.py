@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Rectangle
 
-from vdnnsim.figures.style import POLICY_COLOURS, paled
+from vdnnsim.figures import POLICY_LOOKS, paled
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.trace import Provenance
 from vdnnsim_paper.bars import BandedBar, Bar, Stated
@@ -142,8 +142,8 @@ def test_maximum_is_the_colour_of_no_policy() -> None:
     assert {"average", "maximum"} <= set(shown)
     patches = [patch for legend in legends(figure) for patch in legend.findobj(Rectangle)]
     colours = [to_hex(patch.get_facecolor()).upper() for patch in patches]
-    assert {paled(POLICY_COLOURS[name], LIGHT).upper() for name in ("vdnn-all(m)", "vdnn-dyn")} <= set(colours)
-    assert colours.count(POLICY_COLOURS["baseline(m)"].upper()) == 2  # itself, and as one of the averages
+    assert {paled(POLICY_LOOKS[name].colour, LIGHT).upper() for name in ("vdnn-all(m)", "vdnn-dyn")} <= set(colours)
+    assert colours.count(POLICY_LOOKS["baseline(m)"].colour.upper()) == 2  # itself, and as one of the averages
 
 
 def test_every_panel_labels_both_axes() -> None:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from vdnnsim.figures.style import DPI
+from vdnnsim.figures.page import DPI
 
 
 def figure_of(draw: Callable[[], object]) -> Figure:
@@ -25,7 +25,7 @@ def figure_of(draw: Callable[[], object]) -> Figure:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", remember)
-        patch.setattr("vdnnsim.figures.style.whole_file", nullcontext)
+        patch.setattr("vdnnsim.figures.saving.whole_file", nullcontext)
         draw()
     [figure] = drawn
     return figure

@@ -12,13 +12,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from vdnnsim.calibration.records import CaseRecord, Verdict
-from vdnnsim.figures import style
+from vdnnsim.figures import looks, page, saving
 
 _ROW_IN, _LEAST_IN = 0.19, 2.0
 _STEPS_IN, _STEPS_LEFT_IN = 2.45, 0.55
 _WITHIN = 1.0
 """The shaded errors, in percent."""
-_SHADE = "#EEEEEE"
 _MARKER = 3.6
 _NOTE = (
     "Hollow: measured to make the traces or the profile. (b) is measured with marks around each kernel and copy, "
@@ -38,27 +37,28 @@ def calibration_figure(records: Sequence[CaseRecord], path: Path | str | None = 
     """
     gpus = ", ".join(dict.fromkeys(record.gpu for record in records if record.gpu))
     title = f"Predicted and measured{' on ' + gpus if gpus else ''}: {len(records)} cases"
-    return style.write_figure([] if path is None else [Path(path)], title, _NOTE, lambda: compose(records, title))
+    return saving.write_figure([] if path is None else [Path(path)], title, _NOTE, lambda: compose(records, title))
 
 
 def compose(records: Sequence[CaseRecord], title: str) -> Figure:
     """The figure, not yet written."""
     groups = list(dict.fromkeys(_group(record) for record in records))
     height_in = max(_LEAST_IN, _ROW_IN * len(groups))
-    figure = style.new_figure(style.TOP_IN + height_in + style.BOTTOM_IN)
-    left_in = style.MARGIN_IN + max(style.text_width_in(figure, name) for name in groups) + 0.1
-    errors_in = style.WIDTH_IN - left_in - _STEPS_LEFT_IN - _STEPS_IN - style.MARGIN_IN
-    errors = style.add_axes(figure, left_in, style.BOTTOM_IN, errors_in, height_in)
+    figure = page.new_figure(page.TOP_IN + height_in + page.BOTTOM_IN)
+    left_in = page.MARGIN_IN + max(page.text_width_in(figure, name) for name in groups) + 0.1
+    errors_in = page.WIDTH_IN - left_in - _STEPS_LEFT_IN - _STEPS_IN - page.MARGIN_IN
+    errors = page.add_axes(figure, left_in, page.BOTTOM_IN, errors_in, height_in)
     steps_left_in = left_in + errors_in + _STEPS_LEFT_IN
-    steps = style.add_axes(figure, steps_left_in, style.BOTTOM_IN, _STEPS_IN, height_in)
-    colours = style.policy_colours(dict.fromkeys(record.policy for record in records))
+    steps = page.add_axes(figure, steps_left_in, page.BOTTOM_IN, _STEPS_IN, height_in)
+    policies = looks.policy_looks(record.policy for record in records)
+    colours = {name: look.colour for name, look in policies.items()}
     _draw_errors(errors, records, groups, colours)
     _draw_steps(steps, records, colours)
     handles: list[Patch | Line2D] = [_marker(colour, filled=True, label=name) for name, colour in colours.items()]
-    handles.append(Patch(facecolor=_SHADE, label=f"within {_WITHIN:g} %"))
+    handles.append(Patch(facecolor=looks.SHADE, label=f"within {_WITHIN:g} %"))
     if any(record.verdict is Verdict.CANNOT_BE_TOLD for record in records):
-        handles.append(_marker(style.FAINT, filled=True, label=_UNTOLD, shape=_CROSS))
-    style.dress(figure, title, handles, _NOTE)
+        handles.append(_marker(looks.FAINT, filled=True, label=_UNTOLD, shape=_CROSS))
+    page.dress(figure, title, handles, _NOTE)
     return figure
 
 
@@ -74,8 +74,8 @@ def _marker(colour: str, filled: bool, label: str = "", shape: str = _DOT) -> Li
 
 
 def _draw_errors(axes: Axes, records: Sequence[CaseRecord], groups: list[str], colours: dict[str, str]) -> None:
-    axes.axvspan(-_WITHIN, _WITHIN, color=_SHADE, linewidth=0, zorder=0)
-    axes.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
+    axes.axvspan(-_WITHIN, _WITHIN, color=looks.SHADE, linewidth=0, zorder=0)
+    axes.axvline(0, color=looks.FAINT, linewidth=0.6, zorder=1)
     policies = list(colours)
     for record in records:
         shape = _CROSS if record.verdict is Verdict.CANNOT_BE_TOLD else _DOT
@@ -88,9 +88,9 @@ def _draw_errors(axes: Axes, records: Sequence[CaseRecord], groups: list[str], c
     axes.set_xlim(-1.1 * largest, 1.1 * largest)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_yticks(range(len(groups)), groups)
-    axes.tick_params(axis="y", length=0, labelsize=style.TEXT_SIZE)
+    axes.tick_params(axis="y", length=0, labelsize=page.TEXT_SIZE)
     for row in range(1, len(groups)):
-        axes.axhline(row - 0.5, color=style.GRID, linewidth=0.4, zorder=0.5)
+        axes.axhline(row - 0.5, color=looks.GRID, linewidth=0.4, zorder=0.5)
     axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("(a) iteration time, predicted less measured (%)")
 
@@ -111,10 +111,10 @@ def _draw_steps(axes: Axes, records: Sequence[CaseRecord], colours: dict[str, st
         )
         times = [time for pair, _ in pairs for time in pair]
         low, high = min(times) / 1.5, max(times) * 1.5
-        axes.plot([low, high], [low, high], color=style.FAINT, linewidth=0.6, zorder=1)
+        axes.plot([low, high], [low, high], color=looks.FAINT, linewidth=0.6, zorder=1)
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
-    axes.grid(color=style.GRID, linewidth=0.4)
+    axes.grid(color=looks.GRID, linewidth=0.4)
     axes.set_axisbelow(True)
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from vdnnsim.figures import style
-from vdnnsim.figures.style import FAINT, INK, LIMIT
+from vdnnsim.figures import looks, page, saving
+from vdnnsim.figures.looks import FAINT, INK, LIMIT
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes
@@ -21,7 +19,6 @@ _PERFORMANCE_IN = 2.35
 _BAR = 0.68
 _NAME_LENGTH = 24
 _FADED = 0.45
-_PERFORMANCE_COLOUR = "#44AA99"
 _STAR = "★"
 _WHISKER = "├─┤"
 
@@ -35,34 +32,34 @@ def comparison_figure(comparison: Comparison, path: Path | str | None = None) ->
     says the format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
     the file cannot be written.
     """
-    return style.comparison_axes(comparison, path, lambda: _draw(comparison))
+    return saving.comparison_axes(comparison, path, lambda: _draw(comparison))
 
 
 def _draw(comparison: Comparison) -> Figure:
     rows = len(comparison.runs)
     height_in = rows * _ROW_IN
-    figure = style.new_figure(style.TOP_IN + height_in + style.BOTTOM_IN)
+    figure = page.new_figure(page.TOP_IN + height_in + page.BOTTOM_IN)
     names = [_name(run) for run in comparison.runs]
-    left_in = style.MARGIN_IN + max(style.text_width_in(figure, name) for name in names) + 0.08
-    memory_in = style.WIDTH_IN - left_in - _GAP_IN - _PERFORMANCE_IN - style.MARGIN_IN
-    memory = style.add_axes(figure, left_in, style.BOTTOM_IN, memory_in, height_in)
-    performance = style.add_axes(figure, left_in + memory_in + _GAP_IN, style.BOTTOM_IN, _PERFORMANCE_IN, height_in)
-    colours = style.class_colours(_classes(comparison))
+    left_in = page.MARGIN_IN + max(page.text_width_in(figure, name) for name in names) + 0.08
+    memory_in = page.WIDTH_IN - left_in - _GAP_IN - _PERFORMANCE_IN - page.MARGIN_IN
+    memory = page.add_axes(figure, left_in, page.BOTTOM_IN, memory_in, height_in)
+    performance = page.add_axes(figure, left_in + memory_in + _GAP_IN, page.BOTTOM_IN, _PERFORMANCE_IN, height_in)
+    colours = looks.class_colours(_classes(comparison))
     _draw_memory(memory, comparison, colours)
     _draw_performance(performance, comparison)
     for axes in (memory, performance):
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_yticks(range(rows), names if axes is memory else [""] * rows)
-        axes.tick_params(axis="y", length=0, labelsize=style.TEXT_SIZE)
-        axes.grid(axis="x", color=style.GRID, linewidth=0.5)
+        axes.tick_params(axis="y", length=0, labelsize=page.TEXT_SIZE)
+        axes.grid(axis="x", color=looks.GRID, linewidth=0.5)
         axes.set_axisbelow(True)
     note = provenance(comparison)
     if not all(result.trainable for result in comparison.results):
         note += f". {_STAR} does not train: shown as it would run if the memory had room"
     if any(result.band for result in comparison.results):
         note += f". {_WHISKER} in (b): range that the measurements' spreads leave the iteration time"
-    handles = [*style.class_handles(colours), _average_marker(label="average over time")]
-    style.dress(figure, subject(comparison), handles, note)
+    handles = [*page.class_handles(colours), page.diamonds([], [], label="average over time")]
+    page.dress(figure, subject(comparison), handles, note)
     return figure
 
 
@@ -82,13 +79,6 @@ def _classes(comparison: Comparison) -> list[str]:
     return [name for name, size_bytes in sizes.items() if size_bytes]
 
 
-def _average_marker(**options: Any) -> Line2D:
-    line = Line2D([], [], marker="D", linestyle="", markersize=3.4, color="white", **options)
-    line.set_markeredgecolor(INK)
-    line.set_markeredgewidth(0.7)
-    return line
-
-
 def _draw_memory(axes: Axes, comparison: Comparison, colours: dict[str, str]) -> None:
     largest_bytes = max(1, *(result.peak_bytes for result in comparison.results))
     unit, unit_bytes = byte_unit(largest_bytes)
@@ -97,9 +87,7 @@ def _draw_memory(axes: Axes, comparison: Comparison, colours: dict[str, str]) ->
         peak, average = result.peak_bytes / unit_bytes, result.average_bytes / unit_bytes
         text = f"{peak:.{2 if largest_bytes < 100 * unit_bytes else 1}f}"
         _write_value(axes, row, peak, text, result, room_pt=6 if average > 0.97 * peak else 3)
-        marker = _average_marker()
-        marker.set_data([average], [row])
-        axes.add_line(marker)
+        axes.add_line(page.diamonds([average], [row]))
     _draw_capacity(axes, comparison.capacity_bytes, largest_bytes, unit_bytes)
     axes.set_xlabel(f"(a) device memory in use at the peak ({unit})")
 
@@ -109,13 +97,13 @@ def _draw_classes(axes: Axes, row: int, result: PolicyResult, colours: dict[str,
     for name, colour in colours.items():
         size = result.bytes_by_class_at_peak.get(name, 0) / unit_bytes
         if size:
-            shown = colour if result.trainable else style.paled(colour, _FADED)
+            shown = colour if result.trainable else looks.paled(colour, _FADED)
             axes.barh(row, size, _BAR, begin, color=shown, edgecolor="white")
         begin += size
 
 
 def _draw_capacity(axes: Axes, capacity_bytes: int, largest_bytes: int, unit_bytes: int) -> None:
-    far = capacity_bytes > style.FAR * largest_bytes
+    far = capacity_bytes > page.FAR * largest_bytes
     capacity = capacity_bytes / unit_bytes
     limit = 1.13 * (largest_bytes if far else max(largest_bytes, capacity_bytes)) / unit_bytes
     axes.set_xlim(0, limit)
@@ -123,9 +111,9 @@ def _draw_capacity(axes: Axes, capacity_bytes: int, largest_bytes: int, unit_byt
     if far:
         text, at, align = f"{text} →", limit, "right"
     else:
-        axes.axvline(capacity, color=LIMIT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
+        axes.axvline(capacity, zorder=3, **looks.LIMIT_LINE)
         at, align = capacity, "right" if capacity > 0.6 * limit else "center"
-    style.write_beside(
+    page.write_beside(
         axes, text, at, 1, coords=("data", "axes fraction"), shift_pt=(0, 2), ha=align, va="bottom", color=LIMIT
     )
 
@@ -135,7 +123,7 @@ def _draw_performance(axes: Axes, comparison: Comparison) -> None:
     reach = max(longest, *(_performances(result)[1] for result in comparison.results))
     for row, result in enumerate(comparison.results):
         if result.trainable:
-            axes.barh(row, result.performance, _BAR, color=_PERFORMANCE_COLOUR)
+            axes.barh(row, result.performance, _BAR, color=looks.PERFORMANCE_COLOUR)
             text = f"{result.performance:.2f}"
         else:
             axes.barh(row, result.performance, _BAR, color="white", edgecolor=FAINT, linestyle="--")
@@ -167,13 +155,13 @@ def _draw_range(axes: Axes, row: int, result: PolicyResult) -> float:
 
 def _write_value(axes: Axes, row: int, value: float, text: str, result: PolicyResult, room_pt: float = 3) -> None:
     """A number behind the end of its bar, in front of lines that pass there."""
-    style.write_beside(
+    page.write_beside(
         axes,
         text,
         value,
         row,
         shift_pt=(room_pt, 0),
-        size=style.SMALL_SIZE + 0.5,
+        size=page.SMALL_SIZE + 0.5,
         color=INK if result.trainable else FAINT,
         bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         zorder=4,

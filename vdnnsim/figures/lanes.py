@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from vdnnsim.figures.style import DPI, SMALL_SIZE
+from vdnnsim.figures.page import DPI, SMALL_SIZE
 
 LANE_IN = 5.3
 DOTS = round(LANE_IN * DPI)

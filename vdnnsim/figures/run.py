@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vdnnsim.figures import style
+from vdnnsim.figures import looks, page, saving
 from vdnnsim.figures.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
-from vdnnsim.figures.style import FAINT, INK, LIMIT
+from vdnnsim.figures.looks import ENGINE_COLOURS, FAINT, INK, LIMIT_LINE
 from vdnnsim.metrics.loss import LOSS_WORDS, Loss
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
@@ -26,9 +27,8 @@ _LEFT_IN = 0.68
 _LANES_IN = 0.95
 _GAP_IN = 0.12
 _MEMORY_IN = 1.95
-_COMPUTE, _COPY, _STALL = "#555555", "#997700", LIMIT
 _SHADE = 0.16
-_LINE_PT = style.SMALL_SIZE + 2.5
+_LINE_PT = page.SMALL_SIZE + 2.5
 _LINE_IN = _LINE_PT / 72
 
 
@@ -40,15 +40,15 @@ def run_figure(run: PolicyRun, comparison: Comparison, path: Path | str | None =
     format. Raises `InvalidInput` for another suffix than PNG's, PDF's or SVG's, and where
     the file cannot be written.
     """
-    return style.comparison_axes(comparison, path, lambda: _draw(run, comparison))
+    return saving.comparison_axes(comparison, path, lambda: _draw(run, comparison))
 
 
 def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
-    lanes_bottom_in = style.BOTTOM_IN + _LINE_IN
+    lanes_bottom_in = page.BOTTOM_IN + _LINE_IN
     memory_bottom_in = lanes_bottom_in + _LANES_IN + _GAP_IN
-    figure = style.new_figure(memory_bottom_in + _MEMORY_IN + style.TOP_IN)
-    lanes = style.add_axes(figure, _LEFT_IN, lanes_bottom_in, LANE_IN, _LANES_IN)
-    memory = style.add_axes(figure, _LEFT_IN, memory_bottom_in, LANE_IN, _MEMORY_IN)
+    figure = page.new_figure(memory_bottom_in + _MEMORY_IN + page.TOP_IN)
+    lanes = page.add_axes(figure, _LEFT_IN, lanes_bottom_in, LANE_IN, _LANES_IN)
+    memory = page.add_axes(figure, _LEFT_IN, memory_bottom_in, LANE_IN, _MEMORY_IN)
     end_ns = max(1, run.timeline.iteration_time_ns)
     unit, scale = _time_unit(end_ns)
     colours = _draw_memory(memory, run, comparison, end_ns, scale)
@@ -62,7 +62,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     if not run.result.trainable:
         note += ". This policy does not train here: shown as it would run if the memory had room"
     title = f"{shortened(run.result.policy, 24)}: {subject(comparison)}"
-    style.dress(figure, title, style.class_handles(colours), note)
+    page.dress(figure, title, page.class_handles(colours), note)
     return figure
 
 
@@ -89,7 +89,7 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
     every_class = list(result.bytes_by_class_at_peak)
     levels = memory_levels(run.timeline.memory, every_class)
     used = [name for place, name in enumerate(every_class) if any(level.bytes_by_class[place] for level in levels)]
-    colours = style.class_colours(used)
+    colours = looks.class_colours(used)
     shown = most_per_dot(levels, end_ns, DOTS if len(levels) < DOTS else DOTS // COARSER)
     times = np.array([level.time_ns * scale for level in shown])
     unit, unit_bytes = byte_unit(result.peak_bytes)
@@ -102,45 +102,48 @@ def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int
             base = top
     _draw_limits(axes, result, comparison.capacity_bytes, unit_bytes)
     axes.set_ylabel(f"memory in use ({unit})")
-    axes.grid(axis="y", color=style.GRID, linewidth=0.5)
+    axes.grid(axis="y", color=looks.GRID, linewidth=0.5)
     axes.set_axisbelow(True)
     return colours
 
 
 class _Limit(NamedTuple):
-    """A height worth a label, and the line style that marks it, if any."""
+    """A height worth a label, and the line that marks it, if any."""
 
     size_bytes: int
     label: str
-    colour: str
-    line: str
+    line: Mapping[str, Any] | None
+
+
+_PEAK_LINE: Mapping[str, Any] = MappingProxyType({"color": INK, "linewidth": 0.6, "linestyle": "-"})
+_AVERAGE_LINE: Mapping[str, Any] = MappingProxyType({"color": INK, "linewidth": 0.9, "linestyle": ":"})
 
 
 def _draw_limits(axes: Axes, result: PolicyResult, capacity_bytes: int, unit_bytes: int) -> None:
     """The peak, the average and the capacity as lines, with labels at the right, moved apart where they would
     overlap."""
-    far = capacity_bytes > style.FAR * result.peak_bytes
+    far = capacity_bytes > page.FAR * result.peak_bytes
     top_bytes = round(1.06 * max(1, result.peak_bytes if far else max(result.peak_bytes, capacity_bytes)))
     axes.set_ylim(0, top_bytes / unit_bytes)
     capacity = f"capacity {format_bytes(capacity_bytes)}"
     limits = [
-        _Limit(result.peak_bytes, f"peak {format_bytes(result.peak_bytes)}", INK, "-"),
-        _Limit(result.average_bytes, f"average {format_bytes(result.average_bytes)}", INK, ":"),
-        _Limit(top_bytes, f"{capacity} ↑", LIMIT, "") if far else _Limit(capacity_bytes, capacity, LIMIT, "--"),
+        _Limit(result.peak_bytes, f"peak {format_bytes(result.peak_bytes)}", _PEAK_LINE),
+        _Limit(result.average_bytes, f"average {format_bytes(result.average_bytes)}", _AVERAGE_LINE),
+        _Limit(top_bytes, f"{capacity} ↑", None) if far else _Limit(capacity_bytes, capacity, LIMIT_LINE),
     ]
     lowest_pt = 0.0
-    for size_bytes, label, colour, line in sorted(limits):
+    for size_bytes, label, line in sorted(limits, key=lambda limit: limit[:2]):
         height = size_bytes / unit_bytes
         if line:
-            axes.axhline(height, color=colour, linewidth=0.6 if line == "-" else 0.9, linestyle=line, zorder=3)
+            axes.axhline(height, zorder=3, **line)
         height_pt = size_bytes / top_bytes * _MEMORY_IN * 72
         lowest_pt = max(height_pt, lowest_pt)
-        _write_right(axes, label, height, colour, lift_pt=lowest_pt - height_pt)
+        _write_right(axes, label, height, (line or LIMIT_LINE)["color"], lift_pt=lowest_pt - height_pt)
         lowest_pt += _LINE_PT
 
 
 def _write_right(axes: Axes, text: str, y: float, colour: str, lift_pt: float = 0) -> None:
-    style.write_beside(axes, text, 1, y, coords=("axes fraction", "data"), shift_pt=(4, lift_pt), color=colour)
+    page.write_beside(axes, text, 1, y, coords=("axes fraction", "data"), shift_pt=(4, lift_pt), color=colour)
 
 
 def most_per_dot(levels: Sequence[Level], end_ns: int, dots: int) -> list[Level]:
@@ -171,14 +174,14 @@ def _draw_lanes(axes: Axes, run: PolicyRun, end_ns: int, scale: float) -> None:
     }
     stalled = [Interval(stall.begin_ns, stall.end_ns) for stall in timeline.stalls]
     lanes = (
-        ("compute", kernels, _COMPUTE),
-        (COPY_OUT, copies[COPY_OUT], _COPY),
-        (COPY_IN, copies[COPY_IN], _COPY),
-        ("stall", stalled, _STALL),
+        ("compute", kernels, ENGINE_COLOURS["compute"]),
+        (COPY_OUT, copies[COPY_OUT], ENGINE_COLOURS["copy"]),
+        (COPY_IN, copies[COPY_IN], ENGINE_COLOURS["copy"]),
+        ("stall", stalled, ENGINE_COLOURS["stall"]),
     )
     rows = (-0.5, len(lanes) - 0.5)
     if stalled:
-        draw_density(axes, rows, stalled, end_ns, scale, _STALL, strength=_SHADE, zorder=0)
+        draw_density(axes, rows, stalled, end_ns, scale, ENGINE_COLOURS["stall"], strength=_SHADE, zorder=0)
     for row, (_, intervals, colour) in enumerate(lanes):
         draw_lane(axes, row, intervals, end_ns, scale, colour)
         busy_ns = sum(interval.end_ns - interval.begin_ns for interval in intervals)
@@ -202,4 +205,4 @@ def _draw_boundary(memory: Axes, lanes: Axes, run: PolicyRun, scale: float) -> N
         axes.axvline(begins_ns * scale, color=INK, linewidth=0.6, linestyle=(0, (1, 1.5)), zorder=4)
     for text, align, shift_pt in (("forward", "right", -3), ("backward", "left", 3)):
         coords, shift = ("data", "axes fraction"), (shift_pt, 2)
-        style.write_beside(memory, text, begins_ns * scale, 1, coords=coords, shift_pt=shift, ha=align, va="bottom")
+        page.write_beside(memory, text, begins_ns * scale, 1, coords=coords, shift_pt=shift, ha=align, va="bottom")

@@ -6,10 +6,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vdnnsim import GpuProfile
-from vdnnsim.figures import FAINT, GRID, INK, SMALL_SIZE, TEXT_SIZE, new_figure, paled, text_width_in
+from vdnnsim.figures import (
+    FAINT,
+    GRID,
+    INK,
+    LIMIT_LINE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    diamonds,
+    new_figure,
+    paled,
+    text_width_in,
+    write_beside,
+)
 from vdnnsim_paper.bars import LEFT, RIGHT, BandedBar, Stated
 from vdnnsim_paper.config import FigureConfig
 from vdnnsim_paper.drawing.colours import LIGHT, colour_of
@@ -17,14 +30,10 @@ from vdnnsim_paper.drawing.marks import (
     INTERVALS,
     PAPER,
     Handle,
-    draw_limit,
     draw_paper,
-    limit_handle,
     paper_handle,
-    point,
     round_step,
     three_digits,
-    write,
 )
 
 _GROUP_WIDTH = 0.82
@@ -117,7 +126,7 @@ class BarChart:
         if self.bottom < 0:
             axes.axhline(0, color=INK, linewidth=0.6, zorder=3)
         if self.limit:
-            draw_limit(axes, self.limit.value)
+            axes.axhline(self.limit.value, zorder=1.5, **LIMIT_LINE)
         right = self._draw_points(axes) if self.right else axes
         for stated in self.stated:
             if stated.axis == LEFT:
@@ -189,7 +198,8 @@ class BarChart:
         elif not (banded.bar.value or banded.bar.part or self.by_layer):
             texts.append("0")  # no bar is to be seen
         if texts:
-            write(axes, "\n".join(texts), place, max(top, 0.0), (0, 1.5), ha="center", va="bottom", linespacing=1.0)
+            text, above = "\n".join(texts), {"ha": "center", "va": "bottom", "linespacing": 1.0}
+            write_beside(axes, text, place, max(top, 0.0), shift_pt=(0, 1.5), outlined=True, **above)
 
     def _scale(self) -> tuple[float, float, list[float]]:
         """The ends of the left axis, with room for the marks above the bars, and its ticks where they are ours."""
@@ -244,9 +254,10 @@ class BarChart:
                 place += _BESIDE[len(self.series)] * self._width
             if banded.high > banded.low:
                 right.plot([place, place], [banded.low, banded.high], **(_BAND | {"color": FAINT}))
-            right.add_line(point([place], [banded.bar.value]))
+            right.add_line(diamonds([place], [banded.bar.value]))
             if self.few:
-                write(right, f"{banded.bar.value:.0f} %", place, banded.bar.value, (4, 0), va="center")
+                text = f"{banded.bar.value:.0f} %"
+                write_beside(right, text, place, banded.bar.value, shift_pt=(4, 0), outlined=True, va="center")
         return right
 
     def _draw_line(self, right: Axes) -> None:
@@ -255,7 +266,7 @@ class BarChart:
         if any(banded.high > banded.low for banded in self.right):
             lows, highs = [banded.low for banded in self.right], [banded.high for banded in self.right]
             right.fill_between(places, lows, highs, color=INK, alpha=0.12, linewidth=0)
-        line = point(places, values)
+        line = diamonds(places, values)
         line.set_linestyle("-")
         right.add_line(line)
 
@@ -266,9 +277,7 @@ class BarChart:
         if self.few:
             place, width = place - 0.34 * self._width, 0.25 * self._width
         draw_paper(axes, place, stated.value, width)
-        write(
-            axes, _number(stated), place - width / 2, stated.value, (-1.5, 0), ha="right", va="center", color=PAPER
-        )  # fmt: skip
+        write_number(axes, stated, place - width / 2, stated.value, (-1.5, 0), ha="right", va="center")
 
     def _paper_of_point(self, axes: Axes, stated: Stated) -> None:
         """A level line at the paper's value across a point; the paper's number stands above both, or where the point
@@ -278,12 +287,12 @@ class BarChart:
         if not self.few:
             draw_paper(axes, place, stated.value, width)
             above = max(ours, stated.value)
-            write(axes, _number(stated), place, above, (0, 3.5), ha="center", va="bottom", color=PAPER)
+            write_number(axes, stated, place, above, (0, 3.5), ha="center", va="bottom")
             return
         place, width = place + _BESIDE[len(self.series)] * self._width, 0.15 * self._width
         draw_paper(axes, place, stated.value, width)
         shift_pt, level = (2.0, "bottom") if stated.value > ours else (-2.0, "top")
-        write(axes, _number(stated), place + width / 2, stated.value, (2, shift_pt), va=level, color=PAPER)
+        write_number(axes, stated, place + width / 2, stated.value, (2, shift_pt), va=level)
 
     def legend(self, stated: bool, limit: Limit | None) -> list[list[Handle]]:
         """What the colours mean, and then all else; `stated` is whether any panel has a value of the paper, `limit` the
@@ -298,16 +307,18 @@ class BarChart:
                 shades = tuple(Patch(facecolor=paled(colour, strength)) for colour in colours.values())
                 rest.append((shades, label))
         if self.right:
-            handle = point([], [])
+            handle = diamonds([], [])
             if self.by_layer:
                 handle.set_linestyle("-")
             rest.append((handle, f"{self.right[0].bar.part or self.right[0].bar.series} (right)"))
         if stated:
             rest.append((paper_handle(), "paper (Titan X)"))
         if limit:
-            rest.append((limit_handle(), limit.text))
+            rest.append((Line2D([], [], **LIMIT_LINE), limit.text))
         return [[(Patch(facecolor=colour), name) for name, colour in colours.items()], rest]
 
 
-def _number(stated: Stated) -> str:
-    return f"{stated.value:g} %" if stated.unit == "%" else f"{stated.value:g}"
+def write_number(axes: Axes, stated: Stated, x: float, y: float, shift_pt: tuple[float, float], **options: Any) -> None:
+    """The paper's number beside its mark."""
+    text = f"{stated.value:g} %" if stated.unit == "%" else f"{stated.value:g}"
+    write_beside(axes, text, x, y, shift_pt=shift_pt, outlined=True, color=PAPER, **options)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vdnnsim.figures import CLASS_COLOURS, POLICY_COLOURS, paled
+from vdnnsim.figures import CLASS_COLOURS, PASS_COLOURS, POLICY_LOOKS, paled
 
 LIGHT = 0.38
 """How much of its colour the maximum keeps where the average stands before it."""
+_POLICIES = {name: look.colour for name, look in POLICY_LOOKS.items()}
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {
         **CLASS_COLOURS,
-        **POLICY_COLOURS,
-        **{f"{name} average": colour for name, colour in POLICY_COLOURS.items()},
-        **{f"{name} maximum": paled(colour, LIGHT) for name, colour in POLICY_COLOURS.items()},
+        **PASS_COLOURS,
+        **_POLICIES,
+        **{f"{name} average": colour for name, colour in _POLICIES.items()},
+        **{f"{name} maximum": paled(colour, LIGHT) for name, colour in _POLICIES.items()},
         "allocated": "#6699CC",
-        "forward": "#6699CC",
-        "backward": "#994455",
         "on the GPU": "#004488",
         "on the host": "#EECC66",
     }

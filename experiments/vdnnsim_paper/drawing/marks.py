@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from vdnnsim.figures import INK, LIMIT, MARGIN_IN, SMALL_SIZE
+from vdnnsim.figures import MARGIN_IN
 
 Handle = tuple[Patch | Line2D | tuple[Patch, ...], str]
 """What stands in the legend, and its words."""
@@ -25,7 +25,6 @@ INTERVALS = 5
 PAPER = "#7744CC"
 """The colour of the paper's stated values, in which nothing else is drawn."""
 _STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
-_LIMIT: dict[str, Any] = {"color": LIMIT, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 _PAPER: dict[str, Any] = {"color": PAPER, "linewidth": 1.7, "solid_capstyle": "butt"}
 
 
@@ -39,36 +38,6 @@ def round_step(top: float) -> float:
 def three_digits(value: float) -> str:
     """A number for a picture: 0.366, 4.20, 36.0, 171."""
     return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:.0f}"
-
-
-def write(axes: Axes, text: str, x: float, y: float, shift_pt: tuple[float, float], **options: Any) -> None:
-    """A small text in front of everything, its letters outlined in white where lines pass behind them."""
-    axes.annotate(
-        text,
-        (x, y),
-        xytext=shift_pt,
-        textcoords="offset points",
-        size=SMALL_SIZE,
-        zorder=7,
-        path_effects=[withStroke(linewidth=1.6, foreground="white")],
-        **({"color": INK} | options),
-    )
-
-
-def point(places: Sequence[float], values: Sequence[float], label: str = "") -> Line2D:
-    """Hollow diamonds, in front of bars."""
-    return Line2D(
-        places, values, marker="D", linestyle="", linewidth=0.8, markersize=3.0, color=INK, markerfacecolor="white",
-        markeredgecolor=INK, markeredgewidth=0.7, label=label, zorder=6, clip_on=False,
-    )  # fmt: skip
-
-
-def draw_limit(axes: Axes, value: float) -> None:
-    axes.axhline(value, zorder=1.5, **_LIMIT)
-
-
-def limit_handle() -> Line2D:
-    return Line2D([], [], **_LIMIT)
 
 
 def draw_paper(axes: Axes, place: float, value: float, width: float) -> None:

@@ -6,7 +6,6 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -19,6 +18,7 @@ from vdnnsim.figures import (
     WIDTH_IN,
     add_axes,
     new_figure,
+    place_text,
     text_width_in,
     write_figure,
 )
@@ -177,16 +177,9 @@ def _panels(
 
 
 def _with_texts(config: FigureConfig, gpu: GpuProfile, lines: list[str], figure: Figure, height_in: float) -> Figure:
-    _write(
-        figure, _SIDE_IN, height_in - 0.06, config.heading, weight="bold", va="top", size=TEXT_SIZE + 1
-    )  # fmt: skip
-    _write(figure, WIDTH_IN - _SIDE_IN, height_in - 0.07, gpu.name, va="top", ha="right", size=TEXT_SIZE, color=FAINT)
+    place_text(figure, _SIDE_IN, height_in - 0.06, config.heading, weight="bold", va="top", size=TEXT_SIZE + 1)
+    right_in, top_in = WIDTH_IN - _SIDE_IN, height_in - 0.07
+    place_text(figure, right_in, top_in, gpu.name, va="top", ha="right", size=TEXT_SIZE, color=FAINT)
     for index, line in enumerate(reversed(lines)):
-        _write(figure, _SIDE_IN, 0.04 + index * _NOTE_LINE_IN, line, size=SMALL_SIZE, color=FAINT, va="bottom")
+        place_text(figure, _SIDE_IN, 0.04 + index * _NOTE_LINE_IN, line, size=SMALL_SIZE, color=FAINT, va="bottom")
     return figure
-
-
-def _write(figure: Figure, x_in: float, y_in: float, text: str, **options: Any) -> None:
-    """Text at a place in inches from the lower left."""
-    width, height = figure.get_size_inches()
-    figure.text(x_in / width, y_in / height, text, **options)

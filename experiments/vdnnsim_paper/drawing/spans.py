@@ -9,11 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vdnnsim.figures import INK, LIMIT, SMALL_SIZE, TEXT_SIZE, WIDTH_IN, add_axes, new_figure
+from vdnnsim.figures import (
+    ENGINE_COLOURS,
+    INK,
+    LIMIT,
+    PASS_COLOURS,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    WIDTH_IN,
+    add_axes,
+    new_figure,
+    write_beside,
+)
 from vdnnsim_paper.bars import BandedBar
 from vdnnsim_paper.config import FigureConfig
-from vdnnsim_paper.drawing.colours import colour_of
-from vdnnsim_paper.drawing.marks import Handle, place_legend, three_digits, write
+from vdnnsim_paper.drawing.marks import Handle, place_legend, three_digits
 from vdnnsim_paper.overlap import COMPUTE, WASTED
 
 _LANE_IN, _LEFT_IN = 0.29, 1.2
@@ -22,9 +32,8 @@ _AXIS_IN = 0.4
 _LEGEND_IN, _NAME_IN = 0.16, 0.17
 _END = 1.09
 """The end of the axis, in longest lanes: behind each stands when it ended."""
-_KERNEL = {"forward": colour_of("forward", 0), "backward": colour_of("backward", 0)}
 _ON_KERNEL = {"forward": INK, "backward": "white"}
-_COPY = colour_of("on the host", 0)
+_COPY = ENGINE_COLOURS["copy"]
 _WAITING: dict[str, Any] = {"facecolor": "white", "edgecolor": LIMIT, "hatch": "/////", "linewidth": 0.5}
 _DIRECTIONS = ("FWD", "BWD")
 
@@ -69,7 +78,7 @@ def draw_spans(config: FigureConfig, bars: Sequence[BandedBar], note_in: float, 
 
 
 def _legend(directions: Iterable[str]) -> list[Handle]:
-    kernels: list[Handle] = [(Patch(facecolor=_KERNEL[name]), f"{name} kernel") for name in directions]
+    kernels: list[Handle] = [(Patch(facecolor=PASS_COLOURS[name]), f"{name} kernel") for name in directions]
     return [*kernels, (Patch(facecolor=_COPY), "copy"), (Patch(**_WAITING), "the compute stream waits for a copy")]
 
 
@@ -87,15 +96,16 @@ def _draw_panel(axes: Axes, name: str, spans: Sequence[Span], lanes: Sequence[tu
             continue
         row = lanes.index(span.lane)
         kernel = stream == COMPUTE
-        colour = _KERNEL[name] if kernel else _COPY
+        colour = PASS_COLOURS[name] if kernel else _COPY
         axes.barh(row, span.duration, 0.62, span.begin, color=colour, edgecolor="white", linewidth=0.4)
         room_in = span.duration / end * width_in
         text = next((text for text in _names(span.label) if _fits(text, room_in)), "")
-        middle, ink = span.begin + span.duration / 2, _ON_KERNEL[name] if kernel else INK
+        middle, ink = span.begin + span.duration / 2, _ON_KERNEL[name] if kernel else "white"
         axes.text(middle, row, text, ha="center", va="center_baseline", size=SMALL_SIZE - 0.5, color=ink)
     for policy in dict.fromkeys(lane[0] for lane in lanes):
         last = max(span.begin + span.duration for span in spans if span.lane[0] == policy)
-        write(axes, f"{three_digits(last)} ms", last, lanes.index((policy, COMPUTE)), (3, 0), va="center_baseline")
+        row, text = lanes.index((policy, COMPUTE)), f"{three_digits(last)} ms"
+        write_beside(axes, text, last, row, outlined=True)
     axes.set_ylim(len(lanes) - 0.5, -0.5)
     axes.set_yticks(range(len(lanes)), [f"{policy}\n{stream}" for policy, stream in lanes])
     axes.tick_params(axis="y", length=0, labelsize=SMALL_SIZE)

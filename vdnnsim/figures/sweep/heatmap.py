@@ -14,14 +14,13 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.figures.style import INK, SMALL_SIZE, add_axes
+from vdnnsim.figures.looks import HATCH, INK, SHADE
+from vdnnsim.figures.page import SMALL_SIZE, add_axes
 from vdnnsim.figures.sweep.panels import number_axis, panel_grid, say_empty
 from vdnnsim.figures.sweep.scales import SCALES, is_logarithmic
 from vdnnsim.figures.sweep.view import View, best_by
 
 _COLOURS = "cividis"
-_NO_FIT = "#E8E8E8"
-_HATCH = "#AAAAAA"
 
 
 class _Cells(NamedTuple):
@@ -47,9 +46,9 @@ def draw_heatmap(view: View, title: str, x: str, y: str, loss: float) -> Figure:
     keys: list[Any] = [Line2D([], [], color="white", linewidth=1.2, label=f"within {100 * loss:g} % of the oracle")]
     keys[0].set_path_effects(_outlined())
     if any((table.there & ~table.fits).any() for table in tables):
-        keys.append(Patch(facecolor=_NO_FIT, edgecolor=_HATCH, hatch="/////", label="does not fit"))
+        keys.append(Patch(facecolor=SHADE, edgecolor=HATCH, hatch="/////", label="does not fit"))
     if not all(table.there.all() for table in tables):
-        keys.append(Patch(facecolor="white", edgecolor=_HATCH, label="no point"))
+        keys.append(Patch(facecolor="white", edgecolor=HATCH, label="no point"))
     figure, all_axes = panel_grid(title, [text for text, _ in panels], view.footer([x, y]), keys, right_in=0.62)
     for axes, table in zip(all_axes, tables, strict=True):
         mesh = _draw(axes, table, across, up, loss)
@@ -67,7 +66,7 @@ def draw_heatmap(view: View, title: str, x: str, y: str, loss: float) -> Figure:
 def _outlined() -> list[Any]:
     from matplotlib.patheffects import withStroke
 
-    return [withStroke(linewidth=2.2, foreground="#222222")]
+    return [withStroke(linewidth=2.2, foreground=INK)]
 
 
 def _panels(view: View, x: str, y: str) -> list[tuple[str, pd.DataFrame]]:
@@ -134,7 +133,7 @@ def _hatch(axes: Axes, cells: np.ndarray, across: np.ndarray, up: np.ndarray) ->
     if not corners:
         return
     path = Path.make_compound_path(*(Path([*four, four[0]], closed=True) for four in corners))
-    axes.add_patch(PathPatch(path, facecolor=_NO_FIT, edgecolor=_HATCH, hatch="/////", linewidth=0, antialiased=False))
+    axes.add_patch(PathPatch(path, facecolor=SHADE, edgecolor=HATCH, hatch="/////", linewidth=0, antialiased=False))
 
 
 def _outline(axes: Axes, within: np.ndarray, there: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:

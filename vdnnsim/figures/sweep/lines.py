@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vdnnsim.figures.style import FAINT, LIMIT, SMALL_SIZE
+from vdnnsim.figures.looks import FAINT, LIMIT, LIMIT_LINE, policy_looks
+from vdnnsim.figures.page import SMALL_SIZE
 from vdnnsim.figures.sweep.panels import grid, legend_lines, number_axis, panel_grid, say_empty
-from vdnnsim.figures.sweep.scales import SCALES, Ruler, looks
+from vdnnsim.figures.sweep.scales import SCALES, Ruler
 from vdnnsim.figures.sweep.view import View, best_by
 
 _MARKERS = 12
@@ -21,7 +22,7 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
     """Lines break where a policy does not fit, and where a point failed."""
     scale = SCALES[x]
     panels = view.panels([x], failed=True)
-    styles = looks(view.policies())
+    styles = policy_looks(view.policies())
     footer = view.footer([x], "lines break where a policy does not fit or a point failed")
     figure, all_axes = panel_grid(title, [text for text, _ in panels], footer, legend_lines(styles))
     ruler = Ruler.over(view.places(x))
@@ -32,7 +33,7 @@ def draw_lines(view: View, title: str, x: str, loss: float, marks: Sequence[tupl
         if not (rows["status"] == "ok").any():
             say_empty(axes)
         for words, value in marks:
-            axes.axvline(value / scale.factor, color=LIMIT, linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.5)
+            axes.axvline(value / scale.factor, zorder=0.5, **LIMIT_LINE)
             if axes is all_axes[0]:
                 axes.text(value / scale.factor, 0.02, f" {words}", fontsize=SMALL_SIZE, color=LIMIT)
         axes.axhline(1 - loss, color=FAINT, linewidth=0.5, zorder=0)

@@ -12,20 +12,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.figures.style import (
+from vdnnsim.figures.looks import FAINT, GRID, INK, Look
+from vdnnsim.figures.page import (
     DPI,
-    FAINT,
-    GRID,
-    INK,
     MARGIN_IN,
     SMALL_SIZE,
     TEXT_SIZE,
     WIDTH_IN,
     add_axes,
     new_figure,
+    place_text,
     text_width_in,
 )
-from vdnnsim.figures.sweep.scales import Look, plain
+from vdnnsim.figures.sweep.scales import plain
 
 MOST_PANELS = 12
 _LEFT_IN, _UNDER_IN, _FOOTER_IN = 0.5, 0.46, 0.2
@@ -43,6 +42,7 @@ def panel_grid(
     footer: str,
     legend: Sequence[Line2D] = (),
     height_in: float = 1.65,
+    left_in: float = _LEFT_IN,
     right_in: float = MARGIN_IN,
     gap_in: float = 0.22,
 ) -> tuple[Figure, list[Axes]]:
@@ -57,7 +57,7 @@ def panel_grid(
         )
     columns = min(len(panels), 4 if len(panels) not in (5, 6, 9) else 3)
     rows = math.ceil(len(panels) / columns)
-    width_in = (WIDTH_IN - _LEFT_IN - right_in - (columns - 1) * gap_in) / columns
+    width_in = (WIDTH_IN - left_in - right_in - (columns - 1) * gap_in) / columns
     panels = [wrapped(text, width_in, TEXT_SIZE) for text in panels]
     footer = wrapped(footer, WIDTH_IN - 2 * MARGIN_IN, SMALL_SIZE)
     legend_columns = 6 if len(legend) == 6 else 5
@@ -72,25 +72,25 @@ def panel_grid(
     for index, text in enumerate(panels):
         row, column = divmod(index, columns)
         bottom_in = total_in - top_in - (row + 1) * row_in + _UNDER_IN
-        own = add_axes(figure, _LEFT_IN + column * (width_in + gap_in), bottom_in, width_in, height_in)
+        own = add_axes(figure, left_in + column * (width_in + gap_in), bottom_in, width_in, height_in)
         own.set_title(text, fontsize=TEXT_SIZE, loc="left", pad=3, color=INK)
         if column:
             own.tick_params(labelleft=False)
         axes.append(own)
     if title:
-        figure.text(MARGIN_IN / WIDTH_IN, 1 - 0.06 / total_in, title, va="top", fontsize=TEXT_SIZE + 1.5, weight="bold")
+        place_text(figure, MARGIN_IN, total_in - 0.06, title, va="top", fontsize=TEXT_SIZE + 1, weight="bold")
     if legend:
         figure.legend(
             handles=list(legend),
             loc="upper left",
-            bbox_to_anchor=(_LEFT_IN / WIDTH_IN - 0.01, 1 - (top_in - legend_in) / total_in),
+            bbox_to_anchor=(left_in / WIDTH_IN - 0.01, 1 - (top_in - legend_in) / total_in),
             ncols=legend_columns,
             fontsize=SMALL_SIZE + 0.5,
             handlelength=2.2,
             columnspacing=1.4,
             borderaxespad=0,
         )
-    figure.text(MARGIN_IN / WIDTH_IN, 0.05 / total_in, footer, fontsize=SMALL_SIZE, color=FAINT, va="bottom")
+    place_text(figure, MARGIN_IN, 0.05, footer, fontsize=SMALL_SIZE, color=FAINT, va="bottom")
     return figure, axes
 
 

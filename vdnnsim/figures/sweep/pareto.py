@@ -8,15 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vdnnsim.figures.style import INK, LIMIT, SMALL_SIZE
+from vdnnsim.figures.looks import INK, LIMIT, Look, policy_looks
+from vdnnsim.figures.page import SMALL_SIZE
 from vdnnsim.figures.sweep.panels import grid, legend_lines, number_axis, panel_grid, say_empty
-from vdnnsim.figures.sweep.scales import Look, Ruler, looks
+from vdnnsim.figures.sweep.scales import Ruler
 from vdnnsim.figures.sweep.view import View, words
 from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000
 _HEADROOM = 1.16
 """The share of the range of times that the axis goes up to: above the points stand the knee's words."""
+_LEFT_IN = 0.6
+"""Room for times of five digits."""
 _MOST_TO_SCALE = 4
 """Times that differ by more than this factor are drawn by factors."""
 
@@ -24,7 +27,7 @@ _MOST_TO_SCALE = 4
 def draw_pareto(view: View, title: str) -> Figure:
     """Memory is what the pool needed, time is one iteration."""
     panels = view.panels([])
-    styles = looks(name for name in view.policies() if name != "oracle")
+    styles = policy_looks(name for name in view.policies() if name != "oracle")
     notes = ["memory: what the pool needed; the knee lies farthest below the line between the ends"]
     if others := [name for name in view.others([]) if name != "compute_scale"]:
         notes.append(f"points differ in {', '.join(f'{words(name)} ({view.values(name)})' for name in others)}")
@@ -34,7 +37,13 @@ def draw_pareto(view: View, title: str) -> Figure:
         )
     footer = view.footer([], *notes, best=False)
     figure, all_axes = panel_grid(
-        title, [text for text, _ in panels], footer, legend_lines(styles, lines=False), height_in=2.0, gap_in=0.55
+        title,
+        [text for text, _ in panels],
+        footer,
+        legend_lines(styles, lines=False),
+        height_in=2.0,
+        left_in=_LEFT_IN,
+        gap_in=0.55,
     )
     for axes, (_, rows) in zip(all_axes, panels, strict=True):
         _draw(axes, rows[rows["policy"] != "oracle"], styles)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.figures.style import write_figure
+from vdnnsim.figures.saving import write_figure
 from vdnnsim.figures.sweep.heatmap import draw_heatmap
 from vdnnsim.figures.sweep.lines import draw_lines
 from vdnnsim.figures.sweep.pareto import draw_pareto

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from vdnnsim.figures.style import policy_colours
 from vdnnsim.units import PPM
 
 
@@ -34,55 +33,6 @@ SCALES: Mapping[str, AxisScale] = MappingProxyType(
     }
 )
 """The axes that figures can be drawn over."""
-
-
-class Look(NamedTuple):
-    """How a policy is drawn. Markers of memory-optimal (m) variants are not `filled`, their lines are dashed."""
-
-    colour: str
-    line: Any
-    marker: str
-    filled: bool = True
-
-    @property
-    def face(self) -> str:
-        return self.colour if self.filled else "white"
-
-    def style(self, line: bool = True) -> dict[str, Any]:
-        """Matplotlib's words for it, the same in legends and panels; markers alone without `line`."""
-        return {
-            "color": self.colour,
-            "linestyle": self.line if line else "none",
-            "linewidth": 1,
-            "marker": self.marker,
-            "markersize": 3.2,
-            "markerfacecolor": self.face,
-        }
-
-
-_DASHED: Any = (0, (4, 2))
-_MARKS: Mapping[str, tuple[Any, str]] = MappingProxyType(
-    {
-        "oracle": (":", "*"),
-        "baseline(m)": (_DASHED, "s"),
-        "baseline(p)": ("-", "s"),
-        "vdnn-all(m)": (_DASHED, "v"),
-        "vdnn-all(p)": ("-", "v"),
-        "vdnn-conv(m)": (_DASHED, "^"),
-        "vdnn-conv(p)": ("-", "^"),
-        "vdnn-dyn": ("-", "o"),
-    }
-)
-"""The line and the marker of each policy."""
-_OTHER_MARKS = ("-.", "D")
-
-
-def looks(policies: Iterable[str]) -> dict[str, Look]:
-    """One look for each policy: fixed for the package's own."""
-    return {
-        name: Look(colour, *_MARKS.get(name, _OTHER_MARKS), filled=not name.endswith("(m)"))
-        for name, colour in policy_colours(policies).items()
-    }
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:

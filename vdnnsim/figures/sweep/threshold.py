@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vdnnsim.figures.style import FAINT, GRID, LIMIT, SMALL_SIZE
+from vdnnsim.figures.looks import FAINT, GRID, LIMIT, LIMIT_LINE, Look, policy_looks
+from vdnnsim.figures.page import SMALL_SIZE
 from vdnnsim.figures.sweep.panels import legend_lines, number_axis, panel_grid
-from vdnnsim.figures.sweep.scales import SCALES, Look, Ruler, looks
+from vdnnsim.figures.sweep.scales import SCALES, Ruler
 from vdnnsim.figures.sweep.view import View, best_by
 
 _ROW_IN = 0.36
@@ -28,7 +29,7 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     panels = view.panels([x])
     idle = ("oracle", "baseline") if x.startswith("link") else ("oracle",)
     policies = [name for name in view.policies() if not name.startswith(idle)]
-    styles = looks(policies or view.policies())
+    styles = policy_looks(policies or view.policies())
     left_out = [name for name in view.policies() if name not in styles]
     note = f"least {scale.words} for at most {100 * loss:g} % loss against the oracle"
     note += "; at the left edge even the least is enough"
@@ -71,7 +72,7 @@ def draw_threshold(view: View, title: str, x: str, loss: float, marks: Sequence[
     top = -0.5 - 0.06 * _ROW_IN / 0.3
     axes.text(ruler.at(1.06), top, "never", ha="center", va="bottom", fontsize=SMALL_SIZE, color=FAINT)
     for words, value in marks:
-        axes.axvline(value / scale.factor, color=LIMIT, linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.5)
+        axes.axvline(value / scale.factor, zorder=0.5, **LIMIT_LINE)
         axes.text(value / scale.factor, top, words, ha="center", va="bottom", fontsize=SMALL_SIZE, color=LIMIT)
     return figure
 
