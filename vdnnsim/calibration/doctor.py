@@ -17,7 +17,7 @@ import torch
 
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.gpu_state import state_doubts
-from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.slowdown import CopySlowdowns
 from vdnnsim.calibration.watch import Fastest, Watch, timed_ns
 from vdnnsim.machines.real.device import Action, Device
@@ -153,7 +153,7 @@ class Examination:
     memory: MemorySeen
 
 
-def examine(bench: Bench, progress: Progress = silent, effort: Effort = FULL) -> Examination:
+def examine(bench: Bench, progress: OnProgress = silent, effort: Effort = FULL) -> Examination:
     """Look at host and link by turns, at the link both ways, then at the device under load; about 20 s on a GPU. Raises
     `DeviceRefused` where memory for the reference copies or the kernel is missing."""
     device, watch = bench.device, bench.watch

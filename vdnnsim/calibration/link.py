@@ -15,7 +15,7 @@ from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.host_costs import LONG_WAIT_NS, StreamWaits, measure_host
 from vdnnsim.calibration.pairs import Slowdown, measure_pairs
 from vdnnsim.calibration.power import measure_power
-from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.samples import Sample, quiet_ones, sample
 from vdnnsim.calibration.slowdown import CopySlowdowns
 from vdnnsim.calibration.watch import LINK, Seen, Watch, timed_ns
@@ -64,7 +64,7 @@ def measure_synchronise(watch: Watch) -> Sample:
     return watch.undisturbed(lambda: sample([_host_ns(device, wait) for _ in range(500)])).value
 
 
-def measure_link(bench: Bench, progress: Progress = silent) -> LinkReport:
+def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
     """Copy times from 4 KiB to 1 GiB (16 MiB on the CPU) in each direction and both at once; costs of calls from a
     small offloading program, and what they cost more after a wait. Raises `DeviceRefused` where memory for the largest
     copy is missing."""

@@ -11,12 +11,11 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
-from vdnnsim.calibration.machines import machine_id, profile_path
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
-from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.records import LARGEST_ERROR, CaseRecord, Verdict, record_of, records_json
 from vdnnsim.calibration.resimulation import with_pool_cost
-from vdnnsim.calibration.stored import RESULTS, stored_group, stored_records, stored_trace
+from vdnnsim.calibration.stored import RESULTS, machine_id, profile_path, stored_group, stored_records, stored_trace
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.files import read_text, write_text
 from vdnnsim.folder_lock import only_writer
@@ -42,7 +41,7 @@ class Report(NamedTuple):
     failures: Mapping[str, str]
 
 
-def make_report(bench: Bench, cases: CasesFile, out: Path, progress: Progress = silent) -> Report:
+def make_report(bench: Bench, cases: CasesFile, out: Path, progress: OnProgress = silent) -> Report:
     """Run all cases. `out` receives the profile of this machine, the traces, and after every group of cases the table,
     JSON and figure of all so far. What is there already is used, so that an interruption loses one case at most: cases
     that the folder has are not run again. A group that was begun on another machine is measured anew, trace and cases,
@@ -70,7 +69,7 @@ class _Group(NamedTuple):
 class _Making:
     """A report while it is made."""
 
-    def __init__(self, bench: Bench, cases: CasesFile, out: Path, progress: Progress) -> None:
+    def __init__(self, bench: Bench, cases: CasesFile, out: Path, progress: OnProgress) -> None:
         self.bench = bench
         self.gpu = cases.gpu
         self.out = out
@@ -105,7 +104,7 @@ class _Making:
     def _complete(self, number: int, group: _Group) -> bool:
         return len(self.records[number]) == len(group.cases.policies) + len(group.cases.limited)
 
-    def _measure(self, number: int, profile: GpuProfile, progress: Progress) -> None:
+    def _measure(self, number: int, profile: GpuProfile, progress: OnProgress) -> None:
         group = self.groups[number]
         if any(record.machine != self.machine for record in self.records[number]):
             self.records[number] = []
@@ -116,7 +115,7 @@ class _Making:
             progress(0, 1, f"batch {group.cases.batch}, {group.math} failed: {error}")
             self.failures[group.title] = str(error)
 
-    def _run_group(self, number: int, study: Study, progress: Progress) -> None:
+    def _run_group(self, number: int, study: Study, progress: OnProgress) -> None:
         """Every case that is missing, then all of these once more: what drifts is seen some time later."""
         from vdnnsim.calibration.running import repeat_case, run_case
 
@@ -146,7 +145,7 @@ class _Making:
     def _keep(self) -> None:
         write_text(self.out / RESULTS, records_json(chain(*self.records), self.conditions))
 
-    def _trace(self, number: int, profile: GpuProfile, progress: Progress) -> Trace:
+    def _trace(self, number: int, profile: GpuProfile, progress: OnProgress) -> Trace:
         """The group's trace, measured unless the folder has one of this machine; or of whichever its cases are of."""
         from vdnnsim.calibration.tracing import measure_trace
 
@@ -218,7 +217,7 @@ class _Making:
                 write_text(self.out / f"{self.gpu}.toml", read_text(path))
 
 
-def _part_of(progress: Progress, number: int, groups: int, network: str) -> Progress:
+def _part_of(progress: OnProgress, number: int, groups: int, network: str) -> OnProgress:
     """The progress of one group as a part of the whole."""
 
     def tell(done: int, total: int, now: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.iterations import Iterations, measure_iterations, together
 from vdnnsim.calibration.pairs import FORBIDDEN, FORBIDDEN_PPM
-from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.reference import reference_gradients, worst_error
 from vdnnsim.calibration.samples import repetitions_within
 from vdnnsim.calibration.to_the_byte import peak_bytes, placements
@@ -232,7 +232,7 @@ def measured_run(study: Study, run: CaseRun) -> PolicyRun:
     return PolicyRun(result, run.measured_plan, run.program, run.timeline, steps)
 
 
-class Check(NamedTuple):
+class GradientCheck(NamedTuple):
     """Against autograd in fp64: the largest relative error over loss and each layer's weight gradients, `where` it is,
     and `plain_error`, that of plain autograd in fp32. `other_choices` is the share of ReLU's and max-pool's choices in
     which rounding decided otherwise; both autograds take over the run's."""
@@ -243,7 +243,9 @@ class Check(NamedTuple):
     other_choices: float
 
 
-def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: Progress = silent) -> Check:
+def check_case(
+    bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: OnProgress = silent
+) -> GradientCheck:
     """One iteration in the checking mode, held against autograd."""
     problem = study.problem()
     plan, program, failure = study.prepare(decide(policy, problem))
@@ -256,4 +258,4 @@ def check_case(bench: Bench, machine: RealMachine, study: Study, policy: Policy,
     progress(2, 3, "the same by autograd in fp32")
     plain = reference_gradients(study.network, machine.training, found.choices, torch.float32)
     plain_error, _ = worst_error(plain.results, reference.results)
-    return Check(*worst_error(found.results, reference.results), plain_error, reference.other_choices)
+    return GradientCheck(*worst_error(found.results, reference.results), plain_error, reference.other_choices)

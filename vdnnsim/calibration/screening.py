@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from vdnnsim.calibration.kernels import Choices
-from vdnnsim.calibration.progress import Progress
+from vdnnsim.calibration.progress import OnProgress
 from vdnnsim.machines.real.device import Device
 from vdnnsim.machines.real.operands import tensors_of
 from vdnnsim.machines.real.operators import Algorithm, Operators
@@ -36,7 +36,7 @@ Looks = Mapping[tuple[str, str], tuple[Look, ...]]
 """What runs at all, by (layer, pass), the fastest first. Passes with one algorithm only have a time of 0."""
 
 
-def screen(network: Network, choices: Choices, device: Device, operators: Operators, progress: Progress) -> Looks:
+def screen(network: Network, choices: Choices, device: Device, operators: Operators, progress: OnProgress) -> Looks:
     """Time every algorithm of every CONV pass once. Raises `DeviceRefused` where a layer alone finds no room."""
     looks: dict[tuple[str, str], tuple[Look, ...]] = {}
     known: dict[object, tuple[Look, ...]] = {}

@@ -1,4 +1,4 @@
-"""What a report's folder holds already, and whether it is of this GPU and of these networks."""
+"""What a report's folder holds already, of which machine, and whether it is of this GPU and of these networks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from vdnnsim.calibration.cases import CaseGroup
 from vdnnsim.calibration.records import CaseRecord, read_records
 from vdnnsim.errors import InvalidInput
+from vdnnsim.machines.real.device import Device
 from vdnnsim.network import Network, network_sha256
 from vdnnsim.trace import Trace, read_trace
 
@@ -45,3 +46,22 @@ def stored_trace(table: Path, network: Network) -> Trace | None:
     """The trace of a folder, where it has one. Raises `InvalidFile` where it is of another network of this name."""
     there = table.is_file() and table.with_suffix(".toml").is_file()
     return read_trace(table, network) if there else None
+
+
+def machine_id(device: Device) -> str:
+    """A short name of the card and of this start of the machine that holds it, fit for a file's name: a rented card may
+    be another one next time, and so may its host."""
+    card = device.uuid.removeprefix("GPU-").partition("-")[0] or device.name
+    return f"{card}-{_boot_id()[:8]}"
+
+
+def profile_path(out: Path, machine: str) -> Path:
+    """Where a report keeps the profile of a machine: link and host as they were there."""
+    return out / "machines" / f"{machine}.toml"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.link import measure_synchronise
-from vdnnsim.calibration.machines import machine_id
 from vdnnsim.calibration.pairs import Slowdown
-from vdnnsim.calibration.progress import Progress, silent
+from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.rounds import (
     LONG_KERNEL_NS,
     Effort,
@@ -28,6 +27,7 @@ from vdnnsim.calibration.rounds import (
 from vdnnsim.calibration.samples import STEADY_PPM, Sample, sample
 from vdnnsim.calibration.screening import Look, Looks, screen
 from vdnnsim.calibration.slowdown import NONE, CopySlowdowns
+from vdnnsim.calibration.stored import machine_id
 from vdnnsim.calibration.watch import Watch
 from vdnnsim.gpu import AfterWait
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
@@ -64,7 +64,7 @@ def measure_trace(
     math: str,
     gpu: str,
     created_by: str,
-    progress: Progress = silent,
+    progress: OnProgress = silent,
     after_wait: AfterWait | None = None,
 ) -> Trace:
     """Time every layer and pass of a network, CONV with every algorithm that runs.

@@ -19,7 +19,7 @@ from vdnnsim.files import check_writable
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
-    from vdnnsim.calibration.progress import Progress
+    from vdnnsim.calibration.progress import OnProgress
     from vdnnsim.calibration.records import CaseRecord
     from vdnnsim.calibration.running import CaseRun
     from vdnnsim.study import Study
@@ -248,7 +248,7 @@ def _bench(device: str) -> Iterator[Bench]:
         yield bench
 
 
-def _progress() -> Progress:
+def _progress() -> OnProgress:
     """What is done, and from the pace so far the time left, on standard error."""
     begun = time.monotonic()
 

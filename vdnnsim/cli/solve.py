@@ -105,9 +105,9 @@ def smallest_link_command(
 
 def memory_words(size_bytes: int) -> str:
     """A size of memory to the step of the search, for people."""
-    from vdnnsim.sweep.solve import ENDLESS_BYTES
+    from vdnnsim.sweep.solve import ROOMY_BYTES
 
-    if size_bytes == ENDLESS_BYTES:
+    if size_bytes == ROOMY_BYTES:
         return "endless"
     return f"{size_bytes / 1e9:.3f} GB" if size_bytes >= 10**9 else f"{size_bytes / 1e6:.0f} MB"
 
@@ -125,10 +125,9 @@ def _setting(
     traces: list[Path] | None,
 ) -> tuple[Setting, float | None]:
     """What is asked about, and what may be lost; errors name the options."""
-    from vdnnsim.sweep.shares import parse_share
     from vdnnsim.sweep.solve import Setting
     from vdnnsim.trace import check_folders
-    from vdnnsim.units import parse_bandwidth, parse_bytes
+    from vdnnsim.units import parse_bandwidth, parse_bytes, parse_share
 
     check_folders(traces or (), "--traces")
     setting = Setting(

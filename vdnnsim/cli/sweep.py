@@ -219,7 +219,7 @@ def plot_command(
 ) -> None:
     """Draw the rows there are."""
     from vdnnsim.figures.sweep import plot_sweep
-    from vdnnsim.sweep.shares import parse_share
+    from vdnnsim.units import parse_share
 
     share = None if loss is None else parse_share(loss, "--loss")
     plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=share, marks=mark or ())

@@ -15,7 +15,7 @@ from vdnnsim.gpu import GpuProfile
 from vdnnsim.program import Stream
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
-from vdnnsim.sweep.recurrence import LONGEST_NS, Durations, Times, covers, evaluate, longest_ns
+from vdnnsim.sweep.recurrence import LONGEST_NS, GridDurations, Times, covers, evaluate, longest_ns
 from vdnnsim.sweep.reference import ReferencePoints
 from vdnnsim.sweep.scaling import LONGEST_SCALED_NS, scaled_durations_ns
 
@@ -58,7 +58,7 @@ def run_points(
     return _reference(prepared, links, link_of, scales_ppm, scale_of), Engine.REFERENCE
 
 
-def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> Durations | None:
+def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> GridDurations | None:
     """Kernels by scale, shape (1, scales), and copies by link, shape (links, 1); None where numbers get too large."""
     lowered = prepared.lowered
     alone_ns = np.array([kind.duration_ns for kind in lowered.kernels], dtype=object)
@@ -67,12 +67,12 @@ def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> 
     kernels = scaled_durations_ns(alone_ns.astype(np.int64), scales_ppm)[:, None, :]
     outs = links.durations(Stream.COPY_OUT, lowered.out_sizes_bytes)[:, :, None]
     ins = links.durations(Stream.COPY_IN, lowered.in_sizes_bytes)[:, :, None]
-    durations = Durations(list(kernels), list(outs), list(ins))
+    durations = GridDurations(list(kernels), list(outs), list(ins))
     longest = longest_ns(lowered, durations, prepared.study.gpu.host.synchronise_ns)
     return durations if longest < LONGEST_NS else None
 
 
-def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, scale_of: np.ndarray) -> Times:
+def _vectorised(prepared: Prepared, durations: GridDurations, link_of: np.ndarray, scale_of: np.ndarray) -> Times:
     """Where links and scales are crossed, every combination is worked out, which shares what depends on one of them
     alone; else point by point."""
     synchronise_ns = prepared.study.gpu.host.synchronise_ns
@@ -85,7 +85,7 @@ def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, s
         for row in range(0, links, rows):
             for column in range(0, scales, columns):
                 part = np.s_[row : min(row + rows, links), column : min(column + columns, scales)]
-                block = Durations(
+                block = GridDurations(
                     [kernel[:, part[1]] for kernel in durations.kernels],
                     [copy[part[0]] for copy in durations.outs],
                     [copy[part[0]] for copy in durations.ins],
@@ -100,7 +100,7 @@ def _vectorised(prepared: Prepared, durations: Durations, link_of: np.ndarray, s
     parts = []
     for first in range(0, len(link_of), _AT_ONCE):
         link, scale = link_of[first : first + _AT_ONCE], scale_of[first : first + _AT_ONCE]
-        block = Durations(
+        block = GridDurations(
             [kernel[0, scale] for kernel in durations.kernels],
             [copy[link, 0] for copy in durations.outs],
             [copy[link, 0] for copy in durations.ins],

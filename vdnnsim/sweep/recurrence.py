@@ -48,7 +48,7 @@ class Times(NamedTuple):
     synchronise_ns: np.ndarray
 
 
-class Durations(NamedTuple):
+class GridDurations(NamedTuple):
     """The durations of each kernel kind and of each distinct copy, by stream. All elements broadcast against each
     other: kernels of shape (1, scales) and copies of shape (links, 1) give every combination of a scale with a link."""
 
@@ -67,7 +67,7 @@ def covers(lowered: Lowered, link: Link) -> bool:
     return not (lowered.both_ways and couples) and largest <= LARGEST_SLOWDOWN_PPM and lowered.most_bytes < _MOST_BYTES
 
 
-def longest_ns(lowered: Lowered, durations: Durations, synchronise_ns: int) -> int:
+def longest_ns(lowered: Lowered, durations: GridDurations, synchronise_ns: int) -> int:
     """More than any point's iteration takes: everything one after the other. Callers check it against `LONGEST_NS`."""
     slowest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM) / PPM
     longest = {stream: [int(part.max()) for part in durations.of(stream)] for stream in Stream}
@@ -82,7 +82,7 @@ def longest_ns(lowered: Lowered, durations: Durations, synchronise_ns: int) -> i
     return int(total * 1.001) + 1
 
 
-def evaluate(lowered: Lowered, durations: Durations, synchronise_ns: int, shape: tuple[int, ...]) -> Times:
+def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, shape: tuple[int, ...]) -> Times:
     """The times of every point; arrays of `shape`, to which all durations broadcast. Needs `covers`, and `longest_ns`
     below `LONGEST_NS`."""
     totals = _Totals()
@@ -187,7 +187,7 @@ class _Outcome(NamedTuple):
 class _Run:
     """One segment from its start, at relative time 0, with every engine idle."""
 
-    def __init__(self, lowered: Lowered, durations: Durations, synchronise_ns: int) -> None:
+    def __init__(self, lowered: Lowered, durations: GridDurations, synchronise_ns: int) -> None:
         self.kinds = lowered.kernels
         self.durations = durations
         self.synchronise_ns = synchronise_ns
@@ -297,4 +297,4 @@ def _sooner(one: Ns, other: Ns) -> Ns:
     return np.minimum(one, other)
 
 
-__all__ = ["LONGEST_NS", "Durations", "Times", "covers", "evaluate", "longest_ns"]
+__all__ = ["LONGEST_NS", "GridDurations", "Times", "covers", "evaluate", "longest_ns"]

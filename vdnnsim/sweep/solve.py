@@ -26,7 +26,7 @@ from vdnnsim.trace import Provenance, weakest
 
 CAPACITY_STEP_BYTES = 10**6
 LINK_STEP_BYTES_PER_S = 10**8
-ENDLESS_BYTES = 1 << 44
+ROOMY_BYTES = 1 << 44
 """More memory than anything can use."""
 
 
@@ -193,9 +193,9 @@ def smallest_capacity(study: Study, policy: str | Policy, *, loss: float | None 
     no more than `loss` (a share; None: fitting is enough) against the oracle; the study's own capacity is not asked
     for. Raises `InvalidInput` (and its kinds) for what cannot be used."""
     search = _Search(policy, loss, lambda capacity: replace(study, gpu=study.gpu.with_capacity(capacity)))
-    if not search.good(ENDLESS_BYTES):
+    if not search.good(ROOMY_BYTES):
         return search.answer(None, "not even with more memory than it can use")
-    roomy = search.tried.pop(ENDLESS_BYTES)
+    roomy = search.tried.pop(ROOMY_BYTES)
     high = -(-roomy.memory_bytes // CAPACITY_STEP_BYTES) * CAPACITY_STEP_BYTES
     while not search.good(high):  # a pool with an end may place blocks elsewhere than an endless one
         high += max(CAPACITY_STEP_BYTES, high // 100 // CAPACITY_STEP_BYTES * CAPACITY_STEP_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,6 @@ from vdnnsim.figures.page import SMALL_SIZE
 from vdnnsim.figures.sweep.panels import grid, legend_lines, number_axis, panel_grid, say_empty
 from vdnnsim.figures.sweep.scales import Ruler
 from vdnnsim.figures.sweep.view import View, words
-from vdnnsim.sweep.fronts import knee, pareto_front
 
 _MOST_POINTS = 4000
 _HEADROOM = 1.16
@@ -94,3 +94,26 @@ def _draw(axes: Axes, rows: pd.DataFrame, styles: dict[str, Look]) -> None:
 
 def _three_digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points no other beats in both numbers, by rising first number; of equal ones the first."""
+    order = sorted(range(len(points)), key=lambda index: (*points[index], index))
+    front: list[int] = []
+    least = float("inf")
+    for index in order:
+        if points[index][1] < least:
+            least = points[index][1]
+            front.append(index)
+    return front
+
+
+def knee(front: Sequence[tuple[float, float]]) -> int | None:
+    """The point of a front that lies farthest below the line between its ends, both numbers scaled to the front's
+    range: beyond it, less of one costs much of the other. None where no point lies below it."""
+    if len(front) < 3:
+        return None
+    (left, top), (right, bottom) = front[0], front[-1]
+    depths = [1 - (x - left) / (right - left) - (y - bottom) / (top - bottom) for x, y in front]
+    deepest = max(range(len(front)), key=depths.__getitem__)
+    return deepest if depths[deepest] > 0 else None

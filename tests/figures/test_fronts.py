@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vdnnsim.sweep.fronts import knee, pareto_front
+from vdnnsim.figures.sweep.pareto import knee, pareto_front
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30)
 
