@@ -86,7 +86,7 @@ def test_a_bad_machine_is_told_apart() -> None:
     assert found(bad)[Kind.LINK].grade is Grade.UNFIT
     assert bad.host.slow_share == pytest.approx(0.6, abs=0.15)
     assert 20 * MS < bad.link.back.longest_slow_ns < 500 * MS
-    assert expected(bad).host == pytest.approx(0.05 * bad.host.slow_share)
+    assert expected(bad).host == pytest.approx(0.05 * bad.host.slow_stretches)
     assert diagnosis_text(bad).startswith(VERDICTS[Grade.UNFIT])
 
 
@@ -95,7 +95,7 @@ def shared_host(out: float, back: float, excess: float, host: float, mean: float
     link = quiet().link
     return replace(
         quiet(),
-        host=HostSeen(1000, 60_000, (Core(0, 60_000, host), Core(1, 60_000, host))),
+        host=HostSeen(1000, 60_000, (Core(0, 60_000, 0.9), Core(1, 60_000, 0.9)), 150 * MS, host),
         link=replace(
             link,
             out=replace(link.out, slow_share=out, median_excess=excess, mean_excess=mean or excess),
@@ -136,10 +136,18 @@ def test_a_link_that_is_slow_now_and_then_spoils_some_cases() -> None:
 
 
 def test_slow_cores_spoil_some_cases_and_more_of_them_all() -> None:
-    some, most = (seen(*half_speed_spells(9, share, lasts_ms=SHORT)) for share in (0.3, 0.75))
+    some, most = (seen(*half_speed_spells(9, share, lasts_ms=SHORT)) for share in (0.5, 0.75))
     assert {kind: one.grade for kind, one in found(some).items()} == {Kind.HOST: Grade.SOME}
     assert {kind: one.grade for kind, one in found(most).items()} == {Kind.HOST: Grade.UNFIT}
-    assert "cores are not shared" in diagnosis_text(some)
+    assert "take a machine whose cores" in diagnosis_text(some)
+
+
+def test_cores_that_are_slow_for_seconds_are_moved_away_from() -> None:
+    """As on an H200 on which the doctor found three probes of five slow, and a report told 45 of 48 cases."""
+    moved = seen(*half_speed_spells(9, 0.6))
+    assert moved.host.slow_share > 0.25
+    assert moved.host.slow_stretches < 0.1
+    assert grade(moved) is Grade.FIT
 
 
 def test_cores_of_a_slower_kind_do_no_harm() -> None:

@@ -77,8 +77,8 @@ ADVICE = {
     Kind.STATE: "Let the GPU cool, raise its power limit, or hold its clocks where it can keep them (nvidia-smi -lgc).",
     Kind.KERNELS: "Something else uses the device, or its clocks move. End what runs on it (nvidia-smi), or hold the "
     "clocks (nvidia-smi -lgc).",
-    Kind.PROCESSES: "End them (nvidia-smi lists them): what they do is not told, so that every kernel measured beside "
-    "them is marked as disturbed.",
+    Kind.PROCESSES: "End them (nvidia-smi lists them): what they do is not told. What was measured while their number "
+    "changed, or while there were more than at other times, is marked as disturbed; those that stay are let pass.",
     Kind.ECC: "Reset the GPU; where they come again, take another: what it computes may be wrong.",
     Kind.MEMORY: "End what holds the memory, or leave cases out that need more.",
     Kind.NVML: "pip install nvidia-ml-py, or a container that may ask the driver. Until then nobody tells clocks, what "
@@ -103,8 +103,8 @@ class Finding(NamedTuple):
 class Expected(NamedTuple):
     """By which shares predictions may be off, from what was seen. Cases bound by the link: what a copy took beyond the
     fastest, in the median, and on average, which counts bursts as well; of those most are recognised and taken off.
-    Cases of many short kernels: the share of slow probes, times what slow cores cost. All: what a kernel took beyond
-    the fastest, in the median."""
+    Cases of many short kernels: the share of slow stretches, times what slow cores cost. All: what a kernel took
+    beyond the fastest, in the median."""
 
     link: float
     link_with_bursts: float
@@ -117,7 +117,7 @@ def expected(seen: Examination) -> Expected:
     return Expected(
         _middles(seen.link),
         _means(seen.link),
-        seen.host.slow_share * HALF_SPEED_COST,
+        seen.host.slow_stretches * HALF_SPEED_COST,
         seen.gpu.kernels.median_excess,
     )
 
@@ -138,9 +138,9 @@ def _findings(seen: Examination) -> Iterator[Finding]:
         yield Finding(Kind.NO_GPU, Grade.FIT, "this is a CPU: its copies and kernels are those of ordinary memory")
     if of_link := _steady(link.slow_looks, _middles(link), _means(link)):
         yield Finding(Kind.LINK, of_link, _link_figures(link))
-    if host.slow_share * HALF_SPEED_COST > LARGEST_ERROR:
-        of_host = Grade.UNFIT if host.slow_share > _MOST_SLOW else Grade.SOME
-        yield Finding(Kind.HOST, of_host, f"slower than it can be in {_percent(host.slow_share)} of the probes")
+    if host.slow_stretches * HALF_SPEED_COST > LARGEST_ERROR:
+        of_host = Grade.UNFIT if host.slow_stretches > _MOST_SLOW else Grade.SOME
+        yield Finding(Kind.HOST, of_host, _stretches(host))
     never = len(host.cores) - len(host.fast_cores)
     if never:
         yield Finding(Kind.SLOW_CORES, Grade.FIT, f"{never} of {len(host.cores)} cores never ran at full speed")
@@ -221,7 +221,7 @@ def _errors(seen: Examination) -> list[tuple[str, str]]:
         ),
         (
             "cases of many short kernels",
-            f"{_percent(likely.host)}, the share of slow probes ({_percent(seen.host.slow_share)}) of the "
+            f"{_percent(likely.host)}, the share of slow stretches ({_percent(seen.host.slow_stretches)}) of the "
             f"{_percent(HALF_SPEED_COST)} that slow cores cost ResNet-50",
         ),
         ("all cases", f"{_percent(likely.kernels)}, what a kernel takes longer than the fastest in the median"),
@@ -273,7 +273,7 @@ def _link_figures(link: LinkSeen) -> str:
 def _host(host: HostSeen) -> str:
     text = (
         f"a short loop takes {host.fastest_ns / 1000:.0f} us, {_percent(host.slow_share)} of {host.probes} probes "
-        f"longer by more than {_percent(SLOW - 1)}"
+        f"longer by more than {_percent(SLOW - 1)}; {_stretches(host)}"
     )
     if len(host.cores) == 1:
         return text
@@ -281,6 +281,13 @@ def _host(host: HostSeen) -> str:
     return (
         f"{text}; of {len(host.cores)} cores the best is {best.number} with {_percent(best.slow_share)}, the worst "
         f"{worst.number} with {_percent(worst.slow_share)}"
+    )
+
+
+def _stretches(host: HostSeen) -> str:
+    return (
+        f"on a core that was fast it was slow at the end of {_percent(host.slow_stretches)} of the stretches of "
+        f"{format_ms(host.stretch_ns)}"
     )
 
 

@@ -93,11 +93,15 @@ class Core:
 
 @dataclass(frozen=True)
 class HostSeen:
-    """The host's cores. A core that never ran at full speed is of a slower kind, or was shared all the time."""
+    """The host's cores. A core that never ran at full speed is of a slower kind, or was shared all the time.
+    `slow_stretches` is the share of stretches of `stretch_ns` at whose beginning no core was fast, or at whose end the
+    one was slow that had been: what a report would measure again."""
 
     probes: int
     fastest_ns: int
     cores: tuple[Core, ...]
+    stretch_ns: int
+    slow_stretches: float
 
     @property
     def fast_cores(self) -> tuple[Core, ...]:
@@ -209,23 +213,26 @@ def _host_and_link(watch: Watch, effort: Effort) -> tuple[HostSeen, tuple[list[R
     begun_ns = device.now_ns()
     probes: dict[int | None, list[int]] = {core: [] for core in host.cores}
     readings: tuple[list[Reading], list[Reading]] = ([], [])
+    stretches_ns, slow = [], []
     for _ in range(effort.blocks):
         for core, found in probes.items():
             found.append(host.probe_on(core))
-        host.settle()
+        settled, since_ns = host.settle(), device.now_ns()
         with host.quiet():
             for _ in range(effort.looks):
                 for stream, of_one in zip(_DIRECTIONS, readings, strict=True):
                     of_one.append(_reading(device, stream, copies[stream]))
+        stretches_ns.append(device.now_ns() - since_ns)
+        slow.append(not (settled and host.held()))
         if device.now_ns() - begun_ns > _LONGEST_NS:
             break
-    return _host_seen(probes), readings
+    return _host_seen(probes, round(median(stretches_ns)), fmean(slow)), readings
 
 
-def _host_seen(probes: Mapping[int | None, Sequence[int]]) -> HostSeen:
+def _host_seen(probes: Mapping[int | None, Sequence[int]], stretch_ns: int, slow_stretches: float) -> HostSeen:
     fastest_ns = _fastest_ns([Reading(0, one) for found in probes.values() for one in found])
     cores = [Core(core, min(found), fmean(one > SLOW * fastest_ns for one in found)) for core, found in probes.items()]
-    return HostSeen(sum(map(len, probes.values())), fastest_ns, tuple(cores))
+    return HostSeen(sum(map(len, probes.values())), fastest_ns, tuple(cores), stretch_ns, slow_stretches)
 
 
 def _reading(device: Device, stream: Stream, action: Action) -> Reading:
