@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from vdnnsim.calibration import running
+from vdnnsim.calibration.cases import read_cases
 from vdnnsim.calibration.records import read_records
 from vdnnsim.cli.calibrate import app
 from vdnnsim.errors import InvalidFile, InvalidInput, UnknownName
@@ -274,7 +275,13 @@ def test_faults_of_a_list_of_cases_have_their_lines(folder: Path, tmp_path: Path
         (15, "case[2].limited"),
         (17, "case[3].network"),
     ]
+    assert "did you mean 'alexnet'" in str(raised.value) or "alexnet" in raised.value.faults[0].expected
     assert not (tmp_path / "out").exists()
+
+
+def test_networks_are_found_beside_the_list(folder: Path) -> None:
+    (folder / "beside.toml").write_text('schema = 1\ngpu = "here"\n[[case]]\nnetwork = "tiny.toml"\nbatch = 4\n')
+    assert read_cases(folder / "beside.toml").case[0].network == str(folder / "tiny.toml")
 
 
 def test_a_network_that_fails_shows_in_the_exit_code(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput
 from vdnnsim.files import line_of, read_text, read_toml, toml_lines
 from vdnnsim.gpu import ProfileName
-from vdnnsim.network import NETWORKS, load_network
+from vdnnsim.network import load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
 from vdnnsim.units import parse_bytes
@@ -99,7 +99,7 @@ def read_cases(path: Path) -> CasesFile:
 
 
 def _found_from(folder: Path, group: CaseGroup) -> CaseGroup:
-    if group.network in NETWORKS:
+    if not group.network.endswith(".toml"):
         return group
     return group.model_copy(update={"network": str(folder / group.network)})
 
