@@ -293,7 +293,7 @@ def test_of_copies_that_begin_and_end_together_the_one_given_first_comes_first(f
 
 
 def test_a_piece_of_work_costs_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven kernels and four copies, besides the beginning and the end of four processes and of the simulation."""
+    """Seven kernels and four copies, besides the beginning and the end of the host and that of the simulation."""
     events: list[simpy.Event] = []
     schedule = simpy.Environment.schedule
 
@@ -304,7 +304,7 @@ def test_a_piece_of_work_costs_one_event(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(simpy.Environment, "schedule", noting)
     timeline = run(gpu_of(), offload=ALL)
     assert (len(timeline.kernels), len(timeline.copies)) == (7, 4)
-    assert len(events) == 7 + 4 + 2 * 4 + 1
+    assert len(events) == 7 + 4 + 3
 
 
 def test_kernel_and_other_direction_slow_a_copy_together() -> None:

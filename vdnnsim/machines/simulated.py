@@ -1,4 +1,5 @@
-"""The simulated machine: SimPy processes for the host and for the compute, copy-out and copy-in engines.
+"""The simulated machine: a SimPy process for the host, and the compute, copy-out and copy-in engines, which hear of
+SimPy events: the ends of their work.
 
 The host gives the program's commands one after the other, each at its cost, and runs ahead of the engines until
 it synchronises. Each engine works its stream off in order. A copy's rate changes while it is under way: by the
@@ -17,13 +18,12 @@ for the begin of each that matters to another, and for each change of a copy's r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL
 
 from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
@@ -79,24 +79,15 @@ def simulate(script: Script, durations: Durations, gpu: GpuProfile) -> Moments:
     return _Run(script, durations, gpu).moments()
 
 
-class _Arrival(simpy.Event):
-    """A timeout set after it was made, so that an idle engine can wait for it. Its value is the time when it comes."""
-
-    def set(self, at_ns: int) -> None:
-        self._ok = True
-        self._value = at_ns
-        self.env.schedule(self, NORMAL, at_ns - self.env.now)
-
-
 class _Engine:
-    """An in-order queue of work. `moment` is the next thing that happens on it; the host may wait for it, too.
+    """An in-order queue of work. `moment` is the next thing that happens on it; the host may wait for it, too, and
+    hears of it second.
 
     For a piece of work that is its end, `lasts_ns` after its begin; what listens to more makes it something sooner.
     """
 
     def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
         self.environment = environment
-        self.lasts_ns = lasts_ns
         self._next_lasts_ns = iter(lasts_ns).__next__
         self.pending = 0
         self.ready_ns: deque[int] = deque()
@@ -105,38 +96,34 @@ class _Engine:
         self.stood: list[tuple[int, int]] = []
         """Pieces that stood still for work elsewhere, and from when on."""
         self.moment: simpy.Event
-        self._idle = self.moment = _Arrival(environment)
+        self.happens: Callable[[Any], None] = self.over
+        """Told of what `moment` stands for, where that is a begin or an end."""
 
     def put(self, ready_ns: list[int], from_ns: int) -> None:
         """More work, by how long after a time each piece is ready; none of them before now."""
-        if not self.pending:
-            begin_ns = from_ns + ready_ns[0]
-            self.begins_ns.append(begin_ns)
-            self._idle.set(begin_ns + self._next_lasts_ns())
-            self.pending = 1
-            ready_ns = ready_ns[1:]
-        if ready_ns:
+        if self.pending:
             self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
             self.pending += len(ready_ns)
+            return
+        self.pending = len(ready_ns)
+        if self.pending > 1:
+            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[1:]])
+        self._begin(from_ns + ready_ns[0], int(self.environment.now))
 
-    def end(self, now_ns: int) -> None:
+    def _begin(self, begin_ns: int, now_ns: int) -> None:
+        self.begins_ns.append(begin_ns)
+        then_ns = begin_ns + self._next_lasts_ns()
+        self.moment = moment = self.environment.timeout(then_ns - now_ns, then_ns)
+        moment.callbacks.append(self.happens)
+
+    def over(self, moment: Any) -> None:
         """The piece at the head is over, and the next one begins as soon as it may."""
+        now_ns = moment.value
         self.ends_ns.append(now_ns)
         self.pending -= 1
         if self.pending:
             begin_ns = self.ready_ns.popleft()
-            if begin_ns < now_ns:
-                begin_ns = now_ns
-            self.begins_ns.append(begin_ns)
-            next_ns = begin_ns + self._next_lasts_ns()
-            self.moment = self.environment.timeout(next_ns - now_ns, next_ns)
-        else:
-            self._idle = self.moment = _Arrival(self.environment)
-
-    def process(self) -> _Process:
-        for _ in self.lasts_ns:
-            now_ns = yield self.moment
-            self.end(now_ns)
+            self._begin(begin_ns if begin_ns > now_ns else now_ns, now_ns)
 
     def spans(self) -> Spans:
         return Spans(self.begins_ns, self.ends_ns)
@@ -153,25 +140,17 @@ class _Holding(_Engine):
         self.missing = 0
         self.idle_ns = 0
 
-    def put(self, ready_ns: list[int], from_ns: int) -> None:
-        missing = None if self.pending else self._missing(len(self.ends_ns))
+    def _begin(self, begin_ns: int, now_ns: int) -> None:
+        missing = self._missing(len(self.ends_ns))
         if missing:
-            self._stand(from_ns + ready_ns[0], missing)
-            self.pending = 1
-            ready_ns = ready_ns[1:]
-        super().put(ready_ns, from_ns)
-
-    def end(self, now_ns: int) -> None:
-        missing = self._missing(len(self.ends_ns) + 1) if self.pending > 1 else None
-        if missing:
-            self.ends_ns.append(now_ns)
-            self.pending -= 1
-            self._idle = self.moment = _Arrival(self.environment)
-            self._stand(max(self.ready_ns.popleft(), now_ns), missing)
+            self._stand(begin_ns, missing)
         else:
-            super().end(now_ns)
+            super()._begin(begin_ns, now_ns)
+
+    def over(self, moment: Any) -> None:
+        super().over(moment)
         for engine in self.waiting.pop(len(self.ends_ns), ()):
-            engine._release(now_ns)
+            engine._release(moment.value)
 
     def _missing(self, piece: int) -> list[Awaited]:
         awaited = self.held.get(piece, {})
@@ -181,18 +160,21 @@ class _Holding(_Engine):
         """The piece at the head could begin then, were it not for what is missing."""
         self.idle_ns = idle_ns
         self.missing = len(missing)
+        self.moment = self.environment.event()  # when nothing is
         for engine, done in missing:
             self.engines[engine].waiting.setdefault(done, []).append(self)
 
     def _release(self, now_ns: int) -> None:
         """One of the missing pieces is done."""
         self.missing -= 1
-        if not self.missing:
-            if now_ns > self.idle_ns:
-                self.stood.append((len(self.ends_ns), self.idle_ns))
-            begin_ns = max(self.idle_ns, now_ns)
-            self.begins_ns.append(begin_ns)
-            self._idle.set(begin_ns + self._next_lasts_ns())
+        if self.missing:
+            return
+        if now_ns > self.idle_ns:
+            self.stood.append((len(self.ends_ns), self.idle_ns))
+        free = self.moment
+        super()._begin(max(self.idle_ns, now_ns), now_ns)
+        if free.callbacks:  # the host waits
+            free.succeed()
 
 
 class _Link:
@@ -201,52 +183,35 @@ class _Link:
     def __init__(self, link: Link) -> None:
         self._both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
         self._kernel_ppm = ALONE
-        self._copying = [False, False]
-        self._slowdowns = [PPM, PPM]
-        self._told = [False, False]
-        self.processes: list[simpy.Process] = []
+        self._under_way: list[_SlowedCopies | None] = [None, None]
 
     def kernel(self, slowdowns_ppm: tuple[int, int]) -> None:
         """A kernel with these slowdowns begins to run; `ALONE` when it ends."""
         if slowdowns_ppm != self._kernel_ppm:
             self._kernel_ppm = slowdowns_ppm
-            if self._copying[OUT]:
-                self._changed(OUT)
-            if self._copying[IN]:
-                self._changed(IN)
+            for direction in (OUT, IN):
+                self._changed(direction)
 
-    def begin(self, direction: int) -> None:
-        self._copying[direction] = True
-        self._told[direction] = False
-        self._slowdowns[direction] = self._slowdown(direction)
-        if self._copying[1 - direction]:
-            self._changed(1 - direction)
+    def begin(self, direction: int, copies: _SlowedCopies) -> None:
+        self._under_way[direction] = copies
+        self._changed(1 - direction)
 
     def end(self, direction: int) -> None:
-        self._copying[direction] = False
-        if self._copying[1 - direction]:
-            self._changed(1 - direction)
+        self._under_way[direction] = None
+        self._changed(1 - direction)
 
     def slowdown_ppm(self, direction: int) -> int:
-        """The slowdown from now on; whoever asks has heard of all changes so far."""
-        self._told[direction] = False
-        return self._slowdowns[direction]
-
-    def _slowdown(self, direction: int) -> int:
+        """What slows a copy in this direction now."""
         slowdown = self._kernel_ppm[direction]
-        if self._copying[1 - direction]:
+        if self._under_way[1 - direction]:
             slowdown = slowdown * self._both_ways_ppm[direction] // PPM
         return slowdown
 
     def _changed(self, direction: int) -> None:
-        """What slows the copy under way in this direction may have changed."""
-        slowdown = self._slowdown(direction)
-        if slowdown != self._slowdowns[direction]:
-            self._slowdowns[direction] = slowdown
-            if not self._told[direction]:
-                # Once for all changes of one moment: a second interrupt could hit a process whose copy is over.
-                self._told[direction] = True
-                self.processes[direction].interrupt()
+        """What slows the copy under way in this direction, if there is one, may have changed."""
+        copies = self._under_way[direction]
+        if copies:
+            copies.slowed_by(self.slowdown_ppm(direction))
 
 
 class _SlowingKernels(_Engine):
@@ -259,20 +224,23 @@ class _SlowingKernels(_Engine):
         slowdowns_ppm: Sequence[tuple[int, int]],
         link: _Link,
     ) -> None:
-        kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
-        super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in kernels])
-        self.kernels = kernels
+        self.kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
+        super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in self.kernels])
         self.link = link
+        self.happens = self._begins
 
-    def process(self) -> _Process:
-        for duration_ns, slowdowns_ppm in self.kernels:
-            now_ns = yield self.moment
-            if slowdowns_ppm != ALONE:
-                self.link.kernel(slowdowns_ppm)
-                self.moment = self.environment.timeout(duration_ns, now_ns + duration_ns)
-                now_ns = yield self.moment
-                self.link.kernel(ALONE)
-            self.end(now_ns)
+    def _begins(self, moment: Any) -> None:
+        duration_ns, slowdowns_ppm = self.kernels[len(self.ends_ns)]
+        if slowdowns_ppm == ALONE:
+            self.over(moment)
+            return
+        self.link.kernel(slowdowns_ppm)
+        self.moment = self.environment.timeout(duration_ns, moment.value + duration_ns)
+        self.moment.callbacks.append(self._slowing_ends)
+
+    def _slowing_ends(self, moment: Any) -> None:
+        self.link.kernel(ALONE)
+        self.over(moment)
 
 
 class _SlowedCopies(_Engine):
@@ -285,31 +253,38 @@ class _SlowedCopies(_Engine):
         self.durations_ns = durations_ns
         self.direction = direction
         self.link = link
+        self._remaining = self._since_ns = self._slowdown_ppm = 0
+        self._arrival: simpy.Event
+        self.happens = self._begins
 
-    def process(self) -> _Process:
-        for alone_ns in self.durations_ns:
-            begin_ns = yield self.moment
-            self.moment = over = self.environment.event()
-            self.link.begin(self.direction)
-            end_ns = yield from self._copy(begin_ns, alone_ns)
-            self.link.end(self.direction)
-            self.end(end_ns)
-            if over.callbacks:  # the host waits
-                over.succeed()
+    def _begins(self, moment: Any) -> None:
+        self.moment = self.environment.event()  # its end
+        self.link.begin(self.direction, self)
+        self._remaining = self.durations_ns[len(self.ends_ns)] * _FINE
+        self._go_on(moment.value, self.link.slowdown_ppm(self.direction))
 
-    def _copy(self, now_ns: int, alone_ns: int) -> Generator[simpy.Event, Any, int]:
-        remaining = alone_ns * _FINE
-        while remaining > 0:
-            slowdown_ppm = self.link.slowdown_ppm(self.direction)
-            left_ns = -(-remaining * slowdown_ppm // (_FINE * PPM))
-            try:
-                yield self.environment.timeout(left_ns)
-                return now_ns + left_ns
-            except simpy.Interrupt:
-                elapsed_ns = int(self.environment.now) - now_ns
-                now_ns += elapsed_ns
-                remaining -= -(-elapsed_ns * _FINE * PPM // slowdown_ppm)  # rounded up: done in time is done
-        return now_ns
+    def slowed_by(self, slowdown_ppm: int) -> None:
+        """The rate of the copy under way is another from now on."""
+        if slowdown_ppm == self._slowdown_ppm:
+            return
+        now_ns = int(self.environment.now)
+        passed = -(-(now_ns - self._since_ns) * _FINE * PPM // self._slowdown_ppm)  # rounded up: done in time is done
+        self._remaining = max(0, self._remaining - passed)
+        self._arrival.callbacks.clear()
+        self._go_on(now_ns, slowdown_ppm)
+
+    def _go_on(self, now_ns: int, slowdown_ppm: int) -> None:
+        self._since_ns, self._slowdown_ppm = now_ns, slowdown_ppm
+        left_ns = -(-self._remaining * slowdown_ppm // (_FINE * PPM))
+        self._arrival = self.environment.timeout(left_ns, now_ns + left_ns)
+        self._arrival.callbacks.append(self._arrives)
+
+    def _arrives(self, arrival: Any) -> None:
+        self.link.end(self.direction)
+        ended = self.moment
+        self.over(arrival)
+        if ended.callbacks:  # the host waits
+            ended.succeed()
 
 
 class _HoldingKernels(_Holding, _SlowingKernels):
@@ -428,7 +403,7 @@ class _Run:
 def _engines(
     environment: simpy.Environment, script: Script, durations: Durations, link: Link
 ) -> tuple[_Engine, _Engine, _Engine]:
-    """The engines by number, their processes started."""
+    """The engines by number."""
     holding = any(script.holds)
     outs: _Engine
     ins: _Engine
@@ -440,12 +415,8 @@ def _engines(
         ins = slowed_copies(environment, durations.ins_ns, IN, slowed)
         slowing_kernels = _HoldingKernels if holding else _SlowingKernels
         kernels = slowing_kernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
-        slowed.processes = [environment.process(engine.process()) for engine in (outs, ins)]
-        environment.process(kernels.process())
     else:
         outs, ins, kernels = ((_Holding if holding else _Engine)(environment, lasts_ns) for lasts_ns in durations)
-        for engine in (outs, ins, kernels):
-            environment.process(engine.process())
     engines = (outs, ins, kernels)
     for engine, held in zip(engines, script.holds, strict=True):
         if isinstance(engine, _Holding):
