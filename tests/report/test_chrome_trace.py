@@ -121,7 +121,6 @@ def test_a_timeline_written_out(roomy: Comparison) -> None:
         ],
         "host": [
             ("synchronise", "0.03", "4.97"),
-            ("stall", "1.012", "3.889"),
             ("synchronise", "5.01", "0.59"),
             ("synchronise", "5.61", "3.09"),
         ],
@@ -129,6 +128,7 @@ def test_a_timeline_written_out(roomy: Comparison) -> None:
             ("a forward", "0.012", "1.0"),
             ("b forward", "5.001", "0.5"),
             ("b backward", "5.601", "3.0"),
+            ("stall", "1.012", "3.889"),
         ],
         "copy out": [("copy out map:x", "0.022", "4.879")],
         "copy in": [("copy in map:x", "5.602", "2.898")],
@@ -161,7 +161,7 @@ def test_arguments_say_layer_pass_algorithm_and_bytes(roomy: Comparison) -> None
         "copied_out_bytes": 4000,
         "copied_in_bytes": 0,
     }
-    assert threads[thread_of(1, "host")][1]["args"] == {
+    assert threads[thread_of(1, "compute")][3]["args"] == {
         "during": "a forward",
         "waits for": "copy out map:x",
         "late": False,
@@ -199,15 +199,26 @@ def test_events_keep_the_rules_of_the_format(every: Comparison) -> None:
         assert not any(isinstance(value, list) for value in event.values())
 
 
-def test_slices_of_a_thread_nest(every: Comparison) -> None:
-    for (_, thread), slices in slices_by_thread(events_of(timeline_json(every))).items():
+def check_nesting(text: str) -> None:
+    for slices in slices_by_thread(events_of(text)).values():
         open_until: list[int] = []
         for begin_ns, end_ns in sorted(map(span, slices), key=lambda span: (span[0], -span[1])):
             while open_until and open_until[-1] <= begin_ns:
                 open_until.pop()
             assert not open_until or end_ns <= open_until[-1]
             open_until.append(end_ns)
-            assert len(open_until) <= (2 if thread % 100 == LANES.index("host") else 1)
+            assert len(open_until) == 1
+
+
+def test_slices_of_a_thread_nest(every: Comparison) -> None:
+    check_nesting(timeline_json(every))
+
+
+def test_a_stall_that_lies_in_no_wait_nests_as_well(roomy: Comparison) -> None:
+    """As where a kernel waits by its stream, and the host is at a wait of its own that begins later."""
+    run = written_by_hand(roomy)
+    later = run.timeline.waits[0]._replace(begin_ns=2000)
+    check_nesting(timeline_json([replace(run, timeline=replace(run.timeline, waits=(later, *run.timeline.waits[1:])))]))
 
 
 def test_slices_add_up_to_the_results(every: Comparison) -> None:
@@ -219,8 +230,9 @@ def test_slices_add_up_to_the_results(every: Comparison) -> None:
 
     for process, result in enumerate(every, start=1):
         assert total_ns(process, "layers") == result.iteration_time_ns
-        assert total_ns(process, "compute") == sum(layer.kernel_ns for layer in result.layers)
-        assert total_ns(process, "host", "stall") == result.stall_ns
+        kernels_ns = sum(layer.kernel_ns for layer in result.layers)
+        assert total_ns(process, "compute") == kernels_ns + total_ns(process, "compute", "stall")
+        assert total_ns(process, "compute", "stall") == result.stall_ns
 
 
 def test_flows_lead_from_each_copy_out_to_its_copy_in(every: Comparison) -> None:

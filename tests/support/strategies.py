@@ -23,11 +23,14 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostWait,
     Kernel,
     MemoryClass,
+    Piece,
     Program,
     Step,
     Stream,
+    StreamWait,
     Synchronise,
     WeightGradients,
 )
@@ -216,7 +219,7 @@ def plans(
 
 def host_costs() -> SearchStrategy[HostCosts]:
     cost = st.sampled_from([0, 0, 1, 7, 50, 400])
-    return st.builds(HostCosts, cost, cost, cost, cost, cost, cost)
+    return st.builds(HostCosts, cost, cost, cost, cost, cost, cost, cost)
 
 
 @st.composite
@@ -275,8 +278,11 @@ _HOSTS = ({}, {"launch_ns": 60}, {"start_ns": 90}, {"launch_ns": 500, "start_ns"
 _PROGRAM_SLOWDOWNS = (1, 1.05, 1.17, 1.5, 2, 0.75)
 _PROGRAM_ROWS = st.sampled_from(tuple(product(_PROGRAM_SLOWDOWNS, _PROGRAM_SLOWDOWNS, _HOSTS)))
 _COUNTS = st.integers(0, 6)
-_COMMANDS = st.sampled_from(["kernel", "kernel", "copy", "copy", "wait", "memory"])
+_KINDS = ["kernel", "kernel", "copy", "copy", "wait", "memory"]
+_COMMANDS = st.sampled_from(_KINDS)
+_COMMANDS_AND_WAITS = st.sampled_from([*_KINDS, "host wait", "stream wait"])
 _BUFFERS = st.sampled_from(BUFFERS)
+_STREAM = st.sampled_from(list(Stream))
 _STREAMS = st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True)
 _OUT, _IN = True, False
 _WAYS = st.sampled_from([(_OUT,), (_IN,), (_OUT, _IN)])
@@ -285,8 +291,9 @@ _COPIES = {ways: st.sampled_from(tuple(product(BUFFERS, ways, "ab"))) for ways i
 
 
 @st.composite
-def programs(draw: DrawFn) -> tuple[Program, Trace]:
-    """Commands in any order: copies both ways, waits for some streams only, work that is never waited for."""
+def programs(draw: DrawFn, single_waits: bool = False) -> tuple[Program, Trace]:
+    """Commands in any order: copies both ways, waits for some streams only, work that is never waited for; with
+    `single_waits`, as many waits of the host and of streams for one piece of work."""
     rows = []
     for index in range(3):
         out, back, host = draw(_PROGRAM_ROWS)
@@ -296,17 +303,28 @@ def programs(draw: DrawFn) -> tuple[Program, Trace]:
     steps: list[Step] = []
     commands: list[Command] = []
     live: list[Buffer] = []
+    given: list[Piece] = []
+
+    def give(stream: Stream) -> None:
+        given.append(Piece(stream, 1 + sum(piece.stream is stream for piece in given)))
+
     for index in range(draw(st.integers(1, 6))):
         first = len(commands)
         for _ in range(draw(_COUNTS)):
-            kind = draw(_COMMANDS)
+            kind = draw(_COMMANDS_AND_WAITS if single_waits else _COMMANDS)
             if kind == "kernel":
+                give(Stream.COMPUTE)
                 commands.append(Kernel("a", "forward", draw(kernels)))
             elif kind == "copy":
                 buffer, out, layer = draw(_COPIES[ways])
+                give(Stream.COPY_OUT if out else Stream.COPY_IN)
                 commands.append(CopyOut(buffer, "a") if out else CopyIn(buffer, "a", layer))
             elif kind == "wait":
                 commands.append(Synchronise(tuple(draw(_STREAMS))))
+            elif kind == "host wait" and given:
+                commands.append(HostWait(draw(st.sampled_from(given))))
+            elif kind == "stream wait" and given:
+                commands.append(StreamWait(draw(_STREAM), draw(st.sampled_from(given))))
             elif live and draw(_BOOLEANS):
                 commands.append(Free(live.pop()))
             else:

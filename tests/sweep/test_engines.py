@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.cases import gpu_of, row
+from support.cases import ROOMY_BYTES, gpu_of, row
 from support.strategies import Case, after_waits, cases, gpus, programs
-from vdnnsim.gpu import GpuProfile
-from vdnnsim.memory import ENDLESS_BYTES
+from vdnnsim.gpu import GpuProfile, HostCosts
+from vdnnsim.machines.script import COMPUTE, OUT, script_of
+from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse
 from vdnnsim.metrics.spent import spent
 from vdnnsim.policies import POLICIES, Plan
@@ -22,11 +24,14 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostWait,
     Kernel,
     MemoryClass,
+    Piece,
     Program,
     Step,
     Stream,
+    StreamWait,
     Synchronise,
 )
 from vdnnsim.study import Study, make_study
@@ -36,7 +41,7 @@ from vdnnsim.sweep.links import LinkTable, point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, prepare_plan
 from vdnnsim.sweep.recurrence import Times, covers
 from vdnnsim.sweep.scaling import scaled_trace
-from vdnnsim.sweep.segments import lower
+from vdnnsim.sweep.segments import Launch, Wait, lower
 from vdnnsim.trace import Provenance, Trace, TraceHeader
 from vdnnsim.units import PPM
 
@@ -132,14 +137,14 @@ SMALL = make_study("alexnet", batch=128, gpu="titan-x-maxwell")
 
 def prepared_program(program: Program, trace: Trace, gpu: GpuProfile) -> Prepared:
     study = replace(SMALL, trace=trace, gpu=gpu)
-    lowered = lower(program, trace, gpu.host)
-    return Prepared(study, program, lowered, "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
+    script = script_of(program, trace, gpu.host)
+    return Prepared(study, script, lower(script), "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
 
 
 @settings(max_examples=250)
 @given(st.data())
 def test_any_program_that_is_covered_runs_the_same_on_both_engines(data: st.DataObject) -> None:
-    program, trace = data.draw(programs())
+    program, trace = data.draw(programs() | programs(single_waits=True))
     gpu = data.draw(gpus())
     if data.draw(st.booleans()):
         link = replace(gpu.link, both_ways_out_slowdown_ppm=PPM, both_ways_in_slowdown_ppm=PPM)
@@ -231,6 +236,92 @@ def test_each_guard_of_63_bits_stands_where_it_says(within: dict[str, int], beyo
     """What a guard lets through is exact, and the next value goes to the simulated machine."""
     assert one_kernel_beside_a_copy(**within) is Engine.VECTORISED
     assert one_kernel_beside_a_copy(**beyond) is Engine.REFERENCE
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_the_reference_engine_counts_as_the_timeline_of_the_same_run_does(data: st.DataObject) -> None:
+    """Also where kernels wait by stream, and copies outlive their steps."""
+    program, trace = data.draw(programs(single_waits=True))
+    gpu = data.draw(gpus())
+    prepared = prepared_program(program, trace, gpu)
+    zero = np.zeros(1, dtype=np.int64)
+    own = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    times, _ = run_points(prepared, own, zero, np.array([PPM]), zero, Engine.REFERENCE)
+    timeline = SimulatedMachine(trace, gpu).run(program, make_pool("best-fit", ROOMY_BYTES))
+    parts = spent(timeline)
+    inner = [not step.in_classifier for step in program.steps]
+    assert sum(parts) == timeline.iteration_time_ns == times.iteration_time_ns[0]
+    assert min(parts) >= 0
+    assert parts == (
+        times.kernel_ns[0],
+        times.copies_out_ns[0],
+        times.copies_in_ns[0],
+        times.late_fetches_ns[0],
+        parts.host_ns,
+        times.synchronise_ns[0],
+    )
+    assert times.feature_extraction_stall_ns[0] == sum(
+        stall.duration_ns for stall in timeline.stalls if inner[stall.step]
+    )
+
+
+def test_a_segment_with_waits_for_single_pieces_by_hand() -> None:
+    """Three copies out of 150 ns behind a's kernel of 100; the second kernel waits for the second of them, the host for
+    the first. The third stands last: it runs beside the kernel, and nothing waits for it but the end."""
+    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
+    trace = Trace(header, [row("a", "forward", 100), row("b", "forward", 200)])
+    buffer = Buffer("x", 150, MemoryClass.FEATURE_MAPS, "a", False)
+    copy = CopyOut(buffer, "a")
+    commands: tuple[Command, ...] = (
+        Kernel("a", "forward", "default"),
+        StreamWait(Stream.COPY_OUT, Piece(Stream.COMPUTE, 1)),
+        *(copy, copy, copy),
+        HostWait(Piece(Stream.COPY_OUT, 1)),
+        StreamWait(Stream.COMPUTE, Piece(Stream.COPY_OUT, 2)),
+        Kernel("b", "forward", "default"),
+    )
+    gpu = gpu_of(host=HostCosts(kernel_ns=5, copy_ns=7, synchronise_ns=11, stream_wait_ns=3))
+    program = Program((buffer,), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
+    prepared = prepared_program(program, trace, gpu)
+    [(segment, count, _)] = prepared.lowered.segments
+    assert (count, segment.closed, segment.rest_ns) == (1, False, 8)
+    assert segment.items == (
+        Launch(COMPUTE, 0, 5, 0),
+        Launch(OUT, 0, 15, 0, after=((COMPUTE, 1),)),
+        Wait(((OUT, 1),), 29),
+        Launch(OUT, 0, 22, 0),
+        Launch(COMPUTE, 1, 8, 1, after=((OUT, 2),)),
+        Launch(OUT, 0, 29, 0),
+    )
+    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
+    assert engine is Engine.VECTORISED
+    # kernel 5..105, copies till 255, 405 and 555; stall 105..255 in the wait, which ends at 266; b is ready at 274 and
+    # waits till 405, runs till 605
+    assert at(times, 0) == (605, 150 + 131, 300, 150, 605, 281, 150, 281, 0, 0, 11)
+
+
+def copies_of(*commands: Command) -> bool:
+    """Whether copies out and in of such a program may meet."""
+    trace = Trace(TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"}), [row("a", "forward", 100)])
+    program = Program((X,), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
+    return prepared_program(program, trace, gpu_of()).lowered.both_ways
+
+
+X = Buffer("x", 150, MemoryClass.FEATURE_MAPS, "a", False)
+
+
+def test_copies_meet_unless_a_wait_keeps_them_apart() -> None:
+    out, back, kernel = CopyOut(X, "a"), CopyIn(X, "a", "a"), Kernel("a", "forward", "default")
+    first = Piece(Stream.COPY_OUT, 1)
+    assert copies_of(out, kernel, back)
+    assert copies_of(out, out, HostWait(first), back)
+    assert not copies_of(out, HostWait(first), back)
+    assert not copies_of(out, StreamWait(Stream.COPY_IN, first), back)
+    behind_a_kernel = (StreamWait(Stream.COMPUTE, first), kernel, StreamWait(Stream.COPY_IN, Piece(Stream.COMPUTE, 1)))
+    assert not copies_of(out, *behind_a_kernel, back)
 
 
 def prepared_plan(study: Study) -> Plan:

@@ -2,7 +2,7 @@
 
 A process is a policy; its threads are the layers, the host and the engines. Times are microseconds with three decimals,
 so that no nanosecond is lost. Viewers ask that the slices of a thread nest: an engine works its queue off in
-order, and the host's stalls lie inside its waits. Thread numbers are unique in the file, since Perfetto names threads
+order, and its stalls lie between its kernels. Thread numbers are unique in the file, since Perfetto names threads
 by number alone. Arrows lead from each copy out to the copy in of the same buffer.
 """
 
@@ -18,7 +18,7 @@ from vdnnsim.files import write_text
 from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, StallRecord, WaitRecord
+from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, StallRecord
 
 LANES = ("layers", "host", "compute", COPY_OUT, COPY_IN)
 """The threads of each process, from the top."""
@@ -63,7 +63,7 @@ class _Process:
         yield from self._names()
         yield from self._layers()
         yield from self._host()
-        yield from self._kernels()
+        yield from self._compute()
         yield from self._copies()
         yield from self._counters()
 
@@ -110,21 +110,19 @@ class _Process:
                 yield self._slice("layers", self._step_title(index), "layer", time.begin_ns, time.end_ns, args)
 
     def _host(self) -> Iterator[_Event]:
-        timeline = self.run.timeline
-        records: list[WaitRecord | StallRecord] = [*timeline.waits, *timeline.stalls]
-        for record in sorted(records, key=lambda record: (record.begin_ns, -record.end_ns)):
-            args: dict[str, Any] = {"during": self._step_title(record.step)}
-            if isinstance(record, StallRecord):
-                args |= {"waits for": _copy_name(record), "late": record.late}
-            name, category = ("stall", "stall") if isinstance(record, StallRecord) else ("synchronise", "wait")
-            if record.end_ns > record.begin_ns:
-                yield self._slice("host", name, category, record.begin_ns, record.end_ns, args)
+        for wait in self.run.timeline.waits:
+            if wait.end_ns > wait.begin_ns:
+                args = {"during": self._step_title(wait.step)}
+                yield self._slice("host", "synchronise", "wait", wait.begin_ns, wait.end_ns, args)
 
-    def _kernels(self) -> Iterator[_Event]:
+    def _compute(self) -> Iterator[_Event]:
         for kernel in self.run.timeline.kernels:
             args = {"layer": kernel.layer, "pass": kernel.pass_, "algorithm": kernel.algorithm}
             name = f"{kernel.layer} {kernel.pass_}"
             yield self._slice("compute", name, "kernel", kernel.begin_ns, kernel.end_ns, args)
+        for stall in self.run.timeline.stalls:
+            stalled = {"during": self._step_title(stall.step), "waits for": _copy_name(stall), "late": stall.late}
+            yield self._slice("compute", "stall", "stall", stall.begin_ns, stall.end_ns, stalled)
 
     def _copies(self) -> Iterator[_Event]:
         for copy in self.run.timeline.copies:

@@ -67,7 +67,7 @@ def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> 
     kernels = scaled_durations_ns(alone_ns.astype(np.int64), scales_ppm)[:, None, :]
     outs = links.durations(Stream.COPY_OUT, lowered.out_sizes_bytes)[:, :, None]
     ins = links.durations(Stream.COPY_IN, lowered.in_sizes_bytes)[:, :, None]
-    durations = GridDurations(list(kernels), list(outs), list(ins))
+    durations = GridDurations(list(outs), list(ins), list(kernels))
     longest = longest_ns(lowered, durations, prepared.study.gpu.host.synchronise_ns)
     return durations if longest < LONGEST_NS else None
 
@@ -86,9 +86,9 @@ def _vectorised(prepared: Prepared, durations: GridDurations, link_of: np.ndarra
             for column in range(0, scales, columns):
                 part = np.s_[row : min(row + rows, links), column : min(column + columns, scales)]
                 block = GridDurations(
-                    [kernel[:, part[1]] for kernel in durations.kernels],
                     [copy[part[0]] for copy in durations.outs],
                     [copy[part[0]] for copy in durations.ins],
+                    [kernel[:, part[1]] for kernel in durations.kernels],
                 )
                 times = evaluate(lowered, block, synchronise_ns, whole[0][part].shape)
                 for target, values in zip(whole, times, strict=True):
@@ -101,9 +101,9 @@ def _vectorised(prepared: Prepared, durations: GridDurations, link_of: np.ndarra
     for first in range(0, len(link_of), _AT_ONCE):
         link, scale = link_of[first : first + _AT_ONCE], scale_of[first : first + _AT_ONCE]
         block = GridDurations(
-            [kernel[0, scale] for kernel in durations.kernels],
             [copy[link, 0] for copy in durations.outs],
             [copy[link, 0] for copy in durations.ins],
+            [kernel[0, scale] for kernel in durations.kernels],
         )
         parts.append(evaluate(lowered, block, synchronise_ns, link.shape))
     return Times(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -37,7 +37,7 @@ class Prepared:
     does not: then its numbers are those of a pool that had room, as in `PolicyResult`."""
 
     study: Study
-    program: Program
+    script: Script
     lowered: Lowered
     reason: str
     needed_bytes: int
@@ -50,10 +50,10 @@ class Prepared:
     deferred_prefetches: int
     provenance: Provenance
 
-    @cached_property
-    def script(self) -> Script:
-        """The program as the reference engine runs it."""
-        return script_of(self.program, self.study.trace, self.study.gpu.host)
+    @property
+    def program(self) -> Program:
+        """The program that all points run."""
+        return self.script.program
 
     @cached_property
     def scaled_kernels_ns(self) -> dict[int, list[int]]:
@@ -66,7 +66,8 @@ class Prepared:
 
     def under(self, study: Study) -> Prepared:
         """The same program where its own study had a point's link and durations and `study` has the source's."""
-        return replace(self, study=study, lowered=lower(self.program, study.trace, study.gpu.host))
+        script = script_of(self.program, study.trace, study.gpu.host)
+        return replace(self, study=study, script=script, lowered=lower(script))
 
 
 def sees_times(policy: Policy) -> bool:
@@ -89,12 +90,13 @@ def prepare_plan(study: Study, plan: Plan) -> Prepared:
     records = _memory_records(program, memory)
     high_water_bytes = memory.pool.high_water_bytes
     needed_bytes = high_water_bytes if failure is None else study.needed_bytes(plan, program, high_water_bytes)
+    script = script_of(program, study.trace, study.gpu.host)
     steps = len(program.steps)
     copies = [command for command in program.commands if isinstance(command, CopyOut | CopyIn)]
     return Prepared(
         study=study,
-        program=program,
-        lowered=lower(program, study.trace, study.gpu.host),
+        script=script,
+        lowered=lower(script),
         reason="" if failure is None else study.explain(failure, needed_bytes),
         needed_bytes=needed_bytes,
         use=memory_use(records, steps, 0, _CLASSES),

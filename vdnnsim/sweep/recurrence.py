@@ -1,8 +1,9 @@
 """The vectorised engine: completion times of a lowered program for many design points at once.
 
-Streams are in-order queues and the host gives its commands in order, so that each launch begins at the later of two
-times and each wait ends at the latest of a few: a max-plus recurrence along the streams, evaluated here in 64-bit
-integers with one array element for each point. It is the simulated machine's arithmetic, not an approximation of it.
+Streams are in-order queues and the host gives its commands in order, so that each launch begins at the latest of a few
+times, its own, its stream's and those of the pieces that it waits for, and each wait ends at the latest of a few: a
+max-plus recurrence along the streams, evaluated here in 64-bit integers with one array element for each point. It is
+the simulated machine's arithmetic, not an approximation of it.
 
 It holds where nothing couples the streams but the host and kernels that slow copies. What it leaves out is two copies
 of opposite directions that slow each other, whose rates hang on each other's ends: `covers` says no to a program in
@@ -17,15 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from vdnnsim.gpu import Link
-from vdnnsim.program import Stream
+from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited
 from vdnnsim.sweep.copying import LARGEST_SLOWDOWN_PPM, LONGEST_NS, Busy, Ns, copy_end_ns
-from vdnnsim.sweep.segments import Held, Launch, Lowered, Segment, Wait
+from vdnnsim.sweep.held import Held
+from vdnnsim.sweep.segments import Launch, Lowered, Segment, Wait
 from vdnnsim.units import PPM
 
 _MOST_BYTES = 1 << 42
 _LOW_BITS = 20
 _LOW_MASK = (1 << _LOW_BITS) - 1
-_COPIES = (Stream.COPY_OUT, Stream.COPY_IN)
 _OUT, _IN, _LATE = _CAUSES = ("copies out", "copies in", "late fetches")
 _INSIDE, _OUTSIDE = "feature extraction", "classifier"
 
@@ -49,36 +50,38 @@ class Times(NamedTuple):
 
 
 class GridDurations(NamedTuple):
-    """The durations of each kernel kind and of each distinct copy, by stream. All elements broadcast against each
-    other: kernels of shape (1, scales) and copies of shape (links, 1) give every combination of a scale with a link."""
+    """The durations of each distinct copy and of each kernel kind, by the engine's number. All elements broadcast
+    against each other: kernels of shape (1, scales) and copies of shape (links, 1) give every combination of a scale
+    with a link."""
 
-    kernels: Sequence[np.ndarray]
     outs: Sequence[np.ndarray]
     ins: Sequence[np.ndarray]
-
-    def of(self, stream: Stream) -> Sequence[np.ndarray]:
-        return self.kernels if stream is Stream.COMPUTE else self.outs if stream is Stream.COPY_OUT else self.ins
+    kernels: Sequence[np.ndarray]
 
 
 def covers(lowered: Lowered, link: Link) -> bool:
     """Whether the recurrence is exact for every point of this program on links with these slowdowns."""
     couples = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm) != (PPM, PPM)
     largest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM)
-    return not (lowered.both_ways and couples) and largest <= LARGEST_SLOWDOWN_PPM and lowered.most_bytes < _MOST_BYTES
+    return (
+        not (lowered.both_ways and couples)
+        and largest <= LARGEST_SLOWDOWN_PPM
+        and lowered.held.most_bytes < _MOST_BYTES
+    )
 
 
 def longest_ns(lowered: Lowered, durations: GridDurations, synchronise_ns: int) -> int:
     """More than any point's iteration takes: everything one after the other. Callers check it against `LONGEST_NS`."""
     slowest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM) / PPM
-    longest = {stream: [int(part.max()) for part in durations.of(stream)] for stream in Stream}
+    longest = [[int(part.max()) for part in its] for its in durations]
     total = float(lowered.host_ns)
     for segment, count, _ in lowered.segments:
         for item in segment.items:
             if isinstance(item, Launch):
-                factor = 1.0 if item.stream is Stream.COMPUTE else max(slowest, 1.0)
-                total += count * (item.ready_ns + longest[item.stream][item.number] * factor)
+                factor = 1.0 if item.engine == COMPUTE else max(slowest, 1.0)
+                total += count * (item.ready_ns + longest[item.engine][item.number] * factor)
             elif isinstance(item, Wait):
-                total += count * len(item.streams) * synchronise_ns
+                total += count * len(item.awaited) * synchronise_ns
     return int(total * 1.001) + 1
 
 
@@ -93,35 +96,34 @@ def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, sh
         totals.add("running", outcome.running_ns, count)
         for stall in outcome.stalls:
             totals.add(f"{stall.place} {stall.cause}", stall.stall_ns, count)
-            if stall.at_end:
-                totals.add("stall at end", stall.stall_ns, count)
+            if stall.in_wait:
+                totals.add("stall in waits", stall.stall_ns, count)
         for wait_ns, its_held in zip(outcome.waits_ns, held, strict=True):
             totals.add("wait", wait_ns, count)
             totals.add_area(wait_ns, its_held)
-        totals.add_area(outcome.extra_ns, lowered.end)
+        totals.add_area(outcome.extra_ns, lowered.held.end)
     for kernel_ns, count in zip(durations.kernels, lowered.kernel_counts, strict=True):
         totals.add("kernels", kernel_ns, count)
-    totals.add_area(1, lowered.host_area)
+    totals.add_area(1, lowered.held.host_area)
     wait_ns = totals.sum("wait", shape)
     iteration_ns = wait_ns + totals.sum("extra", shape) + lowered.host_ns
     inner_out_ns, inner_in_ns, inner_late_ns = (totals.sum(f"{_INSIDE} {cause}", shape) for cause in _CAUSES)
     out_ns = inner_out_ns + totals.sum(f"{_OUTSIDE} {_OUT}", shape)
     in_ns = inner_in_ns + totals.sum(f"{_OUTSIDE} {_IN}", shape)
     late_ns = inner_late_ns + totals.sum(f"{_OUTSIDE} {_LATE}", shape)
-    stall_ns = out_ns + in_ns + late_ns
-    stalls_in_waits_ns = stall_ns - totals.sum("stall at end", shape)
+    end = lowered.held.end
     return Times(
         iteration_ns,
-        stall_ns,
+        out_ns + in_ns + late_ns,
         totals.sum("kernels", shape),
-        totals.average("area", iteration_ns, lowered.end.all_bytes),
+        totals.average("area", iteration_ns, end.all_bytes),
         totals.sum("inner", shape),
         inner_out_ns + inner_in_ns + inner_late_ns,
-        totals.average("inner area", iteration_ns, lowered.end.feature_extraction_bytes),
+        totals.average("inner area", iteration_ns, end.feature_extraction_bytes),
         out_ns,
         in_ns,
         late_ns,
-        wait_ns - totals.sum("running", shape) - stalls_in_waits_ns,
+        wait_ns - totals.sum("running", shape) - totals.sum("stall in waits", shape),
     )
 
 
@@ -170,7 +172,7 @@ class _Stall(NamedTuple):
     cause: str
     stall_ns: Ns
     place: str
-    at_end: bool
+    in_wait: bool
 
 
 class _Outcome(NamedTuple):
@@ -191,98 +193,99 @@ class _Run:
         self.kinds = lowered.kernels
         self.durations = durations
         self.synchronise_ns = synchronise_ns
-        self.host_ns: Ns = 0
-        self.free_ns: dict[Stream, Ns] = dict.fromkeys(Stream, 0)
-        self.under_way: set[Stream] = set()
-        self.busy: list[tuple[Ns, Ns, int]] = []
-        self.copies: dict[Stream, list[tuple[Ns, Ns]]] = {stream: [] for stream in _COPIES}
-        self.cause = {Stream.COPY_OUT: _OUT, Stream.COPY_IN: _IN}
+        self.waited_ns: list[Ns] = [0]
+        self.ends_ns: tuple[list[Ns], list[Ns], list[Ns]] = ([0], [0], [0])
+        self.slowing: tuple[list[Busy], list[Busy]] = ([], [])
+        self.over = [0, 0]
+        self.late = [False]
+        self.inside = True
         self.stalls: list[_Stall] = []
         self.running_ns: Ns = 0
 
     def run(self, segment: Segment) -> _Outcome:
         waits_ns: list[Ns] = []
-        waited_until_ns: Ns = 0
         inner_ns: Ns = 0
         since_ns: Ns = 0
-        inside = not segment.starts_in_classifier
+        self.inside = not segment.starts_in_classifier
         for item in segment.items:
             if isinstance(item, Launch):
                 self._launch(item)
             elif isinstance(item, Wait):
                 waits_ns.append(self._wait(item))
-                waited_until_ns = self.host_ns
             else:
-                ended_ns = _later(self.free_ns[Stream.COMPUTE], waited_until_ns)
-                inner_ns = inner_ns + ended_ns - since_ns if inside else inner_ns
-                since_ns, inside = ended_ns, not inside
-        end_ns: Ns = self.host_ns
+                ended_ns = _later(self.ends_ns[COMPUTE][-1], self.waited_ns[-1])
+                inner_ns = inner_ns + ended_ns - since_ns if self.inside else inner_ns
+                since_ns, self.inside = ended_ns, not self.inside
+        end_ns = self.waited_ns[-1]
         extra_ns: Ns = 0
         if not segment.closed:
-            host_end_ns = self.host_ns + segment.rest_ns
-            copies = [stream for stream in _COPIES if stream in self.under_way]
-            idle_ns = _later(host_end_ns, self.free_ns[Stream.COMPUTE])
-            for stream in copies:
-                self._finish_copies(stream)
-            self._stall(idle_ns, copies, in_classifier=not inside, at_end=True)
-            end_ns = _later(_later(self.free_ns[Stream.COMPUTE], waited_until_ns), host_end_ns)
-            for stream in copies:
-                end_ns = _later(end_ns, self.free_ns[stream])
+            host_end_ns = self.waited_ns[-1] + segment.rest_ns
+            end_ns = _later(host_end_ns, self.ends_ns[COMPUTE][-1])
+            given = ((engine, len(self.ends_ns[engine]) - 1) for engine in (OUT, IN))
+            copies = [(engine, done) for engine, done in given if done]
+            self._stall(end_ns, copies, in_wait=False)
+            for engine, done in copies:
+                end_ns = _later(end_ns, self.ends_ns[engine][done])
             extra_ns = end_ns - host_end_ns
-        inner_ns = inner_ns + end_ns - since_ns if inside else inner_ns
+        inner_ns = inner_ns + end_ns - since_ns if self.inside else inner_ns
         return _Outcome(waits_ns, self.stalls, self.running_ns, extra_ns, inner_ns)
 
     def _launch(self, item: Launch) -> None:
-        self.under_way.add(item.stream)
-        ready_ns = self.host_ns + item.ready_ns
-        duration_ns = self.durations.of(item.stream)[item.number]
-        if item.stream is Stream.COMPUTE:
-            begin_ns = _later(ready_ns, self.free_ns[Stream.COMPUTE])
-            self.free_ns[Stream.COMPUTE] = end_ns = begin_ns + duration_ns
-            self.busy.append((begin_ns, end_ns, item.number))
+        engine = item.engine
+        ends_ns = self.ends_ns[engine]
+        duration_ns = self.durations[engine][item.number]
+        begin_ns = _later(self.waited_ns[item.since] + item.ready_ns, ends_ns[-1])
+        if item.after and engine == COMPUTE:
+            self._stall(begin_ns, item.after, in_wait=False)
+        for other, done in item.after:
+            begin_ns = _later(begin_ns, self.ends_ns[other][done])
+        if engine == COMPUTE:
+            end_ns: Ns = begin_ns + duration_ns
+            for way, slowdown_ppm in zip((OUT, IN), self.kinds[item.number][1:], strict=True):
+                if slowdown_ppm != PPM:
+                    self.slowing[way].append(Busy(begin_ns, end_ns, slowdown_ppm))
         else:
-            self.copies[item.stream].append((ready_ns, duration_ns))
-            if item.stream is Stream.COPY_IN:
-                self.cause[item.stream] = _LATE if item.late else _IN
+            end_ns = copy_end_ns(begin_ns, duration_ns, self._beside(engine, begin_ns))
+            if engine == IN:
+                self.late.append(item.late)
+        ends_ns.append(end_ns)
+
+    def _beside(self, engine: int, begin_ns: Ns) -> Sequence[Busy]:
+        """The kernels that may slow a copy that begins then. Those over by then are for no later copy, either."""
+        kernels = self.slowing[engine]
+        over = self.over[engine]
+        while over < len(kernels) and np.all(kernels[over].end_ns <= begin_ns):
+            over += 1
+        self.over[engine] = over
+        return kernels[over:]
 
     def _wait(self, item: Wait) -> Ns:
-        begin_ns = now_ns = self.host_ns + item.offset_ns
-        idle_ns = _later(begin_ns, self.free_ns[Stream.COMPUTE])
+        kernels_ns = self.ends_ns[COMPUTE]
+        begin_ns = now_ns = self.waited_ns[-1] + item.offset_ns
+        idle_ns = _later(begin_ns, kernels_ns[-1])
         copies = []
-        for stream in item.streams:
-            if stream in self.under_way:
-                self._finish_copies(stream)
-                now_ns = _later(now_ns, self.free_ns[stream])
-                self.under_way.discard(stream)
-                if stream is not Stream.COMPUTE:
-                    copies.append(stream)
+        for engine, done in item.awaited:
+            if done:
+                now_ns = _later(now_ns, self.ends_ns[engine][done])
+                if engine != COMPUTE:
+                    copies.append((engine, done))
             now_ns = now_ns + self.synchronise_ns
-        self.host_ns = now_ns
-        self._stall(idle_ns, copies, item.in_classifier, at_end=False)
-        idle_by_end_ns = idle_ns if Stream.COMPUTE in item.streams else _sooner(idle_ns, now_ns)
+        self.waited_ns.append(now_ns)
+        self._stall(idle_ns, copies, in_wait=True)
+        idle_by_end_ns = idle_ns if (COMPUTE, len(kernels_ns) - 1) in item.awaited else _sooner(idle_ns, now_ns)
         self.running_ns = self.running_ns + (idle_by_end_ns - begin_ns)
         return now_ns - begin_ns
 
-    def _stall(self, idle_ns: Ns, copies: Sequence[Stream], in_classifier: bool, at_end: bool) -> None:
+    def _stall(self, idle_ns: Ns, copies: Sequence[Awaited], in_wait: bool) -> None:
         """How long the compute engine stands still, from `idle_ns` on, for these copies: `machines.stalls`."""
-        for stream in copies:
-            own_ns = _later(self.free_ns[stream] - idle_ns, 0)
-            if len(copies) > 1:
-                other_ns = self.free_ns[next(other for other in copies if other is not stream)]
-                binds = self.free_ns[stream] >= other_ns + (stream is Stream.COPY_OUT)
-                own_ns = own_ns * binds
-            place = _OUTSIDE if in_classifier else _INSIDE
-            self.stalls.append(_Stall(self.cause[stream], own_ns, place, at_end))
-
-    def _finish_copies(self, stream: Stream) -> None:
-        """Works out copies when the host waits for them: every kernel that can run beside them has been launched."""
-        if stream is Stream.COMPUTE or not self.copies[stream]:
-            return
-        column = 1 + _COPIES.index(stream)
-        beside = [Busy(begin_ns, end_ns, self.kinds[index][column]) for begin_ns, end_ns, index in self.busy]
-        for ready_ns, alone_ns in self.copies[stream]:
-            self.free_ns[stream] = copy_end_ns(_later(ready_ns, self.free_ns[stream]), alone_ns, beside)
-        self.copies[stream].clear()
+        for engine, done in copies:
+            end_ns = self.ends_ns[engine][done]
+            own_ns = _later(end_ns - idle_ns, 0)
+            for other, its in copies:
+                if other != engine:
+                    own_ns = own_ns * (end_ns >= self.ends_ns[other][its] + (engine == OUT))
+            cause = _OUT if engine == OUT else _LATE if self.late[done] else _IN
+            self.stalls.append(_Stall(cause, own_ns, _INSIDE if self.inside else _OUTSIDE, in_wait))
 
 
 def _later(one: Ns, other: Ns) -> Ns:

@@ -10,10 +10,10 @@ from vdnnsim.machines.script import OUT, Durations, Script
 from vdnnsim.machines.simulated import simulate
 from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
 from vdnnsim.program import Allocate
+from vdnnsim.sweep.held import Held
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.scaling import scaled_ns
-from vdnnsim.sweep.segments import Held
 
 _MOST_SCALES = 4096
 _OUTS, _INS, _LATE = range(3)
@@ -30,8 +30,8 @@ class ReferencePoints:
         self._kernels_ns = prepared.scaled_kernels_ns
         self._copies_ns: dict[int, tuple[GpuProfile, list[int], list[int]]] = {}
         self._inner_steps = [not step.in_classifier for step in steps]
-        self._held = [held.all_bytes for held in lowered.waits_held]
-        self._inner_held = [held.feature_extraction_bytes for held in lowered.waits_held]
+        self._held = [held.all_bytes for held in lowered.held.waits]
+        self._inner_held = [held.feature_extraction_bytes for held in lowered.held.waits]
 
     def times(self, links: LinkTable, link: int, scale_ppm: int) -> tuple[int, ...]:
         """The fields of `Times` of one point."""
@@ -61,10 +61,10 @@ class ReferencePoints:
             iteration_ns,
             stall_ns,
             kernels_ns,
-            area // iteration_ns if iteration_ns else lowered.end.all_bytes,
+            area // iteration_ns if iteration_ns else lowered.held.end.all_bytes,
             sum(compress(map(sub, ends_ns, (0, *ends_ns)), self._inner_steps)),
             inner_stall_ns,
-            inner_area // iteration_ns if iteration_ns else lowered.end.feature_extraction_bytes,
+            inner_area // iteration_ns if iteration_ns else lowered.held.end.feature_extraction_bytes,
             *stalls_ns,
             _idle_in_waits_ns(self._script, moments) - in_waits_ns,
         )
@@ -91,9 +91,9 @@ class ReferencePoints:
         lowered = self._lowered
         waits_ns = list(map(sub, moments.waits.ends_ns, moments.waits.begins_ns))
         after_ns = iteration_ns - lowered.host_ns - sum(waits_ns)  # the host is through, the engines are not
-        area, inner_area = lowered.host_area
-        area += sum(map(mul, self._held, waits_ns)) + lowered.end.all_bytes * after_ns
-        inner_area += sum(map(mul, self._inner_held, waits_ns)) + lowered.end.feature_extraction_bytes * after_ns
+        area, inner_area = lowered.held.host_area
+        area += sum(map(mul, self._held, waits_ns)) + lowered.held.end.all_bytes * after_ns
+        inner_area += sum(map(mul, self._inner_held, waits_ns)) + lowered.held.end.feature_extraction_bytes * after_ns
         return Held(area, inner_area)
 
 

@@ -1,20 +1,28 @@
-"""A program lowered to what its times depend on: stretches between moments at which nothing is under way.
+"""A script lowered to what its times depend on: stretches between moments at which nothing is under way.
 
-Where the host has waited for every stream that had work, the engines are idle and nothing of the past is left but the
-clock. A program's iteration is then a sum over such *segments*, and segments of the same commands take the same
-time: each distinct one is worked out once and weighed by how often it occurs. Kernels are known by what the trace
-says of them, copies by their size; the host's own costs are added up here, since no axis changes them.
+Where the host knows that all it has given is done, the engines are idle and nothing of the past is left but the clock.
+An iteration is then a sum over such *segments*, and segments of the same items take the same time: each distinct one is
+worked out once and weighed by how often it occurs. Kernels are known by what the trace says of them, copies by their
+size. What the host's calls cost is the script's; no axis changes it.
+
+Items stand in an order in which they can be worked out one after the other. What a copy takes depends on the kernels
+beside it, so that it stands where something first waits for it: the host, a kernel, a copy the other way, the end.
+Whatever is given later begins when it is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
-from vdnnsim.gpu import HostCosts
-from vdnnsim.program import Allocate, Buffer, Command, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
-from vdnnsim.trace import Trace, TraceRow
+from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited, Script
+from vdnnsim.program import CopyIn, CopyOut, HostWait, Kernel, Order, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.sweep.held import Held, HeldByScript, held_by
+
+_Value = TypeVar("_Value", bound=Hashable)
 
 
 class KernelKind(NamedTuple):
@@ -26,21 +34,24 @@ class KernelKind(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Work put on a stream that may begin `ready_ns` after the host's last wait (or the segment's start). `number` is
-    that of the kernel's kind, or of the copy's size; `late` a fetch that is."""
+    """Work of an engine that may begin `ready_ns` after the host's wait of the number `since` in its segment (0: after
+    its begin), and when the pieces `after` are done, counted in the segment from 1. `number` is that of the kernel's
+    kind, or of the copy's size; `late` a fetch that is."""
 
-    stream: Stream
+    engine: int
+    since: int
     ready_ns: int
     number: int
     late: bool = False
+    after: tuple[Awaited, ...] = ()
 
 
 class Wait(NamedTuple):
-    """The host waits for these streams, from `offset_ns` after its last wait."""
+    """The host waits for these pieces, counted in the segment from 1 (0: for what it knows to be done already), from
+    `offset_ns` after its last wait."""
 
-    streams: tuple[Stream, ...]
+    awaited: tuple[Awaited, ...]
     offset_ns: int
-    in_classifier: bool
 
 
 class Flip(NamedTuple):
@@ -60,21 +71,6 @@ class Segment(NamedTuple):
     rest_ns: int
 
 
-class Held(NamedTuple):
-    """Bytes in use: all, and those of the feature-extraction layers."""
-
-    all_bytes: int
-    feature_extraction_bytes: int
-
-    def __add__(self, other: object) -> Held:
-        if not isinstance(other, Held):
-            return NotImplemented
-        return Held(self.all_bytes + other.all_bytes, self.feature_extraction_bytes + other.feature_extraction_bytes)
-
-    def during(self, duration_ns: int) -> Held:
-        return Held(self.all_bytes * duration_ns, self.feature_extraction_bytes * duration_ns)
-
-
 class Weighted(NamedTuple):
     """A distinct segment, how often it occurs, and for each of its waits the sum of what was held during it."""
 
@@ -85,9 +81,8 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True)
 class Lowered:
-    """`host_ns` is the host's own time outside waits, `host_area` byte-nanoseconds held during it, `end` what is held
-    at the end, `waits_held` during each wait in the program's order, and `most_bytes` the most that ever is.
-    `both_ways`: copies of both directions may be under way at once."""
+    """`host_ns` is the host's own time outside waits. `both_ways`: copies of both directions may be under way at
+    once."""
 
     kernels: tuple[KernelKind, ...]
     kernel_counts: tuple[int, ...]
@@ -95,131 +90,160 @@ class Lowered:
     in_sizes_bytes: tuple[int, ...]
     segments: tuple[Weighted, ...]
     host_ns: int
-    host_area: Held
-    end: Held
-    waits_held: tuple[Held, ...]
-    most_bytes: int
+    held: HeldByScript
     both_ways: bool
 
 
-def lower(program: Program, trace: Trace, host: HostCosts) -> Lowered:
-    """The program under a trace and a host's costs. Raises `InvalidInput` where the trace lacks a kernel."""
-    return _Lowering(trace, host).lower(program)
+def lower(script: Script) -> Lowered:
+    """The script as segments."""
+    kinds, kernel_numbers = _numbered(
+        [KernelKind(row.duration_ns, *slows) for row, slows in zip(script.kernels, script.slowdowns_ppm, strict=True)]
+    )
+    outs, out_numbers = _numbered([buffer.size_bytes for buffer in script.outs])
+    ins, in_numbers = _numbered([buffer.size_bytes for buffer in script.ins])
+    counts = Counter(kernel_numbers)
+    quiet, both_ways = _known(script.program)
+    held = held_by(script)
+    found: dict[Segment, Weighted] = {}
+    waits = iter(held.waits)
+    for segment in _Lowering(script, quiet, (out_numbers, in_numbers, kernel_numbers)).segments():
+        its_held = tuple(next(waits) for item in segment.items if isinstance(item, Wait))
+        before = found.get(segment)
+        if before is not None:
+            its_held = tuple(one + other for one, other in zip(before.held, its_held, strict=True))
+        found[segment] = Weighted(segment, before.times + 1 if before else 1, its_held)
+    return Lowered(
+        tuple(kinds),
+        tuple(counts[number] for number in range(len(kinds))),
+        tuple(outs),
+        tuple(ins),
+        tuple(found.values()),
+        sum(script.calls_ns),
+        held,
+        both_ways,
+    )
+
+
+def _numbered(values: Sequence[_Value]) -> tuple[list[_Value], list[int]]:
+    """The distinct values in the order in which they come first, and the number of each value among them."""
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return list(numbers), [numbers[value] for value in values]
+
+
+def _known(program: Program) -> tuple[list[bool], bool]:
+    """For each wait of the host, whether it knows thereafter that all it has given is done; and whether copies of both
+    directions may be under way at once."""
+    order = Order()
+    last: dict[Stream, Piece] = {}
+    quiet: list[bool] = []
+    both_ways = False
+    for command in chain.from_iterable(program.commands[step.first : step.last] for step in program.steps):
+        if isinstance(command, Kernel):
+            last[Stream.COMPUTE] = order.give(Stream.COMPUTE)
+        elif isinstance(command, (CopyOut, CopyIn)):
+            ways = (Stream.COPY_OUT, Stream.COPY_IN)
+            stream, other = ways if isinstance(command, CopyOut) else ways[::-1]
+            both_ways |= other in last and not order.ordered(last[other], stream)
+            last[stream] = order.give(stream)
+        elif isinstance(command, StreamWait):
+            order.stream_wait(command.stream, command.piece)
+        elif isinstance(command, (Synchronise, HostWait)):
+            if isinstance(command, HostWait):
+                order.host_wait(command.piece)
+            else:
+                order.synchronise(command.streams)
+            quiet.append(all(map(order.known, last.values())))
+    return quiet, both_ways
 
 
 class _Lowering:
-    def __init__(self, trace: Trace, host: HostCosts) -> None:
-        self.trace = trace
-        self.host = host
-        self.kinds: dict[KernelKind, int] = {}
-        self.counts: list[int] = []
-        self.sizes: dict[Stream, dict[int, int]] = {Stream.COPY_OUT: {}, Stream.COPY_IN: {}}
-        self.found: dict[Segment, tuple[int, tuple[Held, ...]]] = {}
-        self.both_ways = False
-        self.host_ns = 0
-        self.host_area = Held(0, 0)
-        self.held = Held(0, 0)
-        self.most_bytes = 0
-        self.all_waits_held: list[Held] = []
-        self.in_classifier = False
-        self._begin()
+    """`quiet` says after which waits nothing is under way, `numbers` what each engine's pieces are."""
 
-    def _begin(self) -> None:
+    def __init__(self, script: Script, quiet: Sequence[bool], numbers: tuple[list[int], list[int], list[int]]) -> None:
+        self.script = script
+        self.quiet = quiet
+        self.numbers = numbers
+        self.sides = [step.in_classifier for step in script.program.steps]
+        self.in_classifier = self.sides[0] if self.sides else False
+        self.copies: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+        """For each copy given, since which wait of its segment, and how long after it, it is ready."""
+        self.placed = [0, 0, 0]
+        self.known = [0, 0, 0]
+        self._begin(0)
+
+    def _begin(self, wait: int) -> None:
         self.items: list[Item] = []
-        self.waits_held: list[Held] = []
         self.started_in_classifier = self.in_classifier
-        self.offset_ns = 0
-        self.under_way: set[Stream] = set()
-        self.directions: set[Stream] = set()
+        self.first_wait = wait
+        self.before = tuple(self.placed)
 
-    def lower(self, program: Program) -> Lowered:
-        for buffer in program.setup:
-            self._hold(buffer, 1)
-        if program.steps:
-            self.started_in_classifier = self.in_classifier = program.steps[0].in_classifier
-        for step in program.steps:
-            if step.in_classifier != self.in_classifier:
-                self.items.append(Flip())
-                self.in_classifier = step.in_classifier
-            for command in program.commands[step.first : step.last]:
-                self._command(command)
-        self._end(closed=False)
-        return Lowered(
-            tuple(self.kinds),
-            tuple(self.counts),
-            tuple(self.sizes[Stream.COPY_OUT]),
-            tuple(self.sizes[Stream.COPY_IN]),
-            tuple(Weighted(segment, count, held) for segment, (count, held) in self.found.items()),
-            self.host_ns,
-            self.host_area,
-            self.held,
-            tuple(self.all_waits_held),
-            self.most_bytes,
-            self.both_ways,
-        )
+    def segments(self) -> Iterator[Segment]:
+        """In the order in which they run; the last one ends with the program."""
+        script = self.script
+        for wait, (awaited, calls_ns) in enumerate(zip(script.waits, script.calls_ns, strict=True)):
+            self._give(wait)
+            if awaited is None:
+                if self.sides:
+                    self._move_to(len(self.sides) - 1)
+                for engine in (OUT, IN):
+                    self._place(engine, len(self.copies[engine]))
+                yield Segment(tuple(self.items), self.started_in_classifier, False, calls_ns)
+                return
+            self._move_to(script.wait_steps[wait])
+            self.items.append(Wait(tuple(map(self._awaited, awaited)), calls_ns))
+            if self.quiet[wait]:
+                yield Segment(tuple(self.items), self.started_in_classifier, True, 0)
+                self._begin(wait + 1)
 
-    def _command(self, command: Command) -> None:
-        if isinstance(command, Allocate):
-            self._spend(self.host.allocate_ns)
-            self._hold(command.buffer, 1)
-        elif isinstance(command, Free):
-            self._spend(self.host.free_ns)
-            self._hold(command.buffer, -1)
-        elif isinstance(command, Kernel):
-            self._launch_kernel(command)
-        elif isinstance(command, Synchronise):
-            self._wait(command.streams)
-        elif isinstance(command, CopyOut | CopyIn):
-            self._spend(self.host.copy_ns)
-            stream = Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN
-            sizes = self.sizes[stream]
-            size = sizes.setdefault(command.buffer.size_bytes, len(sizes))
-            late = isinstance(command, CopyIn) and command.late
-            self._launch(stream, self.offset_ns + self.host.copy_start_ns, size, late)
-            self.directions.add(stream)
-            self.both_ways |= len(self.directions) > 1
+    def _give(self, wait: int) -> None:
+        """What is given before this wait: kernels are placed, copies are not yet."""
+        since = wait - self.first_wait
+        compute = self.script.work[COMPUTE]
+        for engine in (OUT, IN):
+            self.copies[engine].extend((since, ready_ns) for ready_ns in self.script.work[engine].ready_ns[wait])
+        for ready_ns in compute.ready_ns[wait]:
+            kernel = self.placed[COMPUTE]
+            self._move_to(compute.steps[kernel])
+            for engine, done in self.script.holds[COMPUTE].get(kernel, {}).items():
+                self._place(engine, done)
+            self._launch(COMPUTE, since, ready_ns)
 
-    def _launch_kernel(self, kernel: Kernel) -> None:
-        row = self.trace.row(kernel.layer, kernel.pass_, kernel.algorithm)
-        called_ns = self.offset_ns
-        self._spend(self.host.kernel_ns if row.launch_ns is None else row.launch_ns)
-        ready_ns = self.offset_ns if row.start_ns is None else called_ns + row.start_ns
-        self._launch(Stream.COMPUTE, ready_ns, self._kind(row))
+    def _move_to(self, step: int) -> None:
+        if self.sides[step] is not self.in_classifier:
+            self.items.append(Flip())
+            self.in_classifier = self.sides[step]
 
-    def _kind(self, row: TraceRow) -> int:
-        kind = KernelKind(row.duration_ns, row.copy_out_slowdown_ppm, row.copy_in_slowdown_ppm)
-        index = self.kinds.setdefault(kind, len(self.kinds))
-        if index == len(self.counts):
-            self.counts.append(0)
-        self.counts[index] += 1
-        return index
+    def _awaited(self, awaited: Awaited) -> Awaited:
+        engine, done = awaited
+        self._place(engine, done)
+        if done <= self.known[engine]:
+            return engine, 0
+        self.known[engine] = done
+        return engine, done - self.before[engine]
 
-    def _spend(self, cost_ns: int) -> None:
-        self.offset_ns += cost_ns
-        self.host_ns += cost_ns
-        self.host_area += self.held.during(cost_ns)
+    def _place(self, engine: int, done: int) -> None:
+        """So many of an engine's copies, each behind what it waits for itself. Kernels stand already."""
+        stack = [(engine, done)]
+        while stack:
+            engine, done = stack[-1]
+            copy = self.placed[engine]
+            if copy >= done:
+                stack.pop()
+                continue
+            awaited = self.script.holds[engine].get(copy, {})
+            missing = [(other, first) for other, first in awaited.items() if self.placed[other] < first]
+            if missing:
+                stack += missing
+            else:
+                self._launch(engine, *self.copies[engine][copy])
 
-    def _hold(self, buffer: Buffer, sign: int) -> None:
-        size_bytes = sign * buffer.size_bytes
-        self.held += Held(size_bytes, 0 if buffer.in_classifier else size_bytes)
-        self.most_bytes = max(self.most_bytes, self.held.all_bytes)
-
-    def _launch(self, stream: Stream, ready_ns: int, number: int, late: bool = False) -> None:
-        self.items.append(Launch(stream, ready_ns, number, late))
-        self.under_way.add(stream)
-
-    def _wait(self, streams: Sequence[Stream]) -> None:
-        self.items.append(Wait(tuple(streams), self.offset_ns, self.in_classifier))
-        self.waits_held.append(self.held)
-        self.offset_ns = 0
-        self.under_way.difference_update(streams)
-        if not self.under_way:
-            self._end(closed=True)
-
-    def _end(self, closed: bool) -> None:
-        segment = Segment(tuple(self.items), self.started_in_classifier, closed, self.offset_ns)
-        held = tuple(self.waits_held)
-        self.all_waits_held += held
-        count, before = self.found.get(segment, (0, tuple(Held(0, 0) for _ in held)))
-        self.found[segment] = (count + 1, tuple(one + other for one, other in zip(before, held, strict=True)))
-        self._begin()
+    def _launch(self, engine: int, since: int, ready_ns: int) -> None:
+        piece = self.placed[engine]
+        awaited = self.script.holds[engine].get(piece)
+        after: tuple[Awaited, ...] = ()
+        if awaited:
+            places = ((other, done - self.before[other]) for other, done in sorted(awaited.items()))
+            after = tuple(place for place in places if place[1] > 0)
+        late = engine == IN and self.script.late_ins[piece]
+        self.items.append(Launch(engine, since, ready_ns, self.numbers[engine][piece], late, after))
+        self.placed[engine] += 1
