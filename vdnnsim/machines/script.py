@@ -182,7 +182,10 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                     late_ins.append(command.late)
                 copies.append(direction)
             elif isinstance(command, (Synchronise, HostWait)):
-                waits.append(_awaited_by_host(command, work, step.title))
+                if isinstance(command, Synchronise):
+                    waits.append(_all_given(command.streams, work))
+                else:
+                    waits.append((_awaited(command.piece, work, step.title),))
                 wait_steps.append(index)
                 calls_ns.append(now_ns)
                 now_ns = 0
@@ -196,10 +199,12 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     return Script(program, calls_ns, waits, wait_steps, work, holds, *buffers, late_ins, kernels, copies, memory)
 
 
-def _awaited_by_host(command: Synchronise | HostWait, work: Sequence[Work], where: str) -> tuple[Awaited, ...]:
-    if isinstance(command, HostWait):
-        return (_awaited(command.piece, work, where),)
-    return tuple((engine, len(work[engine].steps)) for engine in map(ENGINES.__getitem__, command.streams))
+def _all_given(streams: Sequence[Stream], work: Sequence[Work]) -> tuple[Awaited, ...]:
+    awaited = []
+    for stream in streams:
+        engine = ENGINES[stream]
+        awaited.append((engine, len(work[engine].steps)))
+    return tuple(awaited)
 
 
 def _hold(holds: Holds, command: StreamWait, work: Sequence[Work], where: str) -> None:

@@ -86,7 +86,8 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                 continue
             if isinstance(command, StreamWait):
                 if command.stream is Stream.COMPUTE:
-                    holding |= _copy_of(command.piece, given)
+                    for stream, copy in _copy_of(command.piece, given).items():
+                        holding[stream] = max(copy, holding.get(stream, copy), key=attrgetter("end_ns"))
                 continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
