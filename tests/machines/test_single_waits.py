@@ -133,7 +133,7 @@ def of_one_step(program: Program, commands: Sequence[Command]) -> Program:
 @given(st.data())
 def test_what_the_checking_mode_lets_through_never_races(data: st.DataObject) -> None:
     case = data.draw(cases(layout=Layout.LAYER_WISE))
-    program = changed(data, build_program(case.network, case.plan, case.weight_gradients))
+    program = changed(data, build_program(case.network, case.plan))
     try:
         check_program(case.network, program, DeviceMemory(make_pool("best-fit", ROOMY_BYTES)))
     except BrokenProgram:

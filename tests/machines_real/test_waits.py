@@ -27,7 +27,7 @@ from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.machines.real.device import Action  # noqa: E402
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine  # noqa: E402
 from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
-from vdnnsim.machines.real.streams import left_under_way, stream_of, waits_for_all  # noqa: E402
+from vdnnsim.machines.real.streams import left_under_way, waits_for_all  # noqa: E402
 from vdnnsim.machines.real.timeline import Marks, timeline_of  # noqa: E402
 from vdnnsim.machines.simulated import SimulatedMachine  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
@@ -51,6 +51,7 @@ from vdnnsim.program import (  # noqa: E402
     Synchronise,
     build_program,
 )
+from vdnnsim.program.order import stream_of  # noqa: E402
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline  # noqa: E402
 
 COMPUTE, OUT, IN = Stream

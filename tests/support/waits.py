@@ -6,8 +6,8 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from itertools import permutations
 
-from vdnnsim.machines.real.streams import follow
 from vdnnsim.program import Command, HostWait, Order, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.program.order import follow
 
 Pair = tuple[Stream, Stream]
 """A stream that waits, and the one that it waits for."""

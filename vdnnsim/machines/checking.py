@@ -22,7 +22,6 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
-    HostWait,
     Kernel,
     MemoryClass,
     NotGiven,
@@ -30,10 +29,9 @@ from vdnnsim.program import (
     Piece,
     Program,
     Stream,
-    StreamWait,
-    Synchronise,
     operands_of,
 )
+from vdnnsim.program.order import follow
 
 
 class BrokenProgram(VdnnsimError):  # noqa: N818 - reads as what it is
@@ -54,16 +52,30 @@ class _Use(NamedTuple):
 
 @dataclass
 class _Block:
-    """Bytes from `begin` to `end`, what lies in them, and what touches them that the host has not seen done."""
+    """Bytes from `begin` to `end`, what lies in them, and who touched them: of each stream the last that read and the
+    last that wrote, which came after all others of theirs. `before` is the same of buffers freed since."""
 
     name: str
     begin: int
     end: int
     holds: str = ""
-    uses: list[_Use] = field(default_factory=list)
+    uses: dict[tuple[Stream, bool], _Use] = field(default_factory=dict)
+    before: list[_Use] = field(default_factory=list)
 
     def overlaps(self, other: _Block) -> bool:
         return self.begin < other.end and other.begin < self.end
+
+    def contains(self, other: _Block) -> bool:
+        return self.begin <= other.begin and other.end <= self.end
+
+    def last_uses(self) -> list[_Use]:
+        """The last use of each stream, of this buffer or of those before it."""
+        last: dict[Stream, _Use] = {}
+        for use in (*self.before, *self.uses.values()):
+            stream = use.piece.stream
+            if stream not in last or use.piece.number > last[stream].piece.number:
+                last[stream] = use
+        return list(last.values())
 
 
 def check_program(network: Network, program: Program, memory: DeviceMemory) -> None:
@@ -98,15 +110,20 @@ class _Checker:
         elif isinstance(command, Free):
             block = self._block(command.buffer.name, "a free")
             self.memory.free(command.buffer)
-            self.freed.append(self.live.pop(block.name))
-        elif isinstance(command, (Synchronise, HostWait, StreamWait)):
-            self._wait(command)
+            del self.live[block.name]
+            if block.begin < block.end:
+                self.freed.append(_Block(block.name, block.begin, block.end, before=block.last_uses()))
         elif isinstance(command, Kernel):
             self._kernel(command)
         elif isinstance(command, CopyOut):
             self._copy_out(command.buffer)
-        else:
+        elif isinstance(command, CopyIn):
             self._copy_in(command)
+        else:
+            try:
+                follow(self.order, command)
+            except NotGiven as error:
+                raise self._wrong(str(error)) from error
 
     def _wrong(self, what: str) -> BrokenProgram:
         return BrokenProgram(self.where, what)
@@ -115,42 +132,30 @@ class _Checker:
         if buffer.name in self.live:
             raise self._wrong(f"{buffer.name} is allocated though it is there already")
         begin = self.memory.allocate(buffer, self.where)
-        self.live[buffer.name] = _Block(buffer.name, begin, begin + buffer.size_bytes)
+        block = _Block(buffer.name, begin, begin + buffer.size_bytes)
+        self.freed = [old for old in self.freed if not all(self.order.known(use.piece) for use in old.before)]
+        block.before = [use for old in self.freed if old.overlaps(block) for use in old.before]
+        self.freed = [old for old in self.freed if not block.contains(old)]
+        self.live[buffer.name] = block
 
     def _block(self, name: str, user: str) -> _Block:
         if name not in self.live:
             raise self._wrong(f"{user} needs {name}, which is not there")
         return self.live[name]
 
-    def _wait(self, command: Synchronise | HostWait | StreamWait) -> None:
-        try:
-            if isinstance(command, StreamWait):
-                self.order.stream_wait(command.stream, command.piece)
-                return
-            if isinstance(command, HostWait):
-                self.order.host_wait(command.piece)
-            else:
-                self.order.synchronise(command.streams)
-        except NotGiven as error:
-            raise self._wrong(str(error)) from error
-        for block in (*self.live.values(), *self.freed, *self.on_host.values()):
-            block.uses = [use for use in block.uses if not self.order.known(use.piece)]
-        self.freed = [block for block in self.freed if block.uses]
-
     def _give(self, what: str, stream: Stream) -> _Use:
         return _Use(what, self.order.give(stream), writes=False)
 
     def _touch(self, block: _Block, use: _Use) -> None:
         """Everything that touched these bytes before must be known to be done when this begins."""
-        before = [other for other in block.uses if other.writes or use.writes]
-        before += [other for old in self.freed if old.overlaps(block) for other in old.uses]
-        for other in before:
+        before = [other for other in block.uses.values() if other.writes or use.writes]
+        for other in (*before, *block.before):
             if not self.order.ordered(other.piece, use.piece.stream):
                 raise self._wrong(
                     f"{use.what} touches {block.name} while {other.what} may still be under way there; expected a "
                     f"wait for {other.piece.stream} between them"
                 )
-        block.uses.append(use)
+        block.uses[use.piece.stream, use.writes] = use
 
     def _kernel(self, kernel: Kernel) -> None:
         given = self._give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)

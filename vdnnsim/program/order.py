@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.program.commands import Piece, Stream
+from vdnnsim.program.commands import (
+    Command,
+    CopyIn,
+    CopyOut,
+    HostWait,
+    Kernel,
+    Piece,
+    Stream,
+    StreamWait,
+    Synchronise,
+)
 
 _Clock = tuple[int, ...]
 """For each stream, in the order of `Stream`, how many of its pieces are done."""
@@ -90,3 +100,26 @@ class Order:
 
 def _both(one: _Clock, other: _Clock) -> _Clock:
     return tuple(map(max, one, other))
+
+
+def stream_of(command: Command) -> Stream | None:
+    """The stream on which a command puts work."""
+    if isinstance(command, Kernel):
+        return Stream.COMPUTE
+    if isinstance(command, CopyOut):
+        return Stream.COPY_OUT
+    return Stream.COPY_IN if isinstance(command, CopyIn) else None
+
+
+def follow(order: Order, command: Command) -> Piece | None:
+    """Tell the order of the next command; returns the piece of work that it gives. Raises `NotGiven`."""
+    stream = stream_of(command)
+    if stream is not None:
+        return order.give(stream)
+    if isinstance(command, Synchronise):
+        order.synchronise(command.streams)
+    elif isinstance(command, HostWait):
+        order.host_wait(command.piece)
+    elif isinstance(command, StreamWait):
+        order.stream_wait(command.stream, command.piece)
+    return None

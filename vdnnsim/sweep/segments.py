@@ -19,9 +19,11 @@ from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited, Script
-from vdnnsim.program import CopyIn, CopyOut, HostWait, Kernel, Order, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.program import HostWait, Order, Piece, Program, Stream, Synchronise
+from vdnnsim.program.order import follow, stream_of
 from vdnnsim.sweep.held import Held, HeldByScript, held_by
 
+_OTHER_WAY = {Stream.COPY_OUT: Stream.COPY_IN, Stream.COPY_IN: Stream.COPY_OUT}
 _Value = TypeVar("_Value", bound=Hashable)
 
 
@@ -138,20 +140,14 @@ def _known(program: Program) -> tuple[list[bool], bool]:
     quiet: list[bool] = []
     both_ways = False
     for command in chain.from_iterable(program.commands[step.first : step.last] for step in program.steps):
-        if isinstance(command, Kernel):
-            last[Stream.COMPUTE] = order.give(Stream.COMPUTE)
-        elif isinstance(command, (CopyOut, CopyIn)):
-            ways = (Stream.COPY_OUT, Stream.COPY_IN)
-            stream, other = ways if isinstance(command, CopyOut) else ways[::-1]
-            both_ways |= other in last and not order.ordered(last[other], stream)
-            last[stream] = order.give(stream)
-        elif isinstance(command, StreamWait):
-            order.stream_wait(command.stream, command.piece)
+        stream = stream_of(command)
+        if stream in _OTHER_WAY:
+            other = last.get(_OTHER_WAY[stream])
+            both_ways |= other is not None and not order.ordered(other, stream)
+        piece = follow(order, command)
+        if piece is not None:
+            last[piece.stream] = piece
         elif isinstance(command, (Synchronise, HostWait)):
-            if isinstance(command, HostWait):
-                order.host_wait(command.piece)
-            else:
-                order.synchronise(command.streams)
             quiet.append(all(map(order.known, last.values())))
     return quiet, both_ways
 

@@ -19,9 +19,9 @@ from torch.nn import functional
 from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.machines.real.operands import split_weights, tensors_of
 from vdnnsim.machines.real.operators import present
-from vdnnsim.machines.real.streams import follow, stream_of
 from vdnnsim.network import Kind, Layer, Network, weight_gradient_operand
 from vdnnsim.program import Command, CopyIn, CopyOut, Free, Kernel, Order, Piece, Program, Stream, operands_of
+from vdnnsim.program.order import follow, stream_of
 
 
 class Checked(NamedTuple):

@@ -12,7 +12,6 @@ import torch
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.real.device import Action, Device, Event
 from vdnnsim.machines.real.operands import tensors_of
-from vdnnsim.machines.real.streams import follow
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.program import (
     Allocate,
@@ -29,6 +28,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
+from vdnnsim.program.order import follow
 
 if TYPE_CHECKING:
     from vdnnsim.machines.real.machine import RealMachine

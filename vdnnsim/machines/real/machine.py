@@ -22,7 +22,7 @@ from vdnnsim.machines.real.checked import Checked, Poison, Results
 from vdnnsim.machines.real.device import Action, Device, Stopwatch
 from vdnnsim.machines.real.lowering import Kind, Lowering, PoolMaker, Prepared, nothing, rehearsal
 from vdnnsim.machines.real.operators import Operators
-from vdnnsim.machines.real.streams import left_under_way, stream_of, waits_for_all, with_more
+from vdnnsim.machines.real.streams import left_under_way, waits_for_all, with_more
 from vdnnsim.machines.real.timeline import Marks, timeline_of
 from vdnnsim.memory import Pool
 from vdnnsim.network import DATA, Network, map_operand, weights_operand
@@ -35,6 +35,7 @@ from vdnnsim.program import (
     Stream,
     Synchronise,
 )
+from vdnnsim.program.order import stream_of
 from vdnnsim.timeline import Timeline
 
 

@@ -7,10 +7,7 @@ from dataclasses import replace
 
 from vdnnsim.program import (
     Command,
-    CopyIn,
-    CopyOut,
     HostWait,
-    Kernel,
     Order,
     Piece,
     Program,
@@ -18,29 +15,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
-
-
-def stream_of(command: Command) -> Stream | None:
-    """The stream on which a command puts work."""
-    if isinstance(command, Kernel):
-        return Stream.COMPUTE
-    if isinstance(command, CopyOut):
-        return Stream.COPY_OUT
-    return Stream.COPY_IN if isinstance(command, CopyIn) else None
-
-
-def follow(order: Order, command: Command) -> Piece | None:
-    """Tell the order of the next command; returns the piece of work that it gives. Raises `NotGiven`."""
-    stream = stream_of(command)
-    if stream is not None:
-        return order.give(stream)
-    if isinstance(command, Synchronise):
-        order.synchronise(command.streams)
-    elif isinstance(command, HostWait):
-        order.host_wait(command.piece)
-    elif isinstance(command, StreamWait):
-        order.stream_wait(command.stream, command.piece)
-    return None
+from vdnnsim.program.order import follow
 
 
 def left_under_way(program: Program) -> list[Stream]:
