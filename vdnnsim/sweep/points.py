@@ -14,13 +14,13 @@ import numpy as np
 
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
-from vdnnsim.sweep.axes import AXES, OWN, STUDY_AXES, TIME_AXES, Value
+from vdnnsim.sweep.axes import AXES, STUDY_AXES, TIME_AXES
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.grid import POINT, Codes, Grid
-from vdnnsim.sweep.links import LinkTable
-from vdnnsim.sweep.prepared import Prepared, point_study, prepare, sees_times
+from vdnnsim.sweep.links import point_gpu
+from vdnnsim.sweep.prepared import Prepared, prepare, sees_times
 from vdnnsim.sweep.recurrence import Times
-from vdnnsim.sweep.rows import failed_entries, input_entries, number_entries
+from vdnnsim.sweep.rows import Run, failed_entries, input_entries, number_entries
 from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.sources import Source, StudyCodes
 from vdnnsim.sweep.spec import Spec
@@ -41,40 +41,6 @@ class Assignment:
     policies: Mapping[str, str]
     engine: Engine
     version: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """Points of one program. `values` are those of the axes that are the same for all of them, `digest` covers the
-    content of what these name; the arrays have one element for each point."""
-
-    source: Source
-    digest: str
-    values: Mapping[str, Value]
-    points: np.ndarray
-    bandwidths_bytes_per_s: np.ndarray
-    latencies_ns: np.ndarray
-    scales_ppm: np.ndarray
-
-    def part(self, chosen: np.ndarray) -> Run:
-        """The points that a mask or an array of places chooses."""
-        return replace(
-            self,
-            points=self.points[chosen],
-            bandwidths_bytes_per_s=self.bandwidths_bytes_per_s[chosen],
-            latencies_ns=self.latencies_ns[chosen],
-            scales_ppm=self.scales_ppm[chosen],
-        )
-
-    def study(self) -> Study:
-        """Network, trace and GPU with the run's pool, weight gradients and capacity."""
-        capacity_bytes = int(self.values["capacity"])
-        return point_study(
-            self.source.study,
-            str(self.values["pool"]),
-            str(self.values["weight_gradients"]),
-            None if capacity_bytes == OWN else capacity_bytes,
-        )
 
 
 class Worker:
@@ -120,34 +86,23 @@ class Worker:
             yield Run(source, digest, values, points[begin:end], *times)
 
     def _add(self, run: Run, builder: TableBuilder) -> None:
-        pairs, link_of = _distinct_links(run)
-        links = LinkTable(run.source.study.gpu, *pairs)
+        links, link_of = run.links
         reasons = links.impossible()
-        good = ~np.isin(link_of, list(reasons))
         for link, reason in reasons.items():
             self._add_failed(run.part(link_of == link), reason, builder)
-        if self._own_plans[run.values["policy"]]:
-            for index in np.flatnonzero(good):
-                self._add_planned_alone(run.part(np.array([index])), builder)
-        elif good.any():
-            self._add_good(run.part(good), builder)
-
-    def _add_good(self, run: Run, builder: TableBuilder) -> None:
+        if reasons:
+            run = run.part(~np.isin(link_of, list(reasons)))
+        if not len(run.points):
+            return
         study = run.study()
-        prepared = self._prepare(run, study, str(run.values["policy"]))
         oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
-        self._add_prepared(run, prepared, oracle, builder)
-
-    def _add_planned_alone(self, run: Run, builder: TableBuilder) -> None:
-        """One point of a policy that may look at times: it sees the point's own link and durations."""
-        study = run.study()
-        gpu = LinkTable(study.gpu, run.bandwidths_bytes_per_s, run.latencies_ns).gpu(0)
-        trace = scaled_trace(study.trace, int(run.scales_ppm[0]))
-        prepared = _prepared_or_reason(replace(study, gpu=gpu, trace=trace), str(run.values["policy"]))
-        if isinstance(prepared, Prepared):
-            prepared = prepared.under(study)
-        oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
-        self._add_prepared(run, prepared, oracle, builder)
+        policy = str(run.values["policy"])
+        if not self._own_plans[policy]:
+            self._add_prepared(run, self._prepare(run, study, policy), oracle, builder)
+            return
+        for index in range(len(run.points)):
+            point = run.part(np.array([index]))
+            self._add_prepared(point, _prepared_for(point, study, policy), oracle, builder)
 
     def _add_prepared(self, run: Run, prepared: Prepared | str, oracle: Prepared | str, builder: TableBuilder) -> None:
         for outcome in (prepared, oracle):
@@ -168,12 +123,16 @@ class Worker:
         )
 
     def _times(self, run: Run, prepared: Prepared) -> tuple[Times, Engine]:
-        pairs, link_of = _distinct_links(run)
-        if not prepared.copies:  # the link is not used: one for all
-            pairs, link_of = pairs[:, :1], np.zeros_like(link_of)
-        scales_ppm, scale_of = np.unique(run.scales_ppm, return_inverse=True)
-        links = LinkTable(run.source.study.gpu, *pairs)
-        return run_points(prepared, links, link_of, scales_ppm, scale_of, self._assignment.engine)
+        (links, link_of), (scales_ppm, scale_of) = run.links, run.scales
+        if prepared.copies:
+            return run_points(prepared, links, link_of, scales_ppm, scale_of, self._assignment.engine)
+        kept, key = prepared.times_at_scales, scales_ppm.tobytes()
+        if key not in kept:  # the link is not used: once for all, and for every policy that is held against it
+            kept.clear()
+            each = np.arange(len(scales_ppm))
+            kept[key] = run_points(prepared, links, np.zeros_like(each), scales_ppm, each, self._assignment.engine)
+        times, engine = kept[key]
+        return Times(*(values[scale_of] for values in times)), engine
 
     def _add_failed(self, run: Run, reason: str, builder: TableBuilder) -> None:
         builder.add(len(run.points), {**self._inputs(run), **failed_entries(reason)})
@@ -200,8 +159,9 @@ def _prepared_or_reason(study: Study, policy: str) -> Prepared | str:
         return str(error) if str(error) else type(error).__name__
 
 
-def _distinct_links(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The run's distinct links as columns of (bandwidth, latency), and which of them each point has."""
-    stacked = np.stack([run.bandwidths_bytes_per_s, run.latencies_ns])
-    pairs, link_of = np.unique(stacked, axis=1, return_inverse=True)
-    return pairs, link_of.reshape(-1)
+def _prepared_for(point: Run, study: Study, policy: str) -> Prepared | str:
+    """For one point of a policy that may look at times: it sees the point's own link and durations."""
+    gpu = point_gpu(study.gpu, int(point.bandwidths_bytes_per_s[0]), int(point.latencies_ns[0]))
+    trace = scaled_trace(study.trace, int(point.scales_ppm[0]))
+    prepared = _prepared_or_reason(replace(study, gpu=gpu, trace=trace), policy)
+    return prepared.under(study) if isinstance(prepared, Prepared) else prepared

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Script, script_of
@@ -26,6 +27,10 @@ from vdnnsim.summary import profile_labels
 from vdnnsim.sweep.segments import Lowered, lower
 from vdnnsim.timeline import SETUP, MemoryRecord
 from vdnnsim.trace import Provenance, weakest
+
+if TYPE_CHECKING:
+    from vdnnsim.sweep.engines import Engine
+    from vdnnsim.sweep.recurrence import Times
 
 _CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 _BLIND_TO_TIME = (Baseline, Oracle, VdnnAll, VdnnConv, VdnnDyn)
@@ -58,6 +63,11 @@ class Prepared:
     @cached_property
     def scaled_kernels_ns(self) -> dict[int, list[int]]:
         """Kept by the reference engine: the durations of the script's kernels by compute scale."""
+        return {}
+
+    @cached_property
+    def times_at_scales(self) -> dict[bytes, tuple[Times, Engine]]:
+        """Kept for a program without copies: its times at the compute scales last asked for."""
         return {}
 
     @property

@@ -1,18 +1,21 @@
-"""The entries of a run of points in the table: its inputs, and its numbers or the reason that there are none."""
+"""A run of points, and its entries in the table: its inputs, and its numbers or the reason that there are none."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
+from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN, Value
 from vdnnsim.sweep.columns import NUMBERS, class_column, loss_column
-from vdnnsim.sweep.prepared import Prepared
+from vdnnsim.sweep.links import LinkTable
+from vdnnsim.sweep.prepared import Prepared, point_study
 from vdnnsim.sweep.recurrence import Times
 from vdnnsim.sweep.sources import Source
 from vdnnsim.sweep.table import Entry
@@ -22,26 +25,54 @@ from vdnnsim.units import PPM
 _HASH_BYTES = 12
 
 
-class Points(Protocol):
-    """What is needed of a run; see `points.Run`."""
+@dataclass(frozen=True)
+class Run:
+    """Points of one program. `values` are those of the axes that are the same for all of them, `digest` covers the
+    content of what these name; the arrays have one element for each point."""
 
-    @property
-    def source(self) -> Source: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def values(self) -> Mapping[str, Value]: ...
-    @property
-    def points(self) -> np.ndarray: ...
-    @property
-    def bandwidths_bytes_per_s(self) -> np.ndarray: ...
-    @property
-    def latencies_ns(self) -> np.ndarray: ...
-    @property
-    def scales_ppm(self) -> np.ndarray: ...
+    source: Source
+    digest: str
+    values: Mapping[str, Value]
+    points: np.ndarray
+    bandwidths_bytes_per_s: np.ndarray
+    latencies_ns: np.ndarray
+    scales_ppm: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> Run:
+        """The points that a mask or an array of places chooses."""
+        return replace(
+            self,
+            points=self.points[chosen],
+            bandwidths_bytes_per_s=self.bandwidths_bytes_per_s[chosen],
+            latencies_ns=self.latencies_ns[chosen],
+            scales_ppm=self.scales_ppm[chosen],
+        )
+
+    def study(self) -> Study:
+        """Network, trace and GPU with the run's pool, weight gradients and capacity."""
+        capacity_bytes = int(self.values["capacity"])
+        return point_study(
+            self.source.study,
+            str(self.values["pool"]),
+            str(self.values["weight_gradients"]),
+            None if capacity_bytes == OWN else capacity_bytes,
+        )
+
+    @cached_property
+    def links(self) -> tuple[LinkTable, np.ndarray]:
+        """The distinct links, and which of them each point has."""
+        stacked = np.stack([self.bandwidths_bytes_per_s, self.latencies_ns])
+        pairs, link_of = np.unique(stacked, axis=1, return_inverse=True)
+        return LinkTable(self.source.study.gpu, *pairs), link_of.reshape(-1)
+
+    @cached_property
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct compute scales, and which of them each point has."""
+        scales_ppm, scale_of = np.unique(self.scales_ppm, return_inverse=True)
+        return scales_ppm, scale_of
 
 
-def input_entries(run: Points, version: str) -> dict[str, Entry]:
+def input_entries(run: Run, version: str) -> dict[str, Entry]:
     """What the points are, and where it is from."""
     values = dict(run.values)
     capacity_bytes = values.pop("capacity")
@@ -80,7 +111,7 @@ def failed_entries(reason: str) -> dict[str, Entry]:
 
 
 def number_entries(
-    run: Points, prepared: Prepared, times: Times, oracle: Times, oracle_label: Provenance
+    run: Run, prepared: Prepared, times: Times, oracle: Times, oracle_label: Provenance
 ) -> dict[str, Entry]:
     """All numbers of points that ran; `oracle` are the oracle's times at the same points, which performance rests on as
     well."""
@@ -143,7 +174,7 @@ def _bound(times: Times, loss_ns: Sequence[np.ndarray], prepared: Prepared) -> E
     return np.where(total_ns > 0, np.select([loses, waits_for_host], [words, "host"], "compute"), "nothing")
 
 
-def _provenance(run: Points, prepared: Prepared, oracle_label: Provenance) -> Entry:
+def _provenance(run: Run, prepared: Prepared, oracle_label: Provenance) -> Entry:
     """What the program used, and modelled where the point has kernels or copies that nobody timed."""
     hypothetical = run.scales_ppm != PPM
     if prepared.copies:
@@ -154,7 +185,7 @@ def _provenance(run: Points, prepared: Prepared, oracle_label: Provenance) -> En
     return np.where(hypothetical, Provenance.MODELLED.value, own)
 
 
-def _hashes(run: Points) -> np.ndarray:
+def _hashes(run: Run) -> np.ndarray:
     """A hash of each point's inputs by content: traces and GPUs by what they say, not by their names."""
     text = "\0".join([run.digest, *(f"{name}={value}" for name, value in sorted(run.values.items()))])
     key = hashlib.sha256(text.encode()).digest()
