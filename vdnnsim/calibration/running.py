@@ -16,6 +16,7 @@ from vdnnsim.calibration.samples import repetitions_within
 from vdnnsim.calibration.to_the_byte import peak_bytes, placements
 from vdnnsim.calibration.watch import HOST
 from vdnnsim.errors import InvalidInput
+from vdnnsim.machines.real.checked import LAGS
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.script import script_of
 from vdnnsim.memory import ENDLESS_BYTES
@@ -246,16 +247,19 @@ class GradientCheck(NamedTuple):
 def check_case(
     bench: Bench, machine: RealMachine, study: Study, policy: Policy, progress: OnProgress = silent
 ) -> GradientCheck:
-    """One iteration in the checking mode, held against autograd."""
+    """Iterations in the checking mode, with one part of the device after the other lagging, held against autograd."""
     problem = study.problem()
     plan, program, failure = study.prepare(decide(policy, problem))
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {failure}")
-    progress(0, 3, "one iteration with freed bytes overwritten")
-    found = load(study, bench, machine, program, plan).check()
+    progress(0, 3, "iterations with freed bytes overwritten")
+    loaded = load(study, bench, machine, program, plan)
+    found = loaded.check()
+    others = [loaded.poisoned(lagging) for lagging in LAGS if lagging]
     progress(1, 3, "the same by autograd in fp64")
     reference = reference_gradients(study.network, machine.training, found.choices)
     progress(2, 3, "the same by autograd in fp32")
     plain = reference_gradients(study.network, machine.training, found.choices, torch.float32)
     plain_error, _ = worst_error(plain.results, reference.results)
-    return GradientCheck(*worst_error(found.results, reference.results), plain_error, reference.other_choices)
+    error, where = max(worst_error(one.results, reference.results) for one in (found, *others))
+    return GradientCheck(error, where, plain_error, reference.other_choices)

@@ -183,8 +183,9 @@ class FakeDevice:
 
         return marked, stopwatch
 
-    def head_start(self, duration_ns: int) -> None:
-        """As `Device.head_start`."""
+    def head_start(self, duration_ns: int, stream: Stream = Stream.COMPUTE) -> None:
+        """As `Device.head_start`; of a copy stream nobody asks it here."""
+        assert stream is Stream.COMPUTE
         self.launch(TrueKernel("head start", duration_ns))
 
     def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:

@@ -6,6 +6,9 @@ program's own waits. So these bytes are overwritten in the turn of the next one 
 before it, and with no wait of the checking mode's own, which would mend a wait that the program lacks or that does not
 hold: then the NaN come while the one before still reads. Bytes that nobody has touched when the host learns that they
 are free are overwritten then.
+
+One iteration shows one set of times, at which a missing wait may do no harm. So streams can be made to lag behind the
+others, which then are as early as the program lets them.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ from vdnnsim.machines.real.operators import present
 from vdnnsim.network import Kind, Layer, Network, weight_gradient_operand
 from vdnnsim.program import Command, CopyIn, CopyOut, Free, Kernel, Order, Piece, Program, Stream, operands_of
 from vdnnsim.program.order import follow, stream_of
+
+LAG_NS = 10_000_000
+LAGS: tuple[tuple[Stream, ...], ...] = ((), *((stream,) for stream in Stream))
+"""The streams that lag in each iteration of a proof: none, then each by itself, since those that lag together may wait
+for each other by luck."""
 
 
 class Checked(NamedTuple):
@@ -65,13 +73,13 @@ class Poison:
         begin = self._live[self._operands.get(operand, operand)].begin
         return self._slab[begin : begin + size_bytes]
 
-    def before(self, command: Command) -> None:
-        """A command is about to be given."""
+    def before(self, command: Command) -> Stream | None:
+        """A command is about to be given, on the stream that is returned, if any."""
         stream = stream_of(command)
-        if stream is None:
-            return
-        for block in self._touched(command):
-            self._overwrite(stream, block)
+        if stream is not None:
+            for block in self._touched(command):
+                self._overwrite(stream, block)
+        return stream
 
     def after(self, command: Command) -> Piece | None:
         """A command has been given; returns the piece of work that it is."""

@@ -129,9 +129,9 @@ class CpuDevice:
 
         return marked, stopwatch
 
-    def head_start(self, duration_ns: int) -> None:
+    def head_start(self, duration_ns: int, stream: Stream = Stream.COMPUTE) -> None:
         """As `Device.head_start`."""
-        self._streams[Stream.COMPUTE].put(lambda: time.sleep(duration_ns / 1e9))
+        self._streams[stream].put(lambda: time.sleep(duration_ns / 1e9))
 
     def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
         """As `Device.poison`."""

@@ -208,11 +208,11 @@ class CudaDevice:
 
         return marked, stopwatch
 
-    def head_start(self, duration_ns: int) -> None:
+    def head_start(self, duration_ns: int, stream: Stream = Stream.COMPUTE) -> None:
         """As `Device.head_start`."""
         if not self._sleep_cycles_per_us:
             self._sleep_cycles_per_us = self._measure_sleep()
-        with torch.cuda.stream(self._streams[Stream.COMPUTE]):
+        with torch.cuda.stream(self._streams[stream]):
             torch.cuda._sleep(round(self._sleep_cycles_per_us * duration_ns / 1000))
 
     def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:

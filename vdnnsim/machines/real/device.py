@@ -137,8 +137,9 @@ class Device(Protocol):
     def timed(self, stream: Stream, action: Action) -> tuple[Action, Stopwatch]:
         """The same action between two marks on its stream."""
 
-    def head_start(self, duration_ns: int) -> None:
-        """Keep the compute stream busy for about so long, so that what is put behind it runs without gaps."""
+    def head_start(self, duration_ns: int, stream: Stream = Stream.COMPUTE) -> None:
+        """Keep a stream busy for about so long, so that what is put behind it there waits, and then runs without
+        gaps."""
 
     def poison(self, memory: torch.Tensor, stream: Stream | None = None) -> None:
         """Overwrite bytes so that every float in them is NaN: in a stream's turn, or else whatever the streams are

@@ -18,7 +18,7 @@ import torch
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
-from vdnnsim.machines.real.checked import Checked, Poison, Results
+from vdnnsim.machines.real.checked import LAG_NS, Checked, Poison, Results
 from vdnnsim.machines.real.device import Action, Device, Stopwatch
 from vdnnsim.machines.real.lowering import Kind, Lowering, PoolMaker, Prepared, nothing, rehearsal
 from vdnnsim.machines.real.operators import Operators
@@ -243,8 +243,9 @@ class LoadedProgram:
         check_program(self.machine.network, self.program, DeviceMemory(self._make_pool()))
         return self.poisoned()
 
-    def poisoned(self) -> Checked:
-        """One iteration in which the bytes that the program gives back are overwritten with NaN: see `checked`."""
+    def poisoned(self, lagging: Container[Stream] = ()) -> Checked:
+        """One iteration in which the bytes that the program gives back are overwritten with NaN: see `checked`. Work on
+        `lagging` streams begins late, each piece by `LAG_NS`, so that what does not wait for it comes too early."""
         machine, device = self.machine, self.machine.device
         for host in self.host.values():
             host.fill_(255)
@@ -255,7 +256,9 @@ class LoadedProgram:
         for name, place in self._setup.items():
             poison.place(name, *place)
         for order, command, title in zip(self.orders, self.program.commands, self._where, strict=True):
-            poison.before(command)
+            stream = poison.before(command)
+            if stream is not None and stream in lagging:
+                device.head_start(LAG_NS, stream)
             self._give(order, command, title, memory)
             if isinstance(command, Allocate):
                 poison.place(command.buffer.name, order.address, command.buffer.size_bytes)
