@@ -260,6 +260,18 @@ def test_a_study_travels_without_what_it_ran() -> None:
     assert pickle.loads(pickle.dumps(study)).run(make_policy("vdnn-all(p)")).result == before
 
 
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+def test_behind_another_link_a_study_says_what_one_of_its_own_says(policy: str) -> None:
+    """Whatever it ran before. In 4 GB vdnn-conv(m) puts off a prefetch, vdnn-dyn tries plans and the baseline finds no
+    room."""
+    where = {"batch": 64, "gpu": "titan-x-maxwell", "capacity": "4 GB"}
+    study = make_study("vgg16", **where)  # type: ignore[arg-type]
+    study.run(policy)
+    for link in ("2 GB/s", "40 GB/s"):
+        other = make_study("vgg16", **where, link_bandwidth=link)  # type: ignore[arg-type]
+        assert digest(study.behind(link).run(policy)) == digest(other.run(policy))
+
+
 def test_plans_that_put_off_other_prefetches_are_not_taken_for_each_other() -> None:
     """One study runs both, in either order, as two studies would."""
     gpu = gpu_of(in_ns_per_100_bytes=900)

@@ -63,6 +63,7 @@ class Study:
     checked: bool = False
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fitted: dict[object, Fitted] = field(default_factory=dict, init=False, repr=False, compare=False)
     _bands: dict[object, Band] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -80,7 +81,14 @@ class Study:
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "iteration")}
-        return {**kept, "_ran": {}, "_bands": {}}
+        return {**kept, "_ran": {}, "_fitted": {}, "_bands": {}}
+
+    def behind(self, link_bandwidth: int | str) -> Study:
+        """The same behind another link, as `GpuProfile.with_link_bandwidth` has it. It shares the plans that were
+        fitted, whose addresses depend on no link."""
+        other = replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth))
+        other.__dict__.update(_fitted=self._fitted, iteration=self.iteration)
+        return other
 
     def run(self, policy: Policy | str) -> PolicyRun:
         """Plan and run one iteration. A policy that does not fit is run in a pool that has room, and says so."""
@@ -137,7 +145,9 @@ class Study:
         check_plan(plan, self.network, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            plan, program, failure = self._prepare(plan)
+            if key not in self._fitted:
+                self._fitted[key] = self._prepare(plan)
+            plan, program, failure = self._fitted[key]
             timeline = self._simulate(program, endless=plan.endless or failure is not None)
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]

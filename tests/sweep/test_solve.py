@@ -27,6 +27,7 @@ def test_the_smallest_capacity_trains_and_a_megabyte_less_does_not() -> None:
     assert values == sorted(set(values))
     assert {tried.value: tried.good for tried in answer.tried}[answer.value]
     assert all(tried.why for tried in answer.tried if not tried.good)
+    assert {tried.performance for tried in answer.tried} == {result.performance}
 
 
 def test_a_loss_asks_for_more_capacity() -> None:
@@ -45,6 +46,7 @@ def test_the_slowest_link_is_within_the_loss_and_a_step_less_is_not() -> None:
     for link, close in ((answer.value, True), (answer.value - 10**8, False)):
         result = compare("vgg16", batch=64, gpu=TITAN, policies=["vdnn-all(p)"], link_bandwidth=link).results[0]
         assert (result.performance >= 0.95) is close
+        assert {tried.value: tried.performance for tried in answer.tried}[link] == result.performance
 
 
 def test_questions_without_an_answer_say_why() -> None:

@@ -19,7 +19,8 @@ from vdnnsim.network import load_network
 from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import PolicyResult
-from vdnnsim.study import Study, compare_policies
+from vdnnsim.study import Study
+from vdnnsim.summary import against
 from vdnnsim.sweep.interpolation import leave_one_out_error_ppm
 from vdnnsim.sweep.sources import TraceShelf
 from vdnnsim.trace import Provenance, weakest
@@ -102,17 +103,26 @@ class _Search:
     loss: float | None
     study_at: Callable[[int], Study]
     tried: dict[int, Tried] = field(default_factory=dict)
+    oracles: dict[int, PolicyResult] = field(default_factory=dict)
     labels: list[Provenance] = field(default_factory=list)
     trace_checked: bool = True
 
     def good(self, value: int) -> bool:
         if value not in self.tried:
-            comparison = compare_policies(self.study_at(value), [self.policy])
-            result = comparison.results[0]
+            study = self.study_at(value)
+            run = study.run(self.policy)
+            result = against(self._oracle(study), run.result, run.steps)
             self.labels.append(result.provenance)
-            self.trace_checked &= comparison.origin.trace_checked
+            self.trace_checked &= bool(study.trace.header.layers)
             self.tried[value] = _judged(value, result, self.loss)
         return self.tried[value].good
+
+    def _oracle(self, study: Study) -> PolicyResult:
+        """It copies nothing and its memory has no end, so that neither link nor capacity changes it."""
+        batch = study.network.batch
+        if batch not in self.oracles:
+            self.oracles[batch] = study.run("oracle").result
+        return self.oracles[batch]
 
     def boundary(self, bad: int, good: int, step: int) -> int:
         """The last good value on the way from a good one to a bad one, in whole steps from the bad one."""
@@ -207,7 +217,7 @@ def smallest_link(study: Study, policy: str | Policy, *, loss: float | None = 0.
     """The slowest link, to `LINK_STEP_BYTES_PER_S` and up to the bandwidth of the device memory, behind which a study's
     network trains under a policy and loses no more than `loss` against the oracle. Raises `InvalidInput` (and its
     kinds) for what cannot be used."""
-    search = _Search(policy, loss, lambda link: replace(study, gpu=study.gpu.with_link_bandwidth(link)))
+    search = _Search(policy, loss, study.behind)
     low = LINK_STEP_BYTES_PER_S
     high = study.gpu.memory_bandwidth_bytes_per_s // low * low
     if not search.good(high):
