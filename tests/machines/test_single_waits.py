@@ -129,7 +129,7 @@ def of_one_step(program: Program, commands: Sequence[Command]) -> Program:
     return replace(program, commands=tuple(commands), steps=(step,))
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.data())
 def test_what_the_checking_mode_lets_through_never_races(data: st.DataObject) -> None:
     case = data.draw(cases(layout=Layout.LAYER_WISE))

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from support.cases import ROOMY_BYTES, gpu_of, row
 from support.strategies import Case, after_waits, cases, gpus, programs
 from vdnnsim.gpu import GpuProfile, HostCosts
+from vdnnsim.iteration import Layout, Waits
+from vdnnsim.machines import DeviceMemory, check_program
 from vdnnsim.machines.script import COMPUTE, OUT, script_of
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
@@ -33,6 +35,7 @@ from vdnnsim.program import (
     Stream,
     StreamWait,
     Synchronise,
+    build_program,
 )
 from vdnnsim.study import Study, make_study
 from vdnnsim.sweep.axes import OWN
@@ -121,6 +124,24 @@ def test_a_host_that_goes_cold_runs_on_the_reference_engine(data: st.DataObject)
     assert engine is Engine.REFERENCE
     for index, link in enumerate(link_of):
         assert at(times, index) == expected(study, case.plan, links, int(link), PPM)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_plans_whoever_waits_are_right_and_run_the_same_on_both_engines(data: st.DataObject) -> None:
+    """Also where copies outlive their layers: the host waits for single copies, or kernels do by their stream."""
+    case = data.draw(cases(layout=Layout.LAYER_WISE))
+    schedule = replace(case.plan.schedule, waits=data.draw(st.sampled_from([Waits.KERNELS, Waits.STREAMS])))
+    program = build_program(case.network, replace(case.plan, schedule=schedule))
+    check_program(case.network, program, DeviceMemory(make_pool("best-fit", ROOMY_BYTES)))
+    prepared = prepared_program(program, case.trace, case.gpu)
+    links = data.draw(link_tables(case.gpu))
+    scales = data.draw(SCALES)
+    link_of, scale_of = every_point(links, scales)
+    fast, _ = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.AUTO)
+    slow, _ = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.REFERENCE)
+    for index in range(len(link_of)):
+        assert at(fast, index) == at(slow, index)
 
 
 @settings(max_examples=40)
@@ -238,7 +259,7 @@ def test_each_guard_of_63_bits_stands_where_it_says(within: dict[str, int], beyo
     assert one_kernel_beside_a_copy(**beyond) is Engine.REFERENCE
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_the_reference_engine_counts_as_the_timeline_of_the_same_run_does(data: st.DataObject) -> None:
     """Also where kernels wait by stream, and copies outlive their steps."""

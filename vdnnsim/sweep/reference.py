@@ -112,7 +112,7 @@ def _held_by_calls(script: Script, moments: Moments, iteration_ns: int) -> Held:
 
 def _idle_in_waits_ns(script: Script, moments: Moments) -> int:
     """How long the compute engine is idle in waits of the host: in stalls, and by what the calls cost
-    (`metrics.spent`). Here no kernel begins before the host has waited for what was given before it."""
+    (`metrics.spent`). A kernel given after a wait begins after it."""
     kernels_end_ns = [0, *moments.kernels.ends_ns]
     idle_ns = 0
     for given, begin_ns, end_ns in zip(script.kernels_given, *moments.waits, strict=True):

@@ -1,0 +1,262 @@
+"""The engines of the simulated machine: in-order queues of work that hear of SimPy events, the ends of their work.
+
+A piece of work costs one event: its end. Only where kernels slow copies, or copies each other, there are more: for the
+begin of each that matters to another, and for each change of a copy's rate. A copy's rate changes while it is under
+way: by the slowdown that the running kernel's trace row states, and by the link's when both directions copy at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import simpy
+
+from vdnnsim.gpu import Link
+from vdnnsim.machines.script import ALONE, IN, OUT, Awaited, Durations, Holds, Script
+from vdnnsim.machines.simulated_timeline import Spans
+from vdnnsim.units import PPM
+
+_FINE = PPM * PPM
+"""What remains of a copy is counted in this part of a nanosecond, so that changes of rate do not add up to one."""
+
+
+class Engine:
+    """An in-order queue of work. `moment` is the next thing that happens on it; the host may wait for it, too, and
+    hears of it second.
+
+    For a piece of work that is its end, `lasts_ns` after its begin; what listens to more makes it something sooner.
+    """
+
+    def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
+        self.environment = environment
+        self._next_lasts_ns = iter(lasts_ns).__next__
+        self.pending = 0
+        self.ready_ns: deque[int] = deque()
+        self.begins_ns: list[int] = []
+        self.ends_ns: list[int] = []
+        self.stood: list[tuple[int, int]] = []
+        """Pieces that stood still for work elsewhere, and from when on."""
+        self.moment: simpy.Event
+        self.happens: Callable[[Any], None] = self.over
+        """Told of what `moment` stands for, where that is a begin or an end."""
+
+    def put(self, ready_ns: list[int], from_ns: int) -> None:
+        """More work, by how long after a time each piece is ready; none of them before now."""
+        if self.pending:
+            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
+            self.pending += len(ready_ns)
+            return
+        self.pending = len(ready_ns)
+        if self.pending > 1:
+            self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[1:]])
+        self._begin(from_ns + ready_ns[0], int(self.environment.now))
+
+    def _begin(self, begin_ns: int, now_ns: int) -> None:
+        self.begins_ns.append(begin_ns)
+        then_ns = begin_ns + self._next_lasts_ns()
+        self.moment = moment = self.environment.timeout(then_ns - now_ns, then_ns)
+        moment.callbacks.append(self.happens)
+
+    def over(self, moment: Any) -> None:
+        """The piece at the head is over, and the next one begins as soon as it may."""
+        now_ns = moment.value
+        self.ends_ns.append(now_ns)
+        self.pending -= 1
+        if self.pending:
+            begin_ns = self.ready_ns.popleft()
+            self._begin(begin_ns if begin_ns > now_ns else now_ns, now_ns)
+
+    def spans(self) -> Spans:
+        return Spans(self.begins_ns, self.ends_ns)
+
+
+class _Holding(Engine):
+    """An engine some of whose pieces may not begin before pieces of other engines are done: waits of streams."""
+
+    def hold(self, held: Holds, engines: Sequence[Engine]) -> None:
+        """Which pieces, and the engines by number, all of which hold theirs."""
+        self.held = held
+        self.engines = [engine for engine in engines if isinstance(engine, _Holding)]
+        self.waiting: dict[int, list[_Holding]] = {}
+        self.missing = 0
+        self.idle_ns = 0
+
+    def _begin(self, begin_ns: int, now_ns: int) -> None:
+        missing = self._missing(len(self.ends_ns))
+        if missing:
+            self._stand(begin_ns, missing)
+        else:
+            super()._begin(begin_ns, now_ns)
+
+    def over(self, moment: Any) -> None:
+        super().over(moment)
+        for engine in self.waiting.pop(len(self.ends_ns), ()):
+            engine._release(moment.value)
+
+    def _missing(self, piece: int) -> list[Awaited]:
+        awaited = self.held.get(piece, {})
+        return [(engine, done) for engine, done in awaited.items() if len(self.engines[engine].ends_ns) < done]
+
+    def _stand(self, idle_ns: int, missing: list[Awaited]) -> None:
+        """The piece at the head could begin then, were it not for what is missing."""
+        self.idle_ns = idle_ns
+        self.missing = len(missing)
+        self.moment = self.environment.event()  # when nothing is
+        for engine, done in missing:
+            self.engines[engine].waiting.setdefault(done, []).append(self)
+
+    def _release(self, now_ns: int) -> None:
+        """One of the missing pieces is done."""
+        self.missing -= 1
+        if self.missing:
+            return
+        if now_ns > self.idle_ns:
+            self.stood.append((len(self.ends_ns), self.idle_ns))
+        free = self.moment
+        super()._begin(max(self.idle_ns, now_ns), now_ns)
+        if free.callbacks:  # the host waits
+            free.succeed()
+
+
+class _Link:
+    """The copies under way, and what slows them at this moment."""
+
+    def __init__(self, link: Link) -> None:
+        self._both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
+        self._kernel_ppm = ALONE
+        self._under_way: list[_SlowedCopies | None] = [None, None]
+
+    def kernel(self, slowdowns_ppm: tuple[int, int]) -> None:
+        """A kernel with these slowdowns begins to run; `ALONE` when it ends."""
+        if slowdowns_ppm != self._kernel_ppm:
+            self._kernel_ppm = slowdowns_ppm
+            for direction in (OUT, IN):
+                self._changed(direction)
+
+    def begin(self, direction: int, copies: _SlowedCopies) -> None:
+        self._under_way[direction] = copies
+        self._changed(1 - direction)
+
+    def end(self, direction: int) -> None:
+        self._under_way[direction] = None
+        self._changed(1 - direction)
+
+    def slowdown_ppm(self, direction: int) -> int:
+        """What slows a copy in this direction now."""
+        slowdown = self._kernel_ppm[direction]
+        if self._under_way[1 - direction]:
+            slowdown = slowdown * self._both_ways_ppm[direction] // PPM
+        return slowdown
+
+    def _changed(self, direction: int) -> None:
+        """What slows the copy under way in this direction, if there is one, may have changed."""
+        copies = self._under_way[direction]
+        if copies:
+            copies.slowed_by(self.slowdown_ppm(direction))
+
+
+class _SlowingKernels(Engine):
+    """Kernels of which some slow copies. Of those the first thing to happen is their begin: the link hears of it."""
+
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        durations_ns: Sequence[int],
+        slowdowns_ppm: Sequence[tuple[int, int]],
+        link: _Link,
+    ) -> None:
+        self.kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
+        super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in self.kernels])
+        self.link = link
+        self.happens = self._begins
+
+    def _begins(self, moment: Any) -> None:
+        duration_ns, slowdowns_ppm = self.kernels[len(self.ends_ns)]
+        if slowdowns_ppm == ALONE:
+            self.over(moment)
+            return
+        self.link.kernel(slowdowns_ppm)
+        self.moment = self.environment.timeout(duration_ns, moment.value + duration_ns)
+        self.moment.callbacks.append(self._slowing_ends)
+
+    def _slowing_ends(self, moment: Any) -> None:
+        self.link.kernel(ALONE)
+        self.over(moment)
+
+
+class _SlowedCopies(Engine):
+    """Copies of one direction whose rate changes while they are under way, so that only their begin is known ahead."""
+
+    def __init__(
+        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, link: _Link
+    ) -> None:
+        super().__init__(environment, [0] * len(durations_ns))
+        self.durations_ns = durations_ns
+        self.direction = direction
+        self.link = link
+        self._remaining = self._since_ns = self._slowdown_ppm = 0
+        self._arrival: simpy.Event
+        self.happens = self._begins
+
+    def _begins(self, moment: Any) -> None:
+        self.moment = self.environment.event()  # its end
+        self.link.begin(self.direction, self)
+        self._remaining = self.durations_ns[len(self.ends_ns)] * _FINE
+        self._go_on(moment.value, self.link.slowdown_ppm(self.direction))
+
+    def slowed_by(self, slowdown_ppm: int) -> None:
+        """The rate of the copy under way is another from now on."""
+        if slowdown_ppm == self._slowdown_ppm:
+            return
+        now_ns = int(self.environment.now)
+        passed = -(-(now_ns - self._since_ns) * _FINE * PPM // self._slowdown_ppm)  # rounded up: done in time is done
+        self._remaining = max(0, self._remaining - passed)
+        self._arrival.callbacks.clear()
+        self._go_on(now_ns, slowdown_ppm)
+
+    def _go_on(self, now_ns: int, slowdown_ppm: int) -> None:
+        self._since_ns, self._slowdown_ppm = now_ns, slowdown_ppm
+        left_ns = -(-self._remaining * slowdown_ppm // (_FINE * PPM))
+        self._arrival = self.environment.timeout(left_ns, now_ns + left_ns)
+        self._arrival.callbacks.append(self._arrives)
+
+    def _arrives(self, arrival: Any) -> None:
+        self.link.end(self.direction)
+        ended = self.moment
+        self.over(arrival)
+        if ended.callbacks:  # the host waits
+            ended.succeed()
+
+
+class _HoldingKernels(_Holding, _SlowingKernels):
+    """Both at once."""
+
+
+class _HoldingCopies(_Holding, _SlowedCopies):
+    """Both at once."""
+
+
+def make_engines(
+    environment: simpy.Environment, script: Script, durations: Durations, link: Link
+) -> tuple[Engine, Engine, Engine]:
+    """The engines by number."""
+    holding = any(script.holds)
+    outs: Engine
+    ins: Engine
+    kernels: Engine
+    if script.slows_copies(link):
+        slowed = _Link(link)
+        slowed_copies = _HoldingCopies if holding else _SlowedCopies
+        outs = slowed_copies(environment, durations.outs_ns, OUT, slowed)
+        ins = slowed_copies(environment, durations.ins_ns, IN, slowed)
+        slowing_kernels = _HoldingKernels if holding else _SlowingKernels
+        kernels = slowing_kernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
+    else:
+        outs, ins, kernels = ((_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations)
+    engines = (outs, ins, kernels)
+    for engine, held in zip(engines, script.holds, strict=True):
+        if isinstance(engine, _Holding):
+            engine.hold(held, engines)
+    return engines
