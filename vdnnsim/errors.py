@@ -29,6 +29,10 @@ class InvalidInput(VdnnsimError):  # noqa: N818 - reads as what it is
         return str(self.args[0])
 
 
+class CannotWrite(InvalidInput):
+    """A file that cannot be written: no folder, no permission, no room."""
+
+
 class UnknownName(InvalidInput):
     """A name that nothing goes by; ``args`` is (kind, name, known names)."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput
+from vdnnsim.errors import CannotWrite, Fault, InvalidFile, InvalidInput
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -163,8 +163,8 @@ def toml_lines(text: str) -> dict[_Place, int]:
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it fails.
 
-    A link is followed. Raises `InvalidInput` for a device or a pipe, which must not be replaced, and where the folder
-    cannot be written.
+    A link is followed. Raises `InvalidInput` for a device or a pipe, which must not be replaced, and `CannotWrite`
+    where the folder cannot be written or the disk is full.
     """
     try:
         path = path.resolve()
@@ -172,7 +172,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name, or - for stdout")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+        raise CannotWrite(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -180,7 +180,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+        raise CannotWrite(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -62,7 +62,16 @@ def test_a_link_that_does_not_come_to_rest_is_told() -> None:
     found, taken = measured(bench, link=True, tries=3)
     assert found.disturbed_by == (LINK,)
     assert len(taken) == 3
+    assert bench.watch.link.looks == 4
+    assert bench.watch.link.slow_share() == 3 / 4
     assert "slow" in bench.watch.describe()[LINK]
+
+
+def test_a_link_that_is_steady_and_slower_than_it_is_known_to_be_is_slow() -> None:
+    bench = fake_bench([Disturbance(What.LINK_OUT, 0, 10**15, 1.1)])
+    assert measured(bench, link=True)[0].quiet
+    bench.watch.link.expect(bench.device.truth.link)
+    assert measured(bench, link=True)[0].disturbed_by == (LINK,)
 
 
 def test_who_measures_no_copies_does_not_wait_for_the_link() -> None:

@@ -41,7 +41,8 @@ class CaseRecord:
     that was run, so that another one of the same name is noticed. `machine` names the card and the start of the machine
     that all of this was measured on; `plain_iteration_time_ns` is the median as it came, where `taken_off_ppm` of an
     iteration was a link slower than it can be; `doubts` say what else was disturbed, and by how much; `state` is the
-    GPU's. The range of the prediction stands where the trace has spreads. Older files lack what has a default."""
+    GPU's. The range of the prediction stands where the trace has spreads. One that is not `repeated` was
+    measured once, and a report measures it again. Older files lack what has a default."""
 
     network: str
     batch: int
@@ -74,6 +75,7 @@ class CaseRecord:
     state: str = ""
     predicted_iteration_time_low_ns: int | None = None
     predicted_iteration_time_high_ns: int | None = None
+    repeated: bool = True
 
     @property
     def error(self) -> float:
@@ -116,6 +118,7 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
     found = run.iterations.corrected
     measured, predicted = run.timeline, run.predicted.timeline
     titles = [step.title for step in run.predicted.program.steps]
+    low_ns, high_ns = run.predicted.result.band or (None, None)
     return CaseRecord(
         study.network.name,
         study.network.batch,
@@ -152,7 +155,9 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
         run.iterations.taken_off_ppm,
         run.doubts,
         run.state,
-        *(run.predicted.result.band or ()),
+        low_ns,
+        high_ns,
+        run.repeated,
     )
 
 

@@ -16,7 +16,7 @@ from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.records import LARGEST_ERROR, CaseRecord, Verdict, record_of, records_json
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.calibration.stored import RESULTS, machine_id, profile_path, stored_group, stored_records, stored_trace
-from vdnnsim.errors import VdnnsimError
+from vdnnsim.errors import CannotWrite, VdnnsimError
 from vdnnsim.files import read_text, write_text
 from vdnnsim.folder_lock import only_writer
 from vdnnsim.gpu import GpuProfile, read_profile
@@ -27,6 +27,7 @@ from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
+    from vdnnsim.calibration.running import CaseRun
 
 CREATED_BY = "vdnnsim calibrate report"
 TABLE, FIGURE = "table.md", "errors.png"
@@ -82,6 +83,7 @@ class _Making:
         ]
         stored = stored_records(out, self.gpu, self.networks)
         self.records = [stored_group(stored, group.cases, group.network, group.math) for group in self.groups]
+        self.others = [record for record in stored if not any(record is one for one in chain(*self.records))]
         for group in self.groups:
             stored_trace(self._table(group), group.network)
         self.conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **bench.device.describe()}
@@ -102,15 +104,20 @@ class _Making:
         return Report(tuple(chain(*self.records)), self.failures)
 
     def _complete(self, number: int, group: _Group) -> bool:
-        return len(self.records[number]) == len(group.cases.policies) + len(group.cases.limited)
+        finished = sum(record.repeated for record in self.records[number])
+        return finished == len(group.cases.policies) + len(group.cases.limited)
 
     def _measure(self, number: int, profile: GpuProfile, progress: OnProgress) -> None:
         group = self.groups[number]
         if any(record.machine != self.machine for record in self.records[number]):
             self.records[number] = []
+            key = (group.network.name, group.network.batch, group.math)  # of which the trace is measured anew
+            self.others = [one for one in self.others if (one.network, one.batch, one.math) != key]
         try:
             study = Study(group.network, self._trace(number, profile, progress), profile)
             self._run_group(number, study, progress)
+        except CannotWrite:
+            raise
         except VdnnsimError as error:
             progress(0, 1, f"batch {group.cases.batch}, {group.math} failed: {error}")
             self.failures[group.title] = str(error)
@@ -119,31 +126,36 @@ class _Making:
         """Every case that is missing, then all of these once more: what drifts is seen some time later."""
         from vdnnsim.calibration.running import repeat_case, run_case
 
-        records = self.records[number]
-        machine = self.bench.machine(study.network, study.trace.header.math)
         cases = self.groups[number].cases
         wanted: dict[str, str | None] = {**dict.fromkeys(cases.policies), **cases.limited}
-        missing = wanted.keys() - {record.policy for record in records}
-        chosen = [policy for policy in wanted if policy in missing]
+        found = {record.policy: record for record in self.records[number]}
+        chosen = [policy for policy in wanted if policy not in found or not found[policy].repeated]
+        machine = self.bench.machine(study.network, study.trace.header.math)
         studies = {
             policy: study if (capacity := wanted[policy]) is None else limited_study(study, capacity)
             for policy in chosen
         }
+
+        def keep(policy: str, run: CaseRun) -> None:
+            found[policy] = record_of(studies[policy], policy, run, self.machine)
+            self.records[number] = [found[policy] for policy in wanted if policy in found]
+            self._keep()
+
         runs = {}
         for index, policy in enumerate(chosen):
             progress(index, 2 * len(chosen), policy)
             runs[policy] = run_case(self.bench, machine, studies[policy], make_policy(policy))
-            records.append(record_of(studies[policy], policy, runs[policy], self.machine))
-            self._keep()
-        first = len(records) - len(chosen)
+            keep(policy, runs[policy])
         for index, policy in enumerate(chosen):
             progress(len(chosen) + index, 2 * len(chosen), f"{policy} again")
-            run = repeat_case(self.bench, machine, studies[policy], runs[policy])
-            records[first + index] = record_of(studies[policy], policy, run, self.machine)
-            self._keep()
+            keep(policy, repeat_case(self.bench, machine, studies[policy], runs[policy]))
 
     def _keep(self) -> None:
-        write_text(self.out / RESULTS, records_json(chain(*self.records), self.conditions))
+        write_text(self.out / RESULTS, records_json(self._all(), self.conditions))
+
+    def _all(self) -> Iterable[CaseRecord]:
+        """In the order of the list, then what the folder has of other lists."""
+        return chain(*self.records, self.others)
 
     def _trace(self, number: int, profile: GpuProfile, progress: OnProgress) -> Trace:
         """The group's trace, measured unless the folder has one of this machine; or of whichever its cases are of."""
@@ -175,7 +187,9 @@ class _Making:
             measured = measure_link(self.bench)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, profile_text(measured, self.gpu))
-        return read_profile(path)
+        profile = read_profile(path)
+        self.bench.watch.link.expect(profile.link)
+        return profile
 
     def _refine_hosts(self) -> None:
         """What an allocation costs the host of each machine, where cases are named that say it."""
@@ -206,7 +220,7 @@ class _Making:
     def _write(self) -> None:
         self.conditions |= self.bench.watch.describe()
         failed = {f"failed: {key}": why for key, why in self.failures.items()}
-        write_report(self.out, list(chain(*self.records)), self.conditions | failed)
+        write_report(self.out, list(self._all()), self.conditions | failed)
 
     def _publish(self) -> None:
         """The profile by the GPU's name is that of the machine with most cases."""

@@ -54,6 +54,8 @@ class CaseRun:
     """What the GPU's state says against the iterations."""
     trace_doubts: tuple[str, ...] = ()
     """See `trace_doubts`."""
+    repeated: bool = False
+    """Whether it is of two measurements, some time apart."""
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -158,7 +160,7 @@ def repeat_case(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) 
     first, second = sorted(found, key=lambda one: len(one.measured_doubts))[:2]
     state_doubts = tuple(dict.fromkeys((*first.state_doubts, *second.state_doubts)))
     both = together(first.iterations, second.iterations)
-    return replace(second, iterations=both, state_doubts=state_doubts)
+    return replace(second, iterations=both, state_doubts=state_doubts, repeated=True)
 
 
 def _measured_again(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) -> CaseRun:

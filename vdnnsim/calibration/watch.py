@@ -13,6 +13,7 @@ from heapq import nsmallest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from vdnnsim.calibration.gpu_state import ClockWitness
+from vdnnsim.gpu import Link
 from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.machines.real.host import Host
 from vdnnsim.program import Stream
@@ -62,6 +63,10 @@ class Fastest:
         self._slow = slow
         self._best_ns: list[int] = []
 
+    def expect(self, reading_ns: int) -> None:
+        """Take it as known that it can go as fast as this."""
+        self._best_ns = nsmallest(_WITNESSES_OF_FASTEST, [*self._best_ns, *[reading_ns] * _WITNESSES_OF_FASTEST])
+
     @property
     def fastest_ns(self) -> int:
         """What some readings reached; 0 before the first."""
@@ -110,6 +115,11 @@ class LinkWitness:
     def is_fast(self, stream: Stream, reading_ns: int) -> bool:
         """Whether a reading of a reference copy by someone else is at full speed."""
         return self._fastest[stream].is_fast(reading_ns)
+
+    def expect(self, link: Link) -> None:
+        """The link as it was measured on this machine before: slower than that is slow, however steady."""
+        for stream, curve in zip(_DIRECTIONS, (link.copy_out, link.copy_in), strict=True):
+            self._fastest[stream].expect(curve.duration_ns(self._device.reference_bytes))
 
     def slow_share(self, since: int = 0) -> float:
         """The share of all looks, or of those since so many, at which a copy was slower than it can be, in the worse
@@ -176,7 +186,8 @@ class Watch:
             slow = {witness.name for witness in witnesses if not witness.settle()}
             with self.host.quiet():
                 value = measure()
-            disturbed = [one.name for one in reversed(witnesses) if one.name in slow or not one.held()]
+            held = {one.name: one.held() for one in reversed(witnesses)}  # of all: shares are told of every look
+            disturbed = [name for name, at_rest in held.items() if name in slow or not at_rest]
             self.note(disturbed)
             tries -= 1
             if not disturbed or HOST in slow or tries <= 0:
