@@ -15,7 +15,7 @@ from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
-from vdnnsim.machines.fitting import Fitted, fit_plan
+from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
@@ -64,6 +64,7 @@ class Study:
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
     _fitted: dict[object, Fitted] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _without_room: dict[object, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
     _bands: dict[object, Band] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -81,13 +82,14 @@ class Study:
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "iteration")}
-        return {**kept, "_ran": {}, "_fitted": {}, "_bands": {}}
+        return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_bands": {}}
 
     def behind(self, link_bandwidth: int | str) -> Study:
         """The same behind another link, as `GpuProfile.with_link_bandwidth` has it. It shares the plans that were
         fitted, whose addresses depend on no link."""
         other = replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth))
-        other.__dict__.update(_fitted=self._fitted, iteration=self.iteration)
+        shared = {"_fitted": self._fitted, "_without_room": self._without_room, "iteration": self.iteration}
+        other.__dict__.update(shared)
         return other
 
     def run(self, policy: Policy | str) -> PolicyRun:
@@ -169,7 +171,12 @@ class Study:
 
     def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
         capacity_bytes = capacity_bytes or self.gpu.capacity_bytes
-        return fit_plan(plan, self.iteration, lambda: self._memory(capacity_bytes), trace)
+        key = _key(plan)
+        candidate = self._without_room.get(key) or Candidate(self.iteration, plan)
+        fitted = fit_plan(candidate, lambda: self._memory(capacity_bytes), trace)
+        if fitted.failure is not None:
+            self._without_room[key] = candidate  # it will be asked in which capacity it has room
+        return fitted
 
     def _memory(self, capacity_bytes: int) -> DeviceMemory:
         return DeviceMemory(make_pool(self.pool, capacity_bytes))

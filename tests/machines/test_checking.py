@@ -18,6 +18,7 @@ from vdnnsim.network import Kind
 from vdnnsim.program import (
     Allocate,
     Buffer,
+    Builder,
     Command,
     CopyIn,
     CopyOut,
@@ -30,7 +31,6 @@ from vdnnsim.program import (
     Stream,
     StreamWait,
     Synchronise,
-    build_iteration,
     build_program,
 )
 from vdnnsim.study import make_study
@@ -90,11 +90,13 @@ def test_a_study_may_run_all_its_programs_in_the_checking_mode(policy: str) -> N
 def test_a_study_in_the_checking_mode_refuses_a_broken_program(monkeypatch: pytest.MonkeyPatch) -> None:
     study = replace(make_study("alexnet", batch=128, gpu="titan-x-maxwell"), checked=True)
 
-    def without_waits(*arguments: object) -> Program:
-        program = build_iteration(*arguments)  # type: ignore[arg-type]
+    build = Builder.build
+
+    def without_waits(builder: Builder) -> Program:
+        program = build(builder)
         return replace(program, commands=waiting_for((), program))
 
-    monkeypatch.setattr("vdnnsim.machines.fitting.build_iteration", without_waits)
+    monkeypatch.setattr(Builder, "build", without_waits)
     with pytest.raises(BrokenProgram):
         study.run("vdnn-all(m)")
 

@@ -13,13 +13,13 @@ from support.render import step_lines
 from support.staircase import FILTER, NETWORK, TRACE, UNIT_BYTES, study_with
 from support.strategies import Case, cases
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
-from vdnnsim.machines.fitting import Fitted, fit_plan, next_leaner
+from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan, next_leaner
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind, LayerSpec, iteration_of
-from vdnnsim.policies import Plan, Problem, feature_extraction_layers, make_plan, performance_optimal
+from vdnnsim.policies import Plan, Problem, feature_extraction_layers, make_plan, make_policy, performance_optimal
 from vdnnsim.policies.plan import Layout
-from vdnnsim.program import CopyIn, Program, WeightGradients, build_program
+from vdnnsim.program import Builder, CopyIn, Program, WeightGradients, build_program
 from vdnnsim.study import make_study
 from vdnnsim.trace import Trace
 
@@ -28,8 +28,7 @@ ALL = ("a", "p", "q", "r", "b", "c")
 
 def fit(plan: Plan, units: int, trace: Trace | None = None) -> Fitted:
     return fit_plan(
-        plan,
-        iteration_of(NETWORK, frozenset(plan.algorithms)),
+        Candidate(iteration_of(NETWORK, frozenset(plan.algorithms)), plan),
         lambda: DeviceMemory(make_pool("best-fit", units * UNIT_BYTES)),
         trace,
     )
@@ -160,8 +159,7 @@ def test_whatever_is_fitted_runs_in_that_pool_and_computes_the_same(
     replay_memory(program, roomy)
     capacity_bytes = max(1, roomy.pool.high_water_bytes * percent // 100)
     fitted = fit_plan(
-        case.plan,
-        iteration_of(case.network, frozenset(case.plan.algorithms)),
+        Candidate(iteration_of(case.network, frozenset(case.plan.algorithms)), case.plan),
         lambda: DeviceMemory(make_pool(pool, capacity_bytes)),
         case.trace if shrinking else None,
     )
@@ -194,8 +192,7 @@ def test_a_plan_with_shrunk_workspaces_is_not_said_to_fit_where_it_does_not() ->
     trial = study.attempt("shrunk", study.shrink_workspaces(fastest))
     assert trial.plan.algorithms != fastest.algorithms
     fitted = fit_plan(
-        fastest,
-        study.iteration,
+        Candidate(study.iteration, fastest),
         lambda: DeviceMemory(make_pool(study.pool, study.gpu.capacity_bytes)),
         study.trace,
     )
@@ -211,10 +208,10 @@ def test_of_two_prefetches_that_could_wait_the_youngest_does() -> None:
         conv_layer("a"), layer(Kind.LRN, "b"), layer(Kind.LRN, "c"), layer(Kind.LRN, "d"), layer(Kind.SOFTMAX, "loss")
     )
     plan = plan_of(network, trace_of(network), offload=("a", "b"), weight_gradients=WeightGradients.NONE)
-    iteration = iteration_of(network, frozenset(plan.algorithms))
+    candidate = Candidate(iteration_of(network, frozenset(plan.algorithms)), plan)
 
     def fit_in(units: int) -> Fitted:
-        return fit_plan(plan, iteration, lambda: DeviceMemory(make_pool("best-fit", units * 512)))
+        return fit_plan(candidate, lambda: DeviceMemory(make_pool("best-fit", units * 512)))
 
     roomy = fit_in(100)
     assert copies_in(roomy.program) == [("a", "loss", "b"), ("data", "d", "a")]
@@ -222,3 +219,25 @@ def test_of_two_prefetches_that_could_wait_the_youngest_does() -> None:
     tight = fit_in(enough - 1)
     assert tight.failure is None
     assert tight.plan.deferred == {"d"}
+
+
+def test_what_a_prefetch_put_off_does_not_change_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vgg16's vdnn-conv (p) puts off three prefetches late in backward. What one pool needed serves the next."""
+    built = []
+    build_stage = Builder._build_stage
+
+    def counted(builder: Builder) -> None:
+        built.append(builder.stage)
+        build_stage(builder)
+
+    monkeypatch.setattr(Builder, "_build_stage", counted)
+    study = make_study("vgg16", batch=256, gpu="titan-x-maxwell")
+    candidate = Candidate(study.iteration, make_policy("vdnn-conv(p)").plan(study.problem()))
+    stages = len(study.iteration.stages)
+    assert len(built) == stages
+    fitted = fit_plan(candidate, lambda: DeviceMemory(make_pool("best-fit", 13_477_149_568)))
+    assert len(fitted.plan.deferred) == 3
+    assert len(built) < 2 * stages
+    built.clear()
+    assert fit_plan(candidate, lambda: DeviceMemory(make_pool("best-fit", 13_477_149_568))) == fitted
+    assert not built

@@ -15,7 +15,7 @@ from vdnnsim.iteration import Iteration
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
 from vdnnsim.policies import Plan
 from vdnnsim.policies.schedules import defer
-from vdnnsim.program import Allocate, Buffer, CopyIn, Free, Kernel, Program, Step, build_iteration
+from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program, Step
 from vdnnsim.timeline import SETUP
 from vdnnsim.trace import Trace, TraceRow
 
@@ -33,36 +33,55 @@ class _NoRoom(NamedTuple):
     error: OutOfMemory
 
 
-def fit_plan(
-    plan: Plan,
-    iteration: Iteration,
-    empty_memory: Callable[[], DeviceMemory],
-    trace: Trace | None = None,
-) -> Fitted:
+class Candidate:
+    """A plan with its program, and what it becomes where something finds no room: each built once, whatever the pool,
+    and from where it differs."""
+
+    def __init__(self, iteration: Iteration, plan: Plan, builder: Builder | None = None) -> None:
+        self.iteration = iteration
+        self.plan = plan
+        self._builder = builder or Builder(iteration, plan)
+        self.program = self._builder.build()
+        self._next: dict[int, Candidate | None] = {}
+
+    def with_more_room(self, step: int) -> Candidate | None:
+        """With a prefetch put off, where something found no room in this step; None where there is none."""
+        if step not in self._next:
+            self._next[step] = self._putting_off(_unused_prefetch(self.program, step))
+        return self._next[step]
+
+    def _putting_off(self, stage: int | None) -> Candidate | None:
+        if stage is None:
+            return None
+        plan = replace(self.plan, schedule=defer(self.iteration, self.plan.schedule, stage))
+        return Candidate(self.iteration, plan, self._builder.from_stage(stage, plan))
+
+
+def fit_plan(given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: Trace | None = None) -> Fitted:
     """The plan with prefetches put off where the pool has no room for them; with a trace, also with smaller workspaces
     where they were needed. The first failure is the one that is told.
 
     Without a trace a plan that fits nowhere comes back as it was given, with all its prefetches: it is shown as it
     would run in a pool that has room.
     """
-    program = build_iteration(iteration, plan)
-    given = Fitted(plan, program, None)
+    candidate = given
     first: OutOfMemory | None = None
     while True:
+        plan, program = candidate.plan, candidate.program
         walk = _Walk(program, empty_memory(), trace)
         if walk.no_room is None:
             algorithms = {**plan.algorithms, **walk.chosen}
             if trace is None or algorithms == plan.algorithms:
                 return Fitted(plan, program, None)
             # Walked once more: in some pools a request that found no room has changed where later ones go.
-            plan = plan.with_algorithms(algorithms, trace)
+            candidate = Candidate(given.iteration, plan.with_algorithms(algorithms, trace))
         else:
             first = first or walk.no_room.error
-            waiting = _unused_prefetch(program, walk.no_room.step)
-            if waiting is None:
-                return given._replace(failure=first) if trace is None else Fitted(plan, program, first)
-            plan = replace(plan, schedule=defer(iteration, plan.schedule, waiting))
-        program = build_iteration(iteration, plan)
+            roomier = candidate.with_more_room(walk.no_room.step)
+            if roomier is None:
+                told = given if trace is None else candidate
+                return Fitted(told.plan, told.program, first)
+            candidate = roomier
 
 
 def _unused_prefetch(program: Program, no_room_in: int) -> int | None:

@@ -4,7 +4,7 @@ from vdnnsim.iteration import Buffer, MemoryClass, WeightGradients
 from vdnnsim.network import Network, iteration_of
 from vdnnsim.policies.plan import Plan
 from vdnnsim.program.agenda import BrokenSchedule
-from vdnnsim.program.building import build_iteration
+from vdnnsim.program.building import Builder, build_iteration
 from vdnnsim.program.commands import (
     Allocate,
     Command,
@@ -33,6 +33,7 @@ __all__ = [
     "Allocate",
     "BrokenSchedule",
     "Buffer",
+    "Builder",
     "Command",
     "CopyIn",
     "CopyOut",

@@ -13,6 +13,8 @@ time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
+from typing import Any
 
 from vdnnsim.iteration import (
     Buffer,
@@ -46,17 +48,38 @@ from vdnnsim.program.order import Order
 
 def build_iteration(iteration: Iteration, plan: Plan) -> Program:
     """The program of a plan for this iteration. Raises `BrokenSchedule`."""
-    return _Builder(iteration, plan).build()
+    return Builder(iteration, plan).build()
 
 
-class _Builder:
+_KEPT = 4
+"""In how many states a builder is kept."""
+_STATE = (
+    "stage",
+    "given",
+    "commands",
+    "steps",
+    "order",
+    "present",
+    "copies_out",
+    "copies_in",
+    "written_by",
+    "last_kernel",
+    "freed",
+    "gone",
+)
+"""What changes from stage to stage."""
+
+
+class Builder:
+    """Builds one program, and keeps how far it was at some stages: a plan that differs late is soon built."""
+
     def __init__(self, iteration: Iteration, plan: Plan) -> None:
         self.iteration = iteration
+        self.buffers = iteration.buffers
         self.plan = plan
         self.schedule = schedule = plan.schedule
         self.actions = schedule.actions
         self.waits = schedule.waits
-        self.buffers = iteration.buffers
         self.agenda = Agenda(iteration, schedule)
         self.order = Order()
         self.given = 0
@@ -75,17 +98,31 @@ class _Builder:
         self.last_kernel: Piece | None = None
         self.freed: dict[Stream, Piece] = {}
         self.gone: dict[str, str] = {}
+        self.kept: list[dict[str, Any]] = []
+        self.setup = self._before()
 
     def build(self) -> Program:
-        setup = self._before()
-        operands = {item: item for item in self.schedule.before if isinstance(item, str)} | self.shared
-        for stage in range(len(self.iteration.stages)):
-            self.stage = stage
+        back = sorted(self.agenda.back)
+        keep = back[:: -(-len(back) // _KEPT)] if back else ()
+        while self.stage < len(self.iteration.stages):
+            if self.stage in keep:
+                self.kept.append({name: copy(getattr(self, name)) for name in _STATE})
             self._build_stage()
+            self.stage += 1
         self._end()
+        operands = {item: item for item in self.schedule.before if isinstance(item, str)} | self.shared
         operands.update((command.buffer.name,) * 2 for command in self.commands if isinstance(command, Allocate))
         offloaded = tuple(self.buffers[name] for name in self.schedule.leaves)
-        return Program(setup, tuple(self.commands), tuple(self.steps), operands, offloaded)
+        return Program(self.setup, tuple(self.commands), tuple(self.steps), operands, offloaded)
+
+    def from_stage(self, stage: int, plan: Plan) -> Builder:
+        """The builder of a plan whose schedule is the same before this stage; this one has built its own."""
+        builder = Builder(self.iteration, plan)
+        builder.kept = [state for state in self.kept if state["stage"] <= stage]
+        if builder.kept:
+            for name, value in builder.kept.pop().items():
+                setattr(builder, name, copy(value))
+        return builder
 
     # What is there before the iteration
 

@@ -50,6 +50,14 @@ class Order:
         self._pieces: list[list[tuple[_Clock, _Clock]]] = [[] for _ in Stream]
         """What each piece's stream and the host knew when it was given."""
 
+    def __copy__(self) -> Order:
+        """One that goes on from here by itself."""
+        twin = Order()
+        twin._host = self._host
+        twin._streams = self._streams.copy()
+        twin._pieces = [pieces.copy() for pieces in self._pieces]
+        return twin
+
     def give(self, stream: Stream) -> Piece:
         """The host puts a kernel or copy on this stream."""
         place = _PLACE[stream]
