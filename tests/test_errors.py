@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
+from vdnnsim.errors import (
+    CannotWrite,
+    Fault,
+    InvalidFile,
+    InvalidInput,
+    InvalidValue,
+    MissingTrace,
+    UnknownName,
+    VdnnsimError,
+)
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.memory import InvalidFree, PoolExhausted
 from vdnnsim.network import LayerFault
@@ -15,6 +26,8 @@ FAULT = Fault("t.csv", 7, "duration_ns", "'-1'", "a whole number")
 ERRORS: list[VdnnsimError] = [
     VdnnsimError("plain"),
     InvalidInput("batch: found 0, expected 1 or more"),
+    InvalidValue("batch", "0", "1 or more"),
+    CannotWrite("/dev/full", "No space left on device", "choose a writable folder"),
     UnknownName("policy", "vdn", ["vdnn-all", "oracle"]),
     InvalidFile([FAULT, Fault("t.csv", None, "header", "nothing", "a header")]),
     MissingTrace("vgg16 batch 7", ["vgg16 batch 64"], "Make one."),
@@ -38,6 +51,8 @@ def test_what_each_says() -> None:
     assert [str(error) for error in ERRORS] == [
         "plain",
         "batch: found 0, expected 1 or more",
+        "batch: found 0, expected 1 or more",
+        "cannot write /dev/full: No space left on device; choose a writable folder",
         "unknown policy 'vdn'; did you mean 'vdnn-all'? Known: vdnn-all, oracle",
         "t.csv:7: duration_ns: found '-1'; expected a whole number\nt.csv: header: found nothing; expected a header",
         "no trace for vgg16 batch 7. There are:\n  vgg16 batch 64\nMake one.",
@@ -65,3 +80,28 @@ def test_many_faults_are_told_in_a_few_lines() -> None:
 def test_out_of_memory_tells_pieces_from_lack() -> None:
     assert OutOfMemory("x", "b", 100, 1000, {}, 50, 200).fragmented
     assert not OutOfMemory("x", "b", 100, 1000, {}, 50, 99).fragmented
+
+
+def test_errors_have_their_parts_as_fields() -> None:
+    """Nobody takes a sentence apart for them."""
+    value = InvalidValue("filters[0]", "'16'", "text with a unit, as '16 GB'")
+    assert (value.what, value.found, value.expected) == ("filters[0]", "'16'", "text with a unit, as '16 GB'")
+    write = CannotWrite("a.csv", "No space left on device", "choose a writable folder")
+    assert (write.path, write.why) == ("a.csv", "No space left on device")
+    missing = MissingTrace("vgg16 batch 7", ["vgg16 batch 64"], "Make one.").but("vgg16 batch 9")
+    assert missing.args == ("vgg16 batch 9", ("vgg16 batch 64",), "Make one.")
+    memory = OutOfMemory("conv1 forward", "map:conv1", 100, 1000, {"weights": 950}, 50, 50)
+    assert (memory.where, memory.buffer) == ("conv1 forward", "map:conv1")
+    assert str(memory).startswith(f"{memory.in_short}; of ")
+
+
+ROOMS = Path(__file__).parent.parent
+TAKEN_APART = re.compile(
+    r"str\((error|failure)\)\.|\b(reason|verdict)\.(r?partition|split|removeprefix|removesuffix)\("
+)
+
+
+def test_no_sentence_is_taken_apart() -> None:
+    for room in ("vdnnsim", "experiments", "traces"):
+        for path in (ROOMS / room).rglob("*.py"):
+            assert not TAKEN_APART.search(path.read_text(encoding="utf-8")), path

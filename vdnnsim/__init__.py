@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from vdnnsim.calibration.records import CaseRecord, read_records
-    from vdnnsim.errors import Fault, InvalidFile, InvalidInput, MissingTrace, UnknownName, VdnnsimError
+    from vdnnsim.errors import (
+        CannotWrite,
+        Fault,
+        InvalidFile,
+        InvalidInput,
+        InvalidValue,
+        MissingTrace,
+        UnknownName,
+        VdnnsimError,
+    )
     from vdnnsim.figures.calibration import calibration_figure
     from vdnnsim.figures.comparison import comparison_figure
     from vdnnsim.figures.run import run_figure
@@ -63,6 +72,7 @@ __all__ = [
     "COPY_OUT",
     "DEFAULT_ALGORITHM",
     "Answer",
+    "CannotWrite",
     "CaseRecord",
     "Comparison",
     "Fault",
@@ -70,6 +80,7 @@ __all__ = [
     "GpuProfile",
     "InvalidFile",
     "InvalidInput",
+    "InvalidValue",
     "Kind",
     "Layer",
     "LayerResult",
@@ -140,7 +151,16 @@ __all__ = [
 _ROOMS = MappingProxyType(
     {
         "calibration.records": ("CaseRecord", "read_records"),
-        "errors": ("Fault", "InvalidFile", "InvalidInput", "MissingTrace", "UnknownName", "VdnnsimError"),
+        "errors": (
+            "CannotWrite",
+            "Fault",
+            "InvalidFile",
+            "InvalidInput",
+            "InvalidValue",
+            "MissingTrace",
+            "UnknownName",
+            "VdnnsimError",
+        ),
         "figures.calibration": ("calibration_figure",),
         "figures.comparison": ("comparison_figure",),
         "figures.run": ("run_figure",),

@@ -29,8 +29,45 @@ class InvalidInput(VdnnsimError):  # noqa: N818 - reads as what it is
         return str(self.args[0])
 
 
+class InvalidValue(InvalidInput):
+    """A value that is not what it should be; ``args`` is (what it is of, what was found, what was expected)."""
+
+    def __init__(self, what: str, found: str, expected: str) -> None:
+        super().__init__(what, found, expected)
+
+    @property
+    def what(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def found(self) -> str:
+        return str(self.args[1])
+
+    @property
+    def expected(self) -> str:
+        return str(self.args[2])
+
+    def __str__(self) -> str:
+        return f"{self.what}: found {self.found}, expected {self.expected}"
+
+
 class CannotWrite(InvalidInput):
-    """A file that cannot be written: no folder, no permission, no room."""
+    """A file that cannot be written: no folder, no permission, no room; ``args`` is (path, why, what to do)."""
+
+    def __init__(self, path: str, why: str, advice: str) -> None:
+        super().__init__(path, why, advice)
+
+    @property
+    def path(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def why(self) -> str:
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        path, why, advice = self.args
+        return f"cannot write {path}: {why}; {advice}"
 
 
 class UnknownName(InvalidInput):
@@ -91,6 +128,10 @@ class MissingTrace(InvalidInput):
 
     def __init__(self, wanted: str, available: Iterable[str], advice: str) -> None:
         super().__init__(wanted, tuple(available), advice)
+
+    def but(self, wanted: str) -> MissingTrace:
+        """The same of something else that was wanted."""
+        return MissingTrace(wanted, *self.args[1:])
 
     def __str__(self) -> str:
         wanted, available, advice = self.args

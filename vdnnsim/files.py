@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vdnnsim.errors import CannotWrite, Fault, InvalidFile, InvalidInput
+from vdnnsim.errors import CannotWrite, Fault, InvalidFile
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -163,16 +163,16 @@ def toml_lines(text: str) -> dict[_Place, int]:
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it fails.
 
-    A link is followed. Raises `InvalidInput` for a device or a pipe, which must not be replaced, and `CannotWrite`
-    where the folder cannot be written or the disk is full.
+    A link is followed. Raises `CannotWrite` for a device or a pipe, which must not be replaced, and where the folder
+    cannot be written.
     """
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name, or - for stdout")
+            raise CannotWrite(str(path), "it is no regular file", "choose another name, or - for stdout")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+        raise CannotWrite(str(path), error.strerror or "an error", "choose a writable folder") from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -180,28 +180,28 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+        raise CannotWrite(str(path), error.strerror or "an error", "choose a writable folder") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_writable(paths: Iterable[Path]) -> None:
-    """Before long work: raise `InvalidInput` for a file that could not be written in the end, or is named twice."""
+    """Before long work: raise `CannotWrite` for a file that could not be written in the end, or is named twice."""
     known = [path.resolve() for path in paths]
     for path in known:
         if known.count(path) > 1:
-            raise InvalidInput(f"cannot write {path}: named twice; give each output a file of its own")
+            raise CannotWrite(str(path), "named twice", "give each output a file of its own")
         if len(path.name) > LONGEST_NAME:
-            raise InvalidInput(f"cannot write {path}: its name is longer than {LONGEST_NAME} characters")
+            raise CannotWrite(str(path), f"its name is longer than {LONGEST_NAME} characters", "choose a shorter one")
         if not path.parent.is_dir():
-            raise InvalidInput(f"cannot write {path}: {path.parent} is no folder; make it first")
+            raise CannotWrite(str(path), f"{path.parent} is no folder", "make it first")
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"cannot write {path}: it is no regular file; choose another name")
+            raise CannotWrite(str(path), "it is no regular file", "choose another name")
         try:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
-            raise InvalidInput(f"cannot write {path}: {error.strerror}; choose a writable folder") from None
+            raise CannotWrite(str(path), error.strerror or "an error", "choose a writable folder") from None
 
 
 def _umask() -> int:
@@ -211,6 +211,6 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all. Raises `InvalidInput` where it cannot be written."""
+    """Write a text file whole or not at all. Raises `CannotWrite`."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vdnnsim.bands import Band
+    from vdnnsim.machines import OutOfMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,11 @@ class LayerResult:
 class PolicyResult:
     """One policy's numbers.
 
-    For a policy that is not `trainable`, `reason` says why, `needed_bytes` is a capacity that would do, and all numbers
-    are those of a pool that had room. `performance` is the oracle's iteration time over this one's. `spent` says by
-    cause where the iteration went, `loss` what the oracle's did not take of it; the parts of each add up. Bytes are as
-    asked for; the pool's rounding and holes show in `pool_high_water_bytes` and `largest_hole_bytes`. By class they
-    are those at the peak of all together, or each class's own peak and averages.
+    For a policy that is not `trainable`, `reason` says why, `failure` what found no room, `needed_bytes` is a capacity
+    that would do, and all numbers are those of a pool that had room. `performance` is the oracle's iteration time over
+    this one's. `spent` says by cause where the iteration went, `loss` what the oracle's did not take of it; the parts
+    of each add up. Bytes are as asked for; the pool's rounding and holes show in `pool_high_water_bytes` and
+    `largest_hole_bytes`. By class they are those at the peak of all together, or each class's own peak and averages.
     """
 
     policy: str
@@ -95,6 +96,7 @@ class PolicyResult:
     layers: tuple[LayerResult, ...]
     trials: tuple[Trial, ...]
     band: Band | None = None
+    failure: OutOfMemory | None = None
 
     def __repr__(self) -> str:
         return f"<PolicyResult {self.summary}>"
@@ -245,7 +247,7 @@ def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
 def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterator[tuple[str, Any]]:
     """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time."""
     for field in fields(record):
-        if field.name != "band":
+        if field.name not in ("band", "failure"):
             yield field.name, getattr(record, field.name)
         if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.band is not None:
             yield "iteration_time_low_ns", record.band.low_ns

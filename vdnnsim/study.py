@@ -109,7 +109,7 @@ class Study:
             reason = self.explain(ran.failure, needed_bytes)
         fitted = replace(ran.plan, trials=plan.trials)
         on = Ran(self.network, self.trace, self.gpu, ran.program, ran.timeline, steps)
-        result = replace(summarise(name, fitted, on, reason, needed_bytes), band=self._band(ran))
+        result = replace(summarise(name, fitted, on, reason, needed_bytes, ran.failure), band=self._band(ran))
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def problem(self, laboratory: Laboratory | None = None) -> Problem:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vdnnsim.gpu import GpuProfile
+from vdnnsim.machines import OutOfMemory
 from vdnnsim.metrics import (
     StepName,
     StepTime,
@@ -40,8 +41,10 @@ class Ran(NamedTuple):
     steps: tuple[StepTime, ...]
 
 
-def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int) -> PolicyResult:
-    """One policy's numbers, not yet set against the oracle's; `reason` says why it does not train."""
+def summarise(
+    policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int, failure: OutOfMemory | None = None
+) -> PolicyResult:
+    """One policy's numbers, not yet set against the oracle's; `reason` says why it does not train, for a `failure`."""
     program, timeline, steps = ran.program, ran.timeline, ran.steps
     end_ns = timeline.iteration_time_ns
     use = memory_use(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
@@ -71,12 +74,13 @@ def summarise(policy: str, plan: Plan, ran: Ran, reason: str, needed_bytes: int)
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
         pinned_host_bytes=program.pinned_host_bytes,
         feature_extraction=_feature_extraction(timeline, steps),
-        verdict=verdict(steps, own, loss_to_copies(own), _short(reason)),
+        verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
         provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
         layers=_layer_results(ran.network, plan, timeline, steps),
         trials=plan.trials,
+        failure=failure,
     )
 
 
@@ -88,7 +92,7 @@ def against(oracle: PolicyResult, own: PolicyResult, steps: Sequence[StepTime]) 
         own,
         performance=_ratio(oracle.iteration_time_ns, own.iteration_time_ns),
         loss=loss,
-        verdict=verdict(steps, own.spent, loss, _short(own.reason)),
+        verdict=verdict(steps, own.spent, loss, own.failure.in_short if own.failure else ""),
         feature_extraction=replace(inner, performance=_ratio(best.iteration_time_ns, inner.iteration_time_ns)),
         provenance=weakest([own.provenance, oracle.provenance]),  # performance rests on both
     )
@@ -96,11 +100,6 @@ def against(oracle: PolicyResult, own: PolicyResult, steps: Sequence[StepTime]) 
 
 def _ratio(best_ns: int, own_ns: int) -> float:
     return best_ns / own_ns if own_ns else 1.0
-
-
-def _short(reason: str) -> str:
-    """Why a policy does not train, without the advice."""
-    return reason.split(";")[0]
 
 
 def profile_labels(gpu: GpuProfile, program: Program) -> list[str | None]:

@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-from vdnnsim.errors import InvalidInput, shown
+from vdnnsim.errors import InvalidValue, shown
 
 _BYTE_UNITS = {
     "B": 1,
@@ -30,22 +30,22 @@ PPM = 1_000_000
 def parse_bytes(text: str, what: str = "size") -> int:
     """Bytes from text such as "12GB", "12 GiB" or "512 MiB".
 
-    Raises `InvalidInput` without a unit, with an unknown one, or when the value is not positive.
+    Raises `InvalidValue` without a unit, with an unknown one, or when the value is not positive.
     """
     return _parse(text, text, what, _BYTE_UNITS, "a size with its unit, such as 12GB or 12GiB", "B")
 
 
 def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
-    """Bytes per second from text such as "16 GB/s" or "12.8GB/s". Raises `InvalidInput`."""
+    """Bytes per second from text such as "16 GB/s" or "12.8GB/s". Raises `InvalidValue`."""
     expected = "a bandwidth with its unit, such as 16GB/s"
     head, slash, tail = text.rpartition("/")
     if not slash or tail.strip().lower() != "s":
-        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
+        raise InvalidValue(what, shown(text, _LONGEST_TEXT), expected)
     return _parse(text, head, what, _BYTE_UNITS, expected, "B/s")
 
 
 def parse_duration(text: str, what: str = "duration") -> int:
-    """Nanoseconds from text such as "5us" or "1.5 ms". Raises `InvalidInput`."""
+    """Nanoseconds from text such as "5us" or "1.5 ms". Raises `InvalidValue`."""
     return _parse(text, text, what, _TIME_UNITS, "a duration with its unit, such as 5us or 1.5ms", "ns")
 
 
@@ -54,14 +54,13 @@ def _parse(text: str, number: str, what: str, units: dict[str, int], expected: s
     match = _NUMBER_AND_UNIT.fullmatch(number) if len(number) <= _LONGEST_TEXT else None
     factor = units.get(match[2].upper()) if match and not match[2].endswith("b") else None  # b would be bits
     if match is None or factor is None:
-        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}")
+        raise InvalidValue(what, shown(text, _LONGEST_TEXT), expected)
     try:
         value = Decimal(match[1].replace("_", "")) * factor
     except ArithmeticError:  # not a number, or one beyond what Decimal holds
-        raise InvalidInput(f"{what}: found {shown(text, _LONGEST_TEXT)}, expected {expected}") from None
+        raise InvalidValue(what, shown(text, _LONGEST_TEXT), expected) from None
     if not 1 <= value <= _LARGEST:
-        found = shown(text, _LONGEST_TEXT)
-        raise InvalidInput(f"{what}: found {found}, expected a value from 1 {base_unit} to 2^62 {base_unit}")
+        raise InvalidValue(what, shown(text, _LONGEST_TEXT), f"a value from 1 {base_unit} to 2^62 {base_unit}")
     return int(value)
 
 
@@ -83,17 +82,17 @@ def format_ms(duration_ns: int) -> str:
 def ratio_to_ppm(ratio: float) -> int:
     """A ratio as an integer in parts per million, as it is kept inside."""
     if not math.isfinite(ratio):
-        raise InvalidInput(f"ratio: found {ratio}, expected a finite number")
+        raise InvalidValue("ratio", str(ratio), "a finite number")
     return round(ratio * PPM)
 
 
 def parse_share(text: str, what: str) -> float:
-    """A share between 0 and 1, from text such as "5%", "5 %" or "0.05". Raises `InvalidInput`."""
+    """A share between 0 and 1, from text such as "5%", "5 %" or "0.05". Raises `InvalidValue`."""
     stripped = text.strip()
     try:
         share = float(stripped.removesuffix("%")) / (100 if stripped.endswith("%") else 1)
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise InvalidInput(f"{what}: found '{text}', expected a share from 0 to below 1, such as 5% or 0.05")
+        raise InvalidValue(what, f"'{text}'", "a share from 0 to below 1, such as 5% or 0.05")
     return share

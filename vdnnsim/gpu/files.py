@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from vdnnsim.catalog import data_directory
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName, shown
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, InvalidValue, UnknownName, shown
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
 from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
@@ -57,8 +57,8 @@ def _text(parse: Callable[[str], object]) -> AfterValidator:
     def check(text: str) -> str:
         try:
             parse(text)
-        except InvalidInput as error:
-            raise ValueError(str(error).partition(", expected ")[2]) from None
+        except InvalidValue as error:
+            raise ValueError(error.expected) from None
         return text
 
     return AfterValidator(check)
@@ -90,8 +90,8 @@ def _curve(points: Sequence[_Point]) -> LinkCurve:
 def _rising(points: list[_Point]) -> list[_Point]:
     try:
         _curve(points)
-    except InvalidInput as error:
-        raise ValueError(str(error).rpartition(", expected ")[2]) from None
+    except InvalidValue as error:
+        raise ValueError(error.expected) from None
     return points
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidValue
 from vdnnsim.gpu.after_wait import AfterWait
 from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes
 
@@ -34,10 +34,8 @@ class LinkCurve:
         sizes = [point.size_bytes for point in self.points]
         times = [point.duration_ns for point in self.points]
         if len(sizes) < 2 or sorted(set(sizes)) != sizes or sorted(set(times)) != times:
-            raise InvalidInput(
-                f"link: found sizes {sizes[:4]} with times {times[:4]}, "
-                "expected two points or more, both sizes and times rising"
-            )
+            found = f"sizes {sizes[:4]} with times {times[:4]}"
+            raise InvalidValue("link", found, "two points or more, both sizes and times rising")
 
     def duration_ns(self, size_bytes: int) -> int:
         """Nanoseconds of a copy of so many bytes, alone on the link."""
@@ -128,18 +126,17 @@ class GpuProfile:
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
     def with_capacity(self, capacity: int | str) -> GpuProfile:
-        """The same GPU with another amount of memory, in bytes or as "12 GB". Raises `InvalidInput`."""
+        """The same GPU with another amount of memory, in bytes or as "12 GB". Raises `InvalidValue`."""
         return replace(self, capacity_bytes=_positive(capacity, "capacity", parse_bytes))
 
     def with_link_bandwidth(self, bandwidth: int | str) -> GpuProfile:
         """The same GPU behind another link, in bytes per second or as "16 GB/s", which is modelled, whatever this one
-        is. Raises `InvalidInput`, also for one that is faster than the memory behind it."""
+        is. Raises `InvalidValue`, also for one that is faster than the memory behind it."""
         bandwidth_bytes_per_s = _positive(bandwidth, "link bandwidth", parse_bandwidth)
         if bandwidth_bytes_per_s > self.memory_bandwidth_bytes_per_s:
-            raise InvalidInput(
-                f"link bandwidth: found {format_bytes(bandwidth_bytes_per_s)}/s, expected at most the "
-                f"{format_bytes(self.memory_bandwidth_bytes_per_s)}/s of the device memory of {self.name} behind it"
-            )
+            most = f"{format_bytes(self.memory_bandwidth_bytes_per_s)}/s"
+            expected = f"at most the {most} of the device memory of {self.name} behind it"
+            raise InvalidValue("link bandwidth", f"{format_bytes(bandwidth_bytes_per_s)}/s", expected)
         link = replace(
             self.link,
             copy_out=self.link.copy_out.scaled_to(bandwidth_bytes_per_s),
@@ -161,5 +158,5 @@ def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> 
     if isinstance(value, str):
         return parse(value, what)
     if value < 1:
-        raise InvalidInput(f"{what}: found {value}, expected 1 or more")
+        raise InvalidValue(what, str(value), "1 or more")
     return value

@@ -36,6 +36,15 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
         return str(self.args[0])
 
     @property
+    def buffer(self) -> str:
+        return str(self.args[1])
+
+    @property
+    def in_short(self) -> str:
+        """Where it was and what found no room."""
+        return f"out of memory in {self.where}: no room for {format_bytes(self.args[2])} ({self.buffer})"
+
+    @property
     def largest_hole_bytes(self) -> int:
         return int(self.args[5])
 
@@ -45,11 +54,11 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
         return bool(self.args[2] <= self.args[6])
 
     def __str__(self) -> str:
-        where, buffer, requested, capacity, by_class, hole, _ = self.args
+        _, _, _, capacity, by_class, hole, _ = self.args
         in_use = ", ".join(f"{name} {format_bytes(size)}" for name, size in by_class.items() if size)
         return (
-            f"out of memory in {where}: no room for {format_bytes(requested)} ({buffer}); of {format_bytes(capacity)} "
-            f"in use: {in_use or 'nothing'}; largest hole {format_bytes(hole)}"
+            f"{self.in_short}; of {format_bytes(capacity)} in use: {in_use or 'nothing'}; "
+            f"largest hole {format_bytes(hole)}"
         )
 
 

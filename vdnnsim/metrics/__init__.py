@@ -4,7 +4,7 @@ from vdnnsim.metrics.loss import Loss, loss_against, loss_to_copies, stalls_by_c
 from vdnnsim.metrics.memory import MemoryUse, UseByClass, memory_use, use_by_class
 from vdnnsim.metrics.spent import Spent, spent
 from vdnnsim.metrics.steps import StepName, StepTime, reuse_distances_ns, step_times
-from vdnnsim.metrics.verdict import verdict
+from vdnnsim.metrics.verdict import binding, verdict
 
 __all__ = [
     "Loss",
@@ -13,6 +13,7 @@ __all__ = [
     "StepName",
     "StepTime",
     "UseByClass",
+    "binding",
     "loss_against",
     "loss_to_copies",
     "memory_use",

@@ -20,19 +20,31 @@ def verdict(times: Sequence[StepTime], spent: Spent, loss: Loss, untrainable_bec
         return f"memory-bound: {untrainable_because}"
     if not total_ns:
         return "nothing to run"
+    what = binding(spent, loss)
     parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -part[0])
-    largest_ns, largest = parts[0]
-    if _binds(largest_ns, total_ns):
+    if _binds(parts[0][0], total_ns):
         shown = [(part_ns, name) for part_ns, name in parts if part_ns * _WORTH_SAYING >= total_ns]
         costs = [f"{_percent(part_ns, total_ns)} for {LOSS_WORDS[name]}" for part_ns, name in shown]
-        where = _where(times) if LOSS_BINDS[largest] in ("link", "fetch") else ""
-        return f"{LOSS_BINDS[largest]}-bound{where}: of the iteration {', '.join(costs)}"
-    host_ns = spent.host_ns + spent.synchronise_ns
-    if _binds(host_ns, total_ns):
+        where = _where(times) if what in ("link", "fetch") else ""
+        return f"{what}-bound{where}: of the iteration {', '.join(costs)}"
+    if what == "host":
+        host_ns = spent.host_ns + spent.synchronise_ns
         return f"host-bound: calls and synchronising take {_percent(host_ns, total_ns)} of the iteration"
     copies_ns = spent.copies_out_ns + spent.copies_in_ns + spent.late_fetches_ns
     waiting = f", copies wait {_percent(copies_ns, total_ns)}" if copies_ns else ""
     return f"compute-bound: kernels run {_percent(spent.kernels_ns, total_ns)} of the iteration{waiting}"
+
+
+def binding(spent: Spent, loss: Loss) -> str:
+    """What binds an iteration that fits, in a word: that of the largest part of its loss, "host", "compute", or
+    "nothing" where nothing runs."""
+    total_ns = sum(spent)
+    if not total_ns:
+        return "nothing"
+    largest_ns, largest = max(zip(loss, loss._fields, strict=True), key=lambda part: part[0])
+    if _binds(largest_ns, total_ns):
+        return LOSS_BINDS[largest]
+    return "host" if _binds(spent.host_ns + spent.synchronise_ns, total_ns) else "compute"
 
 
 def _binds(part_ns: int, total_ns: int) -> bool:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.report.terminal import print_items, print_table, print_text
-from vdnnsim.report.words import band_ms, binding, byte_unit, link, provenance, subject
+from vdnnsim.report.words import band_ms, byte_unit, link, provenance, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
@@ -68,7 +68,7 @@ def comparison_table(comparison: Comparison) -> Table:
             Text(result.policy),
             Text("yes") if result.trainable else Text("NO", _FAILED),
             *(Text(column[row], dim) for column in numbers),
-            Text(binding(result).removesuffix("-bound"), "" if result.trainable else _FAILED),
+            Text(what_binds(result), "" if result.trainable else _FAILED),
         )
     return table
 

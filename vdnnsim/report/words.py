@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import Comparison, PolicyResult
 from vdnnsim.units import format_bytes
@@ -54,11 +55,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def binding(result: PolicyResult) -> str:
-    """The verdict in a word or two: "link-bound", or the memory that a policy which does not train would need."""
+def what_binds(result: PolicyResult) -> str:
+    """What binds, in a word or two: "link", or the memory that a policy which does not train would need."""
     if not result.trainable:
         return f"needs {format_bytes(result.needed_bytes)}"
-    return result.verdict.split(":")[0].split()[0] if result.verdict else ""
+    return binding(result.spent, result.loss)
 
 
 def band_ms(band: Band, decimals: int) -> str:

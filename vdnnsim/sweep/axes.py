@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidValue
 from vdnnsim.memory import POOLS
 from vdnnsim.policies import POLICIES
 from vdnnsim.program import WeightGradients
@@ -42,7 +42,7 @@ class Axis(NamedTuple):
 
 def _name(value: object, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidInput(f"{what}: found {value!r}, expected a name in quotes")
+        raise InvalidValue(what, repr(value), "a name in quotes")
     return value
 
 
@@ -50,7 +50,7 @@ def _one_of(known: Sequence[str]) -> Callable[[object, str], str]:
     def parse(value: object, what: str) -> str:
         name = _name(value, what)
         if name not in known:
-            raise InvalidInput(f"{what}: found '{name}', expected one of: {', '.join(known)}")
+            raise InvalidValue(what, f"'{name}'", f"one of: {', '.join(known)}")
         return name
 
     return parse
@@ -58,14 +58,14 @@ def _one_of(known: Sequence[str]) -> Callable[[object, str], str]:
 
 def _count(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"{what}: found {value!r}, expected a whole number, 1 or more")
+        raise InvalidValue(what, repr(value), "a whole number, 1 or more")
     return value
 
 
 def _with_unit(parse: Callable[[str, str], int], example: str) -> Callable[[object, str], int]:
     def checked(value: object, what: str) -> int:
         if not isinstance(value, str):
-            raise InvalidInput(f'{what}: found {value!r}, expected text with its unit, such as "{example}"')
+            raise InvalidValue(what, repr(value), f'text with its unit, such as "{example}"')
         return parse(value, what)
 
     return checked
@@ -73,9 +73,8 @@ def _with_unit(parse: Callable[[str, str], int], example: str) -> Callable[[obje
 
 def _scale(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST_SCALE <= value <= _MOST_SCALE:
-        raise InvalidInput(
-            f"{what}: found {value!r}, expected a factor from {_LEAST_SCALE:g} to {_MOST_SCALE:g}; 2 is twice as fast"
-        )
+        expected = f"a factor from {_LEAST_SCALE:g} to {_MOST_SCALE:g}; 2 is twice as fast"
+        raise InvalidValue(what, repr(value), expected)
     return ratio_to_ppm(float(value))
 
 
@@ -117,54 +116,54 @@ TIME_AXES = ("link_bandwidth", "link_latency", "compute_scale")
 
 
 def expand(axis: Axis, entry: object, what: str) -> tuple[Value, ...]:
-    """The values that a spec gives an axis: one, a list, or a range. Raises `InvalidInput`, which begins with
-    `what`."""
+    """The values that a spec gives an axis: one, a list, or a range. Raises `InvalidValue` of `what` or a
+    part of it."""
     if isinstance(entry, Mapping):
         if not axis.numeric:
-            raise InvalidInput(f"{what}: found a range, expected a name or a list of names")
+            raise InvalidValue(what, "a range", "a name or a list of names")
         values: tuple[Value, ...] = _range(axis, entry, what)
     elif isinstance(entry, list):
         values = tuple(axis.parse(value, f"{what}[{index}]") for index, value in enumerate(entry))
     else:
         values = (axis.parse(entry, what),)
     if not values:
-        raise InvalidInput(f"{what}: found an empty list, expected one value or more")
+        raise InvalidValue(what, "an empty list", "one value or more")
     return values
 
 
 def _range(axis: Axis, entry: Mapping[str, object], what: str) -> tuple[int, ...]:
     unknown = sorted(set(entry) - set(_RANGE_KEYS))
     if unknown:
-        raise InvalidInput(f"{what}: found '{unknown[0]}', expected only {', '.join(_RANGE_KEYS)}")
+        raise InvalidValue(what, f"'{unknown[0]}'", f"only {', '.join(_RANGE_KEYS)}")
     if "from" not in entry or "to" not in entry or ("count" in entry) == ("step" in entry):
-        raise InvalidInput(f"{what}: found {sorted(entry)}, expected from, to, and either count or step")
+        raise InvalidValue(what, str(sorted(entry)), "from, to, and either count or step")
     spacing = entry.get("spacing", "linear")
     if spacing not in ("linear", "log"):
-        raise InvalidInput(f"{what}.spacing: found {spacing!r}, expected linear or log")
+        raise InvalidValue(f"{what}.spacing", repr(spacing), "linear or log")
     low = int(axis.parse(entry["from"], f"{what}.from"))
     high = int(axis.parse(entry["to"], f"{what}.to"))
     if low > high:
         found = f"from {entry['from']} to {entry['to']}"
-        raise InvalidInput(f"{what}: found {found}, expected a range that rises: swap the two")
+        raise InvalidValue(what, found, "a range that rises: swap the two")
     if "step" in entry:
         if spacing == "log":
-            raise InvalidInput(f"{what}.step: found a step with log spacing, expected a count")
+            raise InvalidValue(f"{what}.step", "a step with log spacing", "a count")
         step = int(axis.parse(entry["step"], f"{what}.step"))
         _bounded((high - low) // step + 1, what)
         return tuple(range(low, high + 1, step))
     count = _bounded(_count(entry["count"], f"{what}.count"), what)
     if count == 1 and low != high:
-        raise InvalidInput(f"{what}.count: found 1 for a range from {low} to {high}, expected 2 or more")
+        raise InvalidValue(f"{what}.count", f"1 for a range from {low} to {high}", "2 or more")
     values = _spread(low, high, count, spacing == "log")
     if len(set(values)) < count:
         expected = f"at most one for each of the {high - low + 1} whole numbers between"
-        raise InvalidInput(f"{what}.count: found {count} for a range from {low} to {high}, expected {expected}")
+        raise InvalidValue(f"{what}.count", f"{count} for a range from {low} to {high}", expected)
     return values
 
 
 def _bounded(count: int, what: str) -> int:
     if count > MOST_VALUES:
-        raise InvalidInput(f"{what}: found {count} values, expected at most {MOST_VALUES}")
+        raise InvalidValue(what, f"{count} values", f"at most {MOST_VALUES}")
     return count
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidValue
 from vdnnsim.sweep.axes import AXES
 
 Columns = Mapping[str, Any]
@@ -47,14 +47,14 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = MappingPro
 
 
 class Filter:
-    """One condition. Raises `InvalidInput`, which begins with `what`, for one that cannot be understood."""
+    """One condition. Raises `InvalidValue` of `what` for one that cannot be understood."""
 
     def __init__(self, text: str, axes: frozenset[str], what: str) -> None:
         self.text = text
         self._axes = axes
         self._what = what
         if len(text) > _LONGEST:
-            raise InvalidInput(f"{what}: found {len(text)} characters, expected at most {_LONGEST}")
+            raise InvalidValue(what, f"{len(text)} characters", f"at most {_LONGEST}")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -79,8 +79,8 @@ class Filter:
             return np.broadcast_to(np.asarray(kept), (size,))
         raise self._fault(f"'{self.text}'", "a condition that is true or false for each point")
 
-    def _fault(self, found: str, expected: str) -> InvalidInput:
-        return InvalidInput(f"{self._what}: found {found}, expected {expected}")
+    def _fault(self, found: str, expected: str) -> InvalidValue:
+        return InvalidValue(self._what, found, expected)
 
     def _value(self, node: ast.expr, columns: Columns, beside: str | None) -> Any:
         match node:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidInput, InvalidValue
 from vdnnsim.sweep.axes import AXES, OWN, STUDY_AXES, Value
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.spec import Spec
@@ -117,9 +117,9 @@ def _make_filter(spec: Spec, index: int) -> Filter:
     what = f"filters[{index}]"
     try:
         return Filter(spec.filters[index], _with_values(spec), what)
-    except InvalidInput as error:
-        found, _, expected = str(error).removeprefix(f"{what}: found ").rpartition(", expected ")
-        raise spec.fault(("filters", index), found, expected) from None
+    except InvalidValue as error:
+        found = error.found if error.what == what else f"{error.what}: found {error.found}"  # of an axis named beside
+        raise spec.fault(("filters", index), found, error.expected) from None
 
 
 def _distinct(codes: Codes) -> list[tuple[int, ...]]:

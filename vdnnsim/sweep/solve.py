@@ -6,7 +6,6 @@ value does at every easier one too; every point tried is shown, so that one can 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,9 +142,10 @@ class _Search:
 
 def _judged(value: int, result: PolicyResult, loss: float | None) -> Tried:
     close = loss is None or result.performance >= 1 - loss
-    # Labels of buffers have colons for spaces, as "workspace:conv3_3:backward_filter".
-    reason = re.sub(r"\([^)]*\)", lambda label: label[0].replace(":", " "), result.reason.split(";")[0])
-    why = reason if not result.trainable else "" if close else "loses too much"
+    why = "" if close else "loses too much"
+    if result.failure:  # labels of buffers have colons for spaces, as "workspace:conv3_3:backward_filter"
+        label = result.failure.buffer
+        why = result.failure.in_short.replace(label, label.replace(":", " "))
     return Tried(
         value,
         result.trainable and close,

@@ -108,12 +108,11 @@ class TraceShelf:
 def _out_of_range(
     network: Network, gpu: GpuProfile, math: str, timed: list[int], missing: MissingTrace
 ) -> MissingTrace:
-    _, available, advice = missing.args
     wanted = (
         f"{network.name} batch {network.batch} on {gpu.name}, {math}: outside the timed batches {timed}, "
         "beyond which nothing is extrapolated"
     )
-    return MissingTrace(wanted, available, advice)
+    return missing.but(wanted)
 
 
 def load_sources(

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput
+from vdnnsim.errors import Fault, InvalidFile, InvalidValue
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.sweep.axes import AXES, Value, expand
 
@@ -57,11 +57,6 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
     lines = toml_lines(text)
     faults: list[Fault] = []
 
-    def fault(place: tuple[str | int, ...], error: str) -> None:
-        field, _, rest = error.partition(": found ")
-        found, _, expected = rest.rpartition(", expected ")
-        faults.append(Fault(file, line_of(lines, place), field, found, expected))
-
     axes: dict[str, tuple[Value, ...]] = {}
     for name, entry in contents.axes.items():
         if name not in AXES:
@@ -69,8 +64,8 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
             continue
         try:
             axes[name] = expand(AXES[name], entry, f"axes.{name}")
-        except InvalidInput as error:
-            fault(("axes", name), str(error))
+        except InvalidValue as error:
+            faults.append(Fault(file, line_of(lines, ("axes", name)), error.what, error.found, error.expected))
     for axis in AXES.values():
         if axis.name in contents.axes:
             continue

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import CannotWrite, InvalidInput
 from vdnnsim.files import read_text, whole_file, write_text
 from vdnnsim.folder_lock import hold_folder
 from vdnnsim.sweep.seals import Seal, read_seal
@@ -187,8 +187,8 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
             _force(path.parent)
-        except (OSError, InvalidInput) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error).rpartition(";")[0]
+        except (OSError, CannotWrite) as error:
+            why = error.strerror if isinstance(error, OSError) else f"cannot write {error.path}: {error.why}"
             raise InvalidInput(
                 f"{path}: {why}. Nothing that was done is lost: make room, then run again with --resume"
             ) from None
