@@ -45,8 +45,8 @@ def usable_cores() -> int:
 
 
 class Processes(ProcessPoolExecutor):
-    """An executor of so many processes. They end with the `with` block, at once where it fails, and with this process,
-    however that ends. Where Ctrl-C is ignored, as under nohup, they ignore it too."""
+    """An executor of so many processes. They end with the `with` block, where it fails as soon as each is through with
+    its job, and with this process, however that ends. Where Ctrl-C is ignored, as under nohup, they ignore it too."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
@@ -59,20 +59,8 @@ class Processes(ProcessPoolExecutor):
             self._own |= set(multiprocessing.active_children()) - self._others
         return future
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            self.stop()
-        self.shutdown()
-
-    def stop(self) -> None:
-        """End all processes, whatever they do."""
-        held = vars(self).copy()  # a process that is loading looks for the queues, which go with their last holder
-        self.shutdown(wait=False, cancel_futures=True)  # Future.cancel here would race with processes that end
-        for process in self._own:
-            process.terminate()
-        for process in self._own:
-            process.join(timeout=5)
-        held.clear()
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
     def why_ended(self, any_result: bool) -> WorkerEnded:
         """When it is broken, as far as one can see: the others are terminated as soon as one has ended."""

@@ -71,9 +71,6 @@ def run_in_processes(assignment: Assignment, parts: Sequence[Part], store: Store
         begun = [executor.submit(_begin, path) for _ in range(jobs)]
         while waiting and not any(future.done() for future in begun):
             yield _write(worker, store, waiting.popleft())
-        if not waiting:
-            executor.stop()
-            return
         try:
             for _, done in finished(executor, partial(_run, path, store), waiting, _PARTS_AHEAD * jobs):
                 yield done
