@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.real.operators_cpu import GEMM, CpuOperators
 from vdnnsim.memory import make_pool
-from vdnnsim.network import Network
+from vdnnsim.network import Network, load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.program import CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, Stream, Synchronise, WeightGradients
 from vdnnsim.study import Study
@@ -27,6 +29,7 @@ from vdnnsim.trace import Trace, TraceHeader, TraceRow
 
 POLICIES = ("baseline(m)", "baseline(p)", "vdnn-all(m)", "vdnn-all(p)", "vdnn-conv(m)", "vdnn-conv(p)", "vdnn-dyn")
 LIMIT = 1e-4
+UNSEEN = Path(__file__).parents[2] / "experiments" / "calibration" / "unseen"
 
 
 def made_up_trace(network: Network) -> Trace:
@@ -60,6 +63,20 @@ def test_gradients_equal_autograd_under_every_policy(network: Network, device: C
     assert error < LIMIT, where
     assert reference.other_choices < 1e-3
     assert set(found.results) == {layer.name for layer in network.layers if layer.weights_bytes} | {"loss"}
+
+
+@pytest.mark.parametrize("name", ["odd", "depthwise", "grouped", "thin"])
+def test_the_networks_never_seen_train(name: str, device: CpuDevice, tmp_path: Path) -> None:
+    """Those of experiments/calibration/unseen, on smaller images."""
+    text = (UNSEEN / f"{name}.toml").read_text(encoding="utf-8")
+    small = re.sub(r"^input = .*$", "input = [3, 33, 47]", text, flags=re.MULTILINE)
+    (tmp_path / f"{name}.toml").write_text(small)
+    network = load_network(tmp_path / f"{name}.toml", 2)
+    study = study_of(network)
+    found = loaded(study, device, study.run(make_policy("vdnn-all(p)")).program).check()
+    training = make_training(network, device.torch_device)
+    error, where = worst_error(found.results, reference_gradients(network, training, found.choices).results)
+    assert error < LIMIT, where
 
 
 @pytest.mark.parametrize("weight_gradients", [WeightGradients.RESIDENT, WeightGradients.PER_LAYER])

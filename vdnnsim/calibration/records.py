@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vdnnsim.calibration.running import CaseRun
 
 
-LARGEST_ERROR, MEDIAN_ERROR = 0.01, 0.005
-"""What the simulation is held to: iteration time in every case that can be told, and in the median."""
+LARGEST_ERROR = 0.01
+"""What the simulation is held to: iteration time in every case that can be told."""
 
 
 class Verdict(StrEnum):
