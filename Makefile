@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Byte code is made where it is used: of all of PyTorch it would take half a minute.
+# Byte code is made where it is used (of all of PyTorch it would take half a minute), and kept, whatever the environment
+# says: the tests start many processes, each of which would make it anew.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 OUT := out
 

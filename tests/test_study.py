@@ -272,6 +272,24 @@ def test_behind_another_link_a_study_says_what_one_of_its_own_says(policy: str) 
         assert digest(study.behind(link).run(policy)) == digest(other.run(policy))
 
 
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+def test_timed_by_another_trace_a_study_says_what_one_of_its_own_says(policy: str) -> None:
+    """Whatever it ran before: with other times, then with workspaces of other sizes for the same algorithms."""
+    where = {"batch": 64, "gpu": "titan-x-maxwell", "capacity": "4 GB"}
+    study = make_study("vgg16", **where)  # type: ignore[arg-type]
+    study.run(policy)
+    for times, sizes in ((2, 1), (1, 3)):
+        rows = [
+            row._replace(duration_ns=row.duration_ns * times, workspace_bytes=row.workspace_bytes // sizes)
+            for row in study.trace.rows
+        ]
+        trace = Trace(study.trace.header, rows)
+        other = make_study("vgg16", **where, trace=trace)  # type: ignore[arg-type]
+        assert digest(study.timed_by(trace).run(policy)) == digest(other.run(policy))
+    with pytest.raises(InvalidInput):
+        study.timed_by(TRACE)
+
+
 def test_plans_that_put_off_other_prefetches_are_not_taken_for_each_other() -> None:
     """One study runs both, in either order, as two studies would."""
     gpu = gpu_of(in_ns_per_100_bytes=900)

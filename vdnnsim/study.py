@@ -46,6 +46,11 @@ def _key(plan: Plan) -> object:
     return plan.schedule.key, plan.endless, frozenset(plan.algorithms.items())
 
 
+def _size_key(plan: Plan) -> object:
+    """Equal for plans that take the same memory, under whatever trace."""
+    return _key(plan), frozenset(plan.workspaces.items())
+
+
 def _with_spare_room(size_bytes: int) -> Iterator[int]:
     return (round(size_bytes * factor) for factor in _SPARE_ROOM)
 
@@ -85,11 +90,19 @@ class Study:
         return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_bands": {}}
 
     def behind(self, link_bandwidth: int | str) -> Study:
-        """The same behind another link, as `GpuProfile.with_link_bandwidth` has it. It shares the plans that were
-        fitted, whose addresses depend on no link."""
-        other = replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth))
-        shared = {"_fitted": self._fitted, "_without_room": self._without_room, "iteration": self.iteration}
-        other.__dict__.update(shared)
+        """The same behind another link, as `GpuProfile.with_link_bandwidth` has it; shares the plans that were fitted,
+        whose addresses depend on no link."""
+        return self._sharing_fits(replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth)))
+
+    def timed_by(self, trace: Trace) -> Study:
+        """The same with a trace of other times, or of fewer algorithms; shares fitted plans as above. Raises
+        `InvalidInput` for one of another network, GPU or math."""
+        check_trace(trace, self.network)
+        _check_of(trace, self.gpu.name, self.trace.header.math)
+        return self._sharing_fits(replace(self, trace=trace))
+
+    def _sharing_fits(self, other: Study) -> Study:
+        other.__dict__.update(_fitted=self._fitted, _without_room=self._without_room)
         return other
 
     def run(self, policy: Policy | str) -> PolicyRun:
@@ -147,9 +160,10 @@ class Study:
         check_plan(plan, self.network, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            if key not in self._fitted:
-                self._fitted[key] = self._prepare(plan)
-            plan, program, failure = self._fitted[key]
+            sizes = _size_key(plan)
+            if sizes not in self._fitted:
+                self._fitted[sizes] = self._prepare(plan)
+            plan, program, failure = self._fitted[sizes]
             timeline = self._simulate(program, endless=plan.endless or failure is not None)
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
@@ -171,7 +185,7 @@ class Study:
 
     def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
         capacity_bytes = capacity_bytes or self.gpu.capacity_bytes
-        key = _key(plan)
+        key = _size_key(plan)
         candidate = self._without_room.get(key) or Candidate(self.iteration, plan)
         fitted = fit_plan(candidate, lambda: self._memory(capacity_bytes), trace)
         if fitted.failure is not None:
@@ -262,14 +276,18 @@ def make_study(
         check_trace(trace, network)
     else:
         trace = read_trace(Path(trace), network)
-    if trace.header.gpu != profile.name:
+    _check_of(trace, profile.name, math)
+    return Study(network, trace, profile, pool, WeightGradients(weight_gradients))
+
+
+def _check_of(trace: Trace, gpu: str, math: str) -> None:
+    if trace.header.gpu != gpu:
         raise InvalidInput(
-            f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{profile.name}'; "
+            f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{gpu}'; "
             "if it is meant to stand for this GPU, say so in its header or in the profile's name"
         )
     if trace.header.math != math:
         raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
-    return Study(network, trace, profile, pool, WeightGradients(weight_gradients))
 
 
 def compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from vdnnsim import (
     GpuProfile,
@@ -16,9 +17,7 @@ from vdnnsim import (
     Trace,
     TraceHeader,
     VdnnDyn,
-    find_trace,
     list_traces,
-    load_network,
     load_profile,
     make_policy,
     make_study,
@@ -88,19 +87,25 @@ class Bench:
         return result.iteration_time_ns
 
 
-def make_bench(case: Case, gpu: GpuProfile, math: str, rules: Rules, sample: int = 0, samples: int = 0) -> Bench:
+def make_bench(case: Case, gpu: str, rules: Rules, sample: int = 0, samples: int = 0) -> Bench:
     """A bench on the traces that came with the package, moved by sample number `sample` of `samples`.
 
     Raises `MissingTrace`.
     """
-    network = load_network(case.network, case.batch)
-    trace: Trace = find_trace(network, gpu.name, math)
+    own = rules.gpus[gpu]
+    study = _study(case.network, case.batch, gpu, own.capacity, own.math, rules.weight_gradients)
+    trace = study.trace
     if sample:
-        trace = perturbed(trace, network, sample, samples, rules.seed)
+        trace = perturbed(trace, study.network, sample, samples, rules.seed)
     if rules.fastest_within:
         trace = without_near_ties(trace, rules.fastest_within)
-    study = make_study(network, gpu=gpu, math=math, trace=trace, weight_gradients=rules.weight_gradients)
-    return Bench(case, rules, study, sample)
+    return Bench(case, rules, study.timed_by(trace), sample)
+
+
+@lru_cache(maxsize=1)
+def _study(network: str, batch: int, gpu: str, capacity: str | None, math: str, weight_gradients: str) -> Study:
+    """Of the last case: its samples come one after the other."""
+    return make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, weight_gradients=weight_gradients)
 
 
 def without_near_ties(trace: Trace, within: float) -> Trace:

@@ -119,9 +119,7 @@ def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rul
 def run_job(job: Job) -> list[Measured]:
     """Measure one case for its figures."""
     rules = job.rules
-    bench = make_bench(
-        job.case, load_gpu(job.gpu, rules), rules.gpus[job.gpu].math, rules, job.sample, job.samples
-    )  # fmt: skip
+    bench = make_bench(job.case, job.gpu, rules, job.sample, job.samples)
     measured = []
     for name in job.figures:
         file = figure_config(name).file
