@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # says: the tests start many processes, each of which would make it anew.
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
+TYPES := $(VENV)/types.txt
 OUT := out
 
 .PHONY: demo test types suite bench traces lint clean
@@ -19,10 +20,10 @@ demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (25
 test: $(VENV)/.installed-for-tests  ## everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(MAKE) --no-print-directory --jobs 2 types suite
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 types suite; ended=$$?; cat $(TYPES); exit $$ended
 
-types: $(VENV)/.installed-for-tests  ## beside the tests, which seldom keep both cores busy
-	$(BIN)/mypy
+types: $(VENV)/.installed-for-tests  # beside the tests, which seldom keep both cores busy; what it says is shown after them
+	@$(BIN)/mypy > $(TYPES) 2>&1
 
 suite: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder

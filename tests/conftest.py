@@ -17,8 +17,8 @@ settings.register_profile(
 settings.load_profile("steady")
 
 _BESIDE_THE_ROOMS = 2  # parts of a path: tests/test_wheel.py
-_LONG = ("reproduce", "calibration", "sweep", "figures")
-"""Rooms whose tests train, draw and start processes."""
+_LONG = ("reproduce", "report", "golden", "calibration", "sweep", "figures", "cli", "machines")
+"""Rooms whose tests train, draw, start processes or run whole traces."""
 _WHOLE = ("reproduce", "report")
 """Rooms in which many files share what a fixture makes once for the session."""
 
