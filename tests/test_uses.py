@@ -66,6 +66,18 @@ def test_the_library_knows_no_use_of_it() -> None:
         assert not names & {"vdnnsim_paper", vdnnsim_builder.__name__}, path
 
 
+def test_figures_come_last() -> None:
+    """Commands draw, and a calibration's report, which is drawn anew with each case; no other room knows of figures."""
+    package = Path(vdnnsim.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for module, _ in imports(path.read_text(encoding="utf-8"))
+        if module.startswith("vdnnsim.figures") and "figures" not in path.relative_to(package).parts
+    }
+    assert found == {"__init__.py", "calibration/report.py", "cli/comparing.py", "cli/sweep.py"}
+
+
 @pytest.mark.parametrize("module", PUBLIC_MODULES[1:])
 def test_public_modules_are_told_of_with_their_names(module: str) -> None:
     document = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
