@@ -98,27 +98,29 @@ class _Run:
 
     def _host(self) -> _Process:
         """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
-        put on the engines at once: none of it is ready before the host has got there."""
+        put on the engines at once: none of it is ready before the host has got there. The clock stands at
+        `now_ns`, when what the host waited for last was there."""
         copy_out, copy_in, compute = engines = self.engines
         begins_ns, ends_ns, synchronise_ns = self.wait_begins_ns, self.wait_ends_ns, self.synchronise_ns
-        host_ns = 0
+        host_ns = now_ns = 0
+        copies: list[tuple[int, int]] = []
         for calls_ns, waited, outs, ins, kernels in self._stretches():
             if kernels:
-                compute.put(kernels, host_ns)
+                compute.put(kernels, host_ns, now_ns)
             if outs:
-                copy_out.put(outs, host_ns)
+                copy_out.put(outs, host_ns, now_ns)
             if ins:
-                copy_in.put(ins, host_ns)
+                copy_in.put(ins, host_ns, now_ns)
             host_ns += calls_ns
             if waited is None:
                 break
             begin_ns = host_ns
             begins_ns.append(begin_ns)
-            copies = []
+            copies.clear()
             for number, done in waited:
                 engine = engines[number]
                 while len(engine.ends_ns) < done:
-                    yield engine.moment
+                    now_ns = yield engine.moment
                 if done:
                     end_ns = engine.ends_ns[done - 1]
                     if end_ns > host_ns:
@@ -126,12 +128,12 @@ class _Run:
                     if number != COMPUTE and end_ns > begin_ns:
                         copies.append((end_ns, number))  # only what ended since may have held anything up
                 host_ns += synchronise_ns
-            if copies and not compute.pending:
+            if copies and not compute.busy:
                 self._stall(begin_ns, copies, dict(waited))
             ends_ns.append(host_ns)
         self.host_ns = host_ns
         for engine in engines:
-            while engine.pending:
+            while engine.busy:
                 yield engine.moment
         given = {number: len(engines[number].ends_ns) for number in (OUT, IN)}
         ended = [(engines[number].ends_ns[-1], number) for number in (OUT, IN) if given[number]]

@@ -31,8 +31,9 @@ class Engine:
 
     def __init__(self, environment: simpy.Environment, lasts_ns: Sequence[int]) -> None:
         self.environment = environment
+        self._timeout = environment.timeout
         self._next_lasts_ns = iter(lasts_ns).__next__
-        self.pending = 0
+        self.busy = False
         self.ready_ns: deque[int] = deque()
         self.begins_ns: list[int] = []
         self.ends_ns: list[int] = []
@@ -42,31 +43,31 @@ class Engine:
         self.happens: Callable[[Any], None] = self.over
         """Told of what `moment` stands for, where that is a begin or an end."""
 
-    def put(self, ready_ns: list[int], from_ns: int) -> None:
+    def put(self, ready_ns: list[int], from_ns: int, now_ns: int) -> None:
         """More work, by how long after a time each piece is ready; none of them before now."""
-        if self.pending:
+        if self.busy:
             self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns])
-            self.pending += len(ready_ns)
             return
-        self.pending = len(ready_ns)
-        if self.pending > 1:
+        self.busy = True
+        if len(ready_ns) > 1:
             self.ready_ns.extend([from_ns + after_ns for after_ns in ready_ns[1:]])
-        self._begin(from_ns + ready_ns[0], int(self.environment.now))
+        self._begin(from_ns + ready_ns[0], now_ns)
 
     def _begin(self, begin_ns: int, now_ns: int) -> None:
         self.begins_ns.append(begin_ns)
         then_ns = begin_ns + self._next_lasts_ns()
-        self.moment = moment = self.environment.timeout(then_ns - now_ns, then_ns)
+        self.moment = moment = self._timeout(then_ns - now_ns, then_ns)
         moment.callbacks.append(self.happens)
 
     def over(self, moment: Any) -> None:
         """The piece at the head is over, and the next one begins as soon as it may."""
         now_ns = moment.value
         self.ends_ns.append(now_ns)
-        self.pending -= 1
-        if self.pending:
+        if self.ready_ns:
             begin_ns = self.ready_ns.popleft()
             self._begin(begin_ns if begin_ns > now_ns else now_ns, now_ns)
+        else:
+            self.busy = False
 
     def spans(self) -> Spans:
         return Spans(self.begins_ns, self.ends_ns)
@@ -117,7 +118,7 @@ class _Holding(Engine):
         free = self.moment
         super()._begin(max(self.idle_ns, now_ns), now_ns)
         if free.callbacks:  # the host waits
-            free.succeed()
+            free.succeed(now_ns)
 
 
 class _Link:
@@ -227,7 +228,7 @@ class _SlowedCopies(Engine):
         ended = self.moment
         self.over(arrival)
         if ended.callbacks:  # the host waits
-            ended.succeed()
+            ended.succeed(arrival.value)
 
 
 class _HoldingKernels(_Holding, _SlowingKernels):
