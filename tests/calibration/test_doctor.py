@@ -86,6 +86,8 @@ def test_a_bad_machine_is_told_apart() -> None:
     assert found(bad)[Kind.LINK].grade is Grade.UNFIT
     assert bad.host.slow_share == pytest.approx(0.6, abs=0.15)
     assert 20 * MS < bad.link.back.longest_slow_ns < 500 * MS
+    assert bad.link.slow_looks <= bad.link.disturbed_looks <= 1
+    assert quiet().link.disturbed_looks == 0
     assert expected(bad).host == pytest.approx(0.05 * bad.host.slow_stretches)
     assert diagnosis_text(bad).startswith(VERDICTS[Grade.UNFIT])
 
@@ -223,6 +225,14 @@ def test_readings_by_hand() -> None:
     assert told.longest_slow_ns == 350
     assert told.median_excess == pytest.approx(0.01)
     assert told.mean_excess == pytest.approx(0.58 / 7)
+
+
+def test_copies_between_the_limit_of_a_report_and_that_of_the_doctor() -> None:
+    """2 % slower for a third of the time: no finding, and told."""
+    some = seen(*bursts(What.LINK_OUT, 4, 0.33, lasts_ms=Range(2, 20), excess=Range(0.0199, 0.0201)))
+    assert some.link.slow_looks == 0
+    assert some.link.disturbed_looks == pytest.approx(0.33, abs=0.12)
+    assert f"link in reports: slow at {100 * some.link.disturbed_looks:.0f} %" in diagnosis_text(some)
 
 
 def test_there_is_advice_and_a_verdict_for_everything() -> None:

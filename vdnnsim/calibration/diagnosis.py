@@ -204,6 +204,7 @@ def _seen(seen: Examination) -> list[tuple[str, str]]:
         ("machine", seen.conditions["gpu"]),
         ("host", _host(seen.host)),
         *((title, _copies(way, seen.link.size_bytes)) for title, way in _ways(seen.link)),
+        ("link in reports", f"slow at {_percent(seen.link.disturbed_looks)} of the looks, by their closer limit"),
         ("kernel", f"{format_ms(gpu.kernels.fastest_ns)} at the fastest, {_spread(gpu.kernels)}"),
         ("at rest", _state(gpu.rest)),
         ("under load", _state(gpu.loaded)),

@@ -7,7 +7,7 @@ some readings reached; everything slower is told as a share of the readings and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, median
@@ -116,7 +116,8 @@ class HostSeen:
 
 @dataclass(frozen=True)
 class LinkSeen:
-    """The reference copies, and the share of looks at which one of the two directions was slow."""
+    """The reference copies, and the share of looks at which one of the two directions was slow; `disturbed_looks` is
+    the share of those that a report calls so, by the limit of a witness."""
 
     size_bytes: int
     out: Steadiness
@@ -124,6 +125,7 @@ class LinkSeen:
     out_both_ways: Steadiness
     in_both_ways: Steadiness
     slow_looks: float
+    disturbed_looks: float
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,8 @@ def examine(bench: Bench, progress: OnProgress = silent, effort: Effort = FULL) 
     gpu = _load(watch, rest, effort.load_ns)
     progress(3, 3, "done")
     out, back = (steadiness(of_one, device.slow_link) for of_one in readings)
-    slow_looks = [any(pair) for pair in zip(*(_are_slow(of_one, device.slow_link) for of_one in readings), strict=True)]
-    link = LinkSeen(device.reference_bytes, out, back, both[0], both[1], fmean(slow_looks))
+    shares = [_slow_looks(readings, limit) for limit in (_beyond(device.slow_link), device.slow_link - 1)]
+    link = LinkSeen(device.reference_bytes, out, back, both[0], both[1], shares[0], shares[1])
     return Examination(device.uuid != "", device.describe(), host, link, gpu, memory)
 
 
@@ -182,7 +184,7 @@ def steadiness(readings: Sequence[Reading], slow: float) -> Steadiness:
     """Readings of one piece of work, in their order; `slow` is as in `Fastest`."""
     fastest_ns = _fastest_ns(readings)
     middle_ns = round(median(lasted_ns for _, lasted_ns in readings))
-    flags = _are_slow(readings, slow)
+    flags = _are_slow(readings, _beyond(slow))
     spells = [list(group) for is_slow, group in groupby(range(len(readings)), flags.__getitem__) if is_slow]
     longest_ns = max((sum(readings[one[-1]]) - readings[one[0]].begin_ns for one in spells), default=0)
     excess = [max(0.0, lasted_ns / fastest_ns - 1) for _, lasted_ns in readings]
@@ -202,9 +204,14 @@ def _beyond(slow: float) -> float:
     return round(_CLEARLY * (slow - 1), 6)
 
 
-def _are_slow(readings: Sequence[Reading], slow: float) -> list[bool]:
-    limit_ns = (1 + _beyond(slow)) * _fastest_ns(readings)
+def _are_slow(readings: Sequence[Reading], beyond: float) -> list[bool]:
+    limit_ns = (1 + beyond) * _fastest_ns(readings)
     return [lasted_ns > limit_ns for _, lasted_ns in readings]
+
+
+def _slow_looks(readings: Iterable[Sequence[Reading]], beyond: float) -> float:
+    """The share of looks, one reading in each direction, with a slow one."""
+    return fmean(any(pair) for pair in zip(*(_are_slow(of_one, beyond) for of_one in readings), strict=True))
 
 
 def _host_and_link(watch: Watch, effort: Effort) -> tuple[HostSeen, tuple[list[Reading], list[Reading]]]:
