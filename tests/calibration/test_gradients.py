@@ -27,7 +27,17 @@ from vdnnsim.program import CopyIn, CopyOut, Free, Kernel, MemoryClass, Program,
 from vdnnsim.study import Study
 from vdnnsim.trace import Trace, TraceHeader, TraceRow
 
-POLICIES = ("baseline(m)", "baseline(p)", "vdnn-all(m)", "vdnn-all(p)", "vdnn-conv(m)", "vdnn-conv(p)", "vdnn-dyn")
+POLICIES = (
+    "baseline(m)",
+    "baseline(p)",
+    "vdnn-all(m)",
+    "vdnn-all(p)",
+    "vdnn-conv(m)",
+    "vdnn-conv(p)",
+    "vdnn-dyn",
+    "vdnn++",
+    "vdnn-conv+recompute",
+)
 LIMIT = 1e-4
 UNSEEN = Path(__file__).parents[2] / "experiments" / "calibration" / "unseen"
 

@@ -63,8 +63,12 @@ class _Checker:
         self.memory = iter(timeline.memory)
         self.live: dict[str, Block] = {}
         self.blocks: list[Block] = []
-        self.host_copies: dict[str, tuple[set[str], int]] = {}
-        ran = Counter((command.layer, command.pass_) for command in program.commands if isinstance(command, Kernel))
+        self.host_copies: dict[str, tuple[set[str], int]] = {name: (set(), 0) for name in program.on_host}
+        ran = Counter(
+            (command.layer, command.pass_)
+            for command in program.commands
+            if isinstance(command, Kernel) and not command.again
+        )
         for key in required_passes(network):
             self._expect(ran[key] == 1, f"{key} runs {ran[key]} times")
         self.ran_forward = {layer for layer, pass_ in ran if pass_ == "forward"}

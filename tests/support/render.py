@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, Kernel, Program, Step, Synchronise
+from vdnnsim.program import (
+    Allocate,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    HostWait,
+    Kernel,
+    Piece,
+    Program,
+    Step,
+    StreamWait,
+    Synchronise,
+)
 from vdnnsim.timeline import Timeline
 
 
@@ -20,9 +33,18 @@ def command_line(command: Command) -> str:
         return f"copy in {command.buffer.name}{late}"
     if isinstance(command, Synchronise):
         return "wait for " + ", ".join(stream.value for stream in command.streams)
+    if isinstance(command, HostWait):
+        return f"wait for {_piece(command.piece)}"
+    if isinstance(command, StreamWait):
+        return f"{command.stream.value} waits for {_piece(command.piece)}"
     assert isinstance(command, Kernel)
+    again = " again" if command.again else ""
     added = f" adding to {', '.join(sorted(command.accumulates))}" if command.accumulates else ""
-    return f"run {command.layer} {command.pass_}{added}"
+    return f"run {command.layer} {command.pass_}{again}{added}"
+
+
+def _piece(piece: Piece) -> str:
+    return f"{piece.stream.value} {piece.number}"
 
 
 def step_of(program: Program, layer: str, backward: bool) -> Step:

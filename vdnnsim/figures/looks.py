@@ -60,6 +60,8 @@ POLICY_LOOKS: Mapping[str, Look] = MappingProxyType(
         "vdnn-conv(m)": Look("#DDAA33", _DASHED, "^", filled=False),
         "vdnn-conv(p)": Look("#997700", "-", "^"),
         "vdnn-dyn": Look("#994455", "-", "o"),
+        "vdnn++": Look("#990000", "-", "D"),
+        "vdnn-conv+recompute": Look("#3333FF", "-", "P"),
     }
 )
 """A hue for each pair of policies, light for (m) and dark for (p); dark enough for a line, apart enough for bars."""

@@ -134,6 +134,11 @@ class Iteration:
         return frozenset(name for name, memory_class in classes if memory_class is MemoryClass.WEIGHT_GRADIENTS)
 
     @cached_property
+    def written(self) -> frozenset[str]:
+        """The tensors that some operator writes."""
+        return frozenset(name for operator in self.operators for name in operator.writes)
+
+    @cached_property
     def by_key(self) -> Mapping[Key, Operator]:
         return {operator.key: operator for operator in self.operators}
 
@@ -161,14 +166,19 @@ class Iteration:
         return found
 
     @cached_property
+    def first_read_in_backward(self) -> Mapping[str, int]:
+        """The first backward stage that reads each tensor."""
+        first: dict[str, int] = {}
+        for operator in self.operators:
+            if self.stages[operator.stage].backward:
+                for name in operator.reads:
+                    first.setdefault(name, operator.stage)
+        return first
+
+    @cached_property
     def last_input_of(self) -> Mapping[str, int]:
         """The last forward stage whose X each tensor is."""
         return {name: n for n, stage in enumerate(self.stages) if not stage.backward for name in stage.inputs}
-
-    @cached_property
-    def read_in_backward(self) -> frozenset[str]:
-        """The tensors that some operator of a backward stage reads."""
-        return frozenset(name for op in self.operators if self.stages[op.stage].backward for name in op.reads)
 
     @cached_property
     def order(self) -> Mapping[str, int]:

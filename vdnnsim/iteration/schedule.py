@@ -52,13 +52,14 @@ class Waits(StrEnum):
 class Leave(NamedTuple):
     """A tensor leaves for the host and comes back.
 
-    The copy out is given after the kernels of stage `out`; the block is given back at the end of stage `freed`, or at
-    the end of one before that in which the pool would otherwise find no room, where it is `freed_early`. The copy in is
-    given at the begin of stage `back`, and waited for before the kernels of stage `needed`. `put_off` says that it had
-    been wanted sooner and found no room.
+    The copy out is given after the kernels of stage `out`, or never (None) where the host has the bytes already: of
+    what the iteration is given and no operator writes. The block is given back at the end of stage `freed`; where it
+    may be `freed_early`, at the end of the stage before one in which the pool would find no room. The copy in is given
+    at the begin of stage `back`, and waited for before the kernels of stage `needed`. `put_off` says that it had been
+    wanted sooner and found no room.
     """
 
-    out: int
+    out: int | None
     freed: int
     back: int
     needed: int

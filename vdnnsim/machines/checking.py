@@ -98,7 +98,7 @@ class _Checker:
         self.order = Order()
         self.live: dict[str, _Block] = {}
         self.freed: list[_Block] = []
-        self.on_host: dict[str, _Block] = {}
+        self.on_host = {name: _Block(name, 0, 0) for name in program.on_host}
         for buffer in program.setup:
             self._allocate(buffer)
             if buffer.memory_class is MemoryClass.WEIGHTS or buffer.name == map_operand(DATA):

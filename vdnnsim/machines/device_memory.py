@@ -45,6 +45,10 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
         return f"out of memory in {self.where}: no room for {format_bytes(self.args[2])} ({self.buffer})"
 
     @property
+    def requested_bytes(self) -> int:
+        return int(self.args[2])
+
+    @property
     def largest_hole_bytes(self) -> int:
         return int(self.args[5])
 

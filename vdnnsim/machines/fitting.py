@@ -2,7 +2,8 @@
 
 Addresses depend on the order of commands alone, so that no time passes here: the program is walked with an empty pool.
 Where a workspace finds no room and shrinking is allowed, its pass moves to the next slower algorithm with less.
-Where something else finds none, the youngest prefetch whose map is not yet in use waits for the next layer.
+Where something else finds none, blocks whose copies out have been given go at the end of the layer before, if their
+schedule allows it; else the youngest prefetch whose map is not yet in use waits for the next layer.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from vdnnsim.iteration import Iteration
+from vdnnsim.iteration import Iteration, Schedule
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
 from vdnnsim.policies import Plan
-from vdnnsim.policies.schedules import defer
+from vdnnsim.policies.schedules import defer, free_earlier
 from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program, Step
 from vdnnsim.timeline import SETUP
 from vdnnsim.trace import Trace, TraceRow
@@ -42,18 +43,26 @@ class Candidate:
         self.plan = plan
         self._builder = builder or Builder(iteration, plan)
         self.program = self._builder.build()
-        self._next: dict[int, Candidate | None] = {}
+        self._next: dict[tuple[int, int], Candidate | None] = {}
 
-    def with_more_room(self, step: int) -> Candidate | None:
-        """With a prefetch put off, where something found no room in this step; None where there is none."""
-        if step not in self._next:
-            self._next[step] = self._putting_off(_unused_prefetch(self.program, step))
-        return self._next[step]
+    def with_more_room(self, step: int, wanted_bytes: int) -> Candidate | None:
+        """With blocks given back earlier where they may be, else with a prefetch put off, where so many bytes found no
+        room in this step; None where there is neither."""
+        if (step, wanted_bytes) not in self._next:
+            self._next[step, wanted_bytes] = self._roomier(step, wanted_bytes)
+        return self._next[step, wanted_bytes]
 
-    def _putting_off(self, stage: int | None) -> Candidate | None:
-        if stage is None:
-            return None
-        plan = replace(self.plan, schedule=defer(self.iteration, self.plan.schedule, stage))
+    def _roomier(self, step: int, wanted_bytes: int) -> Candidate | None:
+        schedule = self.plan.schedule
+        earlier = free_earlier(self.iteration, schedule, step, wanted_bytes)
+        if earlier is not None:
+            return self._with(earlier, step - 1)
+        stage = _unused_prefetch(self.program, step)
+        return None if stage is None else self._with(defer(self.iteration, schedule, stage), stage)
+
+    def _with(self, schedule: Schedule, stage: int) -> Candidate:
+        """With another schedule that is the same before this stage."""
+        plan = replace(self.plan, schedule=schedule)
         return Candidate(self.iteration, plan, self._builder.from_stage(stage, plan))
 
 
@@ -77,7 +86,7 @@ def fit_plan(given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: 
             candidate = Candidate(given.iteration, plan.with_algorithms(algorithms, trace))
         else:
             first = first or walk.no_room.error
-            roomier = candidate.with_more_room(walk.no_room.step)
+            roomier = candidate.with_more_room(walk.no_room.step, walk.no_room.error.requested_bytes)
             if roomier is None:
                 told = given if trace is None else candidate
                 return Fitted(told.plan, told.program, first)

@@ -14,10 +14,11 @@ from vdnnsim.policies.plan import (
     memory_optimal,
     performance_optimal,
 )
-from vdnnsim.policies.registry import POLICIES, installed_policies, make_policy
+from vdnnsim.policies.registry import LATER_POLICIES, POLICIES, installed_policies, make_policy
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 
 __all__ = [
+    "LATER_POLICIES",
     "POLICIES",
     "Laboratory",
     "Layout",

@@ -15,7 +15,9 @@ from vdnnsim.policies.plan import Policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_all import VdnnAll
 from vdnnsim.policies.vdnn_conv import VdnnConv
+from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
+from vdnnsim.policies.vdnn_plus_plus import VdnnPlusPlus
 
 POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     {
@@ -30,13 +32,17 @@ POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     }
 )
 """The paper's policies, in the order in which tables show them."""
+LATER_POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
+    {"vdnn++": VdnnPlusPlus, "vdnn-conv+recompute": VdnnConvRecompute}
+)
+"""What came after the paper; run where they are named."""
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 
 
 def installed_policies() -> dict[str, str]:
     """The "module:Class" of each policy that another package brought, by its name."""
     entries = entry_points(group=ENTRY_POINT_GROUP)
-    return {entry.name: entry.value for entry in entries if entry.name not in POLICIES}
+    return {entry.name: entry.value for entry in entries if entry.name not in (*POLICIES, *LATER_POLICIES)}
 
 
 def make_policy(name: str | Policy) -> Policy:
@@ -47,14 +53,14 @@ def make_policy(name: str | Policy) -> Policy:
     """
     if not isinstance(name, str):
         return checked_policy(name)
-    if name in POLICIES:
-        return POLICIES[name]()
+    if built_in := POLICIES.get(name) or LATER_POLICIES.get(name):
+        return built_in()
     if ":" in name:
         return _from_module(name)
     installed = installed_policies()
     if name in installed:
         return _from_module(installed[name])
-    raise UnknownName("policy", name, (*POLICIES, *installed))
+    raise UnknownName("policy", name, (*POLICIES, *LATER_POLICIES, *installed))
 
 
 def _from_module(reference: str) -> Policy:

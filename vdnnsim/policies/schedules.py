@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vdnnsim.iteration import (
+    Action,
     Buffer,
     Iteration,
     Layout,
@@ -101,7 +102,7 @@ def _done_in_backward(iteration: Iteration, name: str) -> bool:
     """Whether a block that was there before the iteration goes after its last use: input data that backward reads."""
     tensor = iteration.tensors[name].buffer
     is_data = name in iteration.inputs and tensor.memory_class is MemoryClass.FEATURE_MAPS
-    return is_data and name in iteration.read_in_backward
+    return is_data and name in iteration.first_read_in_backward
 
 
 def _of_class(iteration: Iteration, memory_class: MemoryClass) -> list[str]:
@@ -120,7 +121,7 @@ def offloaded_tensors(iteration: Iteration, offload: Collection[str]) -> dict[st
         for name in stage.inputs:
             last = iteration.last_input_of[name]
             reader = iteration.stages[last]
-            if name in iteration.read_in_backward and (not reader.in_classifier or reader.layer in offload):
+            if name in iteration.first_read_in_backward and (not reader.in_classifier or reader.layer in offload):
                 leaving[name] = last
     return leaving
 
@@ -135,6 +136,24 @@ def replace_window(iteration: Iteration, schedule: Schedule, deferred: Iterable[
         for name, action in schedule.actions.items()
     }
     return replace(schedule, actions=actions, deferred=deferred)
+
+
+def free_earlier(iteration: Iteration, schedule: Schedule, stage: int, wanted_bytes: int) -> Schedule | None:
+    """The schedule with blocks given back at the end of the stage before, where they may be and their copies have been
+    given by then: the oldest copies first, which are done first, until they come to so many bytes. None without any."""
+    place = {name: number for number, name in enumerate(schedule.actions)}
+    held = [
+        (action.out, place[name], name, action)
+        for name, action in schedule.leaves.items()
+        if action.freed_early and action.out is not None and action.out < stage <= action.freed
+    ]
+    sooner: dict[str, Action] = {}
+    for _, _, name, action in sorted(held):
+        sooner[name] = action._replace(freed=stage - 1)
+        wanted_bytes -= iteration.buffers[name].size_bytes
+        if wanted_bytes <= 0:
+            break
+    return replace(schedule, actions={**schedule.actions, **sooner}) if sooner else None
 
 
 def defer(iteration: Iteration, schedule: Schedule, stage: int) -> Schedule:

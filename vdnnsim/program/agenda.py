@@ -71,7 +71,8 @@ class Agenda:
             self.uses[key].append(name)
         if isinstance(action, Leave):
             self._check_leave(name, action)
-            self.out[action.out].append(name)
+            if action.out is not None:
+                self.out[action.out].append(name)
             self.done[action.freed].append(name)
             self.back[action.back].append(name)
             self.needed[action.needed].append(name)
@@ -82,10 +83,14 @@ class Agenda:
 
     def _check_leave(self, name: str, action: Leave) -> None:
         stages = len(self.iteration.stages)
-        if not 0 <= action.out <= action.freed < action.back <= action.needed < stages:
-            found = f"out {action.out}, freed {action.freed}, back {action.back}, needed {action.needed}"
+        out = action.freed if action.out is None else action.out
+        if not 0 <= out <= action.freed < action.back <= action.needed < stages:
+            found = f"out {out}, freed {action.freed}, back {action.back}, needed {action.needed}"
             rule = f"0 <= out <= freed < back <= needed < {stages}, the stages"
-            raise BrokenSchedule(name, self.title(action.out), found, rule)
+            raise BrokenSchedule(name, self.title(out), found, rule)
+        if action.out is None and (name not in self.iteration.inputs or name in self.iteration.written):
+            rule = "a copy out of what the host does not have"
+            raise BrokenSchedule(name, self.title(action.freed), "no copy out", rule)
         if self.iteration.last_stage.get(name, -1) < action.needed:
             raise BrokenSchedule(name, self.title(action.needed), "back for nobody", "a use at that stage or later")
 
@@ -95,12 +100,16 @@ class Agenda:
             found = f"dropped {action.dropped}, made again {action.again}"
             rule = f"0 <= dropped < again < {stages}, the stages"
             raise BrokenSchedule(name, self.title(action.dropped), found, rule)
-        makers = self.iteration.makers[name]
-        if not makers or action.by != makers or not self.iteration.again.keys() >= set(makers):
+        makers = tuple(key for key in self.iteration.makers[name] if self._writes_again(key, name))
+        if not makers or action.by != makers:
             rule = f"by what makes it in forward: {_listed(makers)}"
             raise BrokenSchedule(name, self.title(action.again), f"made again by {_listed(action.by)}", rule)
         if self.iteration.last_stage[name] < action.again:
             raise BrokenSchedule(name, self.title(action.again), "made again for nobody", "a use then or later")
+
+    def _writes_again(self, key: Key, name: str) -> bool:
+        """What forward keeps beside its result is there already when it runs once more."""
+        return key in self.iteration.again and name in self.iteration.again[key].writes
 
     def title(self, stage: int) -> str:
         stages = self.iteration.stages

@@ -112,8 +112,10 @@ class Builder:
         self._end()
         operands = {item: item for item in self.schedule.before if isinstance(item, str)} | self.shared
         operands.update((command.buffer.name,) * 2 for command in self.commands if isinstance(command, Allocate))
-        offloaded = tuple(self.buffers[name] for name in self.schedule.leaves)
-        return Program(self.setup, tuple(self.commands), tuple(self.steps), operands, offloaded)
+        leaves = self.schedule.leaves
+        offloaded = tuple(self.buffers[name] for name in leaves)
+        on_host = frozenset(name for name, leave in leaves.items() if leave.out is None)
+        return Program(self.setup, tuple(self.commands), tuple(self.steps), operands, offloaded, on_host)
 
     def from_stage(self, stage: int, plan: Plan) -> Builder:
         """The builder of a plan whose schedule is the same before this stage; this one has built its own."""
@@ -210,11 +212,10 @@ class Builder:
     def _copy_in(self, name: str) -> None:
         action = self._leave(name)
         if name in self.present:
-            raise BrokenSchedule(
-                name, self.agenda.title(self.stage), "a copy in of what is there", "one of what has left"
-            )
+            raise self._broken(name, "a copy in of what is there", "one of what has left")
         self._allocate([name], Stream.COPY_IN)
-        self._wait_for(self.copies_out[name], Stream.COPY_IN)
+        if action.out is not None:
+            self._wait_for(self.copies_out[name], Stream.COPY_IN)
         stages = self.iteration.stages
         now, wanted = stages[self.stage].layer, stages[action.needed].layer
         self.commands.append(CopyIn(self.buffers[name], now, wanted, action.put_off))
@@ -227,15 +228,11 @@ class Builder:
     def _copy_out(self, out: list[str]) -> Stream:
         for name in out:
             if name not in self.present or name in self.copies_in:
-                raise BrokenSchedule(
-                    name, self.agenda.title(self.stage), "a copy out of what is not there", "a tensor there"
-                )
+                raise self._broken(name, "a copy out of what is not there", "one of what is")
             if writer := self.written_by.get(name):
                 self._wait_for(writer, Stream.COPY_OUT)
             elif name not in self.iteration.inputs:
-                raise BrokenSchedule(
-                    name, self.agenda.title(self.stage), "a copy out before it is written", "one written"
-                )
+                raise self._broken(name, "a copy out before it is written", "one of what is written")
             self.commands.append(CopyOut(self.buffers[name], self.iteration.stages[self.stage].layer))
             self.copies_out[name] = self._give(Stream.COPY_OUT)
         return Stream.COPY_OUT
@@ -245,7 +242,11 @@ class Builder:
         for name in again:
             self._allocate([name])
             for key in self._remade(name).by:
-                self._kernel(self.iteration.again[key], again=True)
+                operator = self.iteration.again[key]
+                for used in (*operator.reads, *operator.writes):
+                    if used not in self.present and used not in self.shared:
+                        raise self._gone(used, operator)
+                self._kernel(operator, again=True)
 
     def _kernel(self, operator: Operator, again: bool = False) -> None:
         if self.in_use:
@@ -283,11 +284,7 @@ class Builder:
     def _check_there(self, name: str, operator: Operator) -> None:
         """Only what has an action can be missing, or be under way."""
         if name not in self.present:
-            raise self._broken(
-                name,
-                f"{operator.title} uses it, but {self.gone.get(name, 'it is not there yet')}",
-                "what an operator uses to be there, kept, back or made again",
-            )
+            raise self._gone(name, operator)
         if name in self.copies_in and not self.order.ordered(self.copies_in[name], Stream.COMPUTE):
             raise self._broken(
                 name,
@@ -296,6 +293,10 @@ class Builder:
             )
         if name in self.copies_out and name in operator.writes:
             self._wait_for(self.copies_out[name], Stream.COMPUTE)
+
+    def _gone(self, name: str, operator: Operator) -> BrokenSchedule:
+        found = f"{operator.title} uses it, but {self.gone.get(name, 'it is not there')}"
+        return self._broken(name, found, "what an operator uses to be there, kept, back or made again")
 
     def _broken(self, name: str, found: str, rule: str) -> BrokenSchedule:
         return BrokenSchedule(name, self.agenda.title(self.stage), found, rule)
@@ -333,8 +334,10 @@ class Builder:
         """The host waits for all that it does not know to be done."""
         if self.waits is Waits.EACH_LAYER:
             return
-        given = [self.last_kernel, *list(self.copies_out.values())[-1:], *list(self.copies_in.values())[-1:]]
-        streams = [piece.stream for piece in given if piece and not self.order.known(piece)]
+        copies = [*list(self.copies_out.values())[-1:], *list(self.copies_in.values())[-1:]]
+        left = [piece.stream for piece in copies if not self.order.ordered(piece, Stream.COMPUTE)]
+        kernels = self.last_kernel and not self.order.known(self.last_kernel)
+        streams = [*([Stream.COMPUTE] if kernels else []), *left]
         if streams:
             self._synchronise(*streams)
             self.steps[-1] = self.steps[-1]._replace(last=len(self.commands))
@@ -361,8 +364,9 @@ class Builder:
                 continue
             action = self.actions.get(name)
             if isinstance(action, Leave) and self.stage == action.freed:
-                self._hand_over(self.copies_out[name])
-                self.gone[name] = f"it left in {self.agenda.title(action.out)}"
+                if action.out is not None:
+                    self._hand_over(self.copies_out[name])
+                self.gone[name] = f"it left in {self.agenda.title(action.freed)}"
             elif isinstance(action, Remake) and self.stage == action.dropped:
                 self.gone[name] = f"it was dropped in {self.agenda.title(action.dropped)}"
             self.present.discard(name)

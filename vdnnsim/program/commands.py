@@ -124,7 +124,8 @@ class Program:
 
     `setup` is allocated before the iteration and stays; `commands` are the iteration, cut into `steps`. `operands` maps
     what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
-    to the name of the buffer that holds it; several may share one.
+    to the name of the buffer that holds it; several may share one. `offloaded` are the buffers that leave, `on_host`
+    those of them whose bytes the host has before the iteration.
     """
 
     setup: tuple[Buffer, ...]
@@ -132,6 +133,7 @@ class Program:
     steps: tuple[Step, ...]
     operands: Mapping[str, str]
     offloaded: tuple[Buffer, ...]
+    on_host: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"

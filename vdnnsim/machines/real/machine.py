@@ -286,6 +286,9 @@ class LoadedProgram:
         self._fill(map_operand(DATA), self.machine.training.images)
         for layer, weights in self.machine.training.weights.items():
             self._fill(weights_operand(layer), weights)
+        if map_operand(DATA) in self.program.on_host:
+            flat = self.machine.training.images.reshape(-1)
+            self.host[map_operand(DATA)].view(torch.float32)[: flat.numel()].copy_(flat)
         return memory
 
     def _fill(self, operand: str, values: torch.Tensor) -> None:
