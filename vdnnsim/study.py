@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -183,17 +183,15 @@ class Study:
             return Fitted(plan, build_iteration(self.iteration, plan), None)
         return self._fit(plan)
 
-    def _fit(self, plan: Plan, trace: Trace | None = None, capacity_bytes: int | None = None) -> Fitted:
-        capacity_bytes = capacity_bytes or self.gpu.capacity_bytes
-        key = _size_key(plan)
-        candidate = self._without_room.get(key) or Candidate(self.iteration, plan)
-        fitted = fit_plan(candidate, lambda: self._memory(capacity_bytes), trace)
+    def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
+        candidate = Candidate(self.iteration, plan)
+        fitted = fit_plan(candidate, self._memory, trace)
         if fitted.failure is not None:
-            self._without_room[key] = candidate  # it will be asked in which capacity it has room
+            self._without_room[_size_key(plan)] = candidate  # it will be asked in which capacity it has room
         return fitted
 
-    def _memory(self, capacity_bytes: int) -> DeviceMemory:
-        return DeviceMemory(make_pool(self.pool, capacity_bytes))
+    def _memory(self, capacity_bytes: int | None = None) -> DeviceMemory:
+        return DeviceMemory(make_pool(self.pool, capacity_bytes or self.gpu.capacity_bytes))
 
     def _simulate(self, program: Program, endless: bool) -> Timeline:
         capacity_bytes = ENDLESS_BYTES if endless else self.gpu.capacity_bytes
@@ -212,9 +210,10 @@ class Study:
         )
         too_little = self.gpu.capacity_bytes
         if plan.layout is Layout.LAYER_WISE:
+            candidate = self._without_room.get(_size_key(plan)) or Candidate(self.iteration, plan)
             for _ in range(_NARROWINGS):
                 middle = (too_little + enough) // 2
-                if self._fit(plan, capacity_bytes=middle).failure is None:
+                if fit_plan(candidate, partial(self._memory, middle)).failure is None:
                     enough = middle
                 else:
                     too_little = middle

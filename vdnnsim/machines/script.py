@@ -149,6 +149,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     """The script of a program under a trace and a host's costs. Raises `InvalidInput` where the trace lacks one of its
     kernels, `BrokenProgram` where it waits for what has not been given."""
     memory = MemoryCalls([], [], [], [])
+    pool_calls, pool_steps, pool_waits, pool_offsets_ns = memory
     work = (Work([], [_NOTHING]), Work([], [_NOTHING]), Work([], [_NOTHING]))
     buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
     late_ins: list[bool] = []
@@ -163,24 +164,16 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
         for command in program.commands[step.first : step.last]:
             if isinstance(command, (Allocate, Free)):
                 now_ns += host.allocate_ns if isinstance(command, Allocate) else host.free_ns
-                memory.commands.append(command)
-                memory.steps.append(index)
-                memory.waits.append(len(waits))
-                memory.offsets_ns.append(now_ns)
+                pool_calls.append(command)
+                pool_steps.append(index)
+                pool_waits.append(len(waits))
+                pool_offsets_ns.append(now_ns)
             elif isinstance(command, Kernel):
                 row = trace.row(command.layer, command.pass_, command.algorithm)
                 called_ns = now_ns
                 now_ns += host.kernel_ns if row.launch_ns is None else row.launch_ns
                 work[COMPUTE].add(index, now_ns if row.start_ns is None else called_ns + row.start_ns)
                 kernels.append(row)
-            elif isinstance(command, (CopyOut, CopyIn)):
-                now_ns += host.copy_ns
-                direction = OUT if isinstance(command, CopyOut) else IN
-                work[direction].add(index, now_ns + host.copy_start_ns)
-                buffers[direction].append(command.buffer)
-                if isinstance(command, CopyIn):
-                    late_ins.append(command.late)
-                copies.append(direction)
             elif isinstance(command, (Synchronise, HostWait)):
                 if isinstance(command, Synchronise):
                     waits.append(_all_given(command.streams, work))
@@ -191,6 +184,14 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 now_ns = 0
                 for engine in work:
                     engine.ready_ns.append(_NOTHING)
+            elif isinstance(command, (CopyOut, CopyIn)):
+                now_ns += host.copy_ns
+                direction = OUT if isinstance(command, CopyOut) else IN
+                work[direction].add(index, now_ns + host.copy_start_ns)
+                buffers[direction].append(command.buffer)
+                if isinstance(command, CopyIn):
+                    late_ins.append(command.late)
+                copies.append(direction)
             else:
                 now_ns += host.stream_wait_ns
                 _hold(holds[ENGINES[command.stream]], command, work, step.title)

@@ -45,7 +45,8 @@ def write_schedule(
     leaves, and the backward of those in `deferred` prefetches nothing."""
     if layout is Layout.NETWORK_WIDE:
         return replace(network_wide(iteration, weight_gradients), offload=frozenset(offload))
-    return replace_window(iteration, layer_wise(iteration, frozenset(offload), weight_gradients), deferred)
+    schedule = layer_wise(iteration, frozenset(offload), weight_gradients)
+    return replace_window(iteration, schedule, deferred) if deferred else schedule
 
 
 def network_wide(iteration: Iteration, weight_gradients: WeightGradients) -> Schedule:
