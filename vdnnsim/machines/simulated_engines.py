@@ -40,6 +40,8 @@ class Engine:
         self.stood: list[tuple[int, int]] = []
         """Pieces that stood still for work elsewhere, and from when on."""
         self.moment: simpy.Event
+        self.then_ns = 0
+        """When `moment` comes, and while it is told when it has come."""
         self.happens: Callable[[Any], None] = self.over
         """Told of what `moment` stands for, where that is a begin or an end."""
 
@@ -55,13 +57,13 @@ class Engine:
 
     def _begin(self, begin_ns: int, now_ns: int) -> None:
         self.begins_ns.append(begin_ns)
-        then_ns = begin_ns + self._next_lasts_ns()
+        self.then_ns = then_ns = begin_ns + self._next_lasts_ns()
         self.moment = moment = self._timeout(then_ns - now_ns, then_ns)
         moment.callbacks.append(self.happens)
 
-    def over(self, moment: Any) -> None:
+    def over(self, _moment: Any) -> None:
         """The piece at the head is over, and the next one begins as soon as it may."""
-        now_ns = moment.value
+        now_ns = self.then_ns
         self.ends_ns.append(now_ns)
         if self.ready_ns:
             begin_ns = self.ready_ns.popleft()
@@ -92,9 +94,10 @@ class _Holding(Engine):
             super()._begin(begin_ns, now_ns)
 
     def over(self, moment: Any) -> None:
+        now_ns = self.then_ns
         super().over(moment)
         for engine in self.waiting.pop(len(self.ends_ns), ()):
-            engine._release(moment.value)
+            engine._release(now_ns)
 
     def _missing(self, piece: int) -> list[Awaited]:
         awaited = self.held.get(piece, {})
@@ -179,7 +182,8 @@ class _SlowingKernels(Engine):
             self.over(moment)
             return
         self.link.kernel(slowdowns_ppm)
-        self.moment = self.environment.timeout(duration_ns, moment.value + duration_ns)
+        self.then_ns += duration_ns
+        self.moment = self.environment.timeout(duration_ns, self.then_ns)
         self.moment.callbacks.append(self._slowing_ends)
 
     def _slowing_ends(self, moment: Any) -> None:
@@ -201,11 +205,11 @@ class _SlowedCopies(Engine):
         self._arrival: simpy.Event
         self.happens = self._begins
 
-    def _begins(self, moment: Any) -> None:
+    def _begins(self, _moment: Any) -> None:
         self.moment = self.environment.event()  # its end
         self.link.begin(self.direction, self)
         self._remaining = self.durations_ns[len(self.ends_ns)] * _FINE
-        self._go_on(moment.value, self.link.slowdown_ppm(self.direction))
+        self._go_on(self.then_ns, self.link.slowdown_ppm(self.direction))
 
     def slowed_by(self, slowdown_ppm: int) -> None:
         """The rate of the copy under way is another from now on."""
@@ -220,7 +224,8 @@ class _SlowedCopies(Engine):
     def _go_on(self, now_ns: int, slowdown_ppm: int) -> None:
         self._since_ns, self._slowdown_ppm = now_ns, slowdown_ppm
         left_ns = -(-self._remaining * slowdown_ppm // (_FINE * PPM))
-        self._arrival = self.environment.timeout(left_ns, now_ns + left_ns)
+        self.then_ns = now_ns + left_ns
+        self._arrival = self.environment.timeout(left_ns)
         self._arrival.callbacks.append(self._arrives)
 
     def _arrives(self, arrival: Any) -> None:
@@ -228,7 +233,7 @@ class _SlowedCopies(Engine):
         ended = self.moment
         self.over(arrival)
         if ended.callbacks:  # the host waits
-            ended.succeed(arrival.value)
+            ended.succeed(self.ends_ns[-1])
 
 
 class _HoldingKernels(_Holding, _SlowingKernels):
