@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vdnnsim.figures.sweep import plot_sweep
     from vdnnsim.files import whole_file, write_text
     from vdnnsim.gpu import GpuProfile, load_profile
+    from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.policies import (
         Layout,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
         make_policy,
         memory_optimal,
         performance_optimal,
+        replace_window,
+        write_schedule,
     )
     from vdnnsim.processes import Processes, finished, usable_cores
     from vdnnsim.program import Program, WeightGradients, build_program
@@ -81,12 +84,14 @@ __all__ = [
     "InvalidFile",
     "InvalidInput",
     "InvalidValue",
+    "Iteration",
     "Kind",
     "Layer",
     "LayerResult",
     "LayerSpec",
     "LayerTraffic",
     "Layout",
+    "Leave",
     "MissingTrace",
     "Network",
     "Origin",
@@ -98,6 +103,8 @@ __all__ = [
     "Processes",
     "Program",
     "Provenance",
+    "Remake",
+    "Schedule",
     "Study",
     "Sweep",
     "Timeline",
@@ -108,6 +115,7 @@ __all__ = [
     "UnknownName",
     "VdnnDyn",
     "VdnnsimError",
+    "Waits",
     "WeightGradients",
     "build_network",
     "build_program",
@@ -134,6 +142,7 @@ __all__ = [
     "read_records",
     "read_sweep",
     "read_trace",
+    "replace_window",
     "required_passes",
     "run_figure",
     "run_sweep",
@@ -144,6 +153,7 @@ __all__ = [
     "usable_cores",
     "weakest",
     "whole_file",
+    "write_schedule",
     "write_text",
     "write_trace",
 ]
@@ -167,6 +177,7 @@ _ROOMS = MappingProxyType(
         "figures.sweep": ("plot_sweep",),
         "files": ("whole_file", "write_text"),
         "gpu": ("GpuProfile", "load_profile"),
+        "iteration": ("Iteration", "Leave", "Remake", "Schedule", "Waits"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
         "policies": (
             "Layout",
@@ -180,6 +191,8 @@ _ROOMS = MappingProxyType(
             "make_policy",
             "memory_optimal",
             "performance_optimal",
+            "replace_window",
+            "write_schedule",
         ),
         "processes": ("Processes", "finished", "usable_cores"),
         "program": ("Program", "WeightGradients", "build_program"),

@@ -15,6 +15,7 @@ from vdnnsim.policies.plan import (
     performance_optimal,
 )
 from vdnnsim.policies.registry import LATER_POLICIES, POLICIES, installed_policies, make_policy
+from vdnnsim.policies.schedules import replace_window, write_schedule
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 
 __all__ = [
@@ -35,4 +36,6 @@ __all__ = [
     "make_policy",
     "memory_optimal",
     "performance_optimal",
+    "replace_window",
+    "write_schedule",
 ]
