@@ -90,10 +90,12 @@ class DeviceMemory:
                 error.largest_hole_bytes,
                 self.pool.free_bytes,
             ) from None
-        self.addresses[buffer.name] = address
-        self._live[buffer.name] = buffer
-        if self.pool.in_use_bytes > self.peak_in_use_bytes:
-            self.peak_in_use_bytes = self.pool.in_use_bytes
+        name = buffer.name
+        self.addresses[name] = address
+        self._live[name] = buffer
+        in_use_bytes = self.pool.in_use_bytes
+        if in_use_bytes > self.peak_in_use_bytes:
+            self.peak_in_use_bytes = in_use_bytes
             self.hole_at_peak_bytes = None
         return address
 
@@ -101,8 +103,9 @@ class DeviceMemory:
         """Give the buffer back; returns the address it had."""
         if self.hole_at_peak_bytes is None and self.pool.in_use_bytes == self.peak_in_use_bytes:
             self.hole_at_peak_bytes = self.pool.largest_hole_bytes
-        address = self.addresses.pop(buffer.name)
-        del self._live[buffer.name]
+        name = buffer.name
+        address = self.addresses.pop(name)
+        del self._live[name]
         self.pool.free(address)
         return address
 
@@ -126,8 +129,7 @@ def replay_memory(program: Program, memory: DeviceMemory) -> None:
     """
     for buffer in program.setup:
         memory.allocate(buffer, "set-up")
-    for step in program.steps:
-        where = step.title
+    for step, where in zip(program.steps, program.titles, strict=True):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, Allocate):
                 memory.allocate(command.buffer, where)

@@ -16,7 +16,7 @@ from vdnnsim.iteration import Iteration, Schedule
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
 from vdnnsim.policies import Plan
 from vdnnsim.policies.schedules import defer, free_earlier
-from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program, Step
+from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program
 from vdnnsim.timeline import SETUP
 from vdnnsim.trace import Trace, TraceRow
 
@@ -120,13 +120,13 @@ class _Walk:
         try:
             for buffer in program.setup:
                 memory.allocate(buffer, "set-up")
-            for index, step in enumerate(program.steps):  # noqa: B007 - told when one fails
-                self._walk_step(program, step)
+            for index in range(len(program.steps)):
+                self._walk_step(program, index)
         except OutOfMemory as error:
             self.no_room = _NoRoom(index, error)
 
-    def _walk_step(self, program: Program, step: Step) -> None:
-        where = step.title
+    def _walk_step(self, program: Program, index: int) -> None:
+        step, where = program.steps[index], program.titles[index]
         commands = program.commands[step.first : step.last]
         users = self.trace and {command.workspace: command for command in commands if isinstance(command, Kernel)}
         for command in commands:

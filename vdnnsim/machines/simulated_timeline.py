@@ -116,7 +116,7 @@ def _setup_records(script: Script, memory: DeviceMemory) -> Iterator[MemoryRecor
 
 
 def _memory_records(script: Script, moments: Moments, memory: DeviceMemory) -> Iterator[MemoryRecord]:
-    titles = [step.title for step in script.program.steps]
+    titles = script.program.titles
     calls = script.memory
     for command, step, time_ns in zip(calls.commands, calls.steps, memory_times_ns(script, moments), strict=True):
         buffer = command.buffer

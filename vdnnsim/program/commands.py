@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.iteration import Buffer
@@ -138,6 +139,11 @@ class Program:
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
         return f"<Program of {counts}, {len(self.offloaded)} buffers leave>"
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """The title of each step."""
+        return tuple([step.title for step in self.steps])
 
     @property
     def pinned_host_bytes(self) -> int:
