@@ -152,10 +152,10 @@ def run_case(
 def repeat_case(bench: Bench, machine: RealMachine, study: Study, run: CaseRun) -> CaseRun:
     """The same program measured once more, some time later: the mean counts, and how far both differ is a spread. A
     machine that others share drifts, which no repetition within a second shows. Where one of the two has doubts, it is
-    measured a third time, and those two with the fewest count."""
+    measured a third time, and those two with the fewest count; where both have, that would not help."""
     again = _measured_again(bench, machine, study, run)
     found = [run, again]
-    if any(one.measured_doubts for one in found):
+    if sum(bool(one.measured_doubts) for one in found) == 1:
         found.append(_measured_again(bench, machine, study, run))
     first, second = sorted(found, key=lambda one: len(one.measured_doubts))[:2]
     state_doubts = tuple(dict.fromkeys((*first.state_doubts, *second.state_doubts)))

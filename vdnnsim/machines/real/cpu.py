@@ -34,7 +34,7 @@ class CpuDevice:
     reference_bytes = 1 << 20
     largest_copy_bytes = 16 << 20
     host_programs = (("squeezenet", 1),)
-    budget_ns = 100_000_000
+    budget_ns = 50_000_000
     slow_link = 2.0
     """Copies on a processor differ by far more than on a link."""
 
