@@ -290,6 +290,14 @@ def test_timed_by_another_trace_a_study_says_what_one_of_its_own_says(policy: st
         study.timed_by(TRACE)
 
 
+def test_a_plan_that_runs_like_one_before_keeps_its_own_words() -> None:
+    """Nobody needs the image again, so that vDNN-all, which vDNN-dyn tries first, offloads nothing either."""
+    network = network_of(layer(Kind.ACTV, "relu"), layer(Kind.SOFTMAX, "loss"))
+    plan = Study(network, trace_of(network), gpu_of()).run("vdnn-dyn").plan
+    assert [trial.title for trial in plan.trials] == ["vdnn-all, memory-optimal", "no offload, fastest"]
+    assert plan.offload == frozenset()
+
+
 def test_plans_that_put_off_other_prefetches_are_not_taken_for_each_other() -> None:
     """One study runs both, in either order, as two studies would."""
     gpu = gpu_of(in_ns_per_100_bytes=900)

@@ -42,8 +42,9 @@ class _Outcome(NamedTuple):
 
 
 def _key(plan: Plan) -> object:
-    """Equal for plans that run the same; workspaces follow from the algorithms in a plan that was checked."""
-    return plan.schedule.key, plan.endless, frozenset(plan.algorithms.items())
+    """Equal for plans that run the same and say that they offload the same; workspaces follow from the algorithms in a
+    plan that was checked."""
+    return plan.schedule.key, plan.offload, plan.endless, frozenset(plan.algorithms.items())
 
 
 def _size_key(plan: Plan) -> object:
