@@ -15,7 +15,7 @@ from support.render import command_line, step_lines
 from support.strategies import Case, cases
 from vdnnsim.iteration import Action, Iteration, Layout, Leave, Remake, Schedule, Waits
 from vdnnsim.machines import DeviceMemory
-from vdnnsim.machines.checking import check_program
+from vdnnsim.machines.checking import BrokenProgram, check_program
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Kind, Network, iteration_of
@@ -194,6 +194,37 @@ def test_schedules_that_cannot_be(actions: dict[str, Action], message: str | Non
     with pytest.raises(BrokenSchedule) as caught:
         with_schedule(NETWORK, actions)
     assert message in str(caught.value)
+
+
+IN_PLACE = network_of(conv("a"), layer(Kind.ACTV, "r"), conv("b"), LOSS)
+"""Stages: a, r, b, loss forward are 0 to 3; r works on a's map in place."""
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (
+            Leave(0, 2, 4, 5),
+            "map:a, r forward: found r forward writes it after its copy out; expected a copy",
+        ),
+        (Remake(0, 5, (("a", "forward"), ("r", "forward"))), "map:a, a forward: found dropped before it is made"),
+    ],
+)
+def test_what_is_still_to_be_written_neither_leaves_nor_is_dropped(action: Action, message: str) -> None:
+    with pytest.raises(BrokenSchedule) as caught:
+        with_schedule(IN_PLACE, {"map:a": action})
+    assert message in str(caught.value)
+
+
+def test_the_checking_mode_sees_a_copy_out_before_the_last_write() -> None:
+    """The host would bring back what a's ACTV had not yet been through, at the right time and to the right place."""
+    program = with_schedule(IN_PLACE, {"map:a": Leave(2, 2, 4, 5)})
+    commands = list(program.commands)
+    out = next(command for command in commands if isinstance(command, CopyOut))
+    commands.remove(out)
+    commands.insert([command_line(command) for command in commands].index("run r forward"), out)
+    with pytest.raises(BrokenProgram, match="copy in of map:a brings back what was written again after it was copied"):
+        check(IN_PLACE, replace(program, commands=tuple(commands)))
 
 
 def test_what_stays_or_shares_its_block_has_no_action() -> None:

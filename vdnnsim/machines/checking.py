@@ -99,6 +99,8 @@ class _Checker:
         self.live: dict[str, _Block] = {}
         self.freed: list[_Block] = []
         self.on_host = {name: _Block(name, 0, 0) for name in program.on_host}
+        self.stale: set[str] = set()
+        """What was written since the host got it."""
         for buffer in program.setup:
             self._allocate(buffer)
             if buffer.memory_class is MemoryClass.WEIGHTS or buffer.name == map_operand(DATA):
@@ -170,6 +172,8 @@ class _Checker:
                 block = self._block(self.operands.get(operand, operand), given.what)
                 self._touch(block, given._replace(writes=operand in operands.writes))
                 block.holds = operand
+                if operand in operands.writes:
+                    self.stale.add(operand)
         if kernel.workspace is not None:
             self._touch(self._block(kernel.workspace.name, given.what), given._replace(writes=True))
 
@@ -180,12 +184,15 @@ class _Checker:
             raise self._wrong(f"{given.what} finds {block.holds or 'nothing yet'} there")
         self._touch(block, given)
         self._touch(self.on_host.setdefault(buffer.name, _Block(buffer.name, 0, 0)), given._replace(writes=True))
+        self.stale.discard(buffer.name)
 
     def _copy_in(self, command: CopyIn) -> None:
         name = command.buffer.name
         given = self._give(f"the copy in of {name}", Stream.COPY_IN)
         if name not in self.on_host:
             raise self._wrong(f"{given.what} brings back what was never copied out")
+        if name in self.stale:
+            raise self._wrong(f"{given.what} brings back what was written again after it was copied out")
         self._touch(self.on_host[name], given)
         block = self._block(name, given.what)
         self._touch(block, given._replace(writes=True))

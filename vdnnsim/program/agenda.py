@@ -104,6 +104,9 @@ class Agenda:
         if not makers or action.by != makers:
             rule = f"by what makes it in forward: {_listed(makers)}"
             raise BrokenSchedule(name, self.title(action.again), f"made again by {_listed(action.by)}", rule)
+        if any(self.iteration.by_key[key].stage > action.dropped for key in makers):
+            rule = "dropped behind the last operator that makes it"
+            raise BrokenSchedule(name, self.title(action.dropped), "dropped before it is made", rule)
         if self.iteration.last_stage[name] < action.again:
             raise BrokenSchedule(name, self.title(action.again), "made again for nobody", "a use then or later")
 

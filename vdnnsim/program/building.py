@@ -292,6 +292,9 @@ class Builder:
                 f"needed at this stage or before, not at {self.agenda.title(self._leave(name).needed)}",
             )
         if name in self.copies_out and name in operator.writes:
+            if name not in self.copies_in:
+                found = f"{operator.title} writes it after its copy out"
+                raise self._broken(name, found, "a copy out behind the last write before it comes back")
             self._wait_for(self.copies_out[name], Stream.COMPUTE)
 
     def _gone(self, name: str, operator: Operator) -> BrokenSchedule:
