@@ -20,7 +20,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Kind, Network, iteration_of
 from vdnnsim.policies import Plan
-from vdnnsim.program import BrokenSchedule, CopyOut, Program, StreamWait, build_program
+from vdnnsim.program import BrokenSchedule, CopyOut, Program, Stream, StreamWait, Synchronise, build_program
 
 LOSS = layer(Kind.SOFTMAX, "loss")
 NETWORK = network_of(conv("a"), conv("b"), conv("c"), LOSS)
@@ -222,9 +222,11 @@ def test_the_checking_mode_sees_a_copy_out_before_the_last_write() -> None:
     commands = list(program.commands)
     out = next(command for command in commands if isinstance(command, CopyOut))
     commands.remove(out)
-    commands.insert([command_line(command) for command in commands].index("run r forward"), out)
+    place = [command_line(command) for command in commands].index("run r forward")
+    commands[place:place] = [out, Synchronise((Stream.COPY_OUT,))]
+    steps = (program.steps[0]._replace(first=0, last=len(commands)),)
     with pytest.raises(BrokenProgram, match="copy in of map:a brings back what was written again after it was copied"):
-        check(IN_PLACE, replace(program, commands=tuple(commands)))
+        check(IN_PLACE, replace(program, commands=tuple(commands), steps=steps))
 
 
 def test_what_stays_or_shares_its_block_has_no_action() -> None:
