@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from vdnnsim import (
@@ -87,13 +87,14 @@ class Bench:
         return result.iteration_time_ns
 
 
-def make_bench(case: Case, gpu: str, rules: Rules, sample: int = 0, samples: int = 0) -> Bench:
+def make_bench(case: Case, gpu: GpuProfile, math: str, rules: Rules, sample: int = 0, samples: int = 0) -> Bench:
     """A bench on the traces that came with the package, moved by sample number `sample` of `samples`.
 
     Raises `MissingTrace`.
     """
-    own = rules.gpus[gpu]
-    study = _study(case.network, case.batch, gpu, own.capacity, own.math, rules.weight_gradients)
+    study = _study(case.network, case.batch, gpu.name, gpu.capacity_bytes, math, rules.weight_gradients)
+    if study.gpu != gpu:
+        study = replace(study, gpu=gpu)
     trace = study.trace
     if sample:
         trace = perturbed(trace, study.network, sample, samples, rules.seed)
@@ -103,8 +104,8 @@ def make_bench(case: Case, gpu: str, rules: Rules, sample: int = 0, samples: int
 
 
 @lru_cache(maxsize=1)
-def _study(network: str, batch: int, gpu: str, capacity: str | None, math: str, weight_gradients: str) -> Study:
-    """Of the last case: its samples come one after the other."""
+def _study(network: str, batch: int, gpu: str, capacity: int, math: str, weight_gradients: str) -> Study:
+    """Of the last case: its samples come one after the other, and share what was read and fitted."""
     return make_study(network, batch=batch, gpu=gpu, capacity=capacity, math=math, weight_gradients=weight_gradients)
 
 

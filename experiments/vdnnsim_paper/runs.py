@@ -119,7 +119,8 @@ def plan_jobs(figures: Sequence[FigureConfig], gpu: str, bands: bool, rules: Rul
 def run_job(job: Job) -> list[Measured]:
     """Measure one case for its figures."""
     rules = job.rules
-    bench = make_bench(job.case, job.gpu, rules, job.sample, job.samples)
+    gpu = load_gpu(job.gpu, rules)
+    bench = make_bench(job.case, gpu, rules.gpus[job.gpu].math, rules, job.sample, job.samples)
     measured = []
     for name in job.figures:
         file = figure_config(name).file

@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 def bench_of(case: Case, gpu: str) -> Bench:
     """A case on the traces of a GPU as they are, under the rules in use."""
-    return make_bench(case, gpu, rules())
+    return make_bench(case, load_gpu(gpu, rules()), rules().gpus[gpu].math, rules())
 
 
 def compare_gpus(benches: Callable[[Case, str], Bench] = bench_of) -> list[Pair]:

@@ -73,7 +73,7 @@ def test_case_of_the_paper() -> None:
 
 
 def test_bench_runs_a_policy_once_and_measures_against_the_baseline() -> None:
-    bench = make_bench(parse_case("AlexNet 128"), "titan-x-maxwell", rules())
+    bench = make_bench(parse_case("AlexNet 128"), load_profile("titan-x-maxwell"), "fp32", rules())
     assert bench.run("vdnn-all(m)") is bench.run("vdnn-all(m)")
     inner = bench.run("vdnn-all(m)").result.feature_extraction.average_bytes_per_step
     base = bench.run("baseline(p)").result.feature_extraction.average_bytes_per_step
