@@ -45,6 +45,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "vdnnsim needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip || true  # newer ones install a fifth faster; the old one does as well
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable .

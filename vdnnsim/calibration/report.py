@@ -100,6 +100,7 @@ class _Making:
             self._write()
         self._refine_hosts()
         self._write()
+        self._draw()  # once: the GPU is not to wait for pictures
         self._publish()
         return Report(tuple(chain(*self.records)), self.failures)
 
@@ -222,6 +223,12 @@ class _Making:
         failed = {f"failed: {key}": why for key, why in self.failures.items()}
         write_report(self.out, list(self._all()), self.conditions | failed)
 
+    def _draw(self) -> None:
+        from vdnnsim.figures.calibration import calibration_figure
+
+        if records := list(self._all()):
+            calibration_figure(records, self.out / FIGURE)
+
     def _publish(self) -> None:
         """The profile by the GPU's name is that of the machine with most cases."""
         counts = Counter(record.machine for record in chain(*self.records))
@@ -256,13 +263,9 @@ def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, 
 
 
 def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
-    """Table, JSON and figure of records."""
-    from vdnnsim.figures.calibration import calibration_figure
-
+    """Table and JSON of records."""
     write_text(out / RESULTS, records_json(records, conditions))
     write_text(out / TABLE, table_text(records, conditions))
-    if records:
-        calibration_figure(records, out / FIGURE)
 
 
 def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:

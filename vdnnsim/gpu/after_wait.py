@@ -18,6 +18,8 @@ from vdnnsim.errors import InvalidInput
 class HostCall(IntEnum):
     """Kinds of calls that go cold by themselves, by number. `ALLOCATE` is any call of the pool, a free as well."""
 
+    __hash__ = int.__hash__  # an Enum's own is a call of Python's
+
     KERNEL = 0
     COPY = 1
     ALLOCATE = 2

@@ -262,8 +262,9 @@ class FakeDevice:
 
     def _spend(self, cost_ns: int) -> None:
         """The host works for what takes so long at full speed."""
-        core = self.system_core if self._core is None else self._core
-        self.clock_ns = self.script.course(Part.HOST, core).end_ns(self.clock_ns, cost_ns)
+        if cost_ns:
+            core = self.system_core if self._core is None else self._core
+            self.clock_ns = self.script.course(Part.HOST, core).end_ns(self.clock_ns, cost_ns)
 
     def _probe(self) -> int:
         """As `probe_ns`: the best of three."""

@@ -30,6 +30,8 @@ class What(StrEnum):
 class Part(StrEnum):
     """What runs slower."""
 
+    __hash__ = str.__hash__  # an Enum's own is a call of Python's, and the host's is looked up at every call
+
     HOST = "host"
     OUT = "out"
     IN = "in"
