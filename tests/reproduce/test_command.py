@@ -148,7 +148,7 @@ def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script.write_text("from vdnnsim_paper import reproduce\nreproduce(['12'])\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode
-    assert "call this under: if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+    assert "WorkerEnded: workers cannot start; in a script, call this under: if __name__ == '__main__':" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["2", "fig03", "Figure 7", "8", "10"])
