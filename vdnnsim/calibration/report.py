@@ -221,7 +221,9 @@ class _Making:
     def _write(self) -> None:
         self.conditions |= self.bench.watch.describe()
         failed = {f"failed: {key}": why for key, why in self.failures.items()}
-        write_report(self.out, list(self._all()), self.conditions | failed)
+        records, conditions = list(self._all()), self.conditions | failed
+        write_text(self.out / RESULTS, records_json(records, conditions))
+        write_text(self.out / TABLE, table_text(records, conditions))
 
     def _draw(self) -> None:
         from vdnnsim.figures.calibration import calibration_figure
@@ -260,12 +262,6 @@ def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, 
         return Study(*kept[key], profile.with_capacity(record.capacity_bytes), record.pool)
 
     return study_of
-
-
-def write_report(out: Path, records: Sequence[CaseRecord], conditions: Mapping[str, str]) -> None:
-    """Table and JSON of records."""
-    write_text(out / RESULTS, records_json(records, conditions))
-    write_text(out / TABLE, table_text(records, conditions))
 
 
 def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
