@@ -1,0 +1,209 @@
+"""A captured training step: what the host did, in order, with every kernel and every block of device memory.
+
+One order serves all ways of running the step. What is *done* (blocks taken, kernels launched, tensors saved for
+backward and needed again) comes in the same order whether anything offloads or not; when blocks *die* depends on who
+holds them, and so each block says behind which deed it dies under each circumstance. All numbers are of one GPU and one
+version of PyTorch. Sizes are bytes as asked for, before the allocator rounds them; times are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+BEFORE_STEP = -1
+"""Stands for a deed of the block that is there when the step begins."""
+
+
+class Phase(StrEnum):
+    """The part of the step in which something is done."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    OPTIMISER = "optimiser"
+
+
+class Doing(StrEnum):
+    """What the host does; `Deed.number` counts among the things of its kind."""
+
+    TAKE = "take"
+    """Takes the block of `blocks[number]` from the allocator."""
+    LAUNCH = "launch"
+    """Launches `kernels[number]`; they run on one stream in this order."""
+    SAVE = "save"
+    """Autograd saves `saved[number]`: the pack hook is called, where there is one."""
+    NEED = "need"
+    """Backward asks for `saved[number]`: the unpack hook is called, where there is one."""
+
+
+class Deed(NamedTuple):
+    """One thing that the host does."""
+
+    doing: Doing
+    number: int
+
+
+class BlockClass(StrEnum):
+    """What a block holds."""
+
+    PARAMETER = "parameter"
+    """Parameters and buffers of modules."""
+    GRADIENT = "gradient"
+    OPTIMISER_STATE = "optimiser state"
+    INPUT = "input"
+    """Data that the step is given."""
+    SAVED = "saved"
+    """What autograd saves for backward and none of the above."""
+    WORKSPACE = "workspace"
+    """Taken by a library for one kernel."""
+    OTHER = "other"
+
+
+class ModelOperator(NamedTuple):
+    """An operator of the framework, the outermost one that PyTorch's profiler shows ("aten::addmm", in backward the
+    node of the graph, "AddmmBackward0"), in the module whose forward called it ("" outside of modules; in backward the
+    module of the forward operator that made the node, where known)."""
+
+    name: str
+    module: str
+    phase: Phase
+
+
+class ModelKernel(NamedTuple):
+    """One piece of work on the compute stream, of `operators[operator]`.
+
+    `kind` is the class that its slowdown beside copies goes by. `duration_ns` is the median over the light steps, its
+    range of the middle half over that `spread_ppm` in millionths. `launch_ns` is the host's time from the end of the
+    launch before (of the first: from the step's begin) to the end of this launch, in a step without profiler and hooks.
+    `gap_ns` is how long after the kernel before it begins where it was launched in time.
+    """
+
+    name: str
+    kind: str
+    operator: int
+    duration_ns: int
+    spread_ppm: int
+    launch_ns: int
+    gap_ns: int
+
+
+class Block(NamedTuple):
+    """A block of device memory: one storage, or what a library took.
+
+    `taken` is the deed that takes it, `BEFORE_STEP` where it is there before, at `address` then (that of the
+    allocator's snapshot; for others the one seen in the capture). The other fields are numbers of deeds: it dies behind
+    that deed, and before the next; None is not within the step.
+
+    * `given`: in a step without hooks.
+    * `given_hooked`: with hooks that keep everything that is saved.
+    * `released`: if autograd did not hold it, in forward (ghost forward); None if others hold it beyond forward.
+    * `fetched_given`: a block fetched in its place dies, with hooks that offload everything; None where none is.
+
+    `operator` is the one that takes it, None before the step.
+    """
+
+    size_bytes: int
+    holds: BlockClass
+    taken: int
+    given: int | None
+    given_hooked: int | None
+    released: int | None = None
+    fetched_given: int | None = None
+    operator: int | None = None
+    address: int = 0
+
+
+class SavedTensor(NamedTuple):
+    """A tensor that autograd saves: one call of the pack hook. Several may be views of one block.
+
+    `node` and `attribute` say by whom ("AddmmBackward0", "mat1"), `module` in whose forward. `stays` says why it never
+    leaves ("parameter", "buffer", "small", "weight copy", ...), "" where it may. Backward may need it several times or
+    never; `order` has each time.
+    """
+
+    block: int
+    node: str
+    attribute: str
+    module: str
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset_bytes: int
+    stays: str = ""
+
+
+class AllocatorSegment(NamedTuple):
+    """A segment that PyTorch's allocator has when the step begins, after its cache was emptied."""
+
+    address: int
+    size_bytes: int
+    small: bool
+
+
+class Seen(NamedTuple):
+    """What was measured of whole steps without hooks: host-synchronised times of unprofiled steps in nanoseconds (the
+    median, and the range of the middle half over it in millionths), and the peaks that the allocator's own counters
+    gave, in bytes."""
+
+    step_ns: int
+    spread_ppm: int
+    peak_requested_bytes: int
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int
+
+
+class HookCosts(NamedTuple):
+    """What hooks cost the host in nanoseconds: a call that does nothing, and besides a copy out given in it, a copy in
+    given in it, and letting a stream wait."""
+
+    call_ns: int
+    copy_out_ns: int
+    copy_in_ns: int
+    stream_wait_ns: int
+
+
+@dataclass(frozen=True)
+class StepHeader:
+    """What was captured, where and how. `setting` are the arguments of the user's `make` ("batch" among them, where it
+    has one), `conditions` versions, driver, clocks, date, repetitions in words. `model_sha256` is a digest of the
+    names, shapes and types of parameters and buffers, `order_sha256` one of the tensors that are saved, in order: a
+    plan is of a step where both are equal."""
+
+    name: str
+    gpu: str
+    device: str
+    setting: Mapping[str, int | float | str]
+    torch: str
+    model_sha256: str
+    order_sha256: str
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CapturedStep:
+    """One training step; `deeds` in the host's order."""
+
+    header: StepHeader
+    seen: Seen
+    hooks: HookCosts
+    operators: tuple[ModelOperator, ...]
+    kernels: tuple[ModelKernel, ...]
+    blocks: tuple[Block, ...]
+    saved: tuple[SavedTensor, ...]
+    deeds: tuple[Deed, ...]
+    segments: tuple[AllocatorSegment, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<CapturedStep {self.header.name} on {self.header.gpu}: {len(self.kernels)} kernels, {len(self.blocks)} "
+            f"blocks, {len(self.saved)} saved tensors>"
+        )
+
+    @cached_property
+    def hook_calls(self) -> tuple[int, ...]:
+        """The deeds at which a hook is called, in order: where a runtime can act. Stage 0 of the step is what comes
+        before the first of them, stage n begins with the n-th; a schedule's numbers are these stages."""
+        return tuple(n for n, deed in enumerate(self.deeds) if deed.doing in (Doing.SAVE, Doing.NEED))
