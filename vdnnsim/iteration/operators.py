@@ -27,11 +27,12 @@ class MemoryClass(StrEnum):
 
 
 class Buffer(NamedTuple):
-    """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program."""
+    """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program. All blocks
+    of a program are of one kind of classes: `MemoryClass`, or that of another world than CNNs'."""
 
     name: str
     size_bytes: int
-    memory_class: MemoryClass
+    memory_class: StrEnum
     layer: str
     in_classifier: bool
 

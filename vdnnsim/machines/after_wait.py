@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from vdnnsim.gpu import AfterWait, HostCall
 from vdnnsim.program import Allocate, CopyOut, Free, HostWait, Kernel, Program, StreamWait, Synchronise
+from vdnnsim.program import HostCall as OtherCall
 
 Stretch = tuple[int, tuple[tuple[int, int], ...] | None, list[int], list[int], list[int]]
 """From one wait to the next: what the host's calls take, what it then waits for (engines, and how many of their pieces
@@ -39,7 +40,7 @@ def first_calls_of(program: Program) -> list[FirstCalls]:
     stretches = [FirstCalls([], [], [], [], [])]
     for command in program.commands:
         kinds, outs, ins, kernels, memory = stretches[-1]
-        if isinstance(command, StreamWait):
+        if isinstance(command, (StreamWait, OtherCall)):
             continue
         if isinstance(command, (Synchronise, HostWait)):
             kinds.append(HostCall.SYNCHRONISE)

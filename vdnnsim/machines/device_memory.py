@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.memory import Pool, PoolExhausted
@@ -111,7 +112,8 @@ class DeviceMemory:
 
     def bytes_by_class(self) -> dict[str, int]:
         """Bytes of live buffers, as asked for, by memory class."""
-        sizes = {memory_class.value: 0 for memory_class in MemoryClass}
+        kinds: dict[type[StrEnum], None] = {type(buffer.memory_class): None for buffer in self._live.values()}
+        sizes = {memory_class.value: 0 for kind in kinds or (MemoryClass,) for memory_class in kind}
         for buffer in self._live.values():
             sizes[buffer.memory_class.value] += buffer.size_bytes
         return sizes

@@ -192,7 +192,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 if isinstance(command, CopyIn):
                     late_ins.append(command.late)
                 copies.append(direction)
-            else:
+            elif isinstance(command, StreamWait):
                 now_ns += host.stream_wait_ns
                 _hold(holds[ENGINES[command.stream]], command, work, step.title)
     waits.append(None)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from enum import StrEnum
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Iteration, Key, Leave, MemoryClass, Remake, Schedule, Shared, WeightGradients
 
-_TAKEN = {MemoryClass.FEATURE_MAPS: 0, MemoryClass.GRADIENT_MAPS: 1, MemoryClass.WEIGHT_GRADIENTS: 2}
+_TAKEN: dict[StrEnum, int] = {
+    MemoryClass.FEATURE_MAPS: 0,
+    MemoryClass.GRADIENT_MAPS: 1,
+    MemoryClass.WEIGHT_GRADIENTS: 2,
+}
 """The order in which a stage takes blocks for what it writes first."""
 
 ByStage = defaultdict[int, list[str]]

@@ -102,7 +102,14 @@ class StreamWait(NamedTuple):
     piece: Piece
 
 
-Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise | HostWait | StreamWait
+class HostCall(NamedTuple):
+    """The host does something that puts nothing on a stream, such as a framework's hook; the GPU's profile says what
+    it costs."""
+
+    what: str
+
+
+Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise | HostWait | StreamWait | HostCall
 
 
 class Step(NamedTuple):
@@ -144,6 +151,13 @@ class Program:
     def titles(self) -> tuple[str, ...]:
         """The title of each step."""
         return tuple([step.title for step in self.steps])
+
+    @cached_property
+    def memory_classes(self) -> tuple[str, ...]:
+        """The classes that its blocks may be of."""
+        taken = (command.buffer for command in self.commands if isinstance(command, Allocate))
+        kinds: dict[type[StrEnum], None] = {type(buffer.memory_class): None for buffer in (*self.setup, *taken)}
+        return tuple([memory_class.value for kind in kinds for memory_class in kind])
 
     @property
     def pinned_host_bytes(self) -> int:

@@ -19,6 +19,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     Order,
@@ -95,6 +96,8 @@ class Lowering:
             calls = [self._kernel(command)]
         elif isinstance(command, CopyOut | CopyIn):
             calls = [self._copy(command)]
+        elif isinstance(command, HostCall):
+            calls = []
         else:
             calls = self._waits(command)
         if piece in self.events:

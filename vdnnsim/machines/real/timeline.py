@@ -16,6 +16,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     Piece,
@@ -88,6 +89,8 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                 if command.stream is Stream.COMPUTE:
                     for stream, copy in _copy_of(command.piece, given).items():
                         holding[stream] = max(copy, holding.get(stream, copy), key=attrgetter("end_ns"))
+                continue
+            if isinstance(command, HostCall):
                 continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
