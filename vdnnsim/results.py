@@ -150,7 +150,7 @@ class Comparison:
     shows it as the table that the command prints."""
 
     network: str
-    batch: int
+    batch: int | None
     gpu: str
     math: str
     pool: str

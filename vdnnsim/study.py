@@ -19,14 +19,15 @@ from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
-from vdnnsim.network import Network, load_network, network_sha256
+from vdnnsim.network import Network, load_network
 from vdnnsim.policies import POLICIES, Laboratory, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
-from vdnnsim.program import Program, WeightGradients, build_iteration
+from vdnnsim.program import Program, WeightGradients
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes
+from vdnnsim.workloads import Runnable, workload_of
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
@@ -58,10 +59,10 @@ def _with_spare_room(size_bytes: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Study:
-    """A network on a GPU, ready to run policies; also the `Laboratory` in which vDNN-dyn tries its plans. `checked`
-    runs every program in the machine's checking mode."""
+    """What is trained on a GPU, ready to run policies; also the `Laboratory` in which vDNN-dyn tries its plans. Made of
+    a network, it has that as a workload. `checked` runs every program in the machine's checking mode."""
 
-    network: Network
+    workload: Runnable
     trace: Trace
     gpu: GpuProfile
     pool: str = "best-fit"
@@ -73,11 +74,19 @@ class Study:
     _without_room: dict[object, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
     _bands: dict[object, Band] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workload", workload_of(self.workload))
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained. Raises `InvalidInput` where it is a captured step."""
+        return self.workload.network
+
     def __repr__(self) -> str:
         capacity = format_bytes(self.gpu.capacity_bytes)
         return (
-            f"<Study of {self.network.name}, batch {self.network.batch}, {self.trace.header.math}, on {self.gpu.name} "
-            f"({capacity}), {self.pool} pool>"
+            f"<Study of {self.workload.name}, batch {self.workload.batch}, {self.trace.header.math}, on "
+            f"{self.gpu.name} ({capacity}), {self.pool} pool>"
         )
 
     def _repr_html_(self) -> str:
@@ -98,7 +107,7 @@ class Study:
     def timed_by(self, trace: Trace) -> Study:
         """The same with a trace of other times, or of fewer algorithms; shares fitted plans as above. Raises
         `InvalidInput` for one of another network, GPU or math."""
-        check_trace(trace, self.network)
+        self.workload.check_trace(trace)
         _check_of(trace, self.gpu.name, self.trace.header.math)
         return self._sharing_fits(replace(self, trace=trace))
 
@@ -122,18 +131,18 @@ class Study:
             needed_bytes = self.needed_bytes(ran.plan, ran.program, needed_bytes)
             reason = self.explain(ran.failure, needed_bytes)
         fitted = replace(ran.plan, trials=plan.trials)
-        on = Ran(self.network, self.trace, self.gpu, ran.program, ran.timeline, steps)
+        on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
         result = replace(summarise(name, fitted, on, reason, needed_bytes, ran.failure), band=self._band(ran))
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def problem(self, laboratory: Laboratory | None = None) -> Problem:
         """What a policy decides about, here; it tries plans in this study unless in another laboratory."""
-        return Problem(self.network, self.trace, self.gpu, laboratory or self, self.weight_gradients)
+        return Problem(self.workload, self.trace, self.gpu, laboratory or self, self.weight_gradients)
 
     @cached_property
     def iteration(self) -> Iteration:
         """What is trained as operators and tensors."""
-        return self.problem().iteration
+        return self.workload.iteration(self.trace)
 
     def _band(self, ran: _Outcome) -> Band | None:
         """The range of the iteration's time, where the trace has spreads."""
@@ -158,7 +167,7 @@ class Study:
 
     def _outcome(self, plan: Plan) -> _Outcome:
         """What became of a plan; vDNN-dyn tries what other policies run, so that each is run once."""
-        check_plan(plan, self.network, self.trace)
+        check_plan(plan, self.workload, self.trace)
         key = _key(plan)
         if key not in self._ran:
             sizes = _size_key(plan)
@@ -175,21 +184,24 @@ class Study:
 
     def prepare(self, plan: Plan) -> Fitted:
         """The plan's program, with prefetches put off where they find no room, and why it still does not fit, if so."""
-        check_plan(plan, self.network, self.trace)
+        check_plan(plan, self.workload, self.trace)
         return self._prepare(plan)
 
     def _prepare(self, plan: Plan) -> Fitted:
         """The same of a plan that was checked."""
         if plan.endless:
-            return Fitted(plan, build_iteration(self.iteration, plan), None)
+            return Fitted(plan, self._candidate(plan).program, None)
         return self._fit(plan)
 
     def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
-        candidate = Candidate(self.iteration, plan)
+        candidate = self._candidate(plan)
         fitted = fit_plan(candidate, self._memory, trace)
         if fitted.failure is not None:
             self._without_room[_size_key(plan)] = candidate  # it will be asked in which capacity it has room
         return fitted
+
+    def _candidate(self, plan: Plan) -> Candidate:
+        return self.workload.candidate(self.trace, plan)
 
     def _memory(self, capacity_bytes: int | None = None) -> DeviceMemory:
         return DeviceMemory(make_pool(self.pool, capacity_bytes or self.gpu.capacity_bytes))
@@ -211,7 +223,7 @@ class Study:
         )
         too_little = self.gpu.capacity_bytes
         if plan.layout is Layout.LAYER_WISE:
-            candidate = self._without_room.get(_size_key(plan)) or Candidate(self.iteration, plan)
+            candidate = self._without_room.get(_size_key(plan)) or self._candidate(plan)
             for _ in range(_NARROWINGS):
                 middle = (too_little + enough) // 2
                 if fit_plan(candidate, partial(self._memory, middle)).failure is None:
@@ -277,7 +289,7 @@ def make_study(
     else:
         trace = read_trace(Path(trace), network)
     _check_of(trace, profile.name, math)
-    return Study(network, trace, profile, pool, WeightGradients(weight_gradients))
+    return Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
 
 
 def _check_of(trace: Trace, gpu: str, math: str) -> None:
@@ -340,8 +352,8 @@ def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparis
     runs = tuple(oracle if policy.name == oracle.result.policy else study.run(policy) for policy in chosen)
     runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in runs)
     return Comparison(
-        study.network.name,
-        study.network.batch,
+        study.workload.name,
+        study.workload.batch,
         study.gpu.name,
         study.trace.header.math,
         study.pool,
@@ -362,7 +374,7 @@ def _origin(study: Study) -> Origin:
         version("vdnnsim"),
         trace.header.title,
         bool(trace.header.layers),
-        network_sha256(study.network),
+        study.workload.sha256,
         trace.sha256,
         study.gpu.sha256,
     )

@@ -20,8 +20,8 @@ from vdnnsim.metrics import (
     use_by_class,
     verdict,
 )
-from vdnnsim.network import Network
 from vdnnsim.policies import Plan
+from vdnnsim.policies.workload import Workload
 from vdnnsim.program import CopyIn, CopyOut, MemoryClass, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline
@@ -33,7 +33,7 @@ MEMORY_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 class Ran(NamedTuple):
     """One iteration: what ran, on what, when."""
 
-    network: Network
+    workload: Workload
     trace: Trace
     gpu: GpuProfile
     program: Program
@@ -78,7 +78,7 @@ def summarise(
         provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
-        layers=_layer_results(ran.network, plan, timeline, steps),
+        layers=_layer_results(ran.workload, plan, timeline, steps),
         trials=plan.trials,
         failure=failure,
     )
@@ -148,10 +148,10 @@ def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> Featur
 
 
 def _layer_results(
-    network: Network, plan: Plan, timeline: Timeline, steps: Sequence[StepTime]
+    workload: Workload, plan: Plan, timeline: Timeline, steps: Sequence[StepTime]
 ) -> tuple[LayerResult, ...]:
     distances = reuse_distances_ns(steps)
-    stalls: dict[str, list[StallRecord]] = {layer.name: [] for layer in network.layers}
+    stalls: dict[str, list[StallRecord]] = {layer.name: [] for layer in workload.layers}
     for stall in timeline.stalls:
         stalls[steps[stall.step].layer].append(stall)
     forward = {step.layer: step for step in steps if not step.backward}
@@ -159,8 +159,8 @@ def _layer_results(
     return tuple(
         LayerResult(
             layer.name,
-            layer.kind.value,
-            network.in_classifier(layer.name),
+            str(layer.kind),
+            workload.in_classifier(layer.name),
             forward[layer.name].duration_ns,
             backward[layer.name].duration_ns,
             forward[layer.name].kernel_ns + backward[layer.name].kernel_ns,
@@ -175,5 +175,5 @@ def _layer_results(
             },
             stalls_by_copy_ns(stalls[layer.name]),
         )
-        for layer in network.layers
+        for layer in workload.layers
     )

@@ -17,7 +17,7 @@ from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan, next_leaner
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind, LayerSpec, iteration_of
-from vdnnsim.policies import Plan, Problem, feature_extraction_layers, make_plan, make_policy, performance_optimal
+from vdnnsim.policies import Plan, feature_extraction_layers, make_plan, make_policy, performance_optimal
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Builder, CopyIn, Program, WeightGradients, build_program
 from vdnnsim.study import make_study
@@ -186,7 +186,7 @@ def test_a_plan_with_shrunk_workspaces_is_not_said_to_fit_where_it_does_not() ->
     workspace lies elsewhere than if the leaner one had been asked for at once. In this capacity the first walk of
     GoogLeNet finds room for all, with leaner algorithms; asked for from the start, they find none."""
     study = make_study("googlenet", batch=128, gpu="titan-x-maxwell", pool="pytorch-caching", capacity=1_692_937_984)
-    problem = Problem(study.network, study.trace, study.gpu, study)
+    problem = study.problem()
     convs = feature_extraction_layers(study.network, (Kind.CONV,))
     fastest = make_plan(problem, Layout.LAYER_WISE, convs, performance_optimal(study.network, study.trace))
     trial = study.attempt("shrunk", study.shrink_workspaces(fastest))

@@ -9,7 +9,7 @@ import pytest
 from support.cases import conv, fc, gpu_of, layer, network_of, plan_of, pool, row, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import Kind
-from vdnnsim.policies import POLICIES, Plan, Problem, check_plan, make_policy
+from vdnnsim.policies import POLICIES, Plan, check_plan, make_policy
 from vdnnsim.policies.plan import Layout
 from vdnnsim.study import Study
 
@@ -37,7 +37,7 @@ TRACE = trace_of(
     ],
 )
 STUDY = Study(NETWORK, TRACE, gpu_of())
-PROBLEM = Problem(NETWORK, TRACE, gpu_of(), STUDY)
+PROBLEM = STUDY.problem()
 FASTEST = {
     ("b", "forward"): ("FFT", 500),
     ("b", "backward_data"): ("GEMM", 0),
@@ -77,7 +77,7 @@ def test_plans(
     assert plan.endless == (name == "oracle")
     chosen = {key: (plan.algorithms[key], plan.workspaces[key]) for key in algorithms}
     assert chosen == algorithms
-    check_plan(plan, NETWORK, TRACE)
+    check_plan(plan, STUDY.workload, TRACE)
 
 
 def test_every_policy_of_the_paper_is_there_in_its_order() -> None:
@@ -95,7 +95,7 @@ def test_every_policy_of_the_paper_is_there_in_its_order() -> None:
 
 def test_the_first_layers_data_gradient_is_left_out_even_where_the_trace_has_it() -> None:
     trace = trace_of(NETWORK, [*TRACE.rows, row("a", "backward_data", 999)])
-    plan = make_policy("baseline(p)").plan(Problem(NETWORK, trace, gpu_of(), STUDY))
+    plan = make_policy("baseline(p)").plan(Study(NETWORK, trace, gpu_of()).problem())
     assert ("a", "backward_data") not in plan.algorithms
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from support.cases import gpu_of
 from support.staircase import FILTER, NETWORK, OUTCOMES, SMALLEST_UNITS, TRACE, UNIT_BYTES, Outcome, study_with
-from vdnnsim.policies import Plan, Problem, Trial, make_policy
+from vdnnsim.policies import Plan, Trial, make_policy
 from vdnnsim.policies.plan import Layout
+from vdnnsim.study import Study
 
 ORDER = [
     "vdnn-all, memory-optimal",
@@ -93,7 +94,7 @@ class ScriptedLaboratory:
 )
 def test_the_first_that_fits_is_taken(fitting: set[str], taken: str, asked: list[str]) -> None:
     laboratory = ScriptedLaboratory(fitting)
-    plan = make_policy("vdnn-dyn").plan(Problem(NETWORK, TRACE, gpu_of(), laboratory))
+    plan = make_policy("vdnn-dyn").plan(Study(NETWORK, TRACE, gpu_of()).problem(laboratory))
     assert laboratory.asked == asked
     assert plan.offload == OFFLOADS[taken]
     expected = {"memory-optimal": "IMPLICIT_GEMM", "fastest": "FFT", "greedy": "GEMM"}[taken.split(", ")[1]]
@@ -106,5 +107,5 @@ def test_the_first_that_fits_is_taken(fitting: set[str], taken: str, asked: list
 def test_without_offload_memory_may_be_handed_out_network_wide() -> None:
     policy = replace(make_policy("vdnn-dyn"), no_offload=Layout.NETWORK_WIDE)  # type: ignore[type-var]
     laboratory = ScriptedLaboratory(set(ORDER))
-    plan = policy.plan(Problem(NETWORK, TRACE, gpu_of(), laboratory))
+    plan = policy.plan(Study(NETWORK, TRACE, gpu_of()).problem(laboratory))
     assert plan.layout is Layout.NETWORK_WIDE

@@ -112,4 +112,4 @@ def limited_study(study: Study, capacity: str) -> Study:
     else:
         needs = [study.run(make_policy(name)).result.needed_bytes for name in ("vdnn-all(m)", "baseline(m)")]
         limit_bytes = sum(needs) // 2
-    return Study(study.network, study.trace, study.gpu.with_capacity(limit_bytes), study.pool, study.weight_gradients)
+    return Study(study.workload, study.trace, study.gpu.with_capacity(limit_bytes), study.pool, study.weight_gradients)

@@ -24,6 +24,7 @@ from vdnnsim.network import Network, load_network
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
 from vdnnsim.trace import Trace, read_trace, trace_path, write_trace
+from vdnnsim.workloads import Runnable, workload_of
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
@@ -115,7 +116,7 @@ class _Making:
             key = (group.network.name, group.network.batch, group.math)  # of which the trace is measured anew
             self.others = [one for one in self.others if (one.network, one.batch, one.math) != key]
         try:
-            study = Study(group.network, self._trace(number, profile, progress), profile)
+            study = Study(workload_of(group.network), self._trace(number, profile, progress), profile)
             self._run_group(number, study, progress)
         except CannotWrite:
             raise
@@ -252,13 +253,13 @@ def _part_of(progress: OnProgress, number: int, groups: int, network: str) -> On
 def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, GpuProfile], Study]:
     """The study of each record of these networks, with the traces in a report's folder; each is read once."""
     known = {(network.name, network.batch): network for network in networks}
-    kept: dict[tuple[str, int, str], tuple[Network, Trace]] = {}
+    kept: dict[tuple[str, int, str], tuple[Runnable, Trace]] = {}
 
     def study_of(record: CaseRecord, profile: GpuProfile) -> Study:
         key = (record.network, record.batch, record.math)
         if key not in kept:
             network = known[record.network, record.batch]
-            kept[key] = (network, read_trace(trace_path(out / "traces", profile.name, *key), network))
+            kept[key] = (workload_of(network), read_trace(trace_path(out / "traces", profile.name, *key), network))
         return Study(*kept[key], profile.with_capacity(record.capacity_bytes), record.pool)
 
     return study_of

@@ -229,7 +229,7 @@ def _uncertainty(row: TraceRow) -> float:
 def measured_run(study: Study, run: CaseRun) -> PolicyRun:
     """The marked iteration as a run like a simulated one, for timelines; its title says that it was measured."""
     steps = step_times(run.timeline, step_names(run.program))
-    on = Ran(study.network, study.trace, study.gpu, run.program, run.timeline, steps)
+    on = Ran(study.workload, study.trace, study.gpu, run.program, run.timeline, steps)
     title = f"{run.predicted.result.policy}, measured"
     result = summarise(title, run.measured_plan, on, "", run.timeline.pool_high_water_bytes)
     return PolicyRun(result, run.measured_plan, run.program, run.timeline, steps)

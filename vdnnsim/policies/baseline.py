@@ -17,10 +17,11 @@ class Baseline:
 
     @property
     def name(self) -> str:
-        return f"baseline({self.variant.value})"
+        return self.variant.named("baseline")
 
     def check(self, problem: Problem) -> None:
-        """Nothing is needed beyond what every problem has."""
+        """Algorithms are chosen by the variant, or there is no choice."""
+        self.variant.check(self.name, problem)
 
     def plan(self, problem: Problem) -> Plan:
         return make_plan(problem, Layout.NETWORK_WIDE, (), self.variant.algorithms(problem))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vdnnsim.iteration import Layout
-from vdnnsim.policies.plan import Plan, Problem, make_plan, performance_optimal
+from vdnnsim.policies.plan import Plan, Problem, make_plan
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,5 @@ class Oracle:
         """Nothing is needed beyond what every problem has."""
 
     def plan(self, problem: Problem) -> Plan:
-        algorithms = performance_optimal(problem.network, problem.trace)
-        return replace(make_plan(problem, Layout.NETWORK_WIDE, (), algorithms), endless=True)
+        plan = make_plan(problem, Layout.NETWORK_WIDE, (), problem.performance_optimal)
+        return replace(plan, endless=True)

@@ -1,7 +1,7 @@
 """What a policy decides, and what it may ask while deciding.
 
 A policy is a class with a `name` and two methods: `check` says before anything runs whether it can work on this
-problem, `plan` returns a `Plan`. It knows the network, the trace and the GPU, never a clock or a pool; one that
+problem, `plan` returns a `Plan`. It knows what is trained, the trace and the GPU, never a clock or a pool; one that
 decides by trying, as vDNN-dyn does, asks the problem's `Laboratory`.
 """
 
@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.iteration import Iteration, Layout, Schedule, WeightGradients
 from vdnnsim.network import Kind, Network, iteration_of
 from vdnnsim.policies.schedules import write_schedule
+from vdnnsim.policies.workload import Workload
 from vdnnsim.trace import Trace
+
+if TYPE_CHECKING:
+    from vdnnsim.captured.step import CapturedStep
 
 Algorithms = Mapping[tuple[str, str], str]
 """The algorithm of each (layer, pass)."""
@@ -91,16 +95,36 @@ class Laboratory(Protocol):
 class Problem:
     """What a policy decides about."""
 
-    network: Network
+    workload: Workload
     trace: Trace
     gpu: GpuProfile
     laboratory: Laboratory
     weight_gradients: WeightGradients = WeightGradients.PER_LAYER
 
+    @property
+    def network(self) -> Network:
+        """The network that is trained. Raises `InvalidInput` where it is a captured step."""
+        return self.workload.network
+
+    @property
+    def step(self) -> CapturedStep:
+        """The captured step that is trained. Raises `InvalidInput` where it is a network."""
+        return self.workload.step
+
     @cached_property
     def iteration(self) -> Iteration:
         """What is trained as operators and tensors."""
-        return iteration_of(self.network, frozenset(kernels_of(self.network, self.trace)))
+        return self.workload.iteration(self.trace)
+
+    @property
+    def memory_optimal(self) -> Algorithms:
+        """As the function, of what is trained."""
+        return {key: self.trace.leanest(*key).algorithm for key in self.workload.kernels(self.trace)}
+
+    @property
+    def performance_optimal(self) -> Algorithms:
+        """As the function, of what is trained."""
+        return {key: self.trace.fastest(*key).algorithm for key in self.workload.kernels(self.trace)}
 
 
 class Policy(Protocol):
@@ -145,8 +169,8 @@ def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
 
 def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:
     """A plan from its decisions, with one of the paper's schedules; the workspaces follow from the algorithms."""
-    workspaces = workspaces_of(algorithms, problem.trace)
-    return plan_of(problem.network, layout, offload, algorithms, workspaces, problem.weight_gradients)
+    schedule = problem.workload.schedule(problem.trace, layout, frozenset(offload), problem.weight_gradients)
+    return Plan(schedule, algorithms, workspaces_of(algorithms, problem.trace))
 
 
 def plan_of(
@@ -163,18 +187,17 @@ def plan_of(
     return Plan(write_schedule(iteration, layout, offload, weight_gradients, deferred), algorithms, workspaces)
 
 
-def check_plan(plan: Plan, network: Network, trace: Trace) -> None:
-    """Raise `InvalidInput` for a plan that is not one for this network and trace: an unknown layer, a kernel left out
-    or unknown, an algorithm that the trace lacks, a workspace that is not the trace's."""
+def check_plan(plan: Plan, workload: Workload, trace: Trace) -> None:
+    """Raise `InvalidInput` for a plan that is not one for what is trained and the trace: an unknown name, a kernel left
+    out or unknown, an algorithm that the trace lacks, a workspace that is not the trace's."""
     if not isinstance(plan, Plan):
         raise InvalidInput(f"plan: found {type(plan).__name__}, expected a Plan, such as make_plan returns")
     for field, names in (("offload", plan.offload), ("deferred", plan.deferred)):
         if not isinstance(names, frozenset):
             raise InvalidInput(f"plan: {field}: found a {type(names).__name__}, expected a frozenset of layers' names")
-        unknown = sorted(names - network.by_name.keys())
-        if unknown:
-            raise InvalidInput(f"plan: {field}: found '{unknown[0]}', expected names of layers of {network.name}")
-    wanted = set(kernels_of(network, trace))
+        if unknown := workload.unknown(names):
+            raise InvalidInput(f"plan: {field}: found '{unknown[0]}', expected names of layers of {workload.name}")
+    wanted = set(workload.kernels(trace))
     for found, keys in (
         ("no algorithm", wanted - plan.algorithms.keys()),
         ("an algorithm", plan.algorithms.keys() - wanted),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vdnnsim.iteration import Layout
-from vdnnsim.policies.plan import Plan, Problem, feature_extraction_layers, make_plan
+from vdnnsim.policies.plan import Plan, Problem, make_plan
 from vdnnsim.policies.variants import Variant
 
 
@@ -17,11 +17,11 @@ class VdnnAll:
 
     @property
     def name(self) -> str:
-        return f"vdnn-all({self.variant.value})"
+        return self.variant.named("vdnn-all")
 
     def check(self, problem: Problem) -> None:
-        """Nothing is needed beyond what every problem has."""
+        """Algorithms are chosen by the variant, or there is no choice."""
+        self.variant.check(self.name, problem)
 
     def plan(self, problem: Problem) -> Plan:
-        offload = feature_extraction_layers(problem.network)
-        return make_plan(problem, Layout.LAYER_WISE, offload, self.variant.algorithms(problem))
+        return make_plan(problem, Layout.LAYER_WISE, problem.workload.movable(), self.variant.algorithms(problem))

@@ -1,13 +1,13 @@
-"""vDNN-conv: only X of CONV layers leaves."""
+"""vDNN-conv: only X of CONV layers leaves; in a captured step what CONV, GEMM and attention read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vdnnsim.iteration import Layout
-from vdnnsim.network import Kind
-from vdnnsim.policies.plan import Plan, Problem, feature_extraction_layers, make_plan
+from vdnnsim.policies.plan import Plan, Problem, make_plan
 from vdnnsim.policies.variants import Variant
+from vdnnsim.policies.workload import LONG_KERNELS
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,12 @@ class VdnnConv:
 
     @property
     def name(self) -> str:
-        return f"vdnn-conv({self.variant.value})"
+        return self.variant.named("vdnn-conv")
 
     def check(self, problem: Problem) -> None:
-        """Nothing is needed beyond what every problem has."""
+        """Algorithms are chosen by the variant, or there is no choice."""
+        self.variant.check(self.name, problem)
 
     def plan(self, problem: Problem) -> Plan:
-        offload = feature_extraction_layers(problem.network, (Kind.CONV,))
+        offload = problem.workload.movable(LONG_KERNELS)
         return make_plan(problem, Layout.LAYER_WISE, offload, self.variant.algorithms(problem))

@@ -6,14 +6,7 @@ from dataclasses import dataclass, replace
 
 from vdnnsim.iteration import Action, Iteration, Leave, Remake, Schedule
 from vdnnsim.network import Kind
-from vdnnsim.policies.plan import (
-    Algorithms,
-    Plan,
-    Problem,
-    feature_extraction_layers,
-    performance_optimal,
-    workspaces_of,
-)
+from vdnnsim.policies.plan import Algorithms, Plan, Problem, workspaces_of
 from vdnnsim.policies.schedules import layer_wise, replace_window
 
 CHEAP = frozenset({Kind.ACTV, Kind.BN, Kind.LRN, Kind.POOL})
@@ -32,11 +25,12 @@ class VdnnConvRecompute:
     name: str = "vdnn-conv+recompute"
 
     def check(self, problem: Problem) -> None:
-        """Nothing is needed beyond what every problem has."""
+        """A network: its layers say what makes a map again, and which are cheap."""
+        _ = problem.network
 
     def plan(self, problem: Problem) -> Plan:
-        algorithms = performance_optimal(problem.network, problem.trace)
-        convs = feature_extraction_layers(problem.network, (Kind.CONV,))
+        algorithms = problem.performance_optimal
+        convs = problem.workload.movable((Kind.CONV,))
         copying = layer_wise(problem.iteration, convs, problem.weight_gradients)
         actions = dict(copying.actions)
         for name in sorted(copying.leaves, key=problem.iteration.order.__getitem__):

@@ -6,16 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vdnnsim.iteration import Layout
-from vdnnsim.network import Kind
-from vdnnsim.policies.plan import (
-    Plan,
-    Problem,
-    Trial,
-    feature_extraction_layers,
-    make_plan,
-    memory_optimal,
-    performance_optimal,
-)
+from vdnnsim.policies.plan import Plan, Problem, Trial, make_plan
+from vdnnsim.policies.workload import LONG_KERNELS
 
 
 @dataclass(frozen=True)
@@ -26,6 +18,8 @@ class VdnnDyn:
     vDNN-conv, fastest; 4. vDNN-all, fastest: the first of these that fits is taken. 5. vDNN-conv and 6. vDNN-all,
     greedily: each pass starts at its fastest algorithm, and where its workspace finds no room moves to the
     next slower one with less, down to implicit GEMM. 7. the configuration of 1.
+
+    Of a captured step, whose kernels have one algorithm each, 2, 3 and 4 are left.
 
     The paper does not say how memory is handed out where nothing is offloaded: layer by layer as in the other trials,
     or network-wide as in the baseline. `no_offload` is that layout.
@@ -39,33 +33,28 @@ class VdnnDyn:
 
     def plan(self, problem: Problem) -> Plan:
         trials: list[Trial] = []
-        laboratory = problem.laboratory
-        leanest_title, leanest_plan = self._leanest(problem)
-        leanest = laboratory.attempt(leanest_title, leanest_plan)
-        trials.append(leanest)
-        chosen = leanest
-        if leanest.fits:
-            for title, plan in self._faster(problem):
-                trial = laboratory.attempt(title, plan)
-                trials.append(trial)
-                if trial.fits:
-                    chosen = trial
-                    break
-        return replace(chosen.plan, trials=tuple(trials))
+        if not problem.workload.one_way:
+            trials.append(problem.laboratory.attempt(*self._leanest(problem)))
+            if not trials[0].fits:
+                return replace(trials[0].plan, trials=tuple(trials))
+        for title, plan in self._faster(problem):
+            trials.append(problem.laboratory.attempt(title, plan))
+            if trials[-1].fits:
+                break
+        fitting = [trial for trial in trials if trial.fits]
+        return replace((fitting or trials)[-1].plan, trials=tuple(trials))
 
     def _leanest(self, problem: Problem) -> tuple[str, Plan]:
-        everything = feature_extraction_layers(problem.network)
-        algorithms = memory_optimal(problem.network, problem.trace)
-        return "vdnn-all, memory-optimal", make_plan(problem, Layout.LAYER_WISE, everything, algorithms)
+        everything = problem.workload.movable()
+        return "vdnn-all, memory-optimal", make_plan(problem, Layout.LAYER_WISE, everything, problem.memory_optimal)
 
     def _faster(self, problem: Problem) -> Iterator[tuple[str, Plan]]:
-        network = problem.network
-        fastest = performance_optimal(network, problem.trace)
-        convs = feature_extraction_layers(network, (Kind.CONV,))
-        everything = feature_extraction_layers(network)
-        yield "no offload, fastest", make_plan(problem, self.no_offload, (), fastest)
-        for title, offload in (("vdnn-conv", convs), ("vdnn-all", everything)):
-            yield f"{title}, fastest", make_plan(problem, Layout.LAYER_WISE, offload, fastest)
-        for title, offload in (("vdnn-conv", convs), ("vdnn-all", everything)):
+        workload, fastest = problem.workload, problem.performance_optimal
+        offloads = (("vdnn-conv", workload.movable(LONG_KERNELS)), ("vdnn-all", workload.movable()))
+        how = "" if workload.one_way else ", fastest"
+        yield f"no offload{how}", make_plan(problem, self.no_offload, (), fastest)
+        for title, offload in offloads:
+            yield f"{title}{how}", make_plan(problem, Layout.LAYER_WISE, offload, fastest)
+        for title, offload in () if workload.one_way else offloads:
             plan = make_plan(problem, Layout.LAYER_WISE, offload, fastest)
             yield f"{title}, greedy", problem.laboratory.shrink_workspaces(plan)

@@ -28,6 +28,7 @@ from vdnnsim.trace import (
     read_header,
     read_trace,
 )
+from vdnnsim.workloads import workload_of
 
 StudyCodes = tuple[int, ...]
 
@@ -78,7 +79,7 @@ class TraceShelf:
         """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
         trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
         digest = _digest(network_sha256(network), gpu.sha256, trace.sha256)
-        return Source(Study(network, trace, gpu), batch_text, error_ppm, digest)
+        return Source(Study(workload_of(network), trace, gpu), batch_text, error_ppm, digest)
 
     def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:
         own = (network.name, network.batch, gpu.name, math)
