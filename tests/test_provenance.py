@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from support.cases import conv, fc, gpu_of, layer, network_of, row, trace_of
-from vdnnsim.gpu import AfterWait, GpuProfile, HostCall, HostCosts
+from vdnnsim.gpu import AfterWait, CallKind, GpuProfile, HostCosts
 from vdnnsim.network import Kind
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study, compare_policies
@@ -67,7 +67,7 @@ def test_performance_rests_on_the_oracle_as_well() -> None:
 
 @pytest.mark.parametrize("label", ["modelled", None])
 def test_what_calls_cost_after_a_wait_counts_where_a_gpu_says_so(label: str | None) -> None:
-    late = AfterWait((0, 9), *([(0, 1)] * len(HostCall)))
+    late = AfterWait((0, 9), *([(0, 1)] * len(CallKind)))
     for after_wait, expected in ((None, Provenance.MEASURED), (late, Provenance.MODELLED)):
         gpu = labelled("host.after_wait", label)
         study = Study(

@@ -111,6 +111,7 @@ def _slower_host(trace: Trace, gpu: GpuProfile, share: float) -> SimulatedMachin
         allocate_ns=_scaled(host.allocate_ns, share, usual_ppm),
         free_ns=_scaled(host.free_ns, share, usual_ppm),
         stream_wait_ns=_scaled(host.stream_wait_ns, share, usual_ppm),
+        calls_ns={what: _scaled(cost_ns, share, usual_ppm) for what, cost_ns in host.calls_ns.items()},
     )
     return SimulatedMachine(_with_rows(trace, moved), replace(gpu, host=dearer))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.gpu import AfterWait, CallKind
 
 TABLE = AfterWait((0, 100, 300), (0, 10, 50), (0, 0, 9), (0, 7, 4), (0, 1, 2))
 
@@ -13,21 +13,21 @@ TABLE = AfterWait((0, 100, 300), (0, 10, 50), (0, 0, 9), (0, 7, 4), (0, 1, 2))
 @pytest.mark.parametrize(
     ("call", "waited_ns", "extra_ns"),
     [
-        (HostCall.KERNEL, 0, 0),
-        (HostCall.KERNEL, 9, 0),  # 0.9, rounded down
-        (HostCall.KERNEL, 10, 1),
-        (HostCall.KERNEL, 100, 10),
-        (HostCall.KERNEL, 200, 30),
-        (HostCall.KERNEL, 300, 50),
-        (HostCall.KERNEL, 10**12, 50),
-        (HostCall.COPY, 100, 0),
-        (HostCall.COPY, 299, 8),
-        (HostCall.ALLOCATE, 200, 5),  # 5.5: extras may fall
-        (HostCall.SYNCHRONISE, 200, 1),
+        (CallKind.KERNEL, 0, 0),
+        (CallKind.KERNEL, 9, 0),  # 0.9, rounded down
+        (CallKind.KERNEL, 10, 1),
+        (CallKind.KERNEL, 100, 10),
+        (CallKind.KERNEL, 200, 30),
+        (CallKind.KERNEL, 300, 50),
+        (CallKind.KERNEL, 10**12, 50),
+        (CallKind.COPY, 100, 0),
+        (CallKind.COPY, 299, 8),
+        (CallKind.ALLOCATE, 200, 5),  # 5.5: extras may fall
+        (CallKind.SYNCHRONISE, 200, 1),
     ],
 )
 def test_extras_are_linear_between_the_waits_and_constant_beyond_the_last(
-    call: HostCall, waited_ns: int, extra_ns: int
+    call: CallKind, waited_ns: int, extra_ns: int
 ) -> None:
     assert TABLE.extra_ns(call, waited_ns) == extra_ns
 

@@ -137,6 +137,36 @@ def test_damage_to_what_calls_cost_after_a_wait(file: Path, old: str, new: str, 
     assert fault.startswith(f"tiny.toml:{line}: host.after_wait.{expected}")
 
 
+CALLS = """\
+[host.calls]
+costs_ns = { hook = 700, "hook copy out" = 20_000 }
+provenance = "measured"
+source = "made up"
+"""
+
+
+def test_calls_that_put_nothing_on_a_stream_may_have_costs(file: Path) -> None:
+    file.write_text(PROFILE_TOML + CALLS, encoding="utf-8")
+    profile = read_profile(file)
+    assert profile.host.calls_ns == {"hook": 700, "hook copy out": 20_000}
+    assert profile.provenance["host.calls"] == "measured"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        ("hook = 700", "hook = -1", 49, "costs_ns.hook: found -1; expected greater than or equal to 0"),
+        ("hook = 700", 'hook = "700 ns"', 49, "costs_ns.hook: found '700 ns'; expected a valid integer"),
+        ('{ hook = 700, "hook copy out" = 20_000 }', "{}", 49, "costs_ns: found {}; expected at least 1"),
+        ('source = "made up"\n', "", 48, "source: found nothing; expected this field"),
+    ],
+)
+def test_damage_to_what_such_calls_cost(file: Path, old: str, new: str, line: int, expected: str) -> None:
+    file.write_text(PROFILE_TOML + CALLS.replace(old, new), encoding="utf-8")
+    (fault,) = faults_of(file)
+    assert fault.startswith(f"tiny.toml:{line}: host.calls.{expected}")
+
+
 DAMAGE: dict[str, tuple[str, str, list[str]]] = {
     "a capacity without unit": ('"2 GiB"', '"2"', [f"tiny.toml:6: memory.capacity: found '2'; expected {SIZE}"]),
     "a capacity that is a number": ('"2 GiB"', "2", ["tiny.toml:6: memory.capacity: found 2; expected a valid string"]),

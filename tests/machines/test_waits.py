@@ -16,6 +16,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     MemoryClass,
@@ -216,3 +217,25 @@ def test_after_a_wait_for_one_piece_the_host_is_as_cold_as_after_any() -> None:
     cold = AfterWait((0, 100), (0, 40), (0, 20), (0, 0), (0, 0))
     timeline = run((A,), (HostWait(kernel(1)), B), (HostWait(kernel(2)), C), host=HostCosts(after_wait=cold))
     assert spans(timeline) == [(40, 140), (180, 280), (320, 420)]
+
+
+def test_calls_that_put_nothing_on_a_stream_delay_what_the_host_gives_after_them() -> None:
+    """A hook of 30 and a call whose cost nobody says: the copy is given at 38 instead of 8. Where the hook takes 200,
+    the engine is idle from 105 on until b is launched."""
+    host = HostCosts(kernel_ns=5, copy_ns=3, calls_ns={"hook": 30, "other": 9})
+    timeline = run((A,), (HostCall("hook"), HostCall("unknown"), OUT, B), (HostCall("hook"), Free(X), C), host=host)
+    assert copies(timeline) == [(38, 288)]
+    assert spans(timeline) == [(5, 105), (105, 205), (205, 305)]
+    assert timeline.memory[-1].time_ns == 73
+    assert timeline.waits == ()
+    dear = run((A,), (HostCall("hook"), B), (C,), host=HostCosts(kernel_ns=5, calls_ns={"hook": 200}))
+    assert spans(dear) == [(5, 105), (210, 310), (310, 410)]
+    assert spent(dear).host_ns == 5 + 105
+
+
+def test_a_call_that_puts_nothing_on_a_stream_makes_none_of_the_others_warm() -> None:
+    """It stands between the first launch and the wait, and costs the same after a wait as before it."""
+    cold = AfterWait((0, 100), (0, 40), (0, 20), (0, 0), (0, 0))
+    host = HostCosts(after_wait=cold, calls_ns={"hook": 7})
+    timeline = run((HostCall("hook"), A), (HostWait(kernel(1)), HostCall("hook"), B), (C,), host=host)
+    assert spans(timeline) == [(47, 147), (194, 294), (294, 394)]

@@ -20,6 +20,7 @@ from support.waits import Pair, by_events, by_pieces, ending_in_a_wait  # noqa: 
 from vdnnsim.calibration.kernels import plan_of_first_choices  # noqa: E402
 from vdnnsim.calibration.reference import reference_gradients, worst_error  # noqa: E402
 from vdnnsim.calibration.training import make_training  # noqa: E402
+from vdnnsim.errors import InvalidInput  # noqa: E402
 from vdnnsim.gpu import HostCosts  # noqa: E402
 from vdnnsim.iteration import Waits, WeightGradients  # noqa: E402
 from vdnnsim.machines.checking import BrokenProgram, check_program  # noqa: E402
@@ -40,6 +41,7 @@ from vdnnsim.program import (  # noqa: E402
     Command,
     CopyIn,
     CopyOut,
+    HostCall,
     HostWait,
     Kernel,
     MemoryClass,
@@ -259,3 +261,8 @@ def test_a_host_that_waits_for_one_of_two_copies_stalls_until_that_one_ends() ->
     assert timeline.stalls == (StallRecord(0, 100, 200, COPY_IN, "map:x", late=False),)
     assert [(wait.begin_ns, wait.end_ns) for wait in timeline.waits] == [(30, 205)]
     assert timeline.iteration_time_ns == 500, "the second ended beside the kernel"
+
+
+def test_a_call_of_a_framework_is_refused_since_nothing_here_does_it(device: CpuDevice) -> None:
+    with pytest.raises(InvalidInput, match="found the call 'hook' of a framework, expected kernels, copies"):
+        load(program_of(HostCall("hook")), device)

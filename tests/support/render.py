@@ -8,6 +8,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     Piece,
@@ -37,6 +38,8 @@ def command_line(command: Command) -> str:
         return f"wait for {_piece(command.piece)}"
     if isinstance(command, StreamWait):
         return f"{command.stream.value} waits for {_piece(command.piece)}"
+    if isinstance(command, HostCall):
+        return f"the host: {command.what}"
     assert isinstance(command, Kernel)
     again = " again" if command.again else ""
     added = f" adding to {', '.join(sorted(command.accumulates))}" if command.accumulates else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil
 
-from vdnnsim.gpu import GpuProfile, HostCall
+from vdnnsim.gpu import CallKind, GpuProfile
 from vdnnsim.program import Allocate, CopyIn, CopyOut, Free, Kernel, Program, Stream, Synchronise
 from vdnnsim.trace import Trace
 from vdnnsim.units import PPM
@@ -27,7 +27,7 @@ def replay_times(program: Program, trace: Trace, gpu: GpuProfile) -> tuple[list[
     waiting: list[tuple[Stream, int, int]] = []  # of copies not yet timed: stream, ready, alone
     cold = _Cold(gpu)
     for command in program.commands:
-        host += cold.extra(_CALLS.get(type(command), HostCall.COPY))
+        host += cold.extra(_CALLS.get(type(command), CallKind.COPY))
         if isinstance(command, Allocate):
             host += gpu.host.allocate_ns
         elif isinstance(command, Free):
@@ -67,11 +67,11 @@ def replay_times(program: Program, trace: Trace, gpu: GpuProfile) -> tuple[list[
     return kernels, copies
 
 
-_CALLS: dict[type, HostCall] = {
-    Kernel: HostCall.KERNEL,
-    Allocate: HostCall.ALLOCATE,
-    Free: HostCall.ALLOCATE,
-    Synchronise: HostCall.SYNCHRONISE,
+_CALLS: dict[type, CallKind] = {
+    Kernel: CallKind.KERNEL,
+    Allocate: CallKind.ALLOCATE,
+    Free: CallKind.ALLOCATE,
+    Synchronise: CallKind.SYNCHRONISE,
 }
 
 
@@ -81,9 +81,9 @@ class _Cold:
     def __init__(self, gpu: GpuProfile) -> None:
         self.table = gpu.host.after_wait
         self.waited = 0
-        self.before = dict.fromkeys(HostCall, -self.table.waits_ns[-1] if self.table else 0)
+        self.before = dict.fromkeys(CallKind, -self.table.waits_ns[-1] if self.table else 0)
 
-    def extra(self, call: HostCall) -> int:
+    def extra(self, call: CallKind) -> int:
         since = self.waited - self.before[call]
         self.before[call] = self.waited
         return self.table.extra_ns(call, since) if self.table else 0

@@ -23,6 +23,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     MemoryClass,
@@ -219,7 +220,9 @@ def plans(
 
 def host_costs() -> SearchStrategy[HostCosts]:
     cost = st.sampled_from([0, 0, 1, 7, 50, 400])
-    return st.builds(HostCosts, cost, cost, cost, cost, cost, cost, cost)
+    return st.builds(
+        HostCosts, cost, cost, cost, cost, cost, cost, cost, calls_ns=st.fixed_dictionaries({"hook": cost})
+    )
 
 
 @st.composite
@@ -280,7 +283,7 @@ _PROGRAM_ROWS = st.sampled_from(tuple(product(_PROGRAM_SLOWDOWNS, _PROGRAM_SLOWD
 _COUNTS = st.integers(0, 6)
 _KINDS = ["kernel", "kernel", "copy", "copy", "wait", "memory"]
 _COMMANDS = st.sampled_from(_KINDS)
-_COMMANDS_AND_WAITS = st.sampled_from([*_KINDS, "host wait", "stream wait"])
+_COMMANDS_AND_WAITS = st.sampled_from([*_KINDS, "host wait", "stream wait", "host call"])
 _BUFFERS = st.sampled_from(BUFFERS)
 _STREAM = st.sampled_from(list(Stream))
 _STREAMS = st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True)
@@ -325,6 +328,8 @@ def programs(draw: DrawFn, single_waits: bool = False) -> tuple[Program, Trace]:
                 commands.append(HostWait(draw(st.sampled_from(given))))
             elif kind == "stream wait" and given:
                 commands.append(StreamWait(draw(_STREAM), draw(st.sampled_from(given))))
+            elif kind == "host call":
+                commands.append(HostCall("hook"))
             elif live and draw(_BOOLEANS):
                 commands.append(Free(live.pop()))
             else:

@@ -19,7 +19,7 @@ from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.kernels import plan_of_first_choices
 from vdnnsim.calibration.samples import Sample, quiet_ones, quiet_sample, repetitions_within, sample
 from vdnnsim.calibration.watch import Watch
-from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.gpu import AfterWait, CallKind
 from vdnnsim.iteration import Layout
 from vdnnsim.machines.real.device import Device
 from vdnnsim.network import Network, load_network
@@ -61,7 +61,7 @@ class Readings:
     copies: list[int] = field(default_factory=list)
     allocations: list[int] = field(default_factory=list)
     frees: list[int] = field(default_factory=list)
-    extras: dict[HostCall, list[Extra]] = field(default_factory=lambda: {call: [] for call in HostCall})
+    extras: dict[CallKind, list[Extra]] = field(default_factory=lambda: {call: [] for call in CallKind})
 
 
 class StreamWaits(NamedTuple):
@@ -122,10 +122,10 @@ def measure_stream_waits(watch: Watch) -> StreamWaits:
     return StreamWaits(warm.value, cold.value)
 
 
-def after_wait_of(extras: Mapping[HostCall, Sequence[Extra]]) -> AfterWait | None:
+def after_wait_of(extras: Mapping[CallKind, Sequence[Extra]]) -> AfterWait | None:
     """What waits add to each kind of call; None where it is nothing but noise."""
     kernel_ns, copy_ns, pool_ns = (
-        _by_wait(extras[call]) for call in (HostCall.KERNEL, HostCall.COPY, HostCall.ALLOCATE)
+        _by_wait(extras[call]) for call in (CallKind.KERNEL, CallKind.COPY, CallKind.ALLOCATE)
     )
     if max(*kernel_ns, *copy_ns, *pool_ns) <= _LITTLE_NS:
         return None
@@ -166,7 +166,7 @@ def _measure(bench: Bench, network: Network, readings: Readings) -> int:
 def read(program: Program, costs_ns: Sequence[int], readings: Readings) -> None:
     """Add an iteration in which every kernel and copy was given twice; `costs_ns` has one entry per command, waits
     among them. The first call of each kind is left out: how long the host had waited before is not known."""
-    waited_ns: dict[HostCall, int] = {}
+    waited_ns: dict[CallKind, int] = {}
     before: Command | None = None
     before_ns = 0
     pool: list[tuple[bool, Extra]] = []
@@ -174,14 +174,14 @@ def read(program: Program, costs_ns: Sequence[int], readings: Readings) -> None:
         if isinstance(command, Synchronise | HostWait):
             waited_ns = {call: so_far_ns + cost_ns for call, so_far_ns in waited_ns.items()}
         elif isinstance(command, Allocate | Free):
-            waited = waited_ns.get(HostCall.ALLOCATE)
+            waited = waited_ns.get(CallKind.ALLOCATE)
             if waited is not None:
                 pool.append((isinstance(command, Free), Extra(waited, max(0, cost_ns))))
-            waited_ns[HostCall.ALLOCATE] = 0
+            waited_ns[CallKind.ALLOCATE] = 0
         elif not isinstance(command, StreamWait):
-            call = HostCall.KERNEL if isinstance(command, Kernel) else HostCall.COPY
+            call = CallKind.KERNEL if isinstance(command, Kernel) else CallKind.COPY
             if command is before:
-                (readings.kernels if call is HostCall.KERNEL else readings.copies).append(max(0, cost_ns))
+                (readings.kernels if call is CallKind.KERNEL else readings.copies).append(max(0, cost_ns))
                 if waited := waited_ns.get(call):
                     readings.extras[call].append(Extra(waited, before_ns - cost_ns))
                 waited_ns[call] = 0
@@ -192,7 +192,7 @@ def read(program: Program, costs_ns: Sequence[int], readings: Readings) -> None:
     readings.allocations += warm[False]
     readings.frees += warm[True]
     usual_ns = [median(costs or [0]) for costs in warm]
-    readings.extras[HostCall.ALLOCATE] += [
+    readings.extras[CallKind.ALLOCATE] += [
         Extra(waited, round(cost_ns - usual_ns[was_free])) for was_free, (waited, cost_ns) in pool if waited
     ]
 

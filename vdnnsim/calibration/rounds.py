@@ -16,7 +16,7 @@ from typing import NamedTuple
 from vdnnsim.calibration.samples import STEADY_PPM, quiet_ones, quiet_sample, repetitions_within, sample
 from vdnnsim.calibration.screening import HOPELESS, Look, Looks
 from vdnnsim.calibration.watch import HOST, Seen, Watch
-from vdnnsim.gpu import AfterWait, HostCall
+from vdnnsim.gpu import AfterWait, CallKind
 from vdnnsim.iteration import Layout
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.machine import LoadedProgram
@@ -199,7 +199,7 @@ def time_one_by_one(
         waited_ns = after_wait.waits_ns[-1] if after_wait else 0
         for index, key in kernels.items():
             before_ns = times[index - 1] if index else begin_ns
-            cold_ns = one_ns + (after_wait.extra_ns(HostCall.KERNEL, waited_ns) if after_wait else 0)
+            cold_ns = one_ns + (after_wait.extra_ns(CallKind.KERNEL, waited_ns) if after_wait else 0)
             timings.launches[key].add(max(0, times[index] - before_ns - cold_ns), disturbed_by)
             timings.alone[key].add(times[index + 1] - before_ns - one_ns - cold_ns, disturbed_by)
             waited_ns = times[index + 1] - times[index]

@@ -1,13 +1,13 @@
 """GPU profiles: capacity, link, host costs, power."""
 
-from vdnnsim.gpu.after_wait import AfterWait, HostCall
+from vdnnsim.gpu.after_wait import AfterWait, CallKind
 from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, read_profile
 from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
     "AfterWait",
+    "CallKind",
     "GpuProfile",
-    "HostCall",
     "HostCosts",
     "Link",
     "LinkCurve",

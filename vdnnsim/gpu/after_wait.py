@@ -15,7 +15,7 @@ from itertools import pairwise
 from vdnnsim.errors import InvalidInput
 
 
-class HostCall(IntEnum):
+class CallKind(IntEnum):
     """Kinds of calls that go cold by themselves, by number. `ALLOCATE` is any call of the pool, a free as well."""
 
     __hash__ = int.__hash__  # an Enum's own is a call of Python's
@@ -41,12 +41,12 @@ class AfterWait:
     def __post_init__(self) -> None:
         if fault := fault_of_waits(self.waits_ns):
             raise InvalidInput(f"after_wait: waits_ns: found {list(self.waits_ns)[:4]}, expected {fault}")
-        for call, extras_ns in zip(HostCall, self._extras_ns(), strict=True):
+        for call, extras_ns in zip(CallKind, self._extras_ns(), strict=True):
             if fault := fault_of_extras(extras_ns, self.waits_ns):
                 name = f"{call.name.lower()}_ns"
                 raise InvalidInput(f"after_wait: {name}: found {list(extras_ns)[:4]}, expected {fault}")
 
-    def extra_ns(self, call: HostCall, waited_ns: int) -> int:
+    def extra_ns(self, call: CallKind, waited_ns: int) -> int:
         """What the first call of this kind costs more when the host has waited so long since the last one."""
         from_ns, extra_ns, rise_ns, span_ns = self._pieces[call][bisect_right(self.waits_ns, waited_ns) - 1]
         return extra_ns + rise_ns * (waited_ns - from_ns) // span_ns

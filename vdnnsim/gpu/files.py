@@ -146,6 +146,10 @@ class _AfterWait(_Sourced):
         return AfterWait(*map(tuple, columns))
 
 
+class _Calls(_Sourced):
+    costs_ns: Annotated[dict[str, _Nanoseconds], Field(min_length=1, max_length=1000)]
+
+
 class _Host(_Sourced):
     kernel_ns: _Nanoseconds
     copy_ns: _Nanoseconds
@@ -155,6 +159,7 @@ class _Host(_Sourced):
     copy_start_ns: _Nanoseconds = 0
     stream_wait_ns: _Nanoseconds = 0
     after_wait: _AfterWait | None = None
+    calls: _Calls | None = None
 
 
 _Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False, strict=True)]
@@ -188,6 +193,8 @@ class ProfileFile(_Strict):
         }
         if self.host.after_wait:
             parts["host.after_wait"] = self.host.after_wait
+        if self.host.calls:
+            parts["host.calls"] = self.host.calls
         power = None
         if self.power:
             parts["power"] = self.power
@@ -214,6 +221,7 @@ class ProfileFile(_Strict):
                 host.copy_start_ns,
                 host.stream_wait_ns,
                 host.after_wait.after_wait() if host.after_wait else None,
+                host.calls.costs_ns if host.calls else {},
             ),
             power,
             {name: part.provenance for name, part in parts.items()},

@@ -84,8 +84,9 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class HostCosts:
     """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
-    begins on an idle engine, `stream_wait_ns` what recording an event and letting a stream wait for it take, and
-    `after_wait` what calls cost more when the host has waited (None: nothing)."""
+    begins on an idle engine, `stream_wait_ns` what recording an event and letting a stream wait for it take,
+    `after_wait` what calls cost more when the host has waited (None: nothing), and `calls_ns` what calls cost that put
+    nothing on a stream, by their names (`program.HostCall`); one that is not there costs nothing."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
@@ -95,6 +96,7 @@ class HostCosts:
     copy_start_ns: int = 0
     stream_wait_ns: int = 0
     after_wait: AfterWait | None = None
+    calls_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

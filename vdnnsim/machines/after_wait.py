@@ -6,7 +6,8 @@ the kinds called so far. How many kinds those are belongs to the script; what th
 
 Time counts as waited while the host stands before engines that are not done; its own costs of a synchronise do not. A
 synchronise's own extra comes before its waiting begins. A wait for one piece of work is a synchronise; of a stream's
-wait no extra is known. An iteration begins as cold as the table knows: the one before it ended by waiting.
+wait, and of calls that put nothing on a stream, no extra is known. An iteration begins as cold as the table knows: the
+one before it ended by waiting.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from vdnnsim.gpu import AfterWait, HostCall
-from vdnnsim.program import Allocate, CopyOut, Free, HostWait, Kernel, Program, StreamWait, Synchronise
-from vdnnsim.program import HostCall as OtherCall
+from vdnnsim.gpu import AfterWait, CallKind
+from vdnnsim.program import Allocate, CopyOut, Free, HostCall, HostWait, Kernel, Program, StreamWait, Synchronise
 
 Stretch = tuple[int, tuple[tuple[int, int], ...] | None, list[int], list[int], list[int]]
 """From one wait to the next: what the host's calls take, what it then waits for (engines, and how many of their pieces
@@ -28,7 +28,7 @@ class FirstCalls(NamedTuple):
     """Of one stretch: the kinds called, in the order of their first calls; and for each copy out, copy in, kernel and
     call of the pool how many kinds were called up to it, its own among them."""
 
-    kinds: list[HostCall]
+    kinds: list[CallKind]
     outs: list[int]
     ins: list[int]
     kernels: list[int]
@@ -40,18 +40,18 @@ def first_calls_of(program: Program) -> list[FirstCalls]:
     stretches = [FirstCalls([], [], [], [], [])]
     for command in program.commands:
         kinds, outs, ins, kernels, memory = stretches[-1]
-        if isinstance(command, (StreamWait, OtherCall)):
+        if isinstance(command, (StreamWait, HostCall)):
             continue
         if isinstance(command, (Synchronise, HostWait)):
-            kinds.append(HostCall.SYNCHRONISE)
+            kinds.append(CallKind.SYNCHRONISE)
             stretches.append(FirstCalls([], [], [], [], []))
             continue
         if isinstance(command, (Allocate, Free)):
-            call, places = HostCall.ALLOCATE, memory
+            call, places = CallKind.ALLOCATE, memory
         elif isinstance(command, Kernel):
-            call, places = HostCall.KERNEL, kernels
+            call, places = CallKind.KERNEL, kernels
         else:
-            call, places = HostCall.COPY, outs if isinstance(command, CopyOut) else ins
+            call, places = CallKind.COPY, outs if isinstance(command, CopyOut) else ins
         if call not in kinds:
             kinds.append(call)
         places.append(len(kinds))
@@ -69,7 +69,7 @@ def cold_stretches(
     waited after the one before. `memory_ns`, how long after the wait before it each call of the pool is over, is
     shifted in place."""
     waited_ns = 0
-    waited_at_call_ns = [-after_wait.waits_ns[-1]] * len(HostCall)
+    waited_at_call_ns = [-after_wait.waits_ns[-1]] * len(CallKind)
     place = 0
     for (calls_ns, waited, outs, ins, kernels), first in zip(warm, first_calls, strict=True):
         late_ns = [0]

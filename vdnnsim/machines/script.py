@@ -24,6 +24,7 @@ from vdnnsim.program import (
     CopyIn,
     CopyOut,
     Free,
+    HostCall,
     HostWait,
     Kernel,
     NotGiven,
@@ -192,7 +193,9 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 if isinstance(command, CopyIn):
                     late_ins.append(command.late)
                 copies.append(direction)
-            elif isinstance(command, StreamWait):
+            elif isinstance(command, HostCall):
+                now_ns += host.calls_ns.get(command.what, 0)
+            else:
                 now_ns += host.stream_wait_ns
                 _hold(holds[ENGINES[command.stream]], command, work, step.title)
     waits.append(None)

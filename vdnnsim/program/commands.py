@@ -103,8 +103,8 @@ class StreamWait(NamedTuple):
 
 
 class HostCall(NamedTuple):
-    """The host does something that puts nothing on a stream, such as a framework's hook; the GPU's profile says what
-    it costs."""
+    """The host does something that puts nothing on a stream, at a cost that the GPU's profile knows by its name, such
+    as a framework's "hook" (`HostCosts.calls_ns`)."""
 
     what: str
 

@@ -13,7 +13,7 @@ import torch
 from support.fake_device.disturbances import Disturbance, Part, Rate, Script, What, plain
 from support.fake_device.streams import Kind, Piece, Streams
 from support.fake_device.truth import TrueKernel, Truth
-from vdnnsim.gpu import HostCall
+from vdnnsim.gpu import CallKind
 from vdnnsim.machines.real.device import Action, out_of_device_memory, out_of_pinned_memory
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState
@@ -55,7 +55,7 @@ class FakeDevice:
         """The virtual time."""
         self.system_core = 0
         self._core: int | None = None
-        self._waited_ns = dict.fromkeys(HostCall, 0)
+        self._waited_ns = dict.fromkeys(CallKind, 0)
         """How long the host has waited since its last call of each kind."""
         self._waits = False
         """Whether the host's last call was a wait."""
@@ -141,7 +141,7 @@ class FakeDevice:
         """Put a kernel on the compute stream. It begins `start_ns` after the beginning of its launch at the soonest;
         where the launch takes longer than it can, so much later."""
         begin_ns = self.clock_ns
-        self._call(HostCall.KERNEL, kernel.launch_ns)
+        self._call(CallKind.KERNEL, kernel.launch_ns)
         ready_ns = max(begin_ns, self.clock_ns + kernel.start_ns - kernel.launch_ns)
         slows = (_ratio(kernel.slows_out_ppm), _ratio(kernel.slows_in_ppm))
         self._streams.put(Stream.COMPUTE, Piece(Kind.KERNEL, ready_ns, kernel.duration_ns, slows))
@@ -167,8 +167,8 @@ class FakeDevice:
 
         def rehearse() -> None:
             if self._rehearses:
-                self._call(HostCall.COPY, self.truth.host.copy_ns)
-                self._call(HostCall.KERNEL, self.truth.host.kernel_ns)
+                self._call(CallKind.COPY, self.truth.host.copy_ns)
+                self._call(CallKind.KERNEL, self.truth.host.kernel_ns)
 
         return rehearse
 
@@ -203,7 +203,7 @@ class FakeDevice:
     def enter(self) -> None:
         """As `Device.enter`. What comes next is a stretch of its own, which begins as cold as the host gets."""
         after_wait = self.truth.host.after_wait
-        self._waited_ns = dict.fromkeys(HostCall, after_wait.waits_ns[-1] if after_wait else 0)
+        self._waited_ns = dict.fromkeys(CallKind, after_wait.waits_ns[-1] if after_wait else 0)
 
     def close(self) -> None:
         """As `Device.close`."""
@@ -212,7 +212,7 @@ class FakeDevice:
     def idle(self, duration_ns: int) -> None:
         """Let the host do nothing for so long."""
         self.clock_ns += duration_ns
-        for call in HostCall:
+        for call in CallKind:
             self._waited_ns[call] += duration_ns
 
     def last_given(self, stream: Stream) -> Piece | None:
@@ -227,10 +227,10 @@ class FakeDevice:
 
     def pool_call(self, cost_ns: int) -> None:
         """An allocation or a free."""
-        self._call(HostCall.ALLOCATE, cost_ns)
+        self._call(CallKind.ALLOCATE, cost_ns)
 
     def _copy(self, stream: Stream, size_bytes: int) -> None:
-        self._call(HostCall.COPY, self.truth.host.copy_ns)
+        self._call(CallKind.COPY, self.truth.host.copy_ns)
         work_ns = getattr(self.truth.link, _CURVES[stream]).duration_ns(size_bytes)
         self._streams.put(stream, Piece(Kind.COPY, self.clock_ns + self.truth.host.copy_start_ns, work_ns))
 
@@ -245,7 +245,7 @@ class FakeDevice:
         """Wait until that is worked off. Right behind another wait the code of waiting is warm; else what it is cold
         takes time before it waits."""
         if not self._waits:
-            self._call(HostCall.SYNCHRONISE, 0)
+            self._call(CallKind.SYNCHRONISE, 0)
         end_ns = work_off()
         while meanwhile and self._rehearses and self.clock_ns + _REHEARSE_EVERY_NS < end_ns:
             self.idle(_REHEARSE_EVERY_NS)
@@ -254,7 +254,7 @@ class FakeDevice:
         self._spend(self.truth.host.synchronise_ns)
         self._waits = True
 
-    def _call(self, call: HostCall, cost_ns: int) -> None:
+    def _call(self, call: CallKind, cost_ns: int) -> None:
         self._waits = False
         waited_ns, self._waited_ns[call] = self._waited_ns[call], 0
         after_wait = self.truth.host.after_wait

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.real.device import Action, Device, Event
 from vdnnsim.machines.real.operands import tensors_of
@@ -59,7 +60,8 @@ class Prepared(NamedTuple):
 class Lowering:
     """A program made ready on a machine, in this slab and with these pinned buffers: `orders`, one for each command;
     `setup`, where the buffers of the set-up lie (address, size); `events`, behind each piece of work that somebody
-    waits for. Raises `NotGiven` for a wait for what comes later."""
+    waits for. Raises `NotGiven` for a wait for what comes later, `InvalidInput` for a call of a framework, which
+    nothing here does."""
 
     def __init__(
         self,
@@ -92,12 +94,15 @@ class Lowering:
         if isinstance(command, Free):
             buffer = command.buffer
             return Prepared(Kind.FREE, nothing, buffer.size_bytes, self._memory.free(buffer), buffer.name)
+        if isinstance(command, HostCall):
+            raise InvalidInput(
+                f"program: found the call '{command.what}' of a framework, expected kernels, copies, waits and memory: "
+                "a program with such calls runs in its framework, not on this machine"
+            )
         if isinstance(command, Kernel):
             calls = [self._kernel(command)]
         elif isinstance(command, CopyOut | CopyIn):
             calls = [self._copy(command)]
-        elif isinstance(command, HostCall):
-            calls = []
         else:
             calls = self._waits(command)
         if piece in self.events:
