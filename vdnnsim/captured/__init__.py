@@ -1,1 +1,65 @@
-"""Captured training steps: what one is, its folder on disk, and how it becomes operators, tensors and programs."""
+"""Captured training steps: records, files, and what they are as iterations, traces and programs. Knows no PyTorch."""
+
+from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
+from vdnnsim.captured.checks import leaves_of, why_it_stays
+from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_step, write_step
+from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
+from vdnnsim.captured.plan_file import LeavingBlock, PlanFile
+from vdnnsim.captured.program import build_step
+from vdnnsim.captured.schedules import hook_schedule, schedule_of
+from vdnnsim.captured.step import (
+    BEFORE_STEP,
+    AllocatorSegment,
+    Block,
+    BlockClass,
+    CapturedStep,
+    Deed,
+    Doing,
+    HookCosts,
+    HookStages,
+    ModelKernel,
+    ModelOperator,
+    Phase,
+    SavedTensor,
+    Seen,
+    StepHeader,
+)
+from vdnnsim.captured.trace import host_of_step, trace_of_step
+
+__all__ = [
+    "BEFORE_STEP",
+    "OPTIMISER",
+    "OUTSIDE",
+    "AllocatorSegment",
+    "Block",
+    "BlockClass",
+    "CapturedStep",
+    "Deed",
+    "Doing",
+    "HookCosts",
+    "HookDeeds",
+    "HookStages",
+    "LeavingBlock",
+    "ModelKernel",
+    "ModelOperator",
+    "Phase",
+    "PlanFile",
+    "SavedTensor",
+    "Seen",
+    "StepHeader",
+    "agenda_of",
+    "block_name",
+    "build_step",
+    "check_step",
+    "check_step_writable",
+    "hook_schedule",
+    "host_of_step",
+    "is_step",
+    "iteration_of_step",
+    "leaves_of",
+    "read_step",
+    "schedule_of",
+    "trace_of_step",
+    "why_it_stays",
+    "write_step",
+]

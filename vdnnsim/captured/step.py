@@ -8,11 +8,12 @@ version of PyTorch. Sizes are bytes as asked for, before the allocator rounds th
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 BEFORE_STEP = -1
 """Stands for a deed of the block that is there when the step begins."""
@@ -182,9 +183,29 @@ class StepHeader:
     conditions: Mapping[str, str] = field(default_factory=dict)
 
 
+class HookStages(NamedTuple):
+    """The stages of a step: those of SAVE and those of NEED, ascending; and for each block that holds saved tensors the
+    stages in which any of these is saved, and those in which any is needed."""
+
+    save: tuple[int, ...]
+    need: tuple[int, ...]
+    saves: Mapping[int, tuple[int, ...]]
+    needs: Mapping[int, tuple[int, ...]]
+
+    def last_save_before(self, stage: int) -> int:
+        """The last stage before this one that a SAVE begins; 0 where there is none."""
+        place = bisect_left(self.save, stage)
+        return self.save[place - 1] if place else 0
+
+    def first_need_after(self, stage: int) -> int | None:
+        """The first stage behind this one that a NEED begins."""
+        place = bisect_right(self.need, stage)
+        return self.need[place] if place < len(self.need) else None
+
+
 @dataclass(frozen=True)
 class CapturedStep:
-    """One training step; `deeds` in the host's order."""
+    """One training step; `deeds` in the host's order. `made` is what others made of it, once each."""
 
     header: StepHeader
     seen: Seen
@@ -195,6 +216,11 @@ class CapturedStep:
     saved: tuple[SavedTensor, ...]
     deeds: tuple[Deed, ...]
     segments: tuple[AllocatorSegment, ...] = ()
+    made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what was made of it, which is large and quickly made again."""
+        return {**{part.name: getattr(self, part.name) for part in fields(self)}, "made": {}}
 
     def __repr__(self) -> str:
         return (
@@ -207,3 +233,17 @@ class CapturedStep:
         """The deeds at which a hook is called, in order: where a runtime can act. Stage 0 of the step is what comes
         before the first of them, stage n begins with the n-th; a schedule's numbers are these stages."""
         return tuple(n for n, deed in enumerate(self.deeds) if deed.doing in (Doing.SAVE, Doing.NEED))
+
+    @cached_property
+    def stages(self) -> HookStages:
+        """The stages by what begins them, and by block."""
+        begun: dict[Doing, list[int]] = {Doing.SAVE: [], Doing.NEED: []}
+        by_block: dict[Doing, dict[int, list[int]]] = {Doing.SAVE: {}, Doing.NEED: {}}
+        for stage, call in enumerate(self.hook_calls, start=1):
+            doing, number = self.deeds[call]
+            begun[doing].append(stage)
+            by_block[doing].setdefault(self.saved[number].block, []).append(stage)
+        saves, needs = (
+            {block: tuple(stages) for block, stages in by_block[doing].items()} for doing in (Doing.SAVE, Doing.NEED)
+        )
+        return HookStages(tuple(begun[Doing.SAVE]), tuple(begun[Doing.NEED]), saves, needs)

@@ -1,8 +1,11 @@
 """Programs: a plan turned into the commands of one training iteration."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from vdnnsim.iteration import Buffer, MemoryClass, WeightGradients
 from vdnnsim.network import Network, iteration_of
-from vdnnsim.policies.plan import Plan
 from vdnnsim.program.agenda import BrokenSchedule
 from vdnnsim.program.building import Builder, build_iteration
 from vdnnsim.program.commands import (
@@ -23,6 +26,9 @@ from vdnnsim.program.commands import (
 )
 from vdnnsim.program.operands import Operands, operands_of
 from vdnnsim.program.order import NotGiven, Order
+
+if TYPE_CHECKING:
+    from vdnnsim.policies.plan import Plan
 
 
 def build_program(network: Network, plan: Plan) -> Program:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vdnnsim.iteration import (
     Buffer,
@@ -26,7 +26,6 @@ from vdnnsim.iteration import (
     Shared,
     Waits,
 )
-from vdnnsim.policies.plan import Plan
 from vdnnsim.program.agenda import Agenda, BrokenSchedule
 from vdnnsim.program.commands import (
     Allocate,
@@ -44,6 +43,9 @@ from vdnnsim.program.commands import (
     Synchronise,
 )
 from vdnnsim.program.order import Order
+
+if TYPE_CHECKING:
+    from vdnnsim.policies.plan import Plan
 
 
 def build_iteration(iteration: Iteration, plan: Plan) -> Program:

@@ -1,0 +1,101 @@
+"""Captured steps on disk: what is written is read, and every fault is told with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.captured.steps import three_layers
+from vdnnsim.captured import PlanFile, hook_schedule, read_step, write_step
+from vdnnsim.errors import CannotWrite, InvalidFile, InvalidInput
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_step(three_layers(), tmp_path / "three")
+    return tmp_path / "three"
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    assert read_step(folder) == three_layers()
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["three"]
+
+
+def test_a_step_replaces_one_that_is_there_and_nothing_else(folder: Path) -> None:
+    write_step(three_layers(), folder)
+    assert read_step(folder) == three_layers()
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("mine")
+    with pytest.raises(CannotWrite, match="no captured step"):
+        write_step(three_layers(), other)
+    assert (other / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("blocks.csv", "16777216,saved,4", "16777216,saved,five", "blocks.csv:10: taken: found 'five'"),
+        ("blocks.csv", "16777216,saved,4,25", "16777216,saved,4,18", "blocks.csv:10: given: found 18; expected 20 or"),
+        ("blocks.csv", "16777216,saved,4", "16777216,saved,5", "deeds.csv:6: number: found block 8"),
+        ("blocks.csv", "saved", "feature map", "blocks.csv:9: holds: found 'feature map'; expected one of parameter"),
+        ("deeds.csv", "need,6", "need,7", "deeds.csv:18: number: found 7; expected one of the 7 in saved"),
+        ("deeds.csv", "launch,8\n", "", "deeds.csv: rows: found 30; expected 31, which header.toml promises"),
+        ("deeds.csv", "launch,1", "launch,2", "deeds.csv:7: number: found launch 2; expected launch 1"),
+        (
+            "kernels.csv",
+            "kernel3,gemm,3",
+            "kernel3,gemm,13",
+            "kernels.csv:5: operator: found 13; expected one of",
+        ),
+        ("kernels.csv", "100000", "-1", "kernels.csv:2: duration_ns: found '-1'"),
+        ("kernels.csv", "name,kind", "kind,name", "kernels.csv:1: columns"),
+        ("saved.csv", "2097152,1", "2097152x1,1", "saved.csv:4: stride: found 1; expected 2 numbers"),
+        ("header.toml", "step_ns = 1000000", "step_ns = -1", "header.toml:17: seen.step_ns"),
+        ("header.toml", "batch = 4", "batch = true", "setting"),
+    ],
+)
+def test_faults_are_told_with_their_line(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InvalidFile) as raised:
+        read_step(folder)
+    assert message in str(raised.value)
+
+
+def test_a_missing_folder_or_table_is_told(folder: Path) -> None:
+    with pytest.raises(InvalidFile, match="no such folder"):
+        read_step(folder / "nowhere")
+    (folder / "saved.csv").unlink()
+    with pytest.raises(InvalidFile, match=r"saved\.csv: file: found nothing by this name"):
+        read_step(folder)
+
+
+def test_a_plan_is_written_and_read(tmp_path: Path) -> None:
+    step = three_layers()
+    for leaving in ((), (7, 9)):
+        schedule = hook_schedule(step, leaving, ahead=2)
+        plan = PlanFile.of(step, "half", schedule, 12_345, 678)
+        plan.save(tmp_path / "plan.json")
+        read = PlanFile.load(tmp_path / "plan.json")
+        assert read == plan
+        assert read.schedule(step) == schedule
+        assert read.pinned_bytes == sum(step.blocks[number].size_bytes for number in leaving)
+
+
+def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
+    step = three_layers()
+    plan = PlanFile.of(step, "half", hook_schedule(step, [7]), 12_345, 678)
+    with pytest.raises(InvalidInput, match=r"plan of three, PyTorch: found 2\.12\.0, expected 2\.11\.0"):
+        plan.check_digests("2.12.0", "a" * 64, "b" * 64)
+    path = tmp_path / "plan.json"
+    plan.save(path)
+    path.write_text(path.read_text().replace('"out": 3', '"out": "soon"'))
+    with pytest.raises(InvalidFile, match=r"plan\.json: leaving\.0\.out: found 'soon'"):
+        PlanFile.load(path)
+    path.write_text("{")
+    with pytest.raises(InvalidFile, match="JSON"):
+        PlanFile.load(path)

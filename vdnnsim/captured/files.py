@@ -1,0 +1,232 @@
+"""A captured step on disk: a folder with a TOML header and CSV tables, for people, diffs and other programs.
+
+| file | a row |
+|---|---|
+| `header.toml` | what was captured, where and how; whole-step times and peaks; what hooks cost; rows of each table |
+| `operators.csv` | an operator of the framework, in a module |
+| `kernels.csv` | a kernel, in the order of launch |
+| `blocks.csv` | a block of device memory, with the deeds behind which it dies |
+| `saved.csv` | a tensor that autograd saves |
+| `deeds.csv` | what the host does, in order |
+| `segments.csv` | a segment of the allocator when the step begins |
+
+Rows are counted from 0, behind the line of the columns.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vdnnsim.captured.consistency import wrongs_of
+from vdnnsim.captured.step import (
+    AllocatorSegment,
+    Block,
+    BlockClass,
+    CapturedStep,
+    Deed,
+    Doing,
+    ModelKernel,
+    ModelOperator,
+    Phase,
+    SavedTensor,
+)
+from vdnnsim.captured.tables import (
+    DEED,
+    FLAG,
+    MOST_FAULTS,
+    NAME,
+    NUMBERS,
+    SOME_DEED,
+    SOME_WHOLE,
+    TEXT,
+    WHOLE,
+    Table,
+    choice,
+    read_table,
+    table_text,
+)
+from vdnnsim.errors import CannotWrite, Fault, InvalidFile
+from vdnnsim.files import read_text
+
+if TYPE_CHECKING:
+    from vdnnsim.captured.header import HeaderFile
+
+HEADER = "header.toml"
+
+
+class _Kind(NamedTuple):
+    table: Table
+    make: Callable[..., Any]
+
+
+_TABLES: Mapping[str, _Kind] = {
+    "operators": _Kind({"name": NAME, "module": TEXT, "phase": choice(Phase)}, ModelOperator),
+    "kernels": _Kind(
+        {
+            "name": NAME,
+            "kind": TEXT,
+            "operator": WHOLE,
+            "duration_ns": WHOLE,
+            "spread_ppm": WHOLE,
+            "launch_ns": WHOLE,
+            "gap_ns": WHOLE,
+        },
+        ModelKernel,
+    ),
+    "blocks": _Kind(
+        {
+            "size_bytes": WHOLE,
+            "holds": choice(BlockClass),
+            "taken": DEED,
+            "given": SOME_DEED,
+            "given_hooked": SOME_DEED,
+            "released": SOME_DEED,
+            "fetched_given": SOME_DEED,
+            "operator": SOME_WHOLE,
+            "address": WHOLE,
+        },
+        Block,
+    ),
+    "saved": _Kind(
+        {
+            "block": WHOLE,
+            "node": TEXT,
+            "attribute": TEXT,
+            "module": TEXT,
+            "dtype": NAME,
+            "shape": NUMBERS,
+            "stride": NUMBERS,
+            "offset_bytes": WHOLE,
+            "stays": TEXT,
+        },
+        SavedTensor,
+    ),
+    "deeds": _Kind({"doing": choice(Doing), "number": WHOLE}, Deed),
+    "segments": _Kind({"address": WHOLE, "size_bytes": WHOLE, "small": FLAG}, AllocatorSegment),
+}
+
+
+def is_step(folder: Path) -> bool:
+    """Whether there is a captured step in this folder, right or wrong."""
+    return (folder / HEADER).is_file() and (folder / "deeds.csv").is_file()
+
+
+def read_step(folder: str | Path) -> CapturedStep:
+    """The captured step in this folder. Raises `InvalidFile` with every fault: file, line, what stands there, what was
+    expected."""
+    folder = Path(folder)
+    header = _read_header(folder)
+    records: dict[str, Sequence[Any]] = {}
+    lines: dict[str, list[int]] = {}
+    faults: list[Fault] = []
+    for name, (table, make) in _TABLES.items():
+        try:
+            records[name], lines[name] = read_table(_path(folder, name), table, make)
+        except InvalidFile as error:
+            faults += error.faults
+            continue
+        if (found := len(records[name])) != (promised := header.rows[name]):
+            expected = f"{promised}, which {HEADER} promises under [rows]"
+            faults.append(Fault(str(_path(folder, name)), None, "rows", str(found), expected))
+    if faults:
+        raise InvalidFile(faults[:MOST_FAULTS])
+    step = CapturedStep(
+        header.step_header(),
+        header.seen.seen(),
+        header.hooks.costs(),
+        **{name: tuple(found) for name, found in records.items()},
+    )
+    _check(step, lambda name: str(_path(folder, name)), lines)
+    return step
+
+
+def _read_header(folder: Path) -> HeaderFile:
+    from vdnnsim.captured.header import HeaderFile  # pydantic is slow to import
+    from vdnnsim.files import parse_toml
+
+    if not (folder / HEADER).is_file():
+        found = "no such file" if folder.is_dir() else "no such folder"
+        raise InvalidFile([Fault(str(folder / HEADER), None, "captured step", found, "the header of a captured step")])
+    return parse_toml(read_text(folder / HEADER), str(folder / HEADER), HeaderFile)
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.csv"
+
+
+def _check(step: CapturedStep, file: Callable[[str], str], lines: Mapping[str, list[int]]) -> None:
+    faults = []
+    for wrong in wrongs_of(step)[:MOST_FAULTS]:
+        known = lines.get(wrong.table, [])
+        line = known[wrong.row] if wrong.row < len(known) else None
+        faults.append(Fault(file(wrong.table), line, wrong.field, wrong.found, wrong.expected))
+    if faults:
+        raise InvalidFile(faults)
+
+
+def check_step(step: CapturedStep) -> None:
+    """Raise `InvalidFile` for a step whose records do not speak of each other rightly; lines are those that a table of
+    it would have."""
+    sizes = {name: len(getattr(step, name)) for name in _TABLES}
+    lines = {name: list(range(2, size + 2)) for name, size in sizes.items()}
+    _check(step, lambda name: f"captured step {step.header.name}, {name}.csv", lines)
+
+
+def write_step(step: CapturedStep, folder: str | Path) -> None:
+    """Write the step as this folder, whole or not at all; a captured step that is there is replaced.
+
+    Raises `CannotWrite` where there is something else, or no room; `InvalidFile` as `check_step`.
+    """
+    check_step(step)
+    folder = Path(folder)
+    check_step_writable(folder)
+    texts = {f"{name}.csv": table_text(table, getattr(step, name)) for name, (table, _) in _TABLES.items()}
+    texts[HEADER] = _header_text(step)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            for name, text in texts.items():
+                (new / name).write_text(text, encoding="utf-8", newline="\n")
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+    except OSError as error:
+        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+
+
+def check_step_writable(folder: Path) -> None:
+    """Before long work: raise `CannotWrite` where a step could not be written in the end."""
+    if folder.exists() and not is_step(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CannotWrite(str(folder), "it is there and no captured step", "choose another name")
+    if not folder.parent.is_dir():
+        raise CannotWrite(str(folder), f"{folder.parent} is no folder", "make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+
+
+def _header_text(step: CapturedStep) -> str:
+    import tomli_w
+
+    header = step.header
+    document: dict[str, Any] = {
+        "schema": 1,
+        "name": header.name,
+        "gpu": header.gpu,
+        "device": header.device,
+        "torch": header.torch,
+        "model_sha256": header.model_sha256,
+        "order_sha256": header.order_sha256,
+        "setting": dict(header.setting),
+        "conditions": dict(header.conditions),
+        "seen": step.seen._asdict(),
+        "hooks": step.hooks._asdict(),
+        "rows": {name: len(getattr(step, name)) for name in _TABLES},
+    }
+    return tomli_w.dumps(document)

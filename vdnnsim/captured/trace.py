@@ -1,0 +1,76 @@
+"""The timings of a captured step as the simulated machine has them: a row for each kernel, the costs of hooks."""
+
+from __future__ import annotations
+
+from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
+from vdnnsim.captured.iteration import kernel_keys
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.gpu import HostCosts
+from vdnnsim.trace import Provenance, RowSpread, Trace, TraceHeader, TraceRow
+from vdnnsim.units import PPM
+
+LAUNCH_TO_BEGIN_NS = 3_000
+"""From the end of a launch to the begin of its kernel on an idle GPU. Measured on H200 and H100 (docs/pytorch.md)."""
+SOURCE = "capture"
+
+
+def trace_of_step(step: CapturedStep) -> Trace:
+    """The step's trace; made once.
+
+    A kernel's duration has the gap before it, in which the GPU does nothing else: a kernel that is launched in time
+    begins that much after the one before. On an idle GPU it begins `LAUNCH_TO_BEGIN_NS` after its launch, whatever the
+    gap.
+    """
+    if "trace" not in step.made:
+        step.made["trace"] = _trace(step)
+    found = step.made["trace"]
+    assert isinstance(found, Trace)
+    return found
+
+
+def _trace(step: CapturedStep) -> Trace:
+    begin_ns = LAUNCH_TO_BEGIN_NS if step.header.device == "cuda" else 0
+    header = step.header
+    batch = header.setting.get("batch", 1)
+    trace_header = TraceHeader(
+        header.gpu,
+        header.name,
+        batch if isinstance(batch, int) else 1,
+        "as captured",
+        sources={SOURCE: f"Captured with PyTorch {header.torch}."},
+        conditions=header.conditions,
+    )
+    rows = [
+        TraceRow(
+            *key,
+            kernel.name,
+            kernel.gap_ns + kernel.duration_ns,
+            0,
+            PPM,
+            PPM,
+            Provenance.MEASURED,
+            SOURCE,
+            kernel.launch_ns,
+            max(0, kernel.launch_ns + begin_ns - kernel.gap_ns),
+            RowSpread(kernel.spread_ppm, 0, 0, 0),
+        )
+        for key, kernel in zip(kernel_keys(step), step.kernels, strict=True)
+    ]
+    return Trace(trace_header, rows)
+
+
+def host_of_step(step: CapturedStep, host: HostCosts) -> HostCosts:
+    """The costs of the host's calls in this step. Launches have theirs in the trace, with all that the host does
+    between them, and hooks were measured with the calls in them; waiting, and how soon a copy begins, are the
+    profile's."""
+    call_ns, copy_out_ns, copy_in_ns, stream_wait_ns = step.hooks
+    return HostCosts(
+        synchronise_ns=host.synchronise_ns,
+        copy_start_ns=host.copy_start_ns,
+        calls_ns={
+            HOOK: call_ns,
+            HOOK_COPY_OUT: copy_out_ns,
+            HOOK_COPY_IN: copy_in_ns,
+            HOOK_STREAM_WAIT: stream_wait_ns,
+        },
+    )
