@@ -99,3 +99,13 @@ def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(InvalidFile, match="JSON"):
         PlanFile.load(path)
+
+
+def test_a_plan_says_what_training_must_know_of_what_leaves(tmp_path: Path) -> None:
+    step = three_layers()
+    PlanFile.of(step, "half", hook_schedule(step, [9]), 12_345, 678).save(tmp_path / "plan.json")
+    read = PlanFile.load(tmp_path / "plan.json")
+    assert read.hook_runs == (7, 7)
+    (block,) = read.leaving
+    assert block.saved == ((6, "float32", (8 * 2**20,), (1,), 0),)
+    assert (block.needs, block.out, block.needed) == (1, 7, 8)

@@ -4,7 +4,7 @@ from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of, why_it_stays
 from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_step, write_step
 from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
-from vdnnsim.captured.plan_file import LeavingBlock, PlanFile
+from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
 from vdnnsim.captured.step import (
@@ -45,6 +45,7 @@ __all__ = [
     "Phase",
     "PlanFile",
     "SavedTensor",
+    "SavedView",
     "Seen",
     "StepHeader",
     "agenda_of",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of
-from vdnnsim.captured.step import CapturedStep
+from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.errors import InvalidInput
 from vdnnsim.files import read_text, write_text
 from vdnnsim.iteration import Leave, Schedule
@@ -18,11 +19,23 @@ if TYPE_CHECKING:
     from vdnnsim.captured.plan_schema import PlanDocument
 
 
+class SavedView(NamedTuple):
+    """A saved tensor by its number, with its type and how it lies in its block, as `SavedTensor` has them."""
+
+    number: int
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset_bytes: int
+
+
 class LeavingBlock(NamedTuple):
-    """A block that leaves: by its number, with the saved tensors that lie in it, and its stages (`iteration.Leave`)."""
+    """A block that leaves: by its number, with the saved tensors in it, how often a step needs any of these, and its
+    stages (`iteration.Leave`)."""
 
     block: int
-    saved: tuple[int, ...]
+    saved: tuple[SavedView, ...]
+    needs: int
     size_bytes: int
     out: int
     freed: int
@@ -32,15 +45,16 @@ class LeavingBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan as training takes it. The digests and `torch` are those of the step that it is of, `hook_calls` how many
-    that step has; `step_ns` and `peak_bytes` were predicted."""
+    """A plan as training takes it. The digests and `torch` are those of the step that it is of. `hook_runs` are that
+    step's hook calls: so many saves, then so many needs, and so on by turns. `step_ns` and `peak_bytes` were predicted.
+    """
 
     policy: str
     step: str
     torch: str
     model_sha256: str
     order_sha256: str
-    hook_calls: int
+    hook_runs: tuple[int, ...]
     leaving: tuple[LeavingBlock, ...]
     step_ns: int
     peak_bytes: int
@@ -48,13 +62,15 @@ class PlanFile:
     @classmethod
     def of(cls, step: CapturedStep, policy: str, schedule: Schedule, step_ns: int, peak_bytes: int) -> PlanFile:
         """The file of a schedule. Raises `BrokenSchedule`."""
-        views: dict[int, list[int]] = {}
-        for number, saved in enumerate(step.saved):
-            views.setdefault(saved.block, []).append(number)
+        views: dict[int, list[SavedView]] = {}
+        for number, one in enumerate(step.saved):
+            view = SavedView(number, one.dtype, one.shape, one.stride, one.offset_bytes)
+            views.setdefault(one.block, []).append(view)
         leaving = tuple(
             LeavingBlock(
                 number,
                 tuple(views[number]),
+                len(step.stages.needs[number]),
                 step.blocks[number].size_bytes,
                 leave.freed if leave.out is None else leave.out,
                 leave.freed,
@@ -65,7 +81,7 @@ class PlanFile:
         )
         header = step.header
         digests = (header.torch, header.model_sha256, header.order_sha256)
-        return cls(policy, header.name, *digests, len(step.hook_calls), leaving, step_ns, peak_bytes)
+        return cls(policy, header.name, *digests, _runs(step), leaving, step_ns, peak_bytes)
 
     @property
     def pinned_bytes(self) -> int:
@@ -75,7 +91,7 @@ class PlanFile:
     @property
     def leaves(self) -> dict[int, Leave]:
         """The blocks that leave by their numbers."""
-        return {block.block: Leave(*block[3:]) for block in self.leaving}
+        return {block.block: Leave(*block[-4:]) for block in self.leaving}
 
     @property
     def agenda(self) -> dict[int, HookDeeds]:
@@ -87,13 +103,13 @@ class PlanFile:
         header = step.header
         self.check_digests(header.torch, header.model_sha256, header.order_sha256)
 
-    def check_digests(self, torch: str, model_sha256: str, order_sha256: str) -> None:
-        """As `check`, for a model and the order of its saved tensors by their digests."""
+    def check_digests(self, torch: str, model_sha256: str, order_sha256: str | None = None) -> None:
+        """As `check`, for a model by its digest, and the order of its saved tensors by theirs where that is known."""
         advice = "capture a step of this one, and plan again"
         for what, found, expected in (
             ("model", model_sha256, self.model_sha256),
             ("PyTorch", torch, self.torch),
-            ("saved tensors", order_sha256, self.order_sha256),
+            ("saved tensors", order_sha256 or self.order_sha256, self.order_sha256),
         ):
             if found != expected:
                 raise InvalidInput(f"plan of {self.step}, {what}: found {found}, expected {expected}; {advice}")
@@ -107,10 +123,10 @@ class PlanFile:
 
     def save(self, path: str | Path) -> None:
         """Write it, whole or not at all. Raises `CannotWrite`."""
-        document = {"schema": 1, **asdict(self), "pinned_bytes": self.pinned_bytes, "leaving": []}
-        rows = ",\n  ".join(json.dumps(block._asdict()) for block in self.leaving)
+        document = {"schema": 1, **asdict(self), "leaving": [], "pinned_bytes": self.pinned_bytes}
+        rows = ",\n  ".join(map(_row, self.leaving))
         text = json.dumps(document, indent=1) + "\n"
-        write_text(Path(path), text.replace("[]", f"[\n  {rows}\n ]") if rows else text)
+        write_text(Path(path), text.replace('"leaving": []', f'"leaving": [\n  {rows}\n ]') if rows else text)
 
     @classmethod
     def load(cls, path: str | Path) -> PlanFile:
@@ -118,6 +134,20 @@ class PlanFile:
         from vdnnsim.captured.plan_schema import parse_plan
 
         document: PlanDocument = parse_plan(read_text(Path(path)), str(path))
-        leaving = tuple(LeavingBlock(**block.model_dump()) for block in document.leaving)
+        leaving = tuple(
+            LeavingBlock(**{**dict(block), "saved": tuple(SavedView(**dict(one)) for one in block.saved)})
+            for block in document.leaving
+        )
         fields = document.model_dump(exclude={"schema_version", "pinned_bytes", "leaving"})
         return cls(**fields, leaving=leaving)
+
+
+def _runs(step: CapturedStep) -> tuple[int, ...]:
+    """How many saves, then needs, and so on by turns a step has; of saves none, where it begins with a need."""
+    runs = [(doing, len(list(calls))) for doing, calls in groupby(step.deeds[call].doing for call in step.hook_calls)]
+    begins_with_need = bool(runs) and runs[0][0] is Doing.NEED
+    return (*[0] * begins_with_need, *(length for _, length in runs))
+
+
+def _row(block: LeavingBlock) -> str:
+    return json.dumps({**block._asdict(), "saved": [one._asdict() for one in block.saved]})

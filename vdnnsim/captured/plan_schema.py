@@ -18,11 +18,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SavedDocument(_Strict):
+    """A saved tensor in it."""
+
+    number: _Count
+    dtype: _Name
+    shape: tuple[_Count, ...]
+    stride: tuple[_Count, ...]
+    offset_bytes: _Count
+
+
 class LeavingDocument(_Strict):
     """A block that leaves."""
 
     block: _Count
-    saved: tuple[_Count, ...]
+    saved: Annotated[tuple[SavedDocument, ...], Field(min_length=1)]
+    needs: _Count
     size_bytes: _Count
     out: _Stage
     freed: _Stage
@@ -39,7 +50,7 @@ class PlanDocument(_Strict):
     torch: _Name
     model_sha256: _Digest
     order_sha256: _Digest
-    hook_calls: _Count
+    hook_runs: tuple[_Count, ...]
     leaving: tuple[LeavingDocument, ...]
     step_ns: _Count
     peak_bytes: _Count

@@ -13,13 +13,12 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.real.cuda_driver import Action, CudaFailure, Driver, PageMemory
+from vdnnsim.machines.real.cuda_driver import Action, CudaFailure, Driver, PageMemory, touch
 from vdnnsim.machines.real.cudnn import Cudnn, CudnnFailure
 from vdnnsim.machines.real.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
 from vdnnsim.machines.real.host import Host
@@ -264,7 +263,7 @@ class CudaDevice:
             raise out_of_pinned_memory(asked_bytes, available_bytes)
         try:
             memory = PageMemory(size_bytes)
-            _touch(memory)
+            touch(memory)
             self._driver.pin(memory)
         except (OSError, CudaFailure):
             raise out_of_pinned_memory(asked_bytes, available_bytes) from None
@@ -346,11 +345,3 @@ def _pack(sizes_bytes: Sequence[int], pieces: list[int]) -> list[tuple[int, int]
         places[index] = (piece, used[piece])
         used[piece] += size
     return places
-
-
-def _touch(memory: PageMemory) -> None:
-    """Write every page from several threads: the first write is what takes the time in pinning."""
-    threads = min(8, torch.get_num_threads())
-    tensor = torch.frombuffer(memory.buffer, dtype=torch.uint8)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda part: part.fill_(0), torch.chunk(tensor, threads)))
