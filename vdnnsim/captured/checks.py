@@ -21,11 +21,12 @@ def leaves_of(step: CapturedStep, schedule: Schedule) -> dict[int, Leave]:
 
 def why_it_stays(step: CapturedStep, number: int) -> str:
     """Why a block cannot leave; "" where it can."""
+    if "stays" not in step.made:
+        step.made["stays"] = {saved.block: saved.stays for saved in step.saved if saved.stays}
     if number not in step.stages.saves:
         return "nothing that autograd saves lies in it"
-    for saved in step.saved:
-        if saved.block == number and saved.stays:
-            return f"a {saved.stays} that must stay"
+    if stays := step.made["stays"].get(number):
+        return f"a {stays}, which must stay"
     if number not in step.stages.needs:
         return "backward never needs it"
     if step.blocks[number].fetched_given is None:

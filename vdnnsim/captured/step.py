@@ -50,6 +50,8 @@ class Deed(NamedTuple):
 class BlockClass(StrEnum):
     """What a block holds."""
 
+    __hash__ = str.__hash__  # an Enum's own is a call of Python's
+
     PARAMETER = "parameter"
     """Parameters and buffers of modules."""
     GRADIENT = "gradient"
