@@ -105,7 +105,8 @@ class Block(NamedTuple):
     * `released`: if autograd did not hold it, in forward (ghost forward); None if others hold it beyond forward.
     * `fetched_given`: a block fetched in its place dies, with hooks that offload everything; None where none is.
 
-    `operator` is the one that takes it, None before the step.
+    `operator` is the one that takes it, None before the step. `held_bytes`, of one that is there before, is what the
+    allocator holds for it (the snapshot's size, which a rest too small to be cut off belongs to); 0 where not known.
     """
 
     size_bytes: int
@@ -117,6 +118,7 @@ class Block(NamedTuple):
     fetched_given: int | None = None
     operator: int | None = None
     address: int = 0
+    held_bytes: int = 0
 
 
 class SavedTensor(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from vdnnsim.errors import VdnnsimError
@@ -68,29 +68,31 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
 
 
 class DeviceMemory:
-    """The live buffers of one iteration, at the addresses that the pool gave them."""
+    """The live buffers of one iteration, at the addresses that the pool gave them. `begun` are buffers of the set-up
+    that lie in the pool already, and where."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, begun: Mapping[str, int] | None = None) -> None:
         self.pool = pool
+        self._begun = begun or {}
         self.addresses: dict[str, int] = {}
         self._live: dict[str, Buffer] = {}
         self.peak_in_use_bytes = 0
         self.hole_at_peak_bytes: int | None = None
+
+    def set_up(self, buffer: Buffer) -> int:
+        """The address of a buffer that is there before the iteration. Raises `OutOfMemory`."""
+        address = self._begun.get(buffer.name)
+        return self.allocate(buffer, "set-up") if address is None else self._keep(buffer, address)
 
     def allocate(self, buffer: Buffer, where: str) -> int:
         """The address of the buffer. Raises `OutOfMemory`, saying `where`."""
         try:
             address = self.pool.allocate(buffer.size_bytes)
         except PoolExhausted as error:
-            raise OutOfMemory(
-                where,
-                buffer.name,
-                buffer.size_bytes,
-                self.pool.capacity_bytes,
-                self.bytes_by_class(),
-                error.largest_hole_bytes,
-                self.pool.free_bytes,
-            ) from None
+            raise no_room(where, buffer, self.pool, self._live.values(), error) from None
+        return self._keep(buffer, address)
+
+    def _keep(self, buffer: Buffer, address: int) -> int:
         name = buffer.name
         self.addresses[name] = address
         self._live[name] = buffer
@@ -112,16 +114,33 @@ class DeviceMemory:
 
     def bytes_by_class(self) -> dict[str, int]:
         """Bytes of live buffers, as asked for, by memory class."""
-        kinds: dict[type[StrEnum], None] = {type(buffer.memory_class): None for buffer in self._live.values()}
-        sizes = {memory_class.value: 0 for kind in kinds or (MemoryClass,) for memory_class in kind}
-        for buffer in self._live.values():
-            sizes[buffer.memory_class.value] += buffer.size_bytes
-        return sizes
+        return _by_class(self._live.values())
 
     def largest_hole_at_peak(self) -> int:
         """The largest request that would have succeeded when most bytes were in use."""
         hole = self.hole_at_peak_bytes
         return self.pool.largest_hole_bytes if hole is None else hole
+
+
+def no_room(where: str, buffer: Buffer, pool: Pool, live: Collection[Buffer], error: PoolExhausted) -> OutOfMemory:
+    """That this buffer found no room beside those that are live."""
+    return OutOfMemory(
+        where,
+        buffer.name,
+        buffer.size_bytes,
+        pool.capacity_bytes,
+        _by_class(live),
+        error.largest_hole_bytes,
+        pool.free_bytes,
+    )
+
+
+def _by_class(live: Collection[Buffer]) -> dict[str, int]:
+    kinds: dict[type[StrEnum], None] = {type(buffer.memory_class): None for buffer in live}
+    sizes = {memory_class.value: 0 for kind in kinds or (MemoryClass,) for memory_class in kind}
+    for buffer in live:
+        sizes[buffer.memory_class.value] += buffer.size_bytes
+    return sizes
 
 
 def replay_memory(program: Program, memory: DeviceMemory) -> None:
@@ -130,7 +149,7 @@ def replay_memory(program: Program, memory: DeviceMemory) -> None:
     Raises `OutOfMemory`.
     """
     for buffer in program.setup:
-        memory.allocate(buffer, "set-up")
+        memory.set_up(buffer)
     for step, where in zip(program.steps, program.titles, strict=True):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, Allocate):

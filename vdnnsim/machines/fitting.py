@@ -119,7 +119,7 @@ class _Walk:
         index = SETUP
         try:
             for buffer in program.setup:
-                memory.allocate(buffer, "set-up")
+                memory.set_up(buffer)
             for index in range(len(program.steps)):
                 self._walk_step(program, index)
         except OutOfMemory as error:

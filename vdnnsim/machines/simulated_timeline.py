@@ -112,7 +112,7 @@ def _one_way(
 
 def _setup_records(script: Script, memory: DeviceMemory) -> Iterator[MemoryRecord]:
     for buffer in script.program.setup:
-        yield _memory_record(SETUP, 0, True, buffer, memory.allocate(buffer, "set-up"))
+        yield _memory_record(SETUP, 0, True, buffer, memory.set_up(buffer))
 
 
 def _memory_records(script: Script, moments: Moments, memory: DeviceMemory) -> Iterator[MemoryRecord]:

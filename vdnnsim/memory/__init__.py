@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from vdnnsim.errors import UnknownName
-from vdnnsim.memory.caching import CachingPool, Segment
+from vdnnsim.memory.caching import CachingPool, HeldBlock, Segment
 from vdnnsim.memory.fixed_range import BestFitPool, FirstFitPool
+from vdnnsim.memory.plain import PlainPool
 from vdnnsim.memory.pool import ENDLESS_BYTES, NULL_ADDRESS, InvalidFree, Pool, PoolExhausted
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "BestFitPool",
     "CachingPool",
     "FirstFitPool",
+    "HeldBlock",
     "InvalidFree",
+    "PlainPool",
     "Pool",
     "PoolExhausted",
     "Segment",

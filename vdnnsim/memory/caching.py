@@ -11,12 +11,17 @@ Rules as in the public sources of PyTorch (c10/cuda/CUDACachingAllocator):
   tried once more. (With the default, no ``max_split_size_mb``, PyTorch's earlier attempt to give back just one
   oversize block is skipped; it could find nothing, since a cached block that fits has already been used.)
 * A freed block merges with free neighbours of its segment and stays reserved.
+
+Its options (``PYTORCH_CUDA_ALLOC_CONF``) are not modelled: expandable segments, ``max_split_size_mb``, rounding to
+divisions of powers of two, garbage collection.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple, Self
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.memory.fixed_range import FirstFitPool
 from vdnnsim.memory.free_space import BestFitHoles
 from vdnnsim.memory.pool import GRANULARITY_BYTES, NULL_ADDRESS, ROUND_MASK, ROUND_UP, Pool, checked_size
@@ -40,6 +45,14 @@ class Segment(NamedTuple):
     small: bool
 
 
+class HeldBlock(NamedTuple):
+    """A live block of a segment: its address, and how many bytes the allocator holds for it. A rest of the segment
+    behind it that is too small to be cut off belongs to it, whether that counts it or not."""
+
+    address: int
+    size_bytes: int
+
+
 class CachingPool(Pool):
     """PyTorch's allocator over a device of `capacity_bytes`.
 
@@ -49,11 +62,13 @@ class CachingPool(Pool):
     can lie above ``capacity_bytes``; ``span_bytes`` is the end of the highest segment so far.
 
     ``reserved_bytes`` is the sum of the segments, ``high_water_bytes`` its highest value, ``in_use_bytes`` what PyTorch
-    calls allocated. ``holes()`` are the free blocks inside the segments. An allocation that raises
-    `PoolExhausted` has given all unused segments back to the device before, as in PyTorch.
+    calls allocated, ``retries`` what it calls num_alloc_retries. ``holes()`` are the free blocks inside the segments.
+    An allocation that raises `PoolExhausted` has given all unused segments back to the device before, as in PyTorch.
+
+    A pool may begin with segments and live blocks (`begun`), at any addresses; segments that it takes lie above them.
     """
 
-    __slots__ = ("_device", "_large", "_reserved_bytes", "_segments", "_small")
+    __slots__ = ("_device", "_first_address", "_large", "_reserved_bytes", "_retries", "_segments", "_small")
     name: ClassVar[str] = "pytorch-caching"
 
     def __init__(self, capacity_bytes: int) -> None:
@@ -63,6 +78,53 @@ class CachingPool(Pool):
         self._large = BestFitHoles(min_rest_bytes=SMALL_REQUEST_BYTES + 1)
         self._segments: dict[int, int] = {}  # address -> size; only small ones have SMALL_SEGMENT_BYTES
         self._reserved_bytes = 0
+        self._first_address = 0
+        self._retries = 0
+
+    @classmethod
+    def begun(cls, capacity_bytes: int, segments: Iterable[Segment], blocks: Iterable[HeldBlock]) -> Self:
+        """A pool that holds these segments already, with these live blocks in them. They may be more than
+        `capacity_bytes`, as in PyTorch, where a cap that comes later binds new segments alone. Raises `InvalidInput`
+        for segments that are not of this allocator, or overlap, and for blocks that do not lie in them."""
+        pool = cls(capacity_bytes)
+        held = sorted(blocks)
+        place = end = 0
+        for segment in sorted(segments):
+            _check_segment(segment, end)
+            end = segment.address + segment.size_bytes
+            pool._segments[segment.address] = segment.size_bytes
+            pool._reserved_bytes += segment.size_bytes
+            first = place
+            while place < len(held) and held[place].address < end:
+                place += 1
+            pool._fill(segment, held[first:place])
+        if place < len(held):
+            raise InvalidInput(f"block at {held[place].address}: found no segment there, expected one around it")
+        pool._high_water_bytes = pool._reserved_bytes
+        pool._first_address = -(-end // SEGMENT_GRANULARITY_BYTES) * SEGMENT_GRANULARITY_BYTES
+        return pool
+
+    def _fill(self, segment: Segment, blocks: list[HeldBlock]) -> None:
+        """The live blocks of a segment, in order, and the holes between them."""
+        holes = self._small if segment.small else self._large
+        free, end = segment.address, segment.address + segment.size_bytes
+        next_addresses = [*(block.address for block in blocks), end][1:]
+        for block, next_address in zip(blocks, next_addresses, strict=True):
+            size = block.size_bytes + ROUND_UP & ROUND_MASK
+            if block.address < free or block.address + size > next_address:
+                raise InvalidInput(
+                    f"block of {block.size_bytes} bytes at {block.address}: found it across its neighbours or the "
+                    f"segment of {segment.size_bytes} bytes at {segment.address}, expected it within"
+                )
+            if block.address > free:
+                holes.put(free, block.address - free, merge_below=False, merge_above=False)
+            rest = next_address - block.address - size
+            size += rest if rest <= holes.largest_rest_bytes else 0
+            self._blocks[block.address] = size
+            self._in_use_bytes += size
+            free = block.address + size
+        if free < end:
+            holes.put(free, end - free, merge_below=False, merge_above=False)
 
     def allocate(self, size_bytes: int) -> int:
         if type(size_bytes) is not int or size_bytes <= 0:
@@ -97,7 +159,8 @@ class CachingPool(Pool):
         for segment in self._unused_segments():
             (self._small if segment.small else self._large).discard(segment.address)
             del self._segments[segment.address]
-            self._device.free(segment.address)
+            if segment.address >= self._first_address:
+                self._device.free(segment.address - self._first_address)
             self._reserved_bytes -= segment.size_bytes
         return before_bytes - self._reserved_bytes
 
@@ -129,15 +192,21 @@ class CachingPool(Pool):
         return self._reserved_bytes
 
     @property
+    def retries(self) -> int:
+        """How often all unused segments were given back because the device had no room for another one."""
+        return self._retries
+
+    @property
     def span_bytes(self) -> int:
-        return self._device.high_water_bytes
+        return self._first_address + self._device.high_water_bytes
 
     def _reserve(self, size: int, holes: BestFitHoles, requested_bytes: int) -> None:
         if self._reserved_bytes + size > self._capacity_bytes:
+            self._retries += 1
             self.empty_cache()
             if self._reserved_bytes + size > self._capacity_bytes:
                 raise self._exhausted(requested_bytes)
-        address = self._device.allocate(size)
+        address = self._first_address + self._device.allocate(size)
         self._segments[address] = size
         self._reserved_bytes += size
         self._high_water_bytes = max(self._high_water_bytes, self._reserved_bytes)
@@ -146,6 +215,18 @@ class CachingPool(Pool):
     def _unused_segments(self) -> list[Segment]:
         small, large = self._small.sizes, self._large.sizes
         return [s for s in self.segments() if (small if s.small else large).get(s.address) == s.size_bytes]
+
+
+def _check_segment(segment: Segment, free_from: int) -> None:
+    address, size_bytes, small = segment
+    if address < free_from:
+        raise InvalidInput(f"segment at {address}: found the one before it up to {free_from}, expected them apart")
+    if small != (size_bytes == SMALL_SEGMENT_BYTES) or size_bytes % SEGMENT_GRANULARITY_BYTES or size_bytes <= 0:
+        raise InvalidInput(
+            f"segment at {address}: found {size_bytes} bytes for {'small' if small else 'large'} requests, expected "
+            f"{SMALL_SEGMENT_BYTES} for small ones, another multiple of it for large ones; expandable segments and "
+            "other options of PyTorch's allocator are not modelled"
+        )
 
 
 def segment_bytes(rounded_bytes: int) -> int:

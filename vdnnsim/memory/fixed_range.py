@@ -58,6 +58,9 @@ class FixedRangePool(Pool):
         self._holes.put(address, size)
         return None
 
+    def restart_high_water(self) -> None:
+        self._high_water_bytes = max((address + size for address, size in self._blocks.items()), default=0)
+
     def holes(self) -> list[tuple[int, int]]:
         return sorted(self._holes.sizes.items())
 

@@ -82,6 +82,11 @@ class Holes(ABC):
         self._remove(start, size)
 
     @property
+    def largest_rest_bytes(self) -> int:
+        """The largest rest of a hole that is not cut off."""
+        return self._min_rest_bytes - 1
+
+    @property
     def largest_bytes(self) -> int:
         """The size of the largest hole; 0 without one."""
         return max(self.sizes.values(), default=0)

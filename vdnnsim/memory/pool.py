@@ -124,6 +124,10 @@ class Pool(ABC):
     def span_bytes(self) -> int:
         """The highest end address so far: a buffer this large has room for every block at its address."""
 
+    def restart_high_water(self) -> None:
+        """From now on `high_water_bytes` counts anew, from what is needed now."""
+        self._high_water_bytes = self.reserved_bytes
+
     def live_blocks(self) -> list[tuple[int, int]]:
         """(address, size in bytes after rounding) of every live block, by address."""
         return sorted(self._blocks.items())

@@ -129,7 +129,7 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
         records.append(MemoryRecord(index, 0, taken, name, memory_class, in_classifier, address, size_bytes))
 
     for buffer in program.setup:
-        remember(SETUP, True, buffer, memory.allocate(buffer, "set-up"))
+        remember(SETUP, True, buffer, memory.set_up(buffer))
     for index, step in enumerate(program.steps):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, Allocate):

@@ -75,9 +75,7 @@ class Lowering:
         self._machine, self._slab, self._host = machine, slab, host
         self._operands = program.operands
         self._memory = DeviceMemory(make_pool())
-        self.setup = {
-            buffer.name: (self._memory.allocate(buffer, "set-up"), buffer.size_bytes) for buffer in program.setup
-        }
+        self.setup = {buffer.name: (self._memory.set_up(buffer), buffer.size_bytes) for buffer in program.setup}
         waits = [command for command in program.commands if isinstance(command, HostWait | StreamWait)]
         self.events: dict[Piece, Event] = {wait.piece: device.event(wait.piece.stream) for wait in waits}
         self._meanwhile = {stream: rehearsal(device, make_pool, stream) for stream in (Stream.COPY_OUT, Stream.COPY_IN)}

@@ -282,7 +282,7 @@ class LoadedProgram:
     def _fresh_memory(self) -> DeviceMemory:
         memory = DeviceMemory(self._make_pool())
         for buffer in self.program.setup:
-            memory.allocate(buffer, "set-up")
+            memory.set_up(buffer)
         self._fill(map_operand(DATA), self.machine.training.images)
         for layer, weights in self.machine.training.weights.items():
             self._fill(weights_operand(layer), weights)

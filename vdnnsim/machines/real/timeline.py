@@ -122,7 +122,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
 
 def _setup_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord]:
     fresh = DeviceMemory(type(memory.pool)(memory.pool.capacity_bytes))
-    return [_memory_record(SETUP, 0, True, buffer, fresh.allocate(buffer, "set-up")) for buffer in program.setup]
+    return [_memory_record(SETUP, 0, True, buffer, fresh.set_up(buffer)) for buffer in program.setup]
 
 
 def _memory_record(step: int, time_ns: int, taken: bool, buffer: Buffer, address: int) -> MemoryRecord:

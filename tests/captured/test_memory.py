@@ -1,0 +1,99 @@
+"""The memory in which a captured step begins, and who is whose successor."""
+
+from __future__ import annotations
+
+import pytest
+
+from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
+from vdnnsim.captured.step import (
+    BEFORE_STEP,
+    AllocatorSegment,
+    Block,
+    BlockClass,
+    CapturedStep,
+    Deed,
+    Doing,
+    HookCosts,
+    Seen,
+    StepHeader,
+)
+from vdnnsim.errors import InvalidInput
+from vdnnsim.memory import CachingPool, PlainPool
+
+MIB = 2**20
+BASE = 0x7F00_0000_0000
+GRADIENT, WEIGHT = BlockClass.GRADIENT, BlockClass.PARAMETER
+
+
+def there(size_bytes: int, holds: BlockClass, address: int, given: int | None = None, held_bytes: int = 0) -> Block:
+    return Block(size_bytes, holds, BEFORE_STEP, given, given, address=address, held_bytes=held_bytes)
+
+
+def taken(size_bytes: int, holds: BlockClass, deed: int, address: int = 0, given: int | None = None) -> Block:
+    return Block(size_bytes, holds, deed, given, given, address=address)
+
+
+def step_of(*blocks: Block, device: str = "cuda", segments: tuple[AllocatorSegment, ...] = ()) -> CapturedStep:
+    header = StepHeader("tiny", "test-gpu", device, {}, "2.11", "0", "0")
+    deeds = [Deed(Doing.TAKE, n) for n, block in enumerate(blocks) if block.taken != BEFORE_STEP]
+    nothing = Seen(0, 0, 0, 0, 0)
+    return CapturedStep(header, nothing, HookCosts(0, 0, 0, 0), (), (), blocks, (), tuple(deeds), segments)
+
+
+def test_a_step_on_a_gpu_begins_in_its_segments() -> None:
+    """The held size is the snapshot's; a block of no bytes holds none."""
+    step = step_of(
+        there(4 * MIB, WEIGHT, BASE, held_bytes=5 * MIB),
+        there(0, WEIGHT, 0),
+        taken(100, GRADIENT, 0),
+        segments=(AllocatorSegment(BASE, 20 * MIB, small=False),),
+    )
+    pool = pool_of(step, 100 * MIB)
+    assert isinstance(pool, CachingPool)
+    assert pool.live_blocks() == [(BASE, 5 * MIB)]
+    assert pool.holes() == [(BASE + 5 * MIB, 15 * MIB)]
+    assert (pool.capacity_bytes, pool.reserved_bytes) == (100 * MIB, 20 * MIB)
+    assert addresses_of(step) == {"b0": BASE}
+
+
+def test_without_segments_it_begins_empty() -> None:
+    step = step_of(there(4 * MIB, WEIGHT, BASE))
+    assert pool_of(step, MIB).reserved_bytes == 0
+    assert addresses_of(step) == {}
+
+
+def test_a_step_on_a_cpu_has_no_allocator() -> None:
+    step = step_of(there(100, WEIGHT, BASE), device="cpu", segments=(AllocatorSegment(BASE, 2 * MIB, small=True),))
+    assert isinstance(pool_of(step, 1000), PlainPool)
+    assert addresses_of(step) == {}
+
+
+def test_expandable_segments_are_told_as_not_modelled() -> None:
+    step = step_of(segments=(AllocatorSegment(BASE, 30 * MIB, small=True),))
+    with pytest.raises(InvalidInput, match="expandable segments and other options"):
+        pool_of(step, MIB)
+
+
+def test_gradients_at_one_address_belong_together_whatever_their_order() -> None:
+    step = step_of(
+        there(512, GRADIENT, BASE, given=0),
+        there(512, GRADIENT, BASE + 512, given=1),
+        taken(512, GRADIENT, 2, BASE),
+        taken(512, GRADIENT, 3, BASE + 512),
+    )
+    assert successors_of(step) == {"b2": "b0", "b3": "b1"}
+
+
+def test_of_gradients_elsewhere_the_last_taken_is_that_of_the_first_given_back() -> None:
+    """Of the same size and class only; what is given back within the step leaves nothing behind."""
+    step = step_of(
+        there(512, GRADIENT, BASE, given=0),
+        there(512, GRADIENT, BASE + 512, given=1),
+        there(512, WEIGHT, BASE + 1024),
+        there(1024, GRADIENT, BASE + 2048, given=2),
+        taken(512, GRADIENT, 3),
+        taken(512, GRADIENT, 4),
+        taken(512, WEIGHT, 5),
+        taken(1024, GRADIENT, 6, given=7),
+    )
+    assert successors_of(step) == {"b5": "b0", "b4": "b1"}

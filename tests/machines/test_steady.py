@@ -1,0 +1,100 @@
+"""Steps replayed until their memory is at rest: peaks worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.machines import DeviceMemory, OutOfMemory
+from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
+from vdnnsim.memory import ENDLESS_BYTES, CachingPool, HeldBlock, PlainPool, Segment, make_pool
+from vdnnsim.program import Allocate, Buffer, Command, Free, MemoryClass, Program, Step
+
+MIB = 2**20
+
+
+def buffer(name: str, size_bytes: int) -> Buffer:
+    return Buffer(name, size_bytes, MemoryClass.FEATURE_MAPS, "a", False)
+
+
+W, OLD, NEW, X = buffer("w", 1000), buffer("old", 3 * MIB), buffer("new", 3 * MIB), buffer("x", 16 * MIB)
+
+
+def program(*commands: Command) -> Program:
+    return Program((W, OLD), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
+
+
+TRAINS = program(Allocate(X), Free(OLD), Allocate(NEW), Free(X))
+"""The gradient of the step before goes while the map is there; the new one stays."""
+
+
+def test_peaks_as_asked_for_as_given_and_as_held() -> None:
+    """w has a segment of 2 MiB, the gradient one of 20, in which 17 are left: x gets them whole. The new gradient lies
+    where the old one did, so that the second step needs no more."""
+    memory = steady_memory(TRAINS, DeviceMemory(CachingPool(ENDLESS_BYTES)), {"new": "old"})
+    needs = StepMemory(19 * MIB + 1000, 20 * MIB + 1024, 22 * MIB, 0)
+    assert memory == SteadyMemory((needs, needs), settled=True)
+
+
+def test_a_block_without_a_successor_stays_as_a_leak_does() -> None:
+    leaks = steady_memory(TRAINS, DeviceMemory(PlainPool(ENDLESS_BYTES)), most_steps=4)
+    assert [step.requested_bytes for step in leaks.steps] == [(19 + 3 * n) * MIB + 1000 for n in range(4)]
+    assert not leaks.settled
+
+
+def test_what_is_given_back_for_good_is_there_in_the_first_step_alone() -> None:
+    memory = steady_memory(program(Free(OLD), Allocate(X), Free(X)), DeviceMemory(PlainPool(ENDLESS_BYTES)))
+    assert [step.requested_bytes for step in memory.steps] == [16 * MIB + 1000] * 2
+    assert memory.settled
+
+
+def test_a_step_that_begins_in_a_cut_up_segment_needs_more_until_it_has_come_to_rest() -> None:
+    """Of the 20 MiB one block has the first 3 and one the last 3. The new gradient, taken before the old one goes, lies
+    behind it; x then finds 11 MiB, too few, and has a segment of 16. In the second step the new one lies where the old
+    one was first, and so on by turns."""
+    small, segment = Segment(0, 2 * MIB, small=True), Segment(64 * MIB, 20 * MIB, small=False)
+    kept = buffer("kept", 3 * MIB)
+    addresses = {"w": 0, "old": 64 * MIB, "kept": 81 * MIB}
+    sizes_bytes = {"w": 1000, "old": 3 * MIB, "kept": 3 * MIB}
+    pool = CachingPool.begun(
+        ENDLESS_BYTES, [small, segment], [HeldBlock(addresses[name], size) for name, size in sizes_bytes.items()]
+    )
+    commands = (Allocate(NEW), Free(OLD), Allocate(X), Free(X))
+    trains = Program((W, OLD, kept), commands, (Step("a", False, False, 0, 4),), {}, ())
+    memory = steady_memory(trains, DeviceMemory(pool, addresses), {"new": "old"})
+    needs = StepMemory(22 * MIB + 1000, 22 * MIB + 1024, 38 * MIB, 0)
+    assert memory == SteadyMemory((needs, needs), settled=True)
+    assert pool.segments()[2:] == [Segment(84 * MIB, 16 * MIB, small=False)]
+
+
+def test_retries_of_a_step_under_a_cap() -> None:
+    """Small and large requests share no segment: each gives the other's back where there is room for one."""
+    y = buffer("y", 22 * MIB)
+    commands = (Allocate(y), Free(y), Allocate(W), Free(W))
+    alone = Program((), commands, (Step("a", False, False, 0, 4),), {}, ())
+    memory = steady_memory(alone, DeviceMemory(CachingPool(22 * MIB)))
+    assert memory.steps == tuple(StepMemory(22 * MIB, 22 * MIB, 22 * MIB, retries) for retries in (1, 2, 2))
+    assert memory.settled
+
+
+def test_out_of_memory_under_a_cap_says_where() -> None:
+    y = buffer("y", 30 * MIB)
+    with pytest.raises(OutOfMemory) as caught:
+        steady_memory(program(Allocate(X), Allocate(y)), DeviceMemory(CachingPool(50 * MIB)), {})
+    assert (caught.value.where, caught.value.buffer) == ("a forward", "y")
+    assert "out of memory in a forward: no room for 31.5 MB (y); of 52.4 MB in use" in str(caught.value)
+
+
+def test_a_step_that_runs_out_of_memory_later_than_the_first() -> None:
+    with pytest.raises(OutOfMemory):
+        steady_memory(program(Allocate(NEW)), DeviceMemory(PlainPool(10 * MIB)), most_steps=4)
+
+
+def test_on_a_cpu_bytes_are_those_asked_for() -> None:
+    memory = steady_memory(TRAINS, DeviceMemory(PlainPool(ENDLESS_BYTES)), {"new": "old"})
+    assert memory.last == StepMemory(*[19 * MIB + 1000] * 3, 0)
+
+
+def test_a_successor_is_of_the_same_size() -> None:
+    with pytest.raises(InvalidInput, match="found new of 3145728 bytes for w of 1000, expected equal sizes"):
+        steady_memory(TRAINS, DeviceMemory(make_pool("best-fit", ENDLESS_BYTES)), {"new": "w"})

@@ -1,0 +1,67 @@
+"""The device memory in which a captured step begins, and what of it one step hands on to the next.
+
+On a GPU that is PyTorch's allocator as it was then: its segments, and the live blocks in them at their addresses. On a
+CPU PyTorch caches nothing, and what is asked for is what is held.
+"""
+
+from __future__ import annotations
+
+from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep
+from vdnnsim.memory import CachingPool, HeldBlock, PlainPool, Pool, Segment
+
+
+def name_of(block: int) -> str:
+    """What `blocks[block]` is called in schedules and programs."""
+    return f"b{block}"
+
+
+def pool_of(step: CapturedStep, capacity_bytes: int) -> Pool:
+    """The allocator of the step's device as it is when the step begins, with no more than `capacity_bytes` of the
+    device: a cap, or all of it. Where no segments were captured it begins empty, and gives the blocks that are there
+    before the step addresses of its own. Raises `InvalidInput` for segments of an allocator that is not modelled."""
+    if step.header.device == "cpu":
+        return PlainPool(capacity_bytes)
+    if not step.segments:
+        return CachingPool(capacity_bytes)
+    blocks = [HeldBlock(block.address, max(block.held_bytes, block.size_bytes)) for _, block in _there_before(step)]
+    return CachingPool.begun(capacity_bytes, (Segment(*segment) for segment in step.segments), blocks)
+
+
+def addresses_of(step: CapturedStep) -> dict[str, int]:
+    """Where `pool_of` has the blocks that are there before the step, by their names; none where it begins empty."""
+    if step.header.device == "cpu" or not step.segments:
+        return {}
+    return {name_of(number): block.address for number, block in _there_before(step)}
+
+
+def successors_of(step: CapturedStep) -> dict[str, str]:
+    """Of each block that the step leaves behind, which of those before the step it is in the next one: this step's
+    gradients are what the next one gives back. Both are of one size and class. Those at one address belong together,
+    since a step that was captured is one of many equal ones; of the others the one taken last with the one given back
+    first, since backward goes through the parameters from the last to the first."""
+    gone: dict[tuple[int, BlockClass], list[tuple[int, int]]] = {}
+    for number, block in sorted(_there_before(step), key=lambda one: one[1].given or 0):
+        if block.given is not None:
+            gone.setdefault((block.size_bytes, block.holds), []).append((number, block.address))
+    left = [
+        (number, block)
+        for number, block in enumerate(step.blocks)
+        if block.taken != BEFORE_STEP and block.given is None and block.size_bytes
+    ]
+    left.sort(key=lambda one: one[1].taken, reverse=True)
+    found: dict[str, str] = {}
+    for by_address in (True, False):
+        for number, block in left:
+            those = gone.get((block.size_bytes, block.holds), [])
+            place = _place_of(block.address, those) if by_address else 0
+            if name_of(number) not in found and place is not None and place < len(those):
+                found[name_of(number)] = name_of(those.pop(place)[0])
+    return found
+
+
+def _there_before(step: CapturedStep) -> list[tuple[int, Block]]:
+    return [(n, block) for n, block in enumerate(step.blocks) if block.taken == BEFORE_STEP and block.size_bytes]
+
+
+def _place_of(address: int, those: list[tuple[int, int]]) -> int | None:
+    return next((place for place, (_, its) in enumerate(those) if its == address and address), None)
