@@ -84,7 +84,7 @@ def three_layers() -> CapturedStep:
         *((NEED, 3), (NEED, 2), (TAKE, 14), (LAUNCH, 6)),  # 23 to 26, stages 11 and 12
         *((NEED, 1), (NEED, 0), (LAUNCH, 7), (LAUNCH, 8)),  # 27 to 30, stages 13 and 14
     )
-    segments = [AllocatorSegment(n * 2 * MIB, 2 * MIB, False) for n in range(6)]
+    segments = [AllocatorSegment(n * 2 * MIB, 2 * MIB, True) for n in range(6)]
     return CapturedStep(
         HEADER,
         Seen(1_000_000, 5_000, 102_760_960, 102_760_960, 104_857_600),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
-from vdnnsim.captured.step import (
+from tests.captured.steps import three_layers
+from vdnnsim.captured import (
     BEFORE_STEP,
     AllocatorSegment,
     Block,
@@ -16,8 +16,15 @@ from vdnnsim.captured.step import (
     HookCosts,
     Seen,
     StepHeader,
+    addresses_of,
+    build_step,
+    hook_schedule,
+    pool_of,
+    successors_of,
 )
 from vdnnsim.errors import InvalidInput
+from vdnnsim.machines import DeviceMemory
+from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
 from vdnnsim.memory import CachingPool, PlainPool
 
 MIB = 2**20
@@ -97,3 +104,14 @@ def test_of_gradients_elsewhere_the_last_taken_is_that_of_the_first_given_back()
         taken(1024, GRADIENT, 6, given=7),
     )
     assert successors_of(step) == {"b5": "b0", "b4": "b1"}
+
+
+def test_the_peaks_of_a_step_that_is_trained_again_and_again() -> None:
+    """Weights and gradients of 1 MiB each have small segments of their own, x the first 4 of 20 MiB, and y1 fits
+    behind it; the workspace and the loss go behind weights. y2, y3 and the gradient of y3 have segments of their own,
+    and their own size. The loss is dropped between steps."""
+    step = three_layers()
+    program = build_step(step, hook_schedule(step, ()))
+    memory = steady_memory(program, DeviceMemory(pool_of(step, 2**40), addresses_of(step)), successors_of(step))
+    needs = StepMemory(step.seen.peak_requested_bytes, step.seen.peak_requested_bytes, (32 + 16 + 32 + 32) * MIB, 0)
+    assert memory == SteadyMemory((needs, needs), settled=True)

@@ -36,14 +36,12 @@ def test_peaks_as_asked_for_as_given_and_as_held() -> None:
     assert memory == SteadyMemory((needs, needs), settled=True)
 
 
-def test_a_block_without_a_successor_stays_as_a_leak_does() -> None:
-    leaks = steady_memory(TRAINS, DeviceMemory(PlainPool(ENDLESS_BYTES)), most_steps=4)
-    assert [step.requested_bytes for step in leaks.steps] == [(19 + 3 * n) * MIB + 1000 for n in range(4)]
-    assert not leaks.settled
-
-
-def test_what_is_given_back_for_good_is_there_in_the_first_step_alone() -> None:
-    memory = steady_memory(program(Free(OLD), Allocate(X), Free(X)), DeviceMemory(PlainPool(ENDLESS_BYTES)))
+def test_what_has_no_successor_goes_between_steps_and_what_has_none_before_it_comes_there() -> None:
+    """The new one is dropped, and another old one taken: 3 MiB at the place of the old one or of the new one."""
+    memory = steady_memory(TRAINS, DeviceMemory(PlainPool(ENDLESS_BYTES)))
+    assert [step.requested_bytes for step in memory.steps] == [19 * MIB + 1000] * 2
+    read = program(Free(OLD), Allocate(X), Free(X))
+    memory = steady_memory(read, DeviceMemory(PlainPool(ENDLESS_BYTES)))
     assert [step.requested_bytes for step in memory.steps] == [16 * MIB + 1000] * 2
     assert memory.settled
 
@@ -85,9 +83,13 @@ def test_out_of_memory_under_a_cap_says_where() -> None:
     assert "out of memory in a forward: no room for 31.5 MB (y); of 52.4 MB in use" in str(caught.value)
 
 
-def test_a_step_that_runs_out_of_memory_later_than_the_first() -> None:
-    with pytest.raises(OutOfMemory):
-        steady_memory(program(Allocate(NEW)), DeviceMemory(PlainPool(10 * MIB)), most_steps=4)
+def test_out_of_memory_between_steps() -> None:
+    """Of 6 MiB the new gradient has the second to the fourth, so that the next data find no 3 in one place."""
+    data, little = buffer("data", 3 * MIB), buffer("little", MIB)
+    commands = (Free(OLD), Free(data), Allocate(little), Allocate(NEW), Free(little))
+    cut = Program((OLD, data), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
+    with pytest.raises(OutOfMemory, match=r"out of memory in the time between steps: no room for 3\.1 MB \(data\)"):
+        steady_memory(cut, DeviceMemory(make_pool("best-fit", 6 * MIB)), {"new": "old"})
 
 
 def test_on_a_cpu_bytes_are_those_asked_for() -> None:

@@ -4,6 +4,7 @@ from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of, why_it_stays
 from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_step, write_step
 from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
+from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
 from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
@@ -48,6 +49,7 @@ __all__ = [
     "SavedView",
     "Seen",
     "StepHeader",
+    "addresses_of",
     "agenda_of",
     "block_name",
     "build_step",
@@ -58,8 +60,10 @@ __all__ = [
     "is_step",
     "iteration_of_step",
     "leaves_of",
+    "pool_of",
     "read_step",
     "schedule_of",
+    "successors_of",
     "trace_of_step",
     "why_it_stays",
     "write_step",

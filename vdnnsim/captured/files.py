@@ -87,6 +87,7 @@ _TABLES: Mapping[str, _Kind] = {
             "fetched_given": SOME_DEED,
             "operator": SOME_WHOLE,
             "address": WHOLE,
+            "held_bytes": WHOLE,
         },
         Block,
     ),

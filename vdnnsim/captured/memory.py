@@ -6,13 +6,9 @@ CPU PyTorch caches nothing, and what is asked for is what is held.
 
 from __future__ import annotations
 
+from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep
 from vdnnsim.memory import CachingPool, HeldBlock, PlainPool, Pool, Segment
-
-
-def name_of(block: int) -> str:
-    """What `blocks[block]` is called in schedules and programs."""
-    return f"b{block}"
 
 
 def pool_of(step: CapturedStep, capacity_bytes: int) -> Pool:
@@ -31,7 +27,7 @@ def addresses_of(step: CapturedStep) -> dict[str, int]:
     """Where `pool_of` has the blocks that are there before the step, by their names; none where it begins empty."""
     if step.header.device == "cpu" or not step.segments:
         return {}
-    return {name_of(number): block.address for number, block in _there_before(step)}
+    return {block_name(number): block.address for number, block in _there_before(step)}
 
 
 def successors_of(step: CapturedStep) -> dict[str, str]:
@@ -54,8 +50,8 @@ def successors_of(step: CapturedStep) -> dict[str, str]:
         for number, block in left:
             those = gone.get((block.size_bytes, block.holds), [])
             place = _place_of(block.address, those) if by_address else 0
-            if name_of(number) not in found and place is not None and place < len(those):
-                found[name_of(number)] = name_of(those.pop(place)[0])
+            if block_name(number) not in found and place is not None and place < len(those):
+                found[block_name(number)] = block_name(those.pop(place)[0])
     return found
 
 

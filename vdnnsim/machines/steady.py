@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory, no_room
-from vdnnsim.memory import CachingPool, Pool, PoolExhausted
-from vdnnsim.program import Allocate, Free, Program
+from vdnnsim.memory import NULL_ADDRESS, CachingPool, Pool, PoolExhausted
+from vdnnsim.program import Allocate, Buffer, Free, Program
 
 MOST_STEPS = 20
-"""A memory that has not come to rest by then grows, or goes round."""
+"""A memory that has not come to rest by then goes round."""
 
 
 class StepMemory(NamedTuple):
@@ -44,7 +44,9 @@ def steady_memory(
 ) -> SteadyMemory:
     """What steps of this program need, the first of them in `memory`, which is used up. `successors` says which of the
     blocks that a step leaves behind is, in the next one, which of those that are there before it (a gradient, say).
-    Raises `OutOfMemory`, in whichever step it is, and `InvalidInput` for a successor of another size."""
+    Every step finds the same blocks: what else one leaves behind goes between the steps (a loss that was returned), and
+    what else one gives back is taken anew there (the next data). Raises `OutOfMemory`, in whichever step it is, and
+    `InvalidInput` for a successor of another size."""
     replay = _Replay(program, memory, successors or {})
     steps = [replay.step()]
     while len(steps) < most_steps:
@@ -55,9 +57,8 @@ def steady_memory(
 
 
 class _Replay:
-    """Steps in one pool. Buffers are known by number; a call is the number of one that is taken, or the complement of
-    that of one given back. What a step leaves behind without a successor stays for good, as a leak does; what it gives
-    back and finds no successor of is not there any more."""
+    """Steps in one pool. Buffers are known by number, those of the set-up first; a call is the number of one that is
+    taken, or the complement of that of one given back."""
 
     def __init__(self, program: Program, memory: DeviceMemory, successors: Mapping[str, str]) -> None:
         self.program = program
@@ -78,13 +79,15 @@ class _Replay:
                     f"successors: found {self.buffers[left].name} of {self.sizes_bytes[left]} bytes for "
                     f"{self.buffers[there].name} of {self.sizes_bytes[there]}, expected equal sizes"
                 )
-        self.addresses: list[int | None] = [None] * len(self.buffers)
+        self.there = len(program.setup)
+        self.addresses: list[int] = [NULL_ADDRESS] * len(self.buffers)
         for number, buffer in enumerate(program.setup):
             self.addresses[number] = memory.set_up(buffer)
         self.requested_bytes = sum(buffer.size_bytes for buffer in program.setup)
 
     def step(self) -> StepMemory:
-        """Replay one step, and hand what it leaves on to the next."""
+        """Replay one step behind those before it."""
+        self._between()
         pool, sizes_bytes, addresses = self.pool, self.sizes_bytes, self.addresses
         allocate, free = pool.allocate, pool.free
         retries = _retries(pool)
@@ -99,19 +102,14 @@ class _Replay:
                     raise self._out_of_memory(place, error) from None
                 requested_bytes += sizes_bytes[number]
                 continue
-            address = addresses[~number]
-            if address is None:
-                continue
             if requested_bytes > most_requested_bytes:
                 most_requested_bytes = requested_bytes
             if pool.in_use_bytes > most_allocated_bytes:
                 most_allocated_bytes = pool.in_use_bytes
-            free(address)
-            addresses[~number] = None
+            free(addresses[~number])
+            addresses[~number] = NULL_ADDRESS
             requested_bytes -= sizes_bytes[~number]
         self.requested_bytes = requested_bytes
-        for left, there in self.successors:
-            addresses[there], addresses[left] = addresses[left], None
         return StepMemory(
             max(most_requested_bytes, requested_bytes),
             max(most_allocated_bytes, pool.in_use_bytes),
@@ -119,13 +117,36 @@ class _Replay:
             _retries(pool) - retries,
         )
 
+    def _between(self) -> None:
+        """What is there before a step is there again."""
+        addresses, sizes_bytes = self.addresses, self.sizes_bytes
+        for left, there in self.successors:
+            if addresses[there] == NULL_ADDRESS:
+                addresses[there], addresses[left] = addresses[left], NULL_ADDRESS
+        for number in range(self.there, len(addresses)):
+            if addresses[number] != NULL_ADDRESS:
+                self.pool.free(addresses[number])
+                addresses[number] = NULL_ADDRESS
+                self.requested_bytes -= sizes_bytes[number]
+        for number in range(self.there):
+            if addresses[number] == NULL_ADDRESS and sizes_bytes[number]:
+                try:
+                    addresses[number] = self.pool.allocate(sizes_bytes[number])
+                except PoolExhausted as error:
+                    raise no_room(
+                        "the time between steps", self.buffers[number], self.pool, self._live(), error
+                    ) from None
+                self.requested_bytes += sizes_bytes[number]
+
+    def _live(self) -> list[Buffer]:
+        return [buffer for buffer, at in zip(self.buffers, self.addresses, strict=True) if at != NULL_ADDRESS]
+
     def _out_of_memory(self, place: int, error: PoolExhausted) -> OutOfMemory:
         """Where it was, and what was there, for the call that found no room."""
         program = self.program
         calls = [n for n, command in enumerate(program.commands) if isinstance(command, (Allocate, Free))]
         where = next(step.title for step in program.steps if step.first <= calls[place] < step.last)
-        live = [buffer for buffer, at in zip(self.buffers, self.addresses, strict=True) if at is not None]
-        return no_room(where, self.buffers[self.calls[place]], self.pool, live, error)
+        return no_room(where, self.buffers[self.calls[place]], self.pool, self._live(), error)
 
 
 def _retries(pool: Pool) -> int:
