@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.metrics import Loss, Spent, StepTime
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.program import Program
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vdnnsim.bands import Band
+    from vdnnsim.captured.plan_file import PlanFile
+    from vdnnsim.captured.step import Seen, StepHeader
     from vdnnsim.machines import OutOfMemory
+    from vdnnsim.machines.steady import StepMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class PolicyResult:
     this one's. `spent` says by cause where the iteration went, `loss` what the oracle's did not take of it; the parts
     of each add up. Bytes are as asked for; the pool's rounding and holes show in `pool_high_water_bytes` and
     `largest_hole_bytes`. By class they are those at the peak of all together, or each class's own peak and averages.
+    Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest.
     """
 
     policy: str
@@ -97,6 +102,15 @@ class PolicyResult:
     trials: tuple[Trial, ...]
     band: Band | None = None
     failure: OutOfMemory | None = None
+    memory: StepMemory | None = None
+    plan_file: PlanFile | None = None
+
+    @property
+    def plan(self) -> PlanFile:
+        """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network."""
+        if self.plan_file is None:
+            raise InvalidInput(f"plan of {self.policy}: found a network of layers, expected a captured step")
+        return self.plan_file
 
     def __repr__(self) -> str:
         return f"<PolicyResult {self.summary}>"
@@ -144,10 +158,17 @@ class Origin:
     gpu_sha256: str
 
 
+class Captured(NamedTuple):
+    """What a captured step says of itself: what it is of, and what was measured of it without hooks."""
+
+    header: StepHeader
+    seen: Seen
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several policies on one network, batch and GPU; the link's bandwidths are what large copies reach. A notebook
-    shows it as the table that the command prints."""
+    """Several policies on one network, batch and GPU, or on one captured step; the link's bandwidths are what large
+    copies reach. A notebook shows it as the table that the command prints."""
 
     network: str
     batch: int | None
@@ -162,12 +183,19 @@ class Comparison:
     provenance: Provenance
     sources: Mapping[str, str]
     origin: Origin
+    captured: Captured | None = None
 
     def __repr__(self) -> str:
         return (
             f"<Comparison of {', '.join(result.policy for result in self.results)} on {self.network}, batch "
             f"{self.batch}, {self.gpu} ({format_bytes(self.capacity_bytes)})>"
         )
+
+    def units_per_s(self, result: PolicyResult) -> float | None:
+        """How many of the batch a policy trains in a second; None where there is no batch, or no time."""
+        if self.batch is None or not result.iteration_time_ns:
+            return None
+        return self.batch * 1e9 / result.iteration_time_ns
 
     def _repr_html_(self) -> str:
         from vdnnsim.report.html import comparison_html  # as above
@@ -211,7 +239,16 @@ class Comparison:
 def flat_row(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
     """One policy's numbers without nesting, as one row of a table."""
     numbers = {name: value for name, value in _flat_fields(result).items() if name not in ("layers", "trials")}
-    return {**_setting(comparison), **numbers, **asdict(comparison.origin)}
+    return {**_setting(comparison), **numbers, **_of_capture(comparison, result), **asdict(comparison.origin)}
+
+
+def _of_capture(comparison: Comparison, result: PolicyResult) -> dict[str, Any]:
+    if comparison.captured is None:
+        return {}
+    header, seen = comparison.captured
+    setting = {f"setting.{name}": value for name, value in header.setting.items()}
+    measured = {f"seen.{name}": value for name, value in seen._asdict().items()}
+    return {"units_per_s": comparison.units_per_s(result), "torch": header.torch, **setting, **measured}
 
 
 def layer_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -245,13 +282,18 @@ def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
 
 
 def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterator[tuple[str, Any]]:
-    """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time."""
+    """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time, what
+    steps need of PyTorch's allocator behind the peak."""
     for field in fields(record):
-        if field.name not in ("band", "failure"):
+        if field.name not in ("band", "failure", "memory", "plan_file"):
             yield field.name, getattr(record, field.name)
         if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.band is not None:
             yield "iteration_time_low_ns", record.band.low_ns
             yield "iteration_time_high_ns", record.band.high_ns
+        if field.name == "peak_bytes" and isinstance(record, PolicyResult) and record.memory is not None:
+            yield "peak_allocated_bytes", record.memory.allocated_bytes
+            yield "peak_reserved_bytes", record.memory.reserved_bytes
+            yield "allocator_retries", record.memory.retries
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

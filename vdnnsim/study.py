@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vdnnsim.bands import Band, Sources, band_of, sources_of
+from vdnnsim.captured.files import read_step
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.iteration import Iteration
-from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
-from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan
+from vdnnsim.machines import DeviceMemory, OutOfMemory
+from vdnnsim.machines.fitting import Candidate, Fitted
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network
-from vdnnsim.policies import POLICIES, Laboratory, Layout, Plan, Policy, Problem, Trial, check_plan, decide, make_policy
+from vdnnsim.policies import (
+    ONE_WAY_POLICIES,
+    POLICIES,
+    Laboratory,
+    Layout,
+    Plan,
+    Policy,
+    Problem,
+    Trial,
+    check_plan,
+    decide,
+    make_policy,
+)
+from vdnnsim.policies.variants import without_variant
 from vdnnsim.program import Program, WeightGradients
 from vdnnsim.results import Comparison, Origin, PolicyRun
-from vdnnsim.summary import MEMORY_CLASSES, Ran, against, step_names, summarise
+from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes
-from vdnnsim.workloads import Runnable, workload_of
+from vdnnsim.workloads import STEP_POOL, Runnable, workload_of
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
@@ -132,7 +149,9 @@ class Study:
             reason = self.explain(ran.failure, needed_bytes)
         fitted = replace(ran.plan, trials=plan.trials)
         on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
-        result = replace(summarise(name, fitted, on, reason, needed_bytes, ran.failure), band=self._band(ran))
+        result = summarise(name, fitted, on, reason, needed_bytes, ran.failure)
+        memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
+        result = replace(result, band=self._band(ran), memory=memory, plan_file=self.workload.plan_file(result, fitted))
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def problem(self, laboratory: Laboratory | None = None) -> Problem:
@@ -161,7 +180,7 @@ class Study:
         """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""
         ran = self._outcome(plan)
         end_ns = ran.timeline.iteration_time_ns
-        use = memory_use(ran.timeline.memory, len(ran.program.steps), end_ns, MEMORY_CLASSES)
+        use = memory_use(ran.timeline.memory, len(ran.program.steps), end_ns, ran.program.memory_classes)
         reason = "" if ran.failure is None else str(ran.failure)
         return Trial(title, ran.plan, ran.failure is None, end_ns, use.peak_bytes, reason)
 
@@ -174,7 +193,7 @@ class Study:
             if sizes not in self._fitted:
                 self._fitted[sizes] = self._prepare(plan)
             plan, program, failure = self._fitted[sizes]
-            timeline = self._simulate(program, endless=plan.endless or failure is not None)
+            timeline = self._simulate(program, self._room_bytes(plan, failure))
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
 
@@ -195,7 +214,7 @@ class Study:
 
     def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
         candidate = self._candidate(plan)
-        fitted = fit_plan(candidate, self._memory, trace)
+        fitted = self.workload.fit(candidate, self._memory, trace)
         if fitted.failure is not None:
             self._without_room[_size_key(plan)] = candidate  # it will be asked in which capacity it has room
         return fitted
@@ -204,13 +223,17 @@ class Study:
         return self.workload.candidate(self.trace, plan)
 
     def _memory(self, capacity_bytes: int | None = None) -> DeviceMemory:
-        return DeviceMemory(make_pool(self.pool, capacity_bytes or self.gpu.capacity_bytes))
+        return self.workload.memory(self.pool, capacity_bytes or self.gpu.capacity_bytes)
 
-    def _simulate(self, program: Program, endless: bool) -> Timeline:
-        capacity_bytes = ENDLESS_BYTES if endless else self.gpu.capacity_bytes
+    def _room_bytes(self, plan: Plan, failure: OutOfMemory | None) -> int:
+        """What a plan runs in: the GPU's capacity, or room for all that finds none there."""
+        return ENDLESS_BYTES if plan.endless or failure else self.gpu.capacity_bytes
+
+    def _simulate(self, program: Program, capacity_bytes: int) -> Timeline:
         machine = SimulatedMachine(self.trace, self.gpu)
-        pool = make_pool(self.pool, capacity_bytes)
-        return machine.check(program, pool, self.network) if self.checked else machine.run(program, pool)
+        if self.checked:
+            return machine.check(program, make_pool(self.pool, capacity_bytes), self.network)
+        return machine.run(program, self._memory(capacity_bytes))
 
     def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int) -> int:
         """A capacity in which the plan was seen to fit, where it does not fit in the GPU's.
@@ -226,7 +249,7 @@ class Study:
             candidate = self._without_room.get(_size_key(plan)) or self._candidate(plan)
             for _ in range(_NARROWINGS):
                 middle = (too_little + enough) // 2
-                if fit_plan(candidate, partial(self._memory, middle)).failure is None:
+                if self.workload.fit(candidate, partial(self._memory, middle)).failure is None:
                     enough = middle
                 else:
                     too_little = middle
@@ -234,7 +257,7 @@ class Study:
 
     def _holds(self, program: Program, capacity_bytes: int) -> bool:
         try:
-            replay_memory(program, self._memory(capacity_bytes))
+            self.workload.replay(program, self._memory(capacity_bytes))
         except OutOfMemory:
             return False
         return True
@@ -250,34 +273,41 @@ class Study:
 
 
 def make_study(
-    network: str | Path | Network,
+    network: str | Path | Network | CapturedStep,
     *,
     batch: int | None = None,
     gpu: str | Path | GpuProfile,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
-    math: str = "fp32",
-    pool: str = "best-fit",
+    math: str | None = None,
+    pool: str | None = None,
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
     traces: str | Path | Iterable[str | Path] = (),
 ) -> Study:
-    """A study from names, files or objects; `trace` and `traces` as in `compare`. Raises `InvalidInput` (and its kinds)
-    for whatever cannot be used."""
+    """A study from names, files or objects, as in `compare`. Raises `InvalidInput` (and its kinds) for whatever cannot
+    be used."""
+    profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
+    if capacity is not None:
+        profile = profile.with_capacity(capacity)
+    if link_bandwidth is not None:
+        profile = profile.with_link_bandwidth(link_bandwidth)
+    check_known("weight gradients", weight_gradients, [choice.value for choice in WeightGradients])
+    step = captured_step(network)
+    if step is not None:
+        told = {"math": math, "trace": trace, "traces": traces or None}
+        weights = None if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
+        return study_of_step(step, profile, pool, {"batch": batch, "weight gradients": weights, **told})
+    assert not isinstance(network, CapturedStep)
     if not isinstance(network, Network):
         if batch is None:
             raise InvalidInput("batch: found none, expected the number of images of an iteration")
         network = load_network(network, batch)
     elif batch not in (None, network.batch):
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
-    profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
-    if capacity is not None:
-        profile = profile.with_capacity(capacity)
-    if link_bandwidth is not None:
-        profile = profile.with_link_bandwidth(link_bandwidth)
+    math, pool = math or "fp32", pool or "best-fit"
     check_known("math", math, MATH_MODES)
     check_known("pool", pool, POOLS)
-    check_known("weight gradients", weight_gradients, [choice.value for choice in WeightGradients])
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
     check_folders(folders)
     if trace is None:
@@ -292,6 +322,33 @@ def make_study(
     return Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
 
 
+def captured_step(named: str | Path | Network | CapturedStep) -> CapturedStep | None:
+    """The captured step that is meant, where one is: itself, or a folder. Raises `InvalidFile` for one with faults."""
+    if isinstance(named, Network):
+        return None
+    if isinstance(named, CapturedStep):
+        return named
+    return read_step(named) if Path(named).is_dir() else None
+
+
+def study_of_step(
+    step: CapturedStep, gpu: GpuProfile, pool: str | None = None, told: Mapping[str, object] = MappingProxyType({})
+) -> Study:
+    """The study of a captured step, in PyTorch's allocator where no other pool is named; `told` is what a capture says
+    itself, and nobody else may. Raises `InvalidInput` (and its kinds) for whatever cannot be used."""
+    for what, value in told.items():
+        if value is not None:
+            raise InvalidInput(f"{what}: found {value}, expected none: {step.header.name} is a captured step")
+    check_known("pool", pool or STEP_POOL, POOLS)
+    if step.header.gpu != gpu.name:
+        raise InvalidInput(
+            f"{step.header.name}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
+            "the same GPU: kernels, host and allocator are its own; 'vdnnsim calibrate link' makes one"
+        )
+    workload, trace = workload_of(step), trace_of_step(step)
+    return Study(workload, trace, workload.hosted(gpu), pool or STEP_POOL)
+
+
 def _check_of(trace: Trace, gpu: str, math: str) -> None:
     if trace.header.gpu != gpu:
         raise InvalidInput(
@@ -303,25 +360,26 @@ def _check_of(trace: Trace, gpu: str, math: str) -> None:
 
 
 def compare(
-    network: str | Path | Network,
+    network: str | Path | Network | CapturedStep,
     *,
     batch: int | None = None,
     gpu: str | Path | GpuProfile,
     policies: str | Policy | Iterable[str | Policy] | None = None,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
-    math: str = "fp32",
-    pool: str = "best-fit",
+    math: str | None = None,
+    pool: str | None = None,
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
     traces: str | Path | Iterable[str | Path] = (),
 ) -> Comparison:
     """Run policies (all of the paper's where none are named) and compare them with the oracle.
 
-    `network` and `gpu` are names or paths of TOML files; `capacity` and `link_bandwidth` are bytes and bytes per
-    second, or text with units such as "12GB" and "16GB/s". `trace` is the table of a trace of your own, or a `Trace`;
-    `traces` are folders of them to look in before those that came with vdnnsim. Raises `InvalidInput` (and its kinds)
-    for whatever cannot be used.
+    `network` and `gpu` are names or paths of TOML files, `network` also a captured step or its folder, which has batch,
+    math and trace of its own; `capacity` and `link_bandwidth` are bytes and bytes per second, or text with units such
+    as "12GB" and "16GB/s". `math` is fp32 and `pool` best-fit (of captured steps pytorch-caching) unless said
+    otherwise. `trace` is the table of a trace of your own, or a `Trace`; `traces` are folders of them to look in before
+    those that came with vdnnsim. Raises `InvalidInput` (and its kinds) for whatever cannot be used.
     """
     study = make_study(
         network,
@@ -337,12 +395,15 @@ def compare(
     )
     if isinstance(policies, str) or not isinstance(policies, Iterable | None):
         policies = [policies]
-    return compare_policies(study, list(POLICIES if policies is None else policies))
+    return compare_policies(study, policies)
 
 
-def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparison:
-    """Run policies of a study and compare them with its oracle."""
-    chosen = [make_policy(policy) for policy in policies]
+def compare_policies(study: Study, policies: Iterable[str | Policy] | None = None) -> Comparison:
+    """Run policies of a study, the paper's where none are named, and compare them with its oracle."""
+    usual = ONE_WAY_POLICIES if study.workload.one_way else POLICIES
+    chosen = [make_policy(policy) for policy in (usual if policies is None else policies)]
+    if study.workload.one_way:  # (m) and (p) are one
+        chosen = list({policy.name: policy for policy in map(without_variant, chosen)}.values())
     if not chosen:
         raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
     names = [policy.name for policy in chosen]
@@ -365,6 +426,7 @@ def compare_policies(study: Study, policies: Sequence[str | Policy]) -> Comparis
         weakest(run.result.provenance for run in runs),
         dict(study.trace.header.sources),
         _origin(study),
+        study.workload.captured,
     )
 
 
@@ -373,7 +435,7 @@ def _origin(study: Study) -> Origin:
     return Origin(
         version("vdnnsim"),
         trace.header.title,
-        bool(trace.header.layers),
+        study.workload.captured is not None or bool(trace.header.layers),
         study.workload.sha256,
         trace.sha256,
         study.gpu.sha256,

@@ -22,12 +22,10 @@ from vdnnsim.metrics import (
 )
 from vdnnsim.policies import Plan
 from vdnnsim.policies.workload import Workload
-from vdnnsim.program import CopyIn, CopyOut, MemoryClass, Program
+from vdnnsim.program import CopyIn, CopyOut, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline
 from vdnnsim.trace import Trace, weakest
-
-MEMORY_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
 
 
 class Ran(NamedTuple):
@@ -47,8 +45,9 @@ def summarise(
     """One policy's numbers, not yet set against the oracle's; `reason` says why it does not train, for a `failure`."""
     program, timeline, steps = ran.program, ran.timeline, ran.steps
     end_ns = timeline.iteration_time_ns
-    use = memory_use(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
-    by_class = use_by_class(timeline.memory, len(steps), end_ns, MEMORY_CLASSES)
+    classes = program.memory_classes
+    use = memory_use(timeline.memory, len(steps), end_ns, classes)
+    by_class = use_by_class(timeline.memory, len(steps), end_ns, classes)
     labels = _kernel_time_by_provenance(timeline, ran.trace)
     own = spent(timeline)
     return PolicyResult(
@@ -73,7 +72,7 @@ def summarise(
         offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
         pinned_host_bytes=program.pinned_host_bytes,
-        feature_extraction=_feature_extraction(timeline, steps),
+        feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
         provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
         kernel_time_ns_by_provenance=labels,
@@ -131,10 +130,10 @@ def _kernel_time_by_provenance(timeline: Timeline, trace: Trace) -> dict[str, in
     return dict(sorted(times.items()))
 
 
-def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> FeatureExtraction:
+def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime], classes: Sequence[str]) -> FeatureExtraction:
     own = [step for step in steps if not step.in_classifier]
     records = [record for record in timeline.memory if not record.in_classifier]
-    use = memory_use(records, len(steps), timeline.iteration_time_ns, MEMORY_CLASSES)
+    use = memory_use(records, len(steps), timeline.iteration_time_ns, classes)
     return FeatureExtraction(
         sum(step.duration_ns for step in own),
         1.0,
@@ -143,7 +142,7 @@ def _feature_extraction(timeline: Timeline, steps: Sequence[StepTime]) -> Featur
         use.average_bytes,
         use.average_bytes_per_step,
         use.by_class_at_peak,
-        *use_by_class(records, len(steps), timeline.iteration_time_ns, MEMORY_CLASSES),
+        *use_by_class(records, len(steps), timeline.iteration_time_ns, classes),
     )
 
 
@@ -154,20 +153,21 @@ def _layer_results(
     stalls: dict[str, list[StallRecord]] = {layer.name: [] for layer in workload.layers}
     for stall in timeline.stalls:
         stalls[steps[stall.step].layer].append(stall)
-    forward = {step.layer: step for step in steps if not step.backward}
-    backward = {step.layer: step for step in steps if step.backward}
+    own: dict[str, list[StepTime]] = {layer.name: [] for layer in workload.layers}
+    for step in steps:
+        own[step.layer].append(step)
     return tuple(
         LayerResult(
             layer.name,
             str(layer.kind),
             workload.in_classifier(layer.name),
-            forward[layer.name].duration_ns,
-            backward[layer.name].duration_ns,
-            forward[layer.name].kernel_ns + backward[layer.name].kernel_ns,
-            forward[layer.name].stall_ns + backward[layer.name].stall_ns,
-            forward[layer.name].copied_out_bytes,
-            backward[layer.name].copied_in_bytes,
-            distances[layer.name],
+            sum(step.duration_ns for step in own[layer.name] if not step.backward),
+            sum(step.duration_ns for step in own[layer.name] if step.backward),
+            sum(step.kernel_ns for step in own[layer.name]),
+            sum(step.stall_ns for step in own[layer.name]),
+            sum(step.copied_out_bytes for step in own[layer.name]),
+            sum(step.copied_in_bytes for step in own[layer.name]),
+            distances.get(layer.name, 0),
             {
                 pass_: plan.algorithms[layer.name, pass_]
                 for pass_ in layer.passes

@@ -1,34 +1,71 @@
-"""What is trained, for studies: a network of layers. Each kind of workload says how its plans become programs."""
+"""What is trained, for studies: a network of layers, or a captured training step. Each says how its plans become
+programs, and what the host's calls cost in it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from hashlib import sha256
+from typing import NamedTuple, Protocol
 
+from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.choosing import kind_of, may_leave, read_by
+from vdnnsim.captured.iteration import iteration_of_step, kernel_keys, places_of
+from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
+from vdnnsim.captured.plan_file import PlanFile
+from vdnnsim.captured.program import build_step
+from vdnnsim.captured.schedules import hook_schedule
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.captured.trace import host_of_step, trace_of_step
 from vdnnsim.errors import InvalidInput
+from vdnnsim.gpu import GpuProfile
 from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
-from vdnnsim.machines.fitting import Candidate
+from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
+from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
+from vdnnsim.machines.steady import StepMemory, steady_memory
+from vdnnsim.memory import CachingPool, make_pool
 from vdnnsim.network import Kind, Layer, Network, iteration_of, network_sha256
 from vdnnsim.policies import Plan
 from vdnnsim.policies.plan import feature_extraction_layers, kernels_of
 from vdnnsim.policies.schedules import write_schedule
 from vdnnsim.policies.workload import Workload
+from vdnnsim.program import Program
+from vdnnsim.results import Captured, PolicyResult
 from vdnnsim.trace import Trace, check_trace
-
-if TYPE_CHECKING:
-    from vdnnsim.captured.step import CapturedStep
 
 
 class Runnable(Workload, Protocol):
     """A workload whose plans can be run."""
 
-    def candidate(self, trace: Trace, plan: Plan) -> Candidate:
+    def candidate(self, trace: Trace, plan: Plan, /) -> Candidate:
         """The plan with its program, as `fit_plan` takes it. Raises `BrokenSchedule`."""
+
+    def memory(self, pool: str, capacity_bytes: int) -> DeviceMemory:
+        """Fresh memory with such a pool, as an iteration finds it."""
+
+    def fit(self, given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: Trace | None = None, /) -> Fitted:
+        """As `fit_plan`."""
+
+    def replay(self, program: Program, memory: DeviceMemory) -> None:
+        """Allocate and free as the program does, in as many iterations as make a difference. Raises `OutOfMemory`."""
+
+    def at_rest(self, program: Program, memory: DeviceMemory, /) -> StepMemory | None:
+        """What iterations in a row need of PyTorch's allocator, once that has come to rest; None of a network, whose
+        iterations are all alike. Raises `OutOfMemory`."""
 
     def check_trace(self, trace: Trace) -> None:
         """Raise `InvalidInput` for a trace of something else."""
+
+    def hosted(self, gpu: GpuProfile) -> GpuProfile:
+        """The GPU with what the host's calls cost in this workload."""
+
+    @property
+    def captured(self) -> Captured | None:
+        """What a captured step says of itself."""
+
+    def plan_file(self, result: PolicyResult, plan: Plan, /) -> PlanFile | None:
+        """What training takes of a plan with these numbers; None where nothing does."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +120,141 @@ class NetworkWorkload:
     def candidate(self, trace: Trace, plan: Plan) -> Candidate:
         return Candidate(self.iteration(trace), plan)
 
+    def memory(self, pool: str, capacity_bytes: int) -> DeviceMemory:
+        return DeviceMemory(make_pool(pool, capacity_bytes))
+
+    def fit(self, given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: Trace | None = None) -> Fitted:
+        return fit_plan(given, empty_memory, trace)
+
+    def replay(self, program: Program, memory: DeviceMemory) -> None:
+        replay_memory(program, memory)
+
+    def at_rest(self, _program: Program, _memory: DeviceMemory) -> None:
+        return None
+
     def check_trace(self, trace: Trace) -> None:
         check_trace(trace, self.network)
 
+    def hosted(self, gpu: GpuProfile) -> GpuProfile:
+        return gpu
 
-def workload_of(trained: Network | Runnable) -> Runnable:
+    @property
+    def captured(self) -> None:
+        return None
+
+    def plan_file(self, _result: PolicyResult, _plan: Plan) -> None:
+        return None
+
+
+STEP_POOL = CachingPool.name
+"""The pool of captured steps: PyTorch's allocator as the step finds it, and none on a CPU."""
+
+
+class Module(NamedTuple):
+    """A row of the table of a captured step: a module, with the kind of the nodes that it has most weight in."""
+
+    name: str
+    kind: str
+    passes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepWorkload:
+    """A captured training step."""
+
+    step: CapturedStep
+
+    one_way = True
+
+    @property
+    def name(self) -> str:
+        return self.step.header.name
+
+    @property
+    def batch(self) -> int | None:
+        batch = self.step.header.setting.get("batch")
+        return batch if isinstance(batch, int) else None
+
+    @cached_property
+    def sha256(self) -> str:
+        header = self.step.header
+        return sha256(f"{header.model_sha256} {header.order_sha256} {self.step.deeds}".encode()).hexdigest()
+
+    @cached_property
+    def layers(self) -> tuple[Module, ...]:
+        kinds = {saved.module: kind for saved in reversed(self.step.saved) if (kind := kind_of(saved))}
+        return tuple(
+            Module(name, kinds.get(name, "")) for name in dict.fromkeys(layer for layer, _ in places_of(self.step))
+        )
+
+    @property
+    def network(self) -> Network:
+        raise InvalidInput(f"policy: found {self.name}, a captured step; expected a network of layers")
+
+    def kernels(self, _trace: Trace) -> tuple[Key, ...]:
+        return kernel_keys(self.step)
+
+    def iteration(self, _trace: Trace) -> Iteration:
+        return iteration_of_step(self.step)
+
+    def in_classifier(self, _layer: str) -> bool:
+        return False
+
+    def movable(self, kinds: Collection[str] | None = None) -> frozenset[str]:
+        numbers = may_leave(self.step) if kinds is None else read_by(self.step, kinds)
+        return frozenset(map(block_name, numbers))
+
+    def unknown(self, names: Collection[str]) -> list[str]:
+        return sorted(set(names) - {block_name(number) for number in range(len(self.step.blocks))})
+
+    def schedule(
+        self, _trace: Trace, _layout: Layout, offload: Collection[str], _weight_gradients: WeightGradients
+    ) -> Schedule:
+        """As near to vDNN as hooks come: each copy out is waited for at the next hook call, one block is fetched ahead
+        of its need."""
+        numbers = {block_name(number): number for number in range(len(self.step.blocks))}
+        schedule = hook_schedule(self.step, [numbers[name] for name in offload], ahead=1, in_flight_bytes=0)
+        return replace(schedule, offload=frozenset(offload))
+
+    def candidate(self, trace: Trace, plan: Plan) -> Candidate:
+        return FixedCandidate(self.iteration(trace), plan, build_step(self.step, plan.schedule))
+
+    def memory(self, pool: str, capacity_bytes: int) -> DeviceMemory:
+        if pool == STEP_POOL:
+            return DeviceMemory(pool_of(self.step, capacity_bytes), addresses_of(self.step))
+        return DeviceMemory(make_pool(pool, capacity_bytes))
+
+    def fit(self, given: Candidate, empty_memory: Callable[[], DeviceMemory], _trace: Trace | None = None) -> Fitted:
+        """Nothing of it is put off or shrinks: it fits, step after step, or not."""
+        try:
+            self.replay(given.program, empty_memory())
+        except OutOfMemory as failure:
+            return Fitted(given.plan, given.program, failure)
+        return Fitted(given.plan, given.program, None)
+
+    def replay(self, program: Program, memory: DeviceMemory) -> None:
+        self.at_rest(program, memory)
+
+    def at_rest(self, program: Program, memory: DeviceMemory) -> StepMemory:
+        return steady_memory(program, memory, successors_of(self.step)).last
+
+    def check_trace(self, trace: Trace) -> None:
+        if trace.header != trace_of_step(self.step).header:
+            raise InvalidInput(f"trace of {trace.header.title}: found another one, expected that of {self.name}")
+
+    def hosted(self, gpu: GpuProfile) -> GpuProfile:
+        return replace(gpu, host=host_of_step(self.step, gpu.host))
+
+    @property
+    def captured(self) -> Captured:
+        return Captured(self.step.header, self.step.seen)
+
+    def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile:
+        return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
+
+
+def workload_of(trained: Network | CapturedStep | Runnable) -> Runnable:
     """What is trained, as studies take it; a workload is one already."""
-    return NetworkWorkload(trained) if isinstance(trained, Network) else trained
+    if isinstance(trained, Network):
+        return NetworkWorkload(trained)
+    return StepWorkload(trained) if isinstance(trained, CapturedStep) else trained

@@ -11,7 +11,7 @@ import pytest
 from support.staircase import study_with
 from vdnnsim.cli.listing import list_command
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.policies import LATER_POLICIES, POLICIES, installed_policies, make_policy, registry
+from vdnnsim.policies import POLICIES, built_in_policies, installed_policies, make_policy, registry
 
 OWN = '''
 from vdnnsim.policies import Layout, make_plan, performance_optimal
@@ -77,7 +77,7 @@ def test_an_installed_policy_goes_by_its_name_and_is_listed(capsys: pytest.Captu
         make_policy("first-cov")
     list_command("policies")
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert list(lines) == [*POLICIES, *LATER_POLICIES, "first-conv", "broken"]
+    assert list(lines) == [*built_in_policies(), "first-conv", "broken"]
     assert lines["first-conv"] == "Only the first CONV offloads."
     assert lines["broken"].startswith("cannot be used: policy 'own_policy_for_test:Missing'")
 

@@ -9,7 +9,6 @@ import typer
 
 from vdnnsim.cli import options
 from vdnnsim.cli.outputs import Outputs
-from vdnnsim.errors import InvalidInput
 
 if TYPE_CHECKING:
     from vdnnsim.results import Comparison
@@ -118,7 +117,6 @@ def _compare(
 def _names(policies: str | None) -> list[str] | None:
     if policies is None:
         return None
-    names = [name.strip() for name in policies.split(",")]
-    if not all(names):
-        raise InvalidInput(f"--policies: found '{policies}', expected names with commas between them")
-    return names
+    from vdnnsim.policies.grammar import split_names
+
+    return split_names(policies, "--policies")

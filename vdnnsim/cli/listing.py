@@ -74,10 +74,10 @@ def _traces() -> list[tuple[str, str]]:
 
 def _policies() -> list[tuple[str, str]]:
     from vdnnsim.errors import InvalidInput
-    from vdnnsim.policies import LATER_POLICIES, POLICIES, installed_policies, make_policy
+    from vdnnsim.policies import built_in_policies, installed_policies, make_policy
 
     rows = []
-    for name in (*POLICIES, *LATER_POLICIES, *installed_policies()):
+    for name in (*built_in_policies(), *installed_policies()):
         try:
             doc = type(make_policy(name)).__doc__ or ""
         except InvalidInput as error:  # an installed one that does not work hides no other

@@ -66,6 +66,18 @@ class Candidate:
         return Candidate(self.iteration, plan, self._builder.from_stage(stage, plan))
 
 
+class FixedCandidate(Candidate):
+    """A plan whose tensors come and go at given places whatever room there is, with its program."""
+
+    def __init__(self, iteration: Iteration, plan: Plan, program: Program) -> None:
+        self.iteration = iteration
+        self.plan = plan
+        self.program = program
+
+    def with_more_room(self, step: int, wanted_bytes: int) -> None:
+        """Nothing of it may be put off."""
+
+
 def fit_plan(given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: Trace | None = None) -> Fitted:
     """The plan with prefetches put off where the pool has no room for them; with a trace, also with smaller workspaces
     where they were needed. The first failure is the one that is told.

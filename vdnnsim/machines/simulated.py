@@ -44,9 +44,10 @@ class SimulatedMachine:
     trace: Trace
     gpu: GpuProfile
 
-    def run(self, program: Program, pool: Pool) -> Timeline:
-        """Run one iteration with memory from `pool`. Raises `OutOfMemory`."""
-        return timeline_of(*self._clock(program), DeviceMemory(pool))
+    def run(self, program: Program, memory: Pool | DeviceMemory) -> Timeline:
+        """Run one iteration with memory from a pool, or in memory that holds something. Raises `OutOfMemory`."""
+        memory = memory if isinstance(memory, DeviceMemory) else DeviceMemory(memory)
+        return timeline_of(*self._clock(program), memory)
 
     def iteration_time_ns(self, program: Program) -> int:
         """How long one iteration takes, whatever its memory."""

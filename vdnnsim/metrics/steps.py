@@ -62,6 +62,12 @@ def step_times(timeline: Timeline, names: Sequence[StepName]) -> tuple[StepTime,
 
 
 def reuse_distances_ns(times: Sequence[StepTime]) -> dict[str, int]:
-    """By layer, how long its X is not needed: from the end of its forward to the start of its backward."""
+    """By layer, how long its X is not needed: from the end of its forward to the start of its backward, of a layer with
+    several of them from the last to the first. None for one that has not both."""
     forward_ends = {time.layer: time.end_ns for time in times if not time.backward}
-    return {time.layer: time.begin_ns - forward_ends[time.layer] for time in times if time.backward}
+    backward_begins = {time.layer: time.begin_ns for time in reversed(times) if time.backward}
+    return {
+        layer: max(0, begin_ns - forward_ends[layer])
+        for layer, begin_ns in backward_begins.items()
+        if layer in forward_ends
+    }

@@ -14,12 +14,22 @@ from vdnnsim.policies.plan import (
     memory_optimal,
     performance_optimal,
 )
-from vdnnsim.policies.registry import LATER_POLICIES, POLICIES, installed_policies, make_policy
+from vdnnsim.policies.registry import (
+    LATER_POLICIES,
+    ONE_WAY_POLICIES,
+    PARAMETERISED,
+    POLICIES,
+    built_in_policies,
+    installed_policies,
+    make_policy,
+)
 from vdnnsim.policies.schedules import replace_window, write_schedule
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 
 __all__ = [
     "LATER_POLICIES",
+    "ONE_WAY_POLICIES",
+    "PARAMETERISED",
     "POLICIES",
     "Laboratory",
     "Layout",
@@ -28,6 +38,7 @@ __all__ = [
     "Problem",
     "Trial",
     "VdnnDyn",
+    "built_in_policies",
     "check_plan",
     "decide",
     "feature_extraction_layers",

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.deciding import checked_policy
+from vdnnsim.policies.grammar import Parameterised, make_parameterised
+from vdnnsim.policies.offload import Offload
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.plan import Policy
 from vdnnsim.policies.variants import Variant
@@ -36,31 +38,50 @@ LATER_POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     {"vdnn++": VdnnPlusPlus, "vdnn-conv+recompute": VdnnConvRecompute}
 )
 """What came after the paper; run where they are named."""
+ONE_WAY_POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
+    {
+        "baseline": lambda: Baseline(Variant.ONLY),
+        "vdnn-all": lambda: VdnnAll(Variant.ONLY),
+        "vdnn-conv": lambda: VdnnConv(Variant.ONLY),
+        "vdnn-dyn": VdnnDyn,
+        "oracle": Oracle,
+    }
+)
+"""The paper's policies for what has one algorithm a kernel, captured steps, as tables show them."""
+PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType({"offload": Offload})
+"""Policies that are named with parameters."""
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 
 
 def installed_policies() -> dict[str, str]:
     """The "module:Class" of each policy that another package brought, by its name."""
     entries = entry_points(group=ENTRY_POINT_GROUP)
-    return {entry.name: entry.value for entry in entries if entry.name not in (*POLICIES, *LATER_POLICIES)}
+    return {entry.name: entry.value for entry in entries if entry.name not in built_in_policies()}
+
+
+def built_in_policies() -> tuple[str, ...]:
+    """The name of every policy of the package, without parameters."""
+    return tuple(dict.fromkeys((*POLICIES, *LATER_POLICIES, *ONE_WAY_POLICIES, *PARAMETERISED)))
 
 
 def make_policy(name: str | Policy) -> Policy:
-    """A built-in policy by name, an installed one by its entry point, or one given as "module:Class"; a policy itself
-    is itself.
+    """A built-in policy by name, with its parameters where it has some, an installed one by its entry point, or one
+    given as "module:Class"; a policy itself is itself.
 
-    Raises `UnknownName`, or `InvalidInput` for a module or class that cannot be used.
+    Raises `UnknownName`, or `InvalidInput` for a module or class that cannot be used, or a parameter that there is not.
     """
     if not isinstance(name, str):
         return checked_policy(name)
-    if built_in := POLICIES.get(name) or LATER_POLICIES.get(name):
+    if built_in := POLICIES.get(name) or LATER_POLICIES.get(name) or ONE_WAY_POLICIES.get(name):
         return built_in()
+    if (bare := name.partition("(")[0].strip()) in PARAMETERISED:
+        return make_parameterised(PARAMETERISED[bare], name)
     if ":" in name:
         return _from_module(name)
     installed = installed_policies()
     if name in installed:
         return _from_module(installed[name])
-    raise UnknownName("policy", name, (*POLICIES, *LATER_POLICIES, *installed))
+    raise UnknownName("policy", name, (*built_in_policies(), *installed))
 
 
 def _from_module(reference: str) -> Policy:

@@ -64,13 +64,13 @@ class Workload(Protocol):
     def step(self) -> CapturedStep:
         """The captured step. Raises `InvalidInput` for a network."""
 
-    def kernels(self, trace: Trace) -> Sequence[Key]:
+    def kernels(self, trace: Trace, /) -> Sequence[Key]:
         """Every (layer, pass) that an iteration runs under this trace."""
 
-    def iteration(self, trace: Trace) -> Iteration:
+    def iteration(self, trace: Trace, /) -> Iteration:
         """One iteration as operators and tensors."""
 
-    def in_classifier(self, layer: str) -> bool: ...
+    def in_classifier(self, layer: str, /) -> bool: ...
 
     def movable(self, kinds: Collection[str] | None = None) -> frozenset[str]:
         """The names of what vDNN would have leave; with `kinds`, only what layers or graph nodes of these kinds read.
@@ -80,6 +80,6 @@ class Workload(Protocol):
         """Those that name nothing that could leave, in order."""
 
     def schedule(
-        self, trace: Trace, layout: Layout, offload: Collection[str], weight_gradients: WeightGradients
+        self, trace: Trace, layout: Layout, offload: Collection[str], weight_gradients: WeightGradients, /
     ) -> Schedule:
         """vDNN's schedule for what has these names."""

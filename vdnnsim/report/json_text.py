@@ -35,13 +35,24 @@ def comparison_json(comparison: Comparison) -> str:
         "provenance": comparison.provenance.value,
         "sources": dict(comparison.sources),
         "origin": asdict(comparison.origin),
+        **_captured(comparison),
         "results": [_result(run) for run in comparison.runs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _captured(comparison: Comparison) -> dict[str, Any]:
+    """What a captured step says of itself."""
+    if comparison.captured is None:
+        return {}
+    header, seen = comparison.captured
+    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(header).items()}
+    return {"captured": {**plain, "seen": seen._asdict()}}
+
+
 def _result(run: PolicyRun) -> dict[str, Any]:
     order = [layer.layer for layer in run.result.layers]
+    order += sorted(run.plan.offload.difference(order), key=lambda name: (len(name), name))
     document = _record(run.result)
     trials = [_trial(trial, order) for trial in run.result.trials]
     return {**document, "plan": _decisions(run.plan, order), "trials": trials}

@@ -16,14 +16,14 @@ from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.report.terminal import print_items, print_table, print_text
-from vdnnsim.report.words import band_ms, byte_unit, link, provenance, subject, what_binds
+from vdnnsim.report.words import band_ms, byte_unit, link, provenance, seen, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
 _BANDS = "range: what the spreads of the measurements leave open"
-_SPARE = ("pinned", "avg.", "offl.", "stall")
+_SPARE = ("pinned", "alloc.", "avg.", "offl.", "stall")
 _SPARE_OF_LOSSES = ("synchr.", "host")
 _SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind", "stalled by")
 _STALLS = "Forw., backw.: with stalls. Stalled by: the copies waited for; late: fetched too late."
@@ -36,11 +36,15 @@ _LOSS_HEADINGS = {
     "synchronise_ns": "synchr.",
 }
 _LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
+_LEGEND_OF_CAPTURES = (
+    "perf.: relative to the oracle; peak: as asked for; alloc., reserv.: what PyTorch's allocator gives and holds; "
+    "{unit}: 10^{exponent} bytes"
+)
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """One row per policy. What does not train is marked, says what capacity it needs, and shows in dim letters the
-    numbers of a memory that has room."""
+    numbers of a memory that has room. Of captured steps it says what PyTorch's allocator gives and holds."""
     results = comparison.results
     unit, unit_bytes = _unit(comparison)
     table = _table()
@@ -48,7 +52,6 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("trains", no_wrap=True)
     times_ms = [result.iteration_time_ns / 1e6 for result in results]
     peaks = [result.peak_bytes / unit_bytes for result in results]
-    averages = [result.average_bytes / unit_bytes for result in results]
     offloaded = [result.offloaded_bytes / unit_bytes for result in results]
     pinned = [result.pinned_host_bytes / unit_bytes for result in results]
     numbers = [
@@ -57,9 +60,10 @@ def comparison_table(comparison: Comparison) -> Table:
         _column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
         _column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
         _column(table, f"peak\n{unit}", peaks),
-        _column(table, f"avg.\n{unit}", averages, beside=peaks),
+        *_beside_the_peak(table, results, peaks, unit, unit_bytes),
         _column(table, f"offl.\n{unit}", offloaded, beside=peaks),
         _column(table, f"pinned\n{unit}", pinned, beside=peaks),
+        *_rates(table, comparison),
     ]
     table.add_column("what\nbinds", overflow="fold")
     for row, result in enumerate(results):
@@ -71,6 +75,28 @@ def comparison_table(comparison: Comparison) -> Table:
             Text(what_binds(result), "" if result.trainable else _FAILED),
         )
     return table
+
+
+def _beside_the_peak(
+    table: Table, results: Sequence[PolicyResult], peaks: Sequence[float], unit: str, unit_bytes: int
+) -> list[list[str]]:
+    """The average, or of captured steps the peaks of what is allocated and reserved."""
+    memory = [result.memory for result in results if result.memory]
+    if len(memory) < len(results):
+        averages = [result.average_bytes / unit_bytes for result in results]
+        return [_column(table, f"avg.\n{unit}", averages, beside=peaks)]
+    return [
+        _column(table, f"alloc.\n{unit}", [own.allocated_bytes / unit_bytes for own in memory], beside=peaks),
+        _column(table, f"reserv.\n{unit}", [own.reserved_bytes / unit_bytes for own in memory], beside=peaks),
+    ]
+
+
+def _rates(table: Table, comparison: Comparison) -> list[list[str]]:
+    """How much of the batch is trained in a second, of captured steps whose setting has one."""
+    rates = [comparison.units_per_s(result) for result in comparison.results]
+    if comparison.captured is None or None in rates:
+        return []
+    return [_column(table, "batch\n/s", [rate for rate in rates if rate is not None], most_decimals=1)]
 
 
 def _bands(table: Table, results: Sequence[PolicyResult]) -> list[list[str]]:
@@ -101,6 +127,8 @@ def losses_table(comparison: Comparison) -> Table:
     table.add_column("policy", no_wrap=True)
     columns = [_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
     for name, heading in _LOSS_HEADINGS.items():
+        if comparison.captured and name == "algorithms_ns":
+            continue  # there is no choice of them
         columns.append(_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
     for row, result in enumerate(comparison.results):
         dim = "" if result.trainable else "dim"
@@ -117,9 +145,11 @@ def _print_losses(comparison: Comparison, console: Console) -> None:
 def comparison_notes(comparison: Comparison) -> list[str]:
     """What stands below the table: the link, where the numbers are from, what headings mean."""
     unit, unit_bytes = _unit(comparison)
-    legend = _LEGEND.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
+    words = _LEGEND_OF_CAPTURES if comparison.captured else _LEGEND
+    legend = words.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
+    measured = [seen(comparison.captured)] if comparison.captured else []
     bands = [_BANDS] if any(result.band for result in comparison.results) else []
-    return [link(comparison), provenance(comparison), legend, *bands]
+    return [*measured, link(comparison), provenance(comparison), legend, *bands]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
@@ -152,12 +182,15 @@ def layers_table(run: PolicyRun) -> Table:
         _column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
     ]
     table.add_column("stalled by", no_wrap=True)
-    table.add_column("algorithms", overflow="fold")
+    algorithms = [_algorithms(layer) for layer in layers]
+    if any(algorithms):
+        table.add_column("algorithms", overflow="fold")
     table.show_footer = True
     for row, layer in enumerate(layers):
         cells = (Text(column[row]) for column in numbers)
         stalled_by = ", ".join(layer.stalls_by_copy_ns)
-        table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(stalled_by), Text(_algorithms(layer)))
+        last = [Text(algorithms[row])] if any(algorithms) else []
+        table.add_row(Text(layer.layer), Text(layer.kind), *cells, Text(stalled_by), *last)
     return table
 
 

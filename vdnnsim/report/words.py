@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
-from vdnnsim.results import Comparison, PolicyResult
-from vdnnsim.units import format_bytes
+from vdnnsim.results import Captured, Comparison, PolicyResult
+from vdnnsim.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
     from vdnnsim.bands import Band
@@ -18,12 +18,32 @@ _BYTE_UNITS = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 def subject(comparison: Comparison) -> str:
     """What was compared, in one line; weight gradients are mentioned where they are not held as the paper's
     re-implementation does."""
+    if comparison.captured:
+        return _captured_subject(comparison, comparison.captured)
     gradients = comparison.weight_gradients
     return (
         f"{shortened(comparison.network, 48)}, batch {comparison.batch}, on {shortened(comparison.gpu, 32)} "
         f"({format_bytes(comparison.capacity_bytes)}), {comparison.math}, {comparison.pool} pool"
         + (f", weight gradients: {gradients}" if gradients != WeightGradients.PER_LAYER else "")
     )
+
+
+def _captured_subject(comparison: Comparison, captured: Captured) -> str:
+    setting = ", ".join(f"{name} {value}" for name, value in captured.header.setting.items())
+    named = shortened(comparison.network, 48) + (f" ({shortened(setting, 64)})" if setting else "")
+    return (
+        f"{named}, captured on {shortened(comparison.gpu, 32)} ({format_bytes(comparison.capacity_bytes)}) with "
+        f"PyTorch {captured.header.torch}, {comparison.pool} pool"
+    )
+
+
+def seen(captured: Captured) -> str:
+    """What was measured of the step as it was captured, without hooks."""
+    step_ns, spread_ppm, requested, allocated, reserved = captured.seen
+    peaks = (
+        f"{format_bytes(requested)} requested, {format_bytes(allocated)} allocated, {format_bytes(reserved)} reserved"
+    )
+    return f"Measured without offload: {format_ms(step_ns)} (spread {spread_ppm / 10_000:.1f} %), peak {peaks}"
 
 
 def link(comparison: Comparison) -> str:

@@ -1,0 +1,109 @@
+"""What users of frameworks set by hand: which saved tensors leave, how many copies are under way, how far ahead they
+come back. For captured steps.
+
+A share of the layers is spread evenly, the first layer among them. A block is of the layer that saves it first. Copies
+out are waited for at the first hook call at which more than `in_flight_bytes` of them are under way; copies in begin
+`ahead` leaving blocks before their need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar
+
+from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.choosing import layers_of, may_leave, read_by, spread
+from vdnnsim.captured.schedules import hook_schedule
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.errors import InvalidValue
+from vdnnsim.policies.grammar import Parameter, count, name_of, shown_size, size, size_or_none
+from vdnnsim.policies.plan import Plan, Problem, workspaces_of
+from vdnnsim.policies.workload import LONG_KERNELS
+
+_SHARES: Mapping[str, float] = MappingProxyType({"half": 1 / 2, "quarter": 1 / 4})
+_WHICH = "all, gemm, half, quarter or a share of the layers such as 0.3"
+
+
+def _which(text: str, what: str) -> str:
+    if text in ("all", "gemm", *_SHARES):
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise InvalidValue(what, f"'{text}'", _WHICH)
+    return text
+
+
+@dataclass(frozen=True)
+class Offload:
+    """Saved tensors of a captured step leave: all, what GEMM, CONV and attention read, or those of a share of layers.
+
+    Blocks below `min_bytes` stay, and all that is saved from the begin of the last `keep_last` layers on.
+    """
+
+    which: str = "all"
+    ahead: int = 4
+    in_flight_bytes: int | None = 1 << 30
+    min_bytes: int = 1 << 20
+    keep_last: int = 0
+
+    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
+        {
+            "which": Parameter("which", _which),
+            "ahead": Parameter("ahead", count),
+            "in_flight": Parameter("in_flight_bytes", size_or_none, shown_size),
+            "min_bytes": Parameter("min_bytes", size, shown_size),
+            "keep_last": Parameter("keep_last", count),
+        }
+    )
+
+    @property
+    def name(self) -> str:
+        return name_of("offload", self)
+
+    def check(self, problem: Problem) -> None:
+        """A captured step: networks have no saved tensors."""
+        _ = problem.step
+
+    def plan(self, problem: Problem) -> Plan:
+        return plan_of_blocks(problem, self.chosen(problem.step), self.ahead, self.in_flight_bytes)
+
+    def chosen(self, step: CapturedStep) -> list[int]:
+        """The blocks that leave, in the order of their first save."""
+        wanted = self._wanted(step) - self._kept(step)
+        return [number for number in may_leave(step) if number in wanted and self._large(step, number)]
+
+    def _large(self, step: CapturedStep, number: int) -> bool:
+        return step.blocks[number].size_bytes >= max(1, self.min_bytes)
+
+    def _wanted(self, step: CapturedStep) -> set[int]:
+        if self.which == "all":
+            return set(may_leave(step))
+        if self.which == "gemm":
+            return set(read_by(step, LONG_KERNELS))
+        layers = list(layers_of(step).values())
+        share = _SHARES.get(self.which) or float(self.which)
+        return {number for place in spread(len(layers), share) for number in layers[place]}
+
+    def _kept(self, step: CapturedStep) -> set[int]:
+        layers = list(layers_of(step).values())[-self.keep_last :] if self.keep_last else []
+        if not layers:
+            return set()
+        first = min(step.stages.saves[number][0] for number in layers[0])
+        return {number for number in may_leave(step) if step.stages.saves[number][0] >= first}
+
+
+def plan_of_blocks(
+    problem: Problem, blocks: Iterable[int], ahead: int = 4, in_flight_bytes: int | None = 1 << 30
+) -> Plan:
+    """The plan in which these blocks of a captured step leave; see `Offload`. Raises `InvalidInput` for one that must
+    stay."""
+    leaving = list(blocks)
+    schedule = hook_schedule(problem.step, leaving, ahead, in_flight_bytes)
+    algorithms = problem.performance_optimal
+    named = replace(schedule, offload=frozenset(map(block_name, leaving)))
+    return Plan(named, algorithms, workspaces_of(algorithms, problem.trace))
