@@ -40,7 +40,7 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     ("library", "places"),
     [
         ("simpy", ("machines/simulated.py", "machines/simulated_engines.py")),
-        ("torch", ("machines/real/", "calibration/")),
+        ("torch", ("machines/real/", "calibration/", "pytorch/")),
         ("pynvml", ("machines/real/nvml.py",)),
         ("distributed", ("sweep/cluster.py",)),
         ("typer", ("cli/",)),

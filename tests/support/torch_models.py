@@ -1,0 +1,120 @@
+"""Small trainings that tests capture: each makes a step, a model and an optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+Made = tuple[Callable[[], object], nn.Module, torch.optim.Optimizer]
+
+
+def training(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    **zeroing: bool,
+) -> Made:
+    chosen = optimizer(model.parameters(), lr=1e-3)
+
+    def step() -> None:
+        chosen.zero_grad(**zeroing)
+        output = model(inputs)
+        functional.cross_entropy(output.reshape(-1, output.shape[-1]), targets.reshape(-1)).backward()
+        chosen.step()
+
+    return step, model, chosen
+
+
+def mlp(optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW, **zeroing: bool) -> Made:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    return training(model, torch.randn(32, 64), torch.randint(0, 10, (32,)), optimizer, **zeroing)
+
+
+def convolutions() -> Made:
+    """With batch normalisation and ReLU in place."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(16 * 64, 10),
+    )
+    return training(model, torch.randn(4, 3, 16, 16), torch.randint(0, 10, (4,)), torch.optim.SGD)
+
+
+class Attention(nn.Module):
+    """A block of a transformer, with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.LayerNorm(32), nn.LayerNorm(32)
+        self.attention = nn.MultiheadAttention(32, 4, dropout=0.1, batch_first=True)
+        self.up, self.down, self.dropout = nn.Linear(32, 64), nn.Linear(64, 32), nn.Dropout(0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return x + self.dropout(self.down(functional.gelu(self.up(self.second(x)))))
+
+
+def attention() -> Made:
+    torch.manual_seed(0)
+    return training(Attention(), torch.randn(4, 16, 32), torch.randint(0, 32, (4, 16)))
+
+
+class Tied(nn.Module):
+    """An embedding whose weights are those of the last layer too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.middle = nn.Embedding(50, 16), nn.Linear(16, 16)
+        self.head = nn.Linear(16, 50, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.middle(self.embedding(words))))
+
+
+def tied() -> Made:
+    torch.manual_seed(0)
+    return training(Tied(), torch.randint(0, 50, (4, 12)), torch.randint(0, 50, (4, 12)))
+
+
+class Skip(nn.Module):
+    """What the first layer makes is held by Python until the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(32, 64), nn.Linear(64, 64), nn.Linear(128, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        early = torch.sigmoid(self.first(x))
+        x = torch.sigmoid(self.middle(early))
+        x = torch.sigmoid(self.middle(x))
+        return self.last(torch.cat([early, x], 1))
+
+
+def skip() -> Made:
+    torch.manual_seed(0)
+    return training(Skip(), torch.randn(16, 32), torch.randint(0, 10, (16,)))
+
+
+MODELS: dict[str, Callable[[], Made]] = {
+    "mlp": mlp,
+    "mlp, SGD": lambda: mlp(torch.optim.SGD),
+    "mlp, gradients kept": lambda: mlp(set_to_none=False),
+    "convolutions": convolutions,
+    "attention": attention,
+    "tied": tied,
+    "skip": skip,
+}

@@ -1,0 +1,304 @@
+"""From recordings of the same step under different circumstances to one captured step. Knows no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, Deed, Doing
+from vdnnsim.pytorch.lives import DeedNumbers, behind_own_hooks, lives
+from vdnnsim.pytorch.operators import Operators
+from vdnnsim.pytorch.order import StepsDiffer, check_same_deeds, happenings, host_kernels
+from vdnnsim.pytorch.packed import Label, Packed
+from vdnnsim.pytorch.recording import LEAD_IN, STEP, Does, Happening, Recorded
+
+_DOING = {Does.TAKE: Doing.TAKE, Does.LAUNCH: Doing.LAUNCH, Does.SAVE: Doing.SAVE, Does.NEED: Doing.NEED}
+_LIBRARY_KINDS = ("gemm", "convolution", "attention")
+_CLASS_OF_NAME = {
+    "parameter": BlockClass.PARAMETER,
+    "buffer": BlockClass.PARAMETER,
+    "gradient": BlockClass.GRADIENT,
+    "state": BlockClass.OPTIMISER_STATE,
+}
+Key = tuple[str, int | str]
+"""What a block from before the step goes by in all recordings: ("lead-in", which one of those that the step before
+took), ("name", by which model or optimiser hold it), or ("address", ...), where it stays."""
+
+
+class Before(NamedTuple):
+    """A block that is there when the step begins."""
+
+    key: Key
+    size_bytes: int
+    holds: BlockClass
+    name: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A recorded step in order, with what the step before left behind: by address which of its blocks it is."""
+
+    recorded: Recorded
+    happenings: list[Happening]
+    left: Mapping[int, int]
+    left_bytes: Mapping[int, int]
+    kernels: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, recorded: Recorded, kernels: Sequence[int] | None) -> View:
+        recording = recorded.recording
+        window = recording.window(STEP)
+        ordered = happenings(recording, window, kernels)
+        begin_ns, _ = recording.window(LEAD_IN)
+        left: dict[int, int] = {}
+        sizes: dict[int, int] = {}
+        taken = 0
+        for event in recording.memory:
+            if begin_ns <= event.at_ns < window[0]:
+                if event.size_bytes > 0:
+                    left[event.address], sizes[event.address] = taken, event.size_bytes
+                    taken += 1
+                else:
+                    left.pop(event.address, None)
+        if recorded.memory is not None:
+            sizes |= {address: recorded.memory.blocks.get(address, sizes[address]) for address in left}
+        return cls(recorded, ordered, left, sizes, kernels)
+
+    def addresses(self, before: Sequence[Before]) -> dict[int, int]:
+        """The numbers of blocks from before, by their addresses in this recording."""
+        of_lead_in = {number: address for address, number in self.left.items()}
+        found = {}
+        for number, one in enumerate(before):
+            kind, what = one.key
+            match kind:
+                case "lead-in":
+                    found[of_lead_in[int(what)]] = number
+                case "name" if what in self.recorded.known:
+                    found[self.recorded.known[str(what)][0]] = number
+                case "address":
+                    found[int(what)] = number
+        return found
+
+
+def keeping_view(recorded: Recorded, host_runs_kernels: bool) -> View:
+    """The step with hooks that keep everything: its order is the step's."""
+    recording = recorded.recording
+    kernels = host_kernels(recording, recording.window(STEP)) if host_runs_kernels else None
+    return View.of(recorded, kernels)
+
+
+def other_view(recorded: Recorded, keeping: View, what: str) -> View:
+    """Another recording of the same step. Raises `StepsDiffer` where it does something else."""
+    view = View.of(recorded, keeping.kernels)
+    check_same_deeds(view.happenings, keeping.happenings, what)
+    if set(view.left.values()) != set(keeping.left.values()):
+        raise StepsDiffer(
+            f"{what}: the step before it left {len(view.left)} blocks behind, in the step captured first it was "
+            f"{len(keeping.left)}; every step must do the same (same shapes, no choice by chance or value)"
+        )
+    return view
+
+
+@dataclass
+class Blocks:
+    """The blocks of a step, as far as recordings have told."""
+
+    keeping: View
+    packed: Sequence[Packed]
+    labels: Mapping[int, Label]
+    gradients_at: Sequence[Sequence[int]]
+    before: list[Before] = field(init=False)
+    of_saved: list[int] = field(init=False)
+    numbers: DeedNumbers = field(init=False)
+    deeds: list[Deed] = field(init=False)
+    gradients: frozenset[int] = field(init=False)
+    given: Mapping[int, int] = field(default_factory=dict)
+    released: Mapping[int, int] = field(default_factory=dict)
+    fetched_given: Mapping[int, int] = field(default_factory=dict)
+    given_hooked: Mapping[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.numbers = DeedNumbers.of(self.keeping.happenings)
+        self.before = _before(self.keeping)
+        addresses = [one.address for one in self.packed]
+        unknown = self._follow(addresses)
+        if unknown:
+            self.before += unknown
+            self._follow(addresses)
+        self.deeds = self._deeds()
+
+    def _follow(self, addresses: Sequence[int]) -> list[Before]:
+        """Follow the blocks; return what is saved and lies in none that is known."""
+        there = self.keeping.addresses(self.before)
+        found = lives(
+            self.keeping.happenings,
+            self.numbers,
+            there,
+            len(self.before),
+            saved_at=addresses,
+            gradients_at=self.gradients_at,
+        )
+        self.gradients = found.gradients
+        self.given_hooked, self.of_saved = found.given, [found.saved.get(n, -1) for n in range(len(addresses))]
+        sizes = {
+            one.address: one.storage_bytes for one, block in zip(self.packed, self.of_saved, strict=True) if block < 0
+        }
+        return [Before(("address", address), size, BlockClass.INPUT, "") for address, size in sizes.items()]
+
+    def _deeds(self) -> list[Deed]:
+        taken, launched = len(self.before), 0
+        deeds = []
+        for one in self.keeping.happenings:
+            match one.does:
+                case Does.TAKE:
+                    number, taken = taken, taken + 1
+                case Does.LAUNCH:
+                    number, launched = launched, launched + 1
+                case Does.SAVE | Does.NEED:
+                    number = one.number
+                case _:
+                    continue
+            deeds.append(Deed(_DOING[one.does], number))
+        return deeds
+
+    def without_hooks(self, plain: View) -> None:
+        """Take lives from the step that was recorded without hooks."""
+        found = lives(plain.happenings, self.numbers._replace(hooks=()), plain.addresses(self.before), len(self.before))
+        calls: dict[int, list[int]] = {}
+        for n in self.numbers.hooks:
+            calls.setdefault(self.of_saved[self.deeds[n].number], []).append(n)
+        self.given = behind_own_hooks(found.given, self.numbers, calls)
+
+    def when_all_leave(self, leaving: View) -> None:
+        """Take from the step in which everything leaves behind which deeds blocks die that autograd does not hold, and
+        those fetched in their place."""
+        there = leaving.addresses(self.before)
+        found = lives(leaving.happenings, self.numbers, there, len(self.before), self.of_saved)
+        self.released, self.fetched_given = found.given, found.fetched
+
+    def stays(self, smallest_bytes: int) -> list[str]:
+        """Of each saved tensor why its block does not leave, "" where it may."""
+        reasons: dict[int, str] = {}
+        versions: dict[int, int] = {}
+        for one, block in zip(self.packed, self.of_saved, strict=True):
+            reason = self._block_stays(block, smallest_bytes) or ("weight copy" if one.weight_copy else "")
+            if versions.setdefault(block, one.version) != one.version:
+                reason = reason or "changed after it was saved"
+            reasons[block] = reasons.get(block) or reason
+        return [reasons[block] for block in self.of_saved]
+
+    def _block_stays(self, block: int, smallest_bytes: int) -> str:
+        if block < len(self.before):
+            one = self.before[block]
+            kind = one.name.split()[0] if one.name else ""
+            return kind or ("input" if one.size_bytes and one.holds is BlockClass.INPUT else "from before the step")
+        if self.size_bytes(block) < smallest_bytes:
+            return "small"
+        return "" if block in self.given else "held beyond the step"
+
+    def size_bytes(self, block: int) -> int:
+        """As asked for."""
+        return self.before[block].size_bytes if block < len(self.before) else self._taken[block - len(self.before)][0]
+
+    @cached_property
+    def _taken(self) -> list[tuple[int, int | None]]:
+        """Of the blocks that the step takes size and range."""
+        takes = [one for one in self.keeping.happenings if one.does is Does.TAKE]
+        asked = self.keeping.recorded.asked
+        if asked is None:
+            return [(one.size_bytes, one.within) for one in takes]
+        asked_of_takes = asked_sizes(self.keeping)
+        return [(size, one.within) for size, one in zip(asked_of_takes, takes, strict=True)]
+
+    def listed(self, plain: View, operators: Operators, kinds: Sequence[str]) -> tuple[Block, ...]:
+        """All blocks. `kinds` are those of the kernels, `operators` numbers the operators that take blocks."""
+        saved = set(self.of_saved)
+        addresses = {number: address for address, number in plain.addresses(self.before).items()}
+        taken_at = [one.number for one in plain.happenings if one.does is Does.TAKE]
+        found = []
+        for number, one in enumerate(self.before):
+            lives_ = (self.given.get(number), self.given_hooked.get(number))
+            found.append(Block(one.size_bytes, one.holds, BEFORE_STEP, *lives_, address=addresses.get(number, 0)))
+        takes = (n for n, deed in enumerate(self.deeds) if deed.doing is Doing.TAKE)
+        library = self._library_blocks(operators, kinds)
+        for number, (deed, (size, within), address) in enumerate(
+            zip(takes, self._taken, taken_at, strict=True), len(self.before)
+        ):
+            holds = (
+                BlockClass.GRADIENT
+                if number in self.gradients
+                else BlockClass.SAVED
+                if number in saved
+                else BlockClass.WORKSPACE
+                if number in library
+                else BlockClass.OTHER
+            )
+            fetched = self.fetched_given.get(number)
+            found.append(
+                Block(
+                    size,
+                    holds,
+                    deed,
+                    self.given.get(number),
+                    self.given_hooked.get(number),
+                    self.released.get(number) if fetched is not None else None,
+                    fetched,
+                    operators.number(within),
+                    address,
+                )
+            )
+        return tuple(found)
+
+    def _library_blocks(self, operators: Operators, kinds: Sequence[str]) -> set[int]:
+        """What libraries take for one kernel: blocks that live within one call of an operator of theirs."""
+        recording = self.keeping.recorded.recording
+        live: dict[int, tuple[int, int | None, str]] = {}
+        found = set()
+        taken, launched, kind = len(self.before), 0, ""
+        for one in self.keeping.happenings:
+            if one.does is Does.TAKE:
+                live[one.number] = (taken, operators.innermost(one.within), "")
+                taken += 1
+            elif one.does is Does.LAUNCH:
+                kind, launched = kinds[launched], launched + 1
+                if kind in _LIBRARY_KINDS:
+                    around = operators.innermost(one.within)
+                    live |= {at: (n, op, kind) for at, (n, op, _) in live.items() if op == around}
+            elif one.does is Does.GIVE and one.number in live:
+                number, operator, kind = live.pop(one.number)
+                if kind and operator is not None and operator in recording.chain(one.within):
+                    found.add(number)
+        return found
+
+
+def asked_sizes(view: View) -> list[int]:
+    """The sizes asked for of the blocks that a step takes, in order. Raises `StepsDiffer` where the allocator's history
+    and the profiler tell of other blocks."""
+    takes = [one for one in view.happenings if one.does in (Does.TAKE, Does.FETCH)]
+    asked = view.recorded.asked or []
+    if [one.number for one in takes] != [address for address, _ in asked]:
+        raise StepsDiffer(
+            f"memory: the profiler saw {len(takes)} blocks taken, the allocator's history {len(asked)}, or others; "
+            "expected the same; is another thread at work on this device?"
+        )
+    return [size for one, (_, size) in zip(takes, asked, strict=True) if one.does is Does.TAKE]
+
+
+def _before(view: View) -> list[Before]:
+    found: dict[int, Before] = {}
+    for name, (address, size) in view.recorded.known.items():
+        if address not in found:
+            key: Key = ("lead-in", view.left[address]) if address in view.left else ("name", name)
+            found[address] = Before(key, size, _CLASS_OF_NAME[name.split()[0]], name)
+    for address, number in sorted(view.left.items(), key=lambda one: one[1]):
+        if address not in found:
+            found[address] = Before(("lead-in", number), view.left_bytes[address], BlockClass.OTHER, "")
+    if view.recorded.memory is not None:
+        for address, size in sorted(view.recorded.memory.blocks.items()):
+            if address not in found:
+                found[address] = Before(("address", address), size, BlockClass.OTHER, "")
+            else:
+                found[address] = found[address]._replace(size_bytes=size)
+    return list(found.values())

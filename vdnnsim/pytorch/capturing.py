@@ -1,0 +1,263 @@
+"""`capture`: a few real steps of a user's training, and what they tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from statistics import median
+
+import torch
+from torch.profiler import record_function
+
+from vdnnsim.calibration.samples import sample
+from vdnnsim.captured.step import CapturedStep, HookCosts, ModelKernel, SavedTensor, Seen, StepHeader
+from vdnnsim.errors import InvalidInput
+from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view
+from vdnnsim.pytorch.devices import CaptureDevice, open_device
+from vdnnsim.pytorch.digests import model_sha256, order_sha256
+from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
+from vdnnsim.pytorch.kinds import kind_of_kernel, kind_of_operator
+from vdnnsim.pytorch.operators import Operators
+from vdnnsim.pytorch.order import operators_of
+from vdnnsim.pytorch.packed import Label
+from vdnnsim.pytorch.profiling import Step, Timed, record_light, record_step, still_collector, time_step
+from vdnnsim.pytorch.recording import GRADIENTS, STEP, Recorded
+from vdnnsim.pytorch.state import KeptState, RandomState
+from vdnnsim.pytorch.timing import KernelTimes, gpu_times, host_times
+
+_WARM_STEPS = 2
+_LIGHT_STEPS = 5
+_TIMED_STEPS = 10
+_SMALLEST_BYTES = {"cpu": 2**10, "cuda": 2**20}
+
+
+def capture(
+    step: Step,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    name: str = "",
+    device: str | None = None,
+    setting: Mapping[str, int | float | str] | None = None,
+    smallest_bytes: int | None = None,
+) -> CapturedStep:
+    """Run a few steps of a training and return what one of them does.
+
+    `step()` does one step: forward, backward, and what the optimiser does. It is called some twenty times, and must do
+    the same each time. Parameters, buffers, gradients, modes of modules, the optimiser's state and random states are as
+    before afterwards, also where it raises; what the step itself consumes, such as batches of a loader, is not.
+
+    `device` ("cuda", "cpu") is checked against where the model is; `setting` are the arguments that the model was made
+    with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB.
+
+    Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
+    is too small.
+    """
+    opened = open_device(device, model)
+    least = _SMALLEST_BYTES[opened.torch_device.type] if smallest_bytes is None else smallest_bytes
+    kept = KeptState(model, optimizer)
+    try:
+        with still_collector():
+            return _Capture(step, model, optimizer, opened, least).run(name or type(model).__name__, setting or {})
+    finally:
+        kept.put_back()
+
+
+class _Capture:
+    def __init__(
+        self,
+        step: Step,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: CaptureDevice,
+        smallest_bytes: int,
+    ) -> None:
+        self._step, self._model, self._optimizer = step, model, optimizer
+        self._device, self._smallest_bytes = device, smallest_bytes
+        self._random = RandomState()
+
+    def run(self, name: str, setting: Mapping[str, int | float | str]) -> CapturedStep:
+        begun = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+        for _ in range(_WARM_STEPS):
+            self._random.put_back()
+            self._step()
+        timed = [self._timed(time_step) for _ in range(_TIMED_STEPS)]
+        blocks, plain, operators = self._recorded()
+        stays = blocks.stays(self._smallest_bytes)
+        self._record_leaving(blocks, stays)
+        kernels = self._kernels(blocks, operators, timed)
+        listed = blocks.listed(plain, operators, [kernel.kind for kernel in kernels])
+        saved = _saved(blocks, stays)
+        header = StepHeader(
+            name,
+            self._device.name,
+            self._device.torch_device.type,
+            dict(setting),
+            str(torch.__version__),
+            model_sha256(self._model),
+            order_sha256(saved),
+            {"date": begun} | self._device.conditions(),
+        )
+        times = sample(one.step_ns for one in timed)
+        peaks = _peaks(plain, blocks)
+        seen = Seen(times.median_ns, times.spread_ppm, *peaks)
+        return CapturedStep(
+            header, seen, HookCosts(0, 0, 0, 0), tuple(operators.found), kernels, listed, saved, tuple(blocks.deeds)
+        )
+
+    def _recorded(self) -> tuple[Blocks, View, Operators]:
+        """The step without hooks, and with hooks that keep everything."""
+        plain = self._record()
+        hooks = KeepingHooks(self._device.torch_device)
+        gradients = _Gradients(self._optimizer)
+
+        @contextmanager
+        def marked() -> Iterator[None]:
+            with (
+                modules_marked(self._model, hooks.modules),
+                gradients.marked(),
+                torch.autograd.graph.saved_tensors_hooks(hooks.pack, hooks.unpack),
+            ):
+                yield
+
+        keeping = keeping_view(self._record(marked), self._device.host_runs_kernels)
+        operators = Operators(keeping.recorded.recording, keeping.happenings)
+        if not operators.has_backward:
+            raise InvalidInput("the step: found no backward, expected one; step() must call loss.backward() itself")
+        labels = {number: Label(*label) for number, label in hooks.labels.items()}
+        blocks = Blocks(keeping, hooks.packed, labels, gradients.addresses)
+        plain_view = other_view(plain, keeping, "the step without hooks")
+        blocks.without_hooks(plain_view)
+        return blocks, plain_view, operators
+
+    def _record_leaving(self, blocks: Blocks, stays: Sequence[str]) -> None:
+        of_saved = [None if why else block for why, block in zip(stays, blocks.of_saved, strict=True)]
+        needed = [deed.number for deed in blocks.deeds if deed.doing == "need"]
+        hooks = LeavingHooks(of_saved, needed)
+        recorded = self._record(lambda: torch.autograd.graph.saved_tensors_hooks(hooks.pack, hooks.unpack))
+        blocks.when_all_leave(other_view(recorded, blocks.keeping, "the step in which everything leaves"))
+
+    def _record(self, hooks: Callable[[], AbstractContextManager[object]] = nullcontext) -> Recorded:
+        self._random.put_back()
+        # the CPU's profiler complains of blocks from before that die while it watches
+        held = [one.grad for one in self._model.parameters()] if self._device.host_runs_kernels else []
+        recorded = record_step(
+            self._step,
+            self._device,
+            lambda: _known(self._model, self._optimizer, self._device.torch_device),
+            hooks,
+        )
+        del held
+        return recorded
+
+    def _timed(self, how: Callable[[Step, CaptureDevice], Timed]) -> Timed:
+        self._random.put_back()
+        return how(self._step, self._device)
+
+    def _kernels(self, blocks: Blocks, operators: Operators, timed: Sequence[Timed]) -> tuple[ModelKernel, ...]:
+        keeping = blocks.keeping
+        light = []
+        hosts = []
+        for _ in range(_LIGHT_STEPS):
+            self._random.put_back()
+            recording, times = record_light(self._step, self._device)
+            light.append(recording)
+            hosts.append(times.host_ns)
+        launches = [one for one in keeping.happenings if one.does == "launch"]
+        if keeping.kernels is not None:
+            recording = keeping.recorded.recording
+            names = [recording.ranges[number].name for number in operators_of(recording, recording.window(STEP))]
+            found = host_times(light, names, keeping.kernels, round(median(one.step_ns for one in timed)))
+        else:
+            scale = min(1.0, median(one.host_ns for one in timed) / median(hosts))
+            found = gpu_times(light, [one.name for one in launches], scale)
+        return tuple(
+            self._kernel(launch.name, operators.number(launch.within), operators, times)
+            for launch, times in zip(launches, found, strict=True)
+        )
+
+    def _kernel(self, name: str, operator: int, operators: Operators, times: KernelTimes) -> ModelKernel:
+        of = operators.found[operator]
+        in_optimiser = of.phase == "optimiser"
+        kind = (
+            kind_of_operator(name, in_optimiser)
+            if self._device.host_runs_kernels
+            else kind_of_kernel(name, of.name, in_optimiser)
+        )
+        return ModelKernel(name, kind, operator, *times)
+
+
+def _saved(blocks: Blocks, stays: Sequence[str]) -> tuple[SavedTensor, ...]:
+    found = []
+    for number, (one, block, why) in enumerate(zip(blocks.packed, blocks.of_saved, stays, strict=True)):
+        label = blocks.labels.get(number, Label("", ""))
+        found.append(SavedTensor(block, *label, one.module, one.dtype, one.shape, one.stride, one.offset_bytes, why))
+    return tuple(found)
+
+
+def _peaks(plain: View, blocks: Blocks) -> tuple[int, int, int]:
+    """As the allocator counts them; where only the profiler does, what it saw on top of what was there."""
+    peaks = plain.recorded.peaks
+    if peaks is not None:
+        return peaks
+    recording = plain.recorded.recording
+    begin_ns, end_ns = recording.window(STEP)
+    before = [event.total_bytes for event in recording.memory if event.at_ns < begin_ns]
+    inside = [event.total_bytes for event in recording.memory if begin_ns <= event.at_ns < end_ns]
+    at_begin = before[-1] if before else 0
+    there = sum(one.size_bytes for one in blocks.before)
+    peak = there + max([at_begin, *inside]) - at_begin
+    return peak, peak, peak
+
+
+class _Gradients:
+    """Where the gradients lie when the optimiser begins to step, looked at each time."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.addresses: list[list[int]] = []
+        self._optimizer = optimizer
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        handle = self._optimizer.register_step_pre_hook(self._look)
+        try:
+            yield
+            self._look()
+        finally:
+            handle.remove()
+
+    def _look(self, *_: object) -> None:
+        with record_function(f"{GRADIENTS}{len(self.addresses)}"):
+            found = [
+                parameter.grad.untyped_storage().data_ptr()
+                for group in self._optimizer.param_groups
+                for parameter in group["params"]
+                if parameter.grad is not None and parameter.grad.layout == torch.strided
+            ]
+            self.addresses.append(found)
+
+
+def _known(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> dict[str, tuple[int, int]]:
+    """Address and size of what model and optimiser hold on the device, by names that are the same in every step."""
+    found: dict[str, tuple[int, int]] = {}
+
+    def note(name: str, tensor: object) -> None:
+        if isinstance(tensor, torch.Tensor) and tensor.device == device and tensor.layout == torch.strided:
+            storage = tensor.untyped_storage()
+            if storage.nbytes():
+                found[name] = (storage.data_ptr(), storage.nbytes())
+
+    for name, parameter in model.named_parameters():
+        note(f"parameter {name}", parameter)
+        note(f"gradient {name}", parameter.grad)
+    for name, buffer in model.named_buffers():
+        note(f"buffer {name}", buffer)
+    for group in optimizer.param_groups:
+        for place, parameter in enumerate(group["params"]):
+            state = optimizer.state.get(parameter, {})
+            for key, value in state.items() if isinstance(state, dict) else ():
+                note(f"state {place} {key}", value)
+    return found

@@ -1,0 +1,187 @@
+"""Saved-tensor hooks that mark what autograd saves and needs: one set keeps everything, one lets blocks leave.
+
+No hook returns the tensor it was given: node, what the hook keeps, tensor and node would be a ring that no collector
+sees. What a hook does itself lies within its mark, so that it is not taken for the step's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import record_function
+
+from vdnnsim.pytorch.order import StepsDiffer
+from vdnnsim.pytorch.packed import Label, Packed
+from vdnnsim.pytorch.recording import MODULE, NEED, SAVE
+
+_VIEWS = ("TBackward", "TransposeBackward", "PermuteBackward", "ViewBackward", "UnsafeViewBackward", "AliasBackward")
+
+
+class KeepingHooks:
+    """Hooks that keep what is saved, note it, and find out who asks for it back."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.packed: list[Packed] = []
+        self.needed: list[int] = []
+        self.labels: dict[int, Label] = {}
+        self.modules: list[str] = []
+        """The modules whose forward is under way, the innermost last; `modules_marked` keeps it."""
+        self._device = device
+        self._read: list[int] | None = None
+
+    def pack(self, tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+        number = len(self.packed)
+        with record_function(f"{SAVE}{number}"):
+            self.packed.append(_seen(tensor, self._device, self.modules[-1] if self.modules else ""))
+            return number, tensor.detach()
+
+    def unpack(self, kept: tuple[int, torch.Tensor]) -> torch.Tensor:
+        number, tensor = kept
+        if self._read is not None:
+            self._read.append(number)
+            return tensor
+        self.needed.append(number)
+        with record_function(f"{NEED}{number}"):
+            if number not in self.labels:
+                self._label(number)
+            return tensor
+
+    def _label(self, number: int) -> None:
+        """Read all that the node at work has saved: each reading calls `unpack`, which tells the numbers."""
+        node = torch._C._current_autograd_node()
+        if node is None:
+            return
+        name = node.name()
+        for attribute in dir(node):
+            if attribute.startswith("_saved_") or attribute == "saved_tensors":
+                self._read = []
+                try:
+                    getattr(node, attribute)
+                except RuntimeError:  # released, or nothing of this kind was saved
+                    pass
+                finally:
+                    read, self._read = self._read, None
+                for place, one in enumerate(read):
+                    text = attribute.removeprefix("_saved_")
+                    self.labels[one] = Label(name, text if len(read) == 1 else f"{text}[{place}]")
+        self.labels.setdefault(number, Label(name, ""))
+
+
+class LeavingHooks:
+    """Hooks that copy whole blocks to the host when they are saved first, and back when they are needed first.
+
+    `blocks` says for each saved tensor, in order, which block it lies in, None for those that stay; `needs` how often
+    each saved tensor is needed.
+    """
+
+    def __init__(self, blocks: Sequence[int | None], needed: Sequence[int]) -> None:
+        self._blocks = blocks
+        self._needs_left = Counter(block for number in needed if (block := blocks[number]) is not None)
+        self._saved = 0
+        self._on_host: dict[int, torch.Tensor] = {}
+        self._fetched: dict[int, torch.Tensor] = {}
+
+    def pack(self, tensor: torch.Tensor) -> tuple[int, Any]:
+        number = self._saved
+        self._saved += 1
+        if number >= len(self._blocks):
+            raise StepsDiffer(
+                f"the step in which everything leaves: saves more tensors than the {len(self._blocks)} of the step "
+                "captured first; every step must do the same (same shapes, no choice by chance or value)"
+            )
+        with record_function(f"{SAVE}{number}"), torch.no_grad():
+            block = self._blocks[number]
+            if block is None:
+                return number, tensor.detach()
+            if block not in self._on_host:
+                self._on_host[block] = _to_host(tensor)
+            geometry = (tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.device)
+            return number, geometry
+
+    def unpack(self, packed: tuple[int, Any]) -> torch.Tensor:
+        number, kept = packed
+        with record_function(f"{NEED}{number}"), torch.no_grad():
+            block = self._blocks[number]
+            if block is None:
+                found: torch.Tensor = kept
+                return found
+            dtype, shape, stride, offset, device = kept
+            if block not in self._fetched:
+                self._fetched[block] = self._on_host[block].to(device, copy=True)
+            storage = self._fetched[block].untyped_storage()
+            self._needs_left[block] -= 1
+            if not self._needs_left[block]:
+                del self._fetched[block]
+            return torch.empty(0, dtype=dtype, device=device).set_(storage, offset, shape, stride)
+
+
+def _seen(tensor: torch.Tensor, device: torch.device, module: str) -> Packed:
+    address = size = 0
+    if tensor.device == device and tensor.layout == torch.strided:
+        storage = tensor.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes()
+    strided = tensor.layout == torch.strided
+    return Packed(
+        address,
+        size,
+        str(tensor.dtype).removeprefix("torch."),
+        tuple(tensor.shape),
+        tuple(tensor.stride()) if strided else (),
+        int(tensor.storage_offset()) * tensor.element_size() if strided else 0,
+        0 if tensor.is_inference() else tensor._version,
+        _is_weight_copy(tensor),
+        module,
+    )
+
+
+def _is_weight_copy(tensor: torch.Tensor) -> bool:
+    """Whether it comes of a parameter by a change of type, and views of that, alone."""
+    node = tensor.grad_fn
+    while node is not None and node.name().startswith(_VIEWS):
+        node = node.next_functions[0][0]
+    if node is None or not node.name().startswith("ToCopyBackward"):
+        return False
+    source = node.next_functions[0][0]
+    return source is not None and source.name().endswith("AccumulateGrad")
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes of its whole storage in memory that no profiler takes for a block of the CPU's."""
+    storage = tensor.untyped_storage()
+    host = torch.from_numpy(np.empty(storage.nbytes(), np.uint8))
+    host.copy_(torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage))
+    return host
+
+
+@contextmanager
+def modules_marked(model: torch.nn.Module, stack: list[str]) -> Iterator[None]:
+    """While this lasts, modules mark their forward in the profile, and `stack` has the names of those under way."""
+    marks: list[Any] = []
+
+    def entering(name: str) -> Callable[..., None]:
+        def enter(*_: object) -> None:
+            stack.append(name)
+            marks.append(record_function(f"{MODULE}{name}"))
+            marks[-1].__enter__()
+
+        return enter
+
+    def leave(*_: object) -> None:
+        stack.pop()
+        marks.pop().__exit__(None, None, None)
+
+    handles = []
+    for name, module in model.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            handles.append(module.register_forward_pre_hook(entering(name), prepend=True))
+            handles.append(module.register_forward_hook(leave, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,115 @@
+"""Running a user's step: under the profiler with marks around it, and with a clock alone."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.profiler import profile, record_function
+
+from vdnnsim.pytorch.devices import CaptureDevice
+from vdnnsim.pytorch.recording import LEAD_IN, STEP, Recorded, Recording, read_recording
+
+Step = Callable[[], object]
+
+
+class Timed(NamedTuple):
+    """One step in nanoseconds: until the host was through, and until the device was."""
+
+    host_ns: int
+    step_ns: int
+
+
+def record_step(
+    step: Step,
+    device: CaptureDevice,
+    known: Callable[[], Mapping[str, tuple[int, int]]],
+    hooks: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Recorded:
+    """Profile a step with memory, after one more that goes before it. `known` is asked between them."""
+    with _exported(device, device.activities, memory=True) as read:
+        with record_function(LEAD_IN):
+            step()
+        device.synchronize()
+        memory = device.begin(watch_sizes=True)
+        there = known()
+        with record_function(STEP):
+            with hooks():
+                step()
+            device.synchronize()
+        peaks, asked = device.end()
+    return Recorded(read_recording(read(), device.profiler_type, device.profiler_index), there, memory, peaks, asked)
+
+
+def record_light(step: Step, device: CaptureDevice) -> tuple[Recording, Timed]:
+    """Profile a step for its times alone."""
+    with _exported(device, device.light_activities, memory=False) as read, record_function(STEP):
+        timed = time_step(step, device)
+    return read_recording(read(), device.profiler_type, device.profiler_index), timed
+
+
+def time_step(step: Step, device: CaptureDevice) -> Timed:
+    """Run a step by the host's clock, the device idle before it."""
+    device.synchronize()
+    begin_ns = time.perf_counter_ns()
+    step()
+    host_ns = time.perf_counter_ns()
+    device.synchronize()
+    return Timed(host_ns - begin_ns, time.perf_counter_ns() - begin_ns)
+
+
+@contextmanager
+def _exported(device: CaptureDevice, activities: Any, memory: bool) -> Iterator[Callable[[], dict[str, Any]]]:
+    traces: list[dict[str, Any]] = []
+    profiler = profile(activities=activities, profile_memory=memory)
+    with _quiet_stderr():
+        profiler.start()
+    try:
+        yield lambda: traces[0]
+        device.synchronize()
+    finally:
+        with _quiet_stderr():
+            profiler.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        traces.append(json.loads(path.read_bytes()))
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Some versions of the profiler tell of each start and stop there, past Python."""
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def still_collector() -> Iterator[None]:
+    """Without Python's collector, which would end lives at chance moments, and without what is there already: with many
+    objects alive each of its rounds takes the host long."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()

@@ -1,0 +1,271 @@
+"""What the profiler saw of one step, read from its Chrome trace: ranges of the host, blocks taken and given back,
+launches, in the order of the host's clock. Knows no PyTorch: a trace is a dictionary, as `json` reads it.
+
+The profiler writes microseconds with three decimals; here they are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from vdnnsim.captured.step import AllocatorSegment
+
+LEAD_IN = "vdnnsim:lead-in"
+"""The range of the step before the one that is looked at: what it leaves behind, that one finds."""
+STEP = "vdnnsim:step"
+SAVE = "vdnnsim:save:"
+NEED = "vdnnsim:need:"
+MODULE = "vdnnsim:module:"
+GRADIENTS = "vdnnsim:gradients:"
+"""Marks where the addresses of gradients were looked at."""
+_OWN = "vdnnsim:"
+_HOST_RANGES = ("cpu_op", "user_annotation")
+_LAUNCHES = ("cuda_runtime", "cuda_driver")
+_GPU_WORK = ("kernel", "gpu_memcpy", "gpu_memset")
+NODE = "autograd::engine::evaluate_function: "
+"""What the profiler calls the range of a node of the graph begins with."""
+
+
+class HostRange(NamedTuple):
+    """A piece of the host's time: an operator, a node of the graph, or a mark; `parent` is the range around it."""
+
+    name: str
+    is_operator: bool
+    begin_ns: int
+    end_ns: int
+    thread: int
+    parent: int | None
+    sequence: int
+
+    @property
+    def is_hook(self) -> bool:
+        return self.name.startswith((SAVE, NEED))
+
+
+class MemoryEvent(NamedTuple):
+    """A block taken (positive) or given back (negative), within the innermost range `within`."""
+
+    at_ns: int
+    address: int
+    size_bytes: int
+    total_bytes: int
+    within: int | None
+
+
+class GpuWork(NamedTuple):
+    """A kernel, copy or fill on the GPU, launched by a call of the host within the innermost range `within`."""
+
+    name: str
+    category: str
+    stream: int
+    begin_ns: int
+    end_ns: int
+    launch_begin_ns: int
+    launch_end_ns: int
+    within: int | None
+
+
+class HostWaits(NamedTuple):
+    """A call in which the host waits for the GPU."""
+
+    name: str
+    begin_ns: int
+    end_ns: int
+
+
+class Does(StrEnum):
+    """What can happen in a step."""
+
+    TAKE = "take"
+    FETCH = "fetch"
+    """A hook takes a block for what comes back."""
+    GIVE = "give"
+    LAUNCH = "launch"
+    SAVE = "save"
+    NEED = "need"
+    LOOK = "look"
+    """The addresses of gradients are noted."""
+
+
+class Happening(NamedTuple):
+    """One thing in a step's order. `number` is the block's address, the place of a kernel in its list, or the number of
+    the saved tensor; `name` the kernel's, "" for others; `size_bytes` the block's."""
+
+    does: Does
+    number: int
+    name: str
+    size_bytes: int
+    within: int | None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One profile: ranges (in the order of their beginnings), memory and GPU work in the order of the host."""
+
+    ranges: Sequence[HostRange]
+    memory: Sequence[MemoryEvent]
+    gpu_work: Sequence[GpuWork]
+    waits: Sequence[HostWaits] = ()
+    hooked: frozenset[int] = field(default=frozenset())
+    """The ranges that are a hook of ours, or lie in one."""
+
+    def window(self, name: str) -> tuple[int, int]:
+        """Begin and end of the range of that name; an empty one where there is none."""
+        for one in self.ranges:
+            if one.name == name:
+                return one.begin_ns, one.end_ns
+        return 0, 0
+
+    def chain(self, within: int | None) -> Iterable[int]:
+        """A range and all around it, from the innermost."""
+        while within is not None:
+            yield within
+            within = self.ranges[within].parent
+
+    def in_hook(self, within: int | None) -> bool:
+        """Whether something happened in one of our hooks, and so is not the step's own."""
+        return within is not None and within in self.hooked
+
+
+class MemoryNow(NamedTuple):
+    """Blocks in use, by address their sizes as asked for, and segments, at one moment."""
+
+    blocks: Mapping[int, int]
+    segments: tuple[AllocatorSegment, ...]
+
+
+class Peaks(NamedTuple):
+    """The most bytes at once since the peaks were forgotten, by the allocator's own counters."""
+
+    requested_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+class Recorded(NamedTuple):
+    """A profile of two steps, the second within hooks; what there was in memory between them, by the names of what
+    holds it (address and size), and by the allocator's word; the allocator's peaks of the second step, and of each
+    block that it took, in order, address and size as asked for. None where the profiler alone counts."""
+
+    recording: Recording
+    known: Mapping[str, tuple[int, int]]
+    memory: MemoryNow | None
+    peaks: Peaks | None
+    asked: list[tuple[int, int]] | None
+
+
+def read_recording(trace: Mapping[str, Any], device_type: int, device_index: int) -> Recording:
+    """Read a Chrome trace of torch.profiler; of memory only what is of one device, by the profiler's numbers of it."""
+    events = trace["traceEvents"]
+    ranges = _ranges(events)
+    places = _Places(ranges)
+    memory = []
+    for event in events:
+        if event.get("name") == "[memory]":
+            of = event["args"]
+            if of["Device Type"] == device_type and of["Device Id"] == device_index:
+                at_ns = _ns(event["ts"])
+                within = places.at(at_ns, event["tid"])
+                found = (of["Ev Idx"], MemoryEvent(at_ns, of["Addr"], of["Bytes"], of["Total Allocated"], within))
+                memory.append(found)
+    memory.sort(key=lambda one: (one[1].at_ns, one[0]))
+    hooked: set[int] = set()
+    for number, one in enumerate(ranges):
+        if one.is_hook or one.parent in hooked:
+            hooked.add(number)
+    return Recording(
+        ranges, [one for _, one in memory], _gpu_work(events, places), _host_waits(events), frozenset(hooked)
+    )
+
+
+def _ns(microseconds: float) -> int:
+    return round(microseconds * 1000)
+
+
+def _ranges(events: Iterable[Mapping[str, Any]]) -> list[HostRange]:
+    found = []
+    for event in events:
+        if event.get("ph") == "X" and event.get("cat") in _HOST_RANGES:
+            begin_ns = _ns(event["ts"])
+            found.append((begin_ns, -begin_ns - _ns(event["dur"]), event["args"].get("Ev Idx", 0), event))
+    found.sort(key=lambda one: one[:3])
+    ranges: list[HostRange] = []
+    stacks: dict[int, list[int]] = {}
+    for begin_ns, negative_end_ns, _, event in found:
+        stack = stacks.setdefault(event["tid"], [])
+        while stack and ranges[stack[-1]].end_ns <= begin_ns:
+            stack.pop()
+        sequence = event["args"].get("Sequence number", -1)
+        parent = stack[-1] if stack else None
+        is_operator = event["cat"] == "cpu_op" and not event["name"].startswith(_OWN)
+        stack.append(len(ranges))
+        ranges.append(HostRange(event["name"], is_operator, begin_ns, -negative_end_ns, event["tid"], parent, sequence))
+    return ranges
+
+
+def _gpu_work(events: Iterable[Mapping[str, Any]], places: _Places) -> list[GpuWork]:
+    launches = {}
+    work = []
+    for event in events:
+        category = event.get("cat")
+        if category in _LAUNCHES:
+            launches[event["args"].get("correlation")] = event
+        elif category in _GPU_WORK:
+            work.append(event)
+    found = []
+    for event in work:
+        launch = launches.get(event["args"].get("correlation"))
+        begin_ns = _ns(event["ts"])
+        launched_ns = _ns(launch["ts"]) if launch else begin_ns
+        launch_end_ns = launched_ns + (_ns(launch["dur"]) if launch else 0)
+        within = places.at(launched_ns, launch["tid"]) if launch else None
+        found.append(
+            GpuWork(
+                event["name"],
+                event["cat"],
+                int(event["args"].get("stream", 0)),
+                begin_ns,
+                begin_ns + _ns(event["dur"]),
+                launched_ns,
+                launch_end_ns,
+                within,
+            )
+        )
+    return sorted(found, key=lambda one: (one.launch_begin_ns, one.begin_ns))
+
+
+def _host_waits(events: Iterable[Mapping[str, Any]]) -> list[HostWaits]:
+    return [
+        HostWaits(event["name"], _ns(event["ts"]), _ns(event["ts"]) + _ns(event["dur"]))
+        for event in events
+        if event.get("cat") in _LAUNCHES and "Synchronize" in event["name"]
+    ]
+
+
+class _Places:
+    """Which range of a thread something happened in."""
+
+    def __init__(self, ranges: Sequence[HostRange]) -> None:
+        self._ranges = ranges
+        self._begins: dict[int, list[int]] = {}
+        self._numbers: dict[int, list[int]] = {}
+        for number, one in enumerate(ranges):
+            self._begins.setdefault(one.thread, []).append(one.begin_ns)
+            self._numbers.setdefault(one.thread, []).append(number)
+
+    def at(self, at_ns: int, thread: int) -> int | None:
+        """The innermost range of the thread; of a thread without ranges (a library's own) that of any other."""
+        threads = [thread] if thread in self._begins else list(self._begins)
+        found = [number for one in threads if (number := self._innermost(at_ns, one)) is not None]
+        return max(found, key=lambda number: self._ranges[number].begin_ns, default=None)
+
+    def _innermost(self, at_ns: int, thread: int) -> int | None:
+        place = bisect_right(self._begins[thread], at_ns) - 1
+        number: int | None = self._numbers[thread][place] if place >= 0 else None
+        while number is not None and self._ranges[number].end_ns < at_ns:
+            number = self._ranges[number].parent
+        return number
