@@ -68,13 +68,14 @@ def test_a_valid_profile(file: Path) -> None:
 
 
 def test_power_may_be_left_out_and_copies_may_start_late(file: Path) -> None:
-    more = "free_ns = 100\ncopy_start_ns = 7\nstream_wait_ns = 9"
+    more = "free_ns = 100\ncopy_start_ns = 7\nstream_wait_ns = 9\nstream_start_ns = 6"
     text = PROFILE_TOML[: PROFILE_TOML.index("[power]")].replace("free_ns = 100", more)
     file.write_text(text, encoding="utf-8")
     profile = read_profile(file)
     assert profile.power is None
     assert "power" not in profile.provenance
-    assert (profile.host.copy_start_ns, profile.host.stream_wait_ns) == (7, 9)
+    host = profile.host
+    assert (host.copy_start_ns, host.stream_wait_ns, host.stream_start_ns) == (7, 9, 6)
 
 
 AFTER_WAIT = """\
@@ -165,6 +166,41 @@ def test_damage_to_what_such_calls_cost(file: Path, old: str, new: str, line: in
     file.write_text(PROFILE_TOML + CALLS.replace(old, new), encoding="utf-8")
     (fault,) = faults_of(file)
     assert fault.startswith(f"tiny.toml:{line}: host.calls.{expected}")
+
+
+KERNELS = """\
+[link.kernels]
+slowdowns = [
+  { kind = "batchnorm", copy_out = 1.0, copy_in = 1.0215 },
+  { kind = "layernorm", copy_out = 0.98, copy_in = 1.017 },
+]
+provenance = "measured"
+source = "made up"
+"""
+
+
+def test_copies_may_slow_kernels_by_their_class(file: Path) -> None:
+    file.write_text(PROFILE_TOML + KERNELS, encoding="utf-8")
+    profile = read_profile(file)
+    assert profile.link.kernels == {"batchnorm": (1_000_000, 1_021_500), "layernorm": (980_000, 1_017_000)}
+    assert profile.provenance["link.kernels"] == "measured"
+    assert profile.with_link_bandwidth("1GB/s").link.kernels == profile.link.kernels
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        ("0.98,", "0.4,", 49, "slowdowns[1].copy_out: found 0.4; expected greater than or equal to 0.5"),
+        ('"layernorm"', '""', 49, "slowdowns[1].kind: found ''; expected string should have"),
+        (", copy_in = 1.017", "", 49, "slowdowns[1].copy_in: found nothing; expected this field"),
+        ('"layernorm"', '"batchnorm"', 49, "slowdowns: found [{'kind': 'batchnorm',"),
+    ],
+)
+def test_damage_to_how_copies_slow_kernels(file: Path, old: str, new: str, line: int, expected: str) -> None:
+    file.write_text(PROFILE_TOML + KERNELS.replace(old, new), encoding="utf-8")
+    (fault,) = faults_of(file)
+    assert fault.startswith(f"tiny.toml:{line}: link.kernels.{expected}")
+    assert "batchnorm" not in new or fault.endswith("expected each kind once, and 'batchnorm' is there twice")
 
 
 DAMAGE: dict[str, tuple[str, str, list[str]]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.cases import ROOMY_BYTES, conv, gpu_of, layer, network_of, row, trace_of
@@ -239,3 +241,26 @@ def test_a_call_that_puts_nothing_on_a_stream_makes_none_of_the_others_warm() ->
     host = HostCosts(after_wait=cold, calls_ns={"hook": 7})
     timeline = run((HostCall("hook"), A), (HostWait(kernel(1)), HostCall("hook"), B), (C,), host=host)
     assert spans(timeline) == [(47, 147), (194, 294), (294, 394)]
+
+
+def test_a_stream_that_waited_for_another_goes_on_a_little_later() -> None:
+    """6 after a's kernel the copy out begins, and 6 after the copy in b; the stall is for the copies, the rest the
+    host's: nobody waits for a stream's start."""
+    host = replace(COSTS, stream_start_ns=6)
+    timeline = run((A, StreamWait(Stream.COPY_OUT, kernel(1)), OUT), (B,), (C,), host=host)
+    assert copies(timeline) == [(111, 361)]
+    timeline = run((A, IN), (StreamWait(Stream.COMPUTE, back(1)), B), (C,), host=host)
+    assert copies(timeline) == [(8, 258)]
+    assert spans(timeline) == [(5, 105), (264, 364), (364, 464)]
+    assert timeline.stalls == (StallRecord(1, 105, 258, COPY_IN, "map:x", late=False),)
+    assert spent(timeline) == (300, 0, 153, 0, 5 + 6, 0)
+
+
+def test_a_stream_that_waits_for_what_has_been_done_for_long_goes_on_at_once() -> None:
+    """The copy is given at 210, when the kernel has been done for 105; given 3 after its end it begins 6 after it."""
+    host = HostCosts(kernel_ns=5, stream_wait_ns=200, copy_ns=5, stream_start_ns=6)
+    timeline = run((A,), (StreamWait(Stream.COPY_OUT, kernel(1)), OUT), (B,), host=host)
+    assert copies(timeline) == [(210, 460)]
+    host = replace(host, stream_wait_ns=98)
+    timeline = run((A,), (StreamWait(Stream.COPY_OUT, kernel(1)), OUT), (B,), host=host)
+    assert copies(timeline) == [(111, 361)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, gpu_of, row
 from support.strategies import Case, after_waits, cases, gpus, programs
-from vdnnsim.gpu import GpuProfile, HostCosts
+from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts
 from vdnnsim.iteration import Layout, Waits
 from vdnnsim.machines import DeviceMemory, check_program
 from vdnnsim.machines.script import COMPUTE, OUT, script_of
@@ -39,7 +39,7 @@ from vdnnsim.program import (
 )
 from vdnnsim.study import Study, make_study
 from vdnnsim.sweep.axes import OWN
-from vdnnsim.sweep.engines import Engine, run_points
+from vdnnsim.sweep.engines import Engine, run_points, uncovered
 from vdnnsim.sweep.links import LinkTable, point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, prepare_plan
 from vdnnsim.sweep.recurrence import Times, covers
@@ -124,6 +124,42 @@ def test_a_host_that_goes_cold_runs_on_the_reference_engine(data: st.DataObject)
     assert engine is Engine.REFERENCE
     for index, link in enumerate(link_of):
         assert at(times, index) == expected(study, case.plan, links, int(link), PPM)
+
+
+@pytest.mark.parametrize("slow", ["kernels", "streams"])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_slowed_kernels_and_late_streams_run_on_the_reference_engine(slow: str, data: st.DataObject) -> None:
+    """Unless the program has none of these: then the vectorised one is as exact as ever."""
+    program, trace = data.draw(programs(single_waits=True))
+    gpu = data.draw(gpus())
+    if slow == "kernels":
+        trace = Trace(trace.header, [entry._replace(kind="norm") for entry in trace.rows])
+        gpu = replace(gpu, link=replace(gpu.link, kernels={"norm": BesideCopies(PPM, 2 * PPM)}))
+    else:
+        gpu = replace(gpu, host=replace(gpu.host, stream_start_ns=6))
+    prepared = prepared_program(program, trace, gpu)
+    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    zero = np.zeros(1, dtype=np.int64)
+    times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
+    if slow == "kernels" or any(prepared.script.holds):
+        assert engine is Engine.REFERENCE
+    timeline = SimulatedMachine(trace, gpu).run(program, make_pool("best-fit", ROOMY_BYTES))
+    parts = spent(timeline)
+    assert (times.iteration_time_ns[0], times.kernel_ns[0]) == (timeline.iteration_time_ns, parts.kernels_ns)
+    assert times.synchronise_ns[0] == parts.synchronise_ns
+
+
+def test_a_sweep_says_why_it_runs_on_the_reference_engine() -> None:
+    kernels = {"norm": BesideCopies(PPM, 2 * PPM)}
+    gpu = gpu_of()
+    slowing = replace(gpu, link=replace(gpu.link, kernels=kernels))
+    header = TraceHeader("test-gpu", "any", 1, "fp32", sources={"test": "made up"})
+    trace = Trace(header, [row("a", "forward", 100)])
+    assert uncovered(slowing, trace) == "", "a network's kernels have no class"
+    captured = Trace(header, [row("a", "forward", 100)._replace(kind="norm")])
+    assert uncovered(gpu, captured) == ""
+    assert uncovered(slowing, captured).startswith("copies slow kernels ([link.kernels] of its profile)")
 
 
 @settings(max_examples=60)

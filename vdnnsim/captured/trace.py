@@ -53,6 +53,7 @@ def _trace(step: CapturedStep) -> Trace:
             kernel.launch_ns,
             max(0, kernel.launch_ns + begin_ns - kernel.gap_ns),
             RowSpread(kernel.spread_ppm, 0, 0, 0),
+            kind=kernel.kind,
         )
         for key, kernel in zip(kernel_keys(step), step.kernels, strict=True)
     ]
@@ -67,6 +68,7 @@ def host_of_step(step: CapturedStep, host: HostCosts) -> HostCosts:
     return HostCosts(
         synchronise_ns=host.synchronise_ns,
         copy_start_ns=host.copy_start_ns,
+        stream_start_ns=host.stream_start_ns,
         calls_ns={
             HOOK: call_ns,
             HOOK_COPY_OUT: copy_out_ns,

@@ -2,10 +2,11 @@
 
 from vdnnsim.gpu.after_wait import AfterWait, CallKind
 from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, read_profile
-from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
     "AfterWait",
+    "BesideCopies",
     "CallKind",
     "GpuProfile",
     "HostCosts",

@@ -13,7 +13,7 @@ from vdnnsim.catalog import data_directory
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput, InvalidValue, UnknownName, shown
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
-from vdnnsim.gpu.profile import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration
 
 _Nanoseconds = Annotated[int, Field(ge=0, le=10**12, strict=True)]
@@ -110,10 +110,35 @@ class _BothWays(_Sourced):
     copy_in_slowdown: _Slowdown
 
 
+class _BesideCopies(_Strict):
+    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    copy_out: _Slowdown
+    copy_in: _Slowdown
+
+
+def _each_once(kernels: list[_BesideCopies]) -> list[_BesideCopies]:
+    kinds = [entry.kind for entry in kernels]
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if twice is not None:
+        raise ValueError(f"each kind once, and {shown(twice)} is there twice")
+    return kernels
+
+
+class _Kernels(_Sourced):
+    slowdowns: Annotated[list[_BesideCopies], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+
+    def by_kind(self) -> dict[str, BesideCopies]:
+        return {
+            entry.kind: BesideCopies(round(entry.copy_out * PPM), round(entry.copy_in * PPM))
+            for entry in self.slowdowns
+        }
+
+
 class _Link(_Strict):
     copy_out: _Curve
     copy_in: _Curve
     both_ways: _BothWays
+    kernels: _Kernels | None = None
 
 
 _Times = Annotated[list[_Nanoseconds], Field(max_length=1000)]
@@ -158,6 +183,7 @@ class _Host(_Sourced):
     free_ns: _Nanoseconds
     copy_start_ns: _Nanoseconds = 0
     stream_wait_ns: _Nanoseconds = 0
+    stream_start_ns: _Nanoseconds = 0
     after_wait: _AfterWait | None = None
     calls: _Calls | None = None
 
@@ -191,6 +217,8 @@ class ProfileFile(_Strict):
             "link.both_ways": self.link.both_ways,
             "host": self.host,
         }
+        if self.link.kernels:
+            parts["link.kernels"] = self.link.kernels
         if self.host.after_wait:
             parts["host.after_wait"] = self.host.after_wait
         if self.host.calls:
@@ -211,6 +239,7 @@ class ProfileFile(_Strict):
                 self.link.copy_in.curve(),
                 round(both.copy_out_slowdown * PPM),
                 round(both.copy_in_slowdown * PPM),
+                self.link.kernels.by_kind() if self.link.kernels else {},
             ),
             HostCosts(
                 host.kernel_ns,
@@ -222,6 +251,7 @@ class ProfileFile(_Strict):
                 host.stream_wait_ns,
                 host.after_wait.after_wait() if host.after_wait else None,
                 host.calls.costs_ns if host.calls else {},
+                host.stream_start_ns,
             ),
             power,
             {name: part.provenance for name, part in parts.items()},

@@ -71,20 +71,31 @@ def _slope(points: Sequence[LinkPoint]) -> float:
     return (last.size_bytes - first.size_bytes) / (last.duration_ns - first.duration_ns)
 
 
+class BesideCopies(NamedTuple):
+    """By how much a kernel is slowed (parts per million; 1_000_000 is not at all) while a copy out, or in, runs."""
+
+    out_slowdown_ppm: int = PPM
+    in_slowdown_ppm: int = PPM
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Both directions, and by how much each is slowed (parts per million) while the other runs as well."""
+    """Both directions, and by how much each is slowed (parts per million) while the other runs as well. `kernels` says
+    by how much copies slow the kernels beside them, by the kernels' class (`trace.TraceRow.kind`); others they do not
+    slow."""
 
     copy_out: LinkCurve
     copy_in: LinkCurve
     both_ways_out_slowdown_ppm: int = PPM
     both_ways_in_slowdown_ppm: int = PPM
+    kernels: Mapping[str, BesideCopies] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class HostCosts:
     """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
-    begins on an idle engine, `stream_wait_ns` what recording an event and letting a stream wait for it take,
+    begins on an idle engine, `stream_start_ns` how long after the end of a piece of work another stream goes on that
+    waited for it, `stream_wait_ns` what recording an event and letting a stream wait for it take,
     `after_wait` what calls cost more when the host has waited (None: nothing), and `calls_ns` what calls cost that put
     nothing on a stream, by their names (`program.HostCall`); one that is not there costs nothing."""
 
@@ -97,6 +108,7 @@ class HostCosts:
     stream_wait_ns: int = 0
     after_wait: AfterWait | None = None
     calls_ns: Mapping[str, int] = field(default_factory=dict)
+    stream_start_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

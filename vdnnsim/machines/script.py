@@ -138,6 +138,16 @@ class Script:
             return True
         return bool(self.copies) and self._kernels_slow
 
+    def kernels_slowed_ppm(self, link: Link) -> list[tuple[int, int]]:
+        """By how much copies on this link slow each kernel that runs beside them."""
+        return [link.kernels.get(row.kind, ALONE) for row in self.kernels]
+
+    def slowed_by_copies(self, link: Link) -> bool:
+        """Whether a copy may slow a kernel on this link."""
+        if not link.kernels or not self.copies:
+            return False
+        return any(slowed != ALONE for slowed in self.kernels_slowed_ppm(link))
+
     def copies_ns(self, link: Link) -> tuple[list[int], list[int]]:
         """How long the copies out and in take alone on this link."""
         return (

@@ -82,7 +82,7 @@ class _Run:
         self.after_wait = gpu.host.after_wait
         self.memory_offsets_ns = script.memory.offsets_ns
         self.environment = simpy.Environment()
-        self.engines = make_engines(self.environment, script, durations, gpu.link)
+        self.engines = make_engines(self.environment, script, durations, gpu)
         self.host_ns = 0
         self.wait_begins_ns: list[int] = []
         self.wait_ends_ns: list[int] = []

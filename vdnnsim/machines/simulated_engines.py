@@ -1,8 +1,10 @@
 """The engines of the simulated machine: in-order queues of work that hear of SimPy events, the ends of their work.
 
-A piece of work costs one event: its end. Only where kernels slow copies, or copies each other, there are more: for the
-begin of each that matters to another, and for each change of a copy's rate. A copy's rate changes while it is under
-way: by the slowdown that the running kernel's trace row states, and by the link's when both directions copy at once.
+A piece of work costs one event: its end. Only where kernels slow copies, or copies each other or kernels, there are
+more: for the begin of each that matters to another, and for each change of a rate. A copy's rate changes while it is
+under way: by the slowdown that the running kernel's trace row states, and by the link's when both directions copy at
+once; a kernel's by the link's for its class, for each direction that copies. A rate depends on what is under way, never
+on how fast that goes.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from typing import Any
 
 import simpy
 
-from vdnnsim.gpu import Link
+from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.script import ALONE, IN, OUT, Awaited, Durations, Holds, Script
 from vdnnsim.machines.simulated_timeline import Spans
 from vdnnsim.units import PPM
 
 _FINE = PPM * PPM
-"""What remains of a copy is counted in this part of a nanosecond, so that changes of rate do not add up to one."""
+"""What remains of a piece is counted in this part of a nanosecond, so that changes of rate do not add up to one."""
 
 
 class Engine:
@@ -78,30 +80,33 @@ class Engine:
 class _Holding(Engine):
     """An engine some of whose pieces may not begin before pieces of other engines are done: waits of streams."""
 
-    def hold(self, held: Holds, engines: Sequence[Engine]) -> None:
-        """Which pieces, and the engines by number, all of which hold theirs."""
+    def hold(self, held: Holds, engines: Sequence[Engine], start_ns: int) -> None:
+        """Which pieces, and the engines by number, all of which hold theirs; and how long after what it waited for a
+        piece begins at the earliest."""
         self.held = held
+        self.start_ns = start_ns
         self.engines = [engine for engine in engines if isinstance(engine, _Holding)]
         self.waiting: dict[int, list[_Holding]] = {}
         self.missing = 0
         self.idle_ns = 0
 
     def _begin(self, begin_ns: int, now_ns: int) -> None:
-        missing = self._missing(len(self.ends_ns))
-        if missing:
-            self._stand(begin_ns, missing)
-        else:
-            super()._begin(begin_ns, now_ns)
+        awaited = self.held.get(len(self.ends_ns))
+        if awaited:
+            missing = [(engine, done) for engine, done in awaited.items() if len(self.engines[engine].ends_ns) < done]
+            if missing:
+                self._stand(begin_ns, missing)
+                return
+            if self.start_ns:
+                done_ns = max(self.engines[engine].ends_ns[done - 1] for engine, done in awaited.items())
+                begin_ns = max(begin_ns, done_ns + self.start_ns)
+        super()._begin(begin_ns, now_ns)
 
     def over(self, moment: Any) -> None:
         now_ns = self.then_ns
         super().over(moment)
         for engine in self.waiting.pop(len(self.ends_ns), ()):
             engine._release(now_ns)
-
-    def _missing(self, piece: int) -> list[Awaited]:
-        awaited = self.held.get(piece, {})
-        return [(engine, done) for engine, done in awaited.items() if len(self.engines[engine].ends_ns) < done]
 
     def _stand(self, idle_ns: int, missing: list[Awaited]) -> None:
         """The piece at the head could begin then, were it not for what is missing."""
@@ -119,61 +124,80 @@ class _Holding(Engine):
         if now_ns > self.idle_ns:
             self.stood.append((len(self.ends_ns), self.idle_ns))
         free = self.moment
-        super()._begin(max(self.idle_ns, now_ns), now_ns)
+        super()._begin(max(self.idle_ns, now_ns + self.start_ns), now_ns)
         if free.callbacks:  # the host waits
             free.succeed(now_ns)
 
 
-class _Link:
-    """The copies under way, and what slows them at this moment."""
+class _Beside:
+    """What is under way, and what that slows at this moment."""
 
     def __init__(self, link: Link) -> None:
         self._both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
         self._kernel_ppm = ALONE
-        self._under_way: list[_SlowedCopies | None] = [None, None]
+        self._copies: list[_SlowedCopies | None] = [None, None]
+        self._kernel: tuple[_SlowedKernels, tuple[int, int]] | None = None
 
-    def kernel(self, slowdowns_ppm: tuple[int, int]) -> None:
-        """A kernel with these slowdowns begins to run; `ALONE` when it ends."""
+    def slowing(self, slowdowns_ppm: tuple[int, int]) -> None:
+        """A kernel that slows copies so much begins to run; `ALONE` when it ends."""
         if slowdowns_ppm != self._kernel_ppm:
             self._kernel_ppm = slowdowns_ppm
             for direction in (OUT, IN):
                 self._changed(direction)
 
+    def run(self, kernels: _SlowedKernels | None, slowed_ppm: tuple[int, int] = ALONE) -> None:
+        """A kernel begins that copies slow so much; None when it ends."""
+        self._kernel = None if kernels is None else (kernels, slowed_ppm)
+
     def begin(self, direction: int, copies: _SlowedCopies) -> None:
-        self._under_way[direction] = copies
-        self._changed(1 - direction)
+        self._copies[direction] = copies
+        self._copies_changed(direction)
 
     def end(self, direction: int) -> None:
-        self._under_way[direction] = None
-        self._changed(1 - direction)
+        self._copies[direction] = None
+        self._copies_changed(direction)
 
-    def slowdown_ppm(self, direction: int) -> int:
+    def copy_slowdown_ppm(self, direction: int) -> int:
         """What slows a copy in this direction now."""
         slowdown = self._kernel_ppm[direction]
-        if self._under_way[1 - direction]:
+        if self._copies[1 - direction]:
             slowdown = slowdown * self._both_ways_ppm[direction] // PPM
         return slowdown
 
+    def kernel_slowdown_ppm(self, slowed_ppm: tuple[int, int]) -> int:
+        """What slows a kernel of this class now."""
+        slowdown = PPM
+        for copies, slowed in zip(self._copies, slowed_ppm, strict=True):
+            if copies:
+                slowdown = slowdown * slowed // PPM
+        return slowdown
+
+    def _copies_changed(self, direction: int) -> None:
+        self._changed(1 - direction)
+        if self._kernel:
+            kernels, slowed_ppm = self._kernel
+            kernels.slowed_by(self.kernel_slowdown_ppm(slowed_ppm))
+
     def _changed(self, direction: int) -> None:
         """What slows the copy under way in this direction, if there is one, may have changed."""
-        copies = self._under_way[direction]
+        copies = self._copies[direction]
         if copies:
-            copies.slowed_by(self.slowdown_ppm(direction))
+            copies.slowed_by(self.copy_slowdown_ppm(direction))
 
 
 class _SlowingKernels(Engine):
-    """Kernels of which some slow copies. Of those the first thing to happen is their begin: the link hears of it."""
+    """Kernels of which some slow copies. Of those the first thing to happen is their begin: copies hear of it."""
 
     def __init__(
         self,
         environment: simpy.Environment,
         durations_ns: Sequence[int],
         slowdowns_ppm: Sequence[tuple[int, int]],
-        link: _Link,
+        beside: _Beside,
     ) -> None:
         self.kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
         super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in self.kernels])
-        self.link = link
+        self.beside = beside
         self.happens = self._begins
 
     def _begins(self, moment: Any) -> None:
@@ -181,38 +205,43 @@ class _SlowingKernels(Engine):
         if slowdowns_ppm == ALONE:
             self.over(moment)
             return
-        self.link.kernel(slowdowns_ppm)
+        self.beside.slowing(slowdowns_ppm)
         self.then_ns += duration_ns
         self.moment = self.environment.timeout(duration_ns, self.then_ns)
         self.moment.callbacks.append(self._slowing_ends)
 
     def _slowing_ends(self, moment: Any) -> None:
-        self.link.kernel(ALONE)
+        self.beside.slowing(ALONE)
         self.over(moment)
 
 
-class _SlowedCopies(Engine):
-    """Copies of one direction whose rate changes while they are under way, so that only their begin is known ahead."""
+class _Slowed(Engine):
+    """Pieces whose rate changes while they are under way, so that only their begin is known ahead."""
 
-    def __init__(
-        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, link: _Link
-    ) -> None:
+    def __init__(self, environment: simpy.Environment, durations_ns: Sequence[int], beside: _Beside) -> None:
         super().__init__(environment, [0] * len(durations_ns))
         self.durations_ns = durations_ns
-        self.direction = direction
-        self.link = link
+        self.beside = beside
         self._remaining = self._since_ns = self._slowdown_ppm = 0
         self._arrival: simpy.Event
         self.happens = self._begins
 
+    def begun(self) -> int:
+        """Tells the others that the piece at the head begins, and what slows it."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Tells the others that the piece at the head has ended."""
+        raise NotImplementedError
+
     def _begins(self, _moment: Any) -> None:
         self.moment = self.environment.event()  # its end
-        self.link.begin(self.direction, self)
+        slowdown_ppm = self.begun()
         self._remaining = self.durations_ns[len(self.ends_ns)] * _FINE
-        self._go_on(self.then_ns, self.link.slowdown_ppm(self.direction))
+        self._go_on(self.then_ns, slowdown_ppm)
 
     def slowed_by(self, slowdown_ppm: int) -> None:
-        """The rate of the copy under way is another from now on."""
+        """The rate of the piece under way is another from now on."""
         if slowdown_ppm == self._slowdown_ppm:
             return
         now_ns = int(self.environment.now)
@@ -229,14 +258,60 @@ class _SlowedCopies(Engine):
         self._arrival.callbacks.append(self._arrives)
 
     def _arrives(self, arrival: Any) -> None:
-        self.link.end(self.direction)
-        ended = self.moment
+        self.ended()
+        moment = self.moment
         self.over(arrival)
-        if ended.callbacks:  # the host waits
-            ended.succeed(self.ends_ns[-1])
+        if moment.callbacks:  # the host waits
+            moment.succeed(self.ends_ns[-1])
+
+
+class _SlowedCopies(_Slowed):
+    """Copies of one direction."""
+
+    def __init__(
+        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, beside: _Beside
+    ) -> None:
+        super().__init__(environment, durations_ns, beside)
+        self.direction = direction
+
+    def begun(self) -> int:
+        self.beside.begin(self.direction, self)
+        return self.beside.copy_slowdown_ppm(self.direction)
+
+    def ended(self) -> None:
+        self.beside.end(self.direction)
+
+
+class _SlowedKernels(_Slowed):
+    """Kernels of which copies slow some; they may slow copies, too."""
+
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        durations_ns: Sequence[int],
+        slowdowns_ppm: Sequence[tuple[int, int]],
+        slowed_ppm: Sequence[tuple[int, int]],
+        beside: _Beside,
+    ) -> None:
+        super().__init__(environment, durations_ns, beside)
+        self.kernels = list(zip(slowdowns_ppm, slowed_ppm, strict=True))
+
+    def begun(self) -> int:
+        slows_ppm, slowed_ppm = self.kernels[len(self.ends_ns)]
+        self.beside.run(self, slowed_ppm)
+        self.beside.slowing(slows_ppm)
+        return self.beside.kernel_slowdown_ppm(slowed_ppm)
+
+    def ended(self) -> None:
+        self.beside.run(None)
+        self.beside.slowing(ALONE)
 
 
 class _HoldingKernels(_Holding, _SlowingKernels):
+    """Both at once."""
+
+
+class _HoldingSlowedKernels(_Holding, _SlowedKernels):
     """Both at once."""
 
 
@@ -245,24 +320,38 @@ class _HoldingCopies(_Holding, _SlowedCopies):
 
 
 def make_engines(
-    environment: simpy.Environment, script: Script, durations: Durations, link: Link
+    environment: simpy.Environment, script: Script, durations: Durations, gpu: GpuProfile
 ) -> tuple[Engine, Engine, Engine]:
     """The engines by number."""
     holding = any(script.holds)
-    outs: Engine
-    ins: Engine
-    kernels: Engine
-    if script.slows_copies(link):
-        slowed = _Link(link)
-        slowed_copies = _HoldingCopies if holding else _SlowedCopies
-        outs = slowed_copies(environment, durations.outs_ns, OUT, slowed)
-        ins = slowed_copies(environment, durations.ins_ns, IN, slowed)
-        slowing_kernels = _HoldingKernels if holding else _SlowingKernels
-        kernels = slowing_kernels(environment, durations.kernels_ns, script.slowdowns_ppm, slowed)
-    else:
-        outs, ins, kernels = ((_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations)
-    engines = (outs, ins, kernels)
+    engines = _make(environment, script, durations, gpu.link, holding)
     for engine, held in zip(engines, script.holds, strict=True):
         if isinstance(engine, _Holding):
-            engine.hold(held, engines)
+            engine.hold(held, engines, gpu.host.stream_start_ns)
     return engines
+
+
+def _make(
+    environment: simpy.Environment, script: Script, durations: Durations, link: Link, holding: bool
+) -> tuple[Engine, Engine, Engine]:
+    slowed_by_copies = script.slowed_by_copies(link)
+    if not (slowed_by_copies or script.slows_copies(link)):
+        outs, ins, kernels = ((_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations)
+        return outs, ins, kernels
+    beside = _Beside(link)
+    copies = _HoldingCopies if holding else _SlowedCopies
+    slowed_outs, slowed_ins = (
+        copies(environment, lasts_ns, direction, beside)
+        for lasts_ns, direction in ((durations.outs_ns, OUT), (durations.ins_ns, IN))
+    )
+    slowdowns_ppm = script.slowdowns_ppm
+    if slowed_by_copies:
+        slowed = _HoldingSlowedKernels if holding else _SlowedKernels
+        slowed_ppm = script.kernels_slowed_ppm(link)
+        return (
+            slowed_outs,
+            slowed_ins,
+            slowed(environment, durations.kernels_ns, slowdowns_ppm, slowed_ppm, beside),
+        )
+    slowing = _HoldingKernels if holding else _SlowingKernels
+    return slowed_outs, slowed_ins, slowing(environment, durations.kernels_ns, slowdowns_ppm, beside)

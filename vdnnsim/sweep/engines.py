@@ -1,8 +1,8 @@
 """Two engines, one meaning: the vectorised recurrence where it is exact, the simulated machine elsewhere.
 
 Both answer for one prepared program at many (link, compute scale) pairs. `run_points` decides: the recurrence where
-`recurrence.covers` holds for the program on the GPU's link, nothing of the GPU is `uncovered`, and no time or area can
-leave 63 bits.
+`recurrence.covers` holds for the program on the GPU's link, nothing of the GPU is `uncovered`, streams that waited for
+each other go on at once, and no time or area can leave 63 bits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import LONGEST_NS, GridDurations, Times, covers, evaluate, longest_ns
 from vdnnsim.sweep.reference import ReferencePoints
 from vdnnsim.sweep.scaling import LONGEST_SCALED_NS, scaled_durations_ns
+from vdnnsim.trace import Trace
 
 _AT_ONCE = 1 << 14
 """Points worked out together: arrays of them stay in a core's cache."""
@@ -31,14 +32,16 @@ class Engine(StrEnum):
     REFERENCE = "reference"
 
 
-def uncovered(gpu: GpuProfile) -> str:
-    """Why the recurrence is exact for no program on this GPU; empty where it may be."""
-    if gpu.host.after_wait is None:
-        return ""
-    return (
-        "the host's calls cost more after a wait ([host.after_wait] of its profile), "
-        "which the vectorised engine does not cover"
-    )
+def uncovered(gpu: GpuProfile, trace: Trace) -> str:
+    """Why the recurrence is exact for no program of this trace on this GPU; empty where it may be."""
+    if gpu.host.after_wait is not None:
+        return (
+            "the host's calls cost more after a wait ([host.after_wait] of its profile), "
+            "which the vectorised engine does not cover"
+        )
+    if gpu.link.kernels and any(row.kind in gpu.link.kernels for row in trace.rows):
+        return "copies slow kernels ([link.kernels] of its profile), which the vectorised engine does not cover"
+    return ""
 
 
 def run_points(
@@ -51,7 +54,9 @@ def run_points(
 ) -> tuple[Times, Engine]:
     """The times of points given as numbers of links and of scales. All links must be possible."""
     gpu = prepared.study.gpu
-    if engine is not Engine.REFERENCE and not uncovered(gpu) and covers(prepared.lowered, gpu.link):
+    late_streams = gpu.host.stream_start_ns and any(prepared.script.holds)
+    exact = not (late_streams or uncovered(gpu, prepared.study.trace)) and covers(prepared.lowered, gpu.link)
+    if engine is not Engine.REFERENCE and exact:
         durations = _durations(prepared, links, scales_ppm)
         if durations is not None:
             return _vectorised(prepared, durations, link_of, scale_of), Engine.VECTORISED

@@ -120,6 +120,7 @@ def _between(low: Trace, high: Trace, batch: int) -> list[TraceRow]:
                 _SOURCE,
                 either(row.launch_ns, other.launch_ns),
                 either(row.start_ns, other.start_ns),
+                kind=row.kind,
             )
         )
     return rows

@@ -27,7 +27,7 @@ _JOBS_PLANNED_FOR = 8
 @dataclass(frozen=True)
 class Sweep:
     """All that is needed to run. `chunks` are the raw points [first, last) of each part, `manifest` what its folder
-    says, `uncovered` why all points of a GPU run on the reference engine though it was not asked for."""
+    says, `uncovered` why points of a GPU run on the reference engine though it was not asked for."""
 
     spec: Spec
     size: Size
@@ -52,8 +52,9 @@ def plan_sweep(
     policies = policy_digests_of(spec)
     sources = load_sources(spec, size.studies, folders, tables)
     assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"))
-    gpus = {source.study.gpu.name: source.study.gpu for source in sources.values()}
-    reasons = {name: uncovered(gpu) for name, gpu in gpus.items() if engine is not Engine.REFERENCE and uncovered(gpu)}
+    studies = [source.study for source in sources.values()]
+    told = {study.gpu.name: reason for study in studies if (reason := uncovered(study.gpu, study.trace))}
+    reasons = {} if engine is Engine.REFERENCE else told
     chunk_points = _chunk_points(size, slow=engine is Engine.REFERENCE or bool(reasons))
     chunks = tuple(grid.chunks(chunk_points))
     filtered = bool(spec.filters)

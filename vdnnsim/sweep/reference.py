@@ -41,7 +41,8 @@ class ReferencePoints:
         gpu, outs_ns, ins_ns = self._copies_ns[link]
         kernels_ns = self._scaled(scale_ppm)
         moments = simulate(self._script, Durations(outs_ns, ins_ns, kernels_ns), gpu)
-        return self._numbers(moments, sum(kernels_ns))
+        begins_ns, ends_ns = moments.kernels
+        return self._numbers(moments, sum(ends_ns) - sum(begins_ns))
 
     def _scaled(self, scale_ppm: int) -> list[int]:
         if scale_ppm not in self._kernels_ns:

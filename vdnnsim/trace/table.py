@@ -75,7 +75,8 @@ class TraceRow(NamedTuple):
     Measured traces also say what the host does for a kernel: `launch_ns`, what the launch costs the host (None: what
     the GPU's profile says of any kernel), and `start_ns`, from the beginning of the launch until the duration begins
     to count on an idle device, gaps between the kernel's parts included (None: the end of the launch). `spread` says
-    how widely their numbers spread, and `disturbed` what they never ran undisturbed by.
+    how widely their numbers spread, and `disturbed` what they never ran undisturbed by. `kind` is the class of a
+    captured kernel, by which a profile says how much copies slow it ("" in traces of networks).
     """
 
     layer: str
@@ -91,6 +92,7 @@ class TraceRow(NamedTuple):
     start_ns: int | None = None
     spread: RowSpread | None = None
     disturbed: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
