@@ -1,0 +1,111 @@
+"""What moves blocks between device and host for the hooks: one small protocol, here for the CPU.
+
+The hooks know blocks by their numbers in the captured step; each has its own part of one arena of host memory, which is
+taken once. Streams are the raw handles that PyTorch gives. Nothing here waits on the host but `drain`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING, Protocol
+
+from vdnnsim.machines.real.cuda_driver import PageMemory
+from vdnnsim.machines.real.device import available_host_bytes, out_of_pinned_memory
+
+if TYPE_CHECKING:
+    import torch
+
+_ALIGNED_BYTES = 256
+_SPARE_HOST_BYTES = 1 << 28
+
+
+class Engine(Protocol):
+    """Copies of blocks and waits of streams for them."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the blocks lie."""
+
+    @property
+    def home(self) -> int:
+        """The compute stream on which everything is meant to run."""
+
+    def here(self) -> int:
+        """The stream that is the current one of this thread."""
+
+    def copy_out(self, block: int, address: int, stream: int) -> None:
+        """Copy a block at this address of the device to the host, behind what the stream has been given."""
+
+    def let_go(self, block: int, stream: int) -> None:
+        """Have the stream wait for the block's copy out."""
+
+    def copy_in(self, block: int, address: int, stream: int) -> None:
+        """Copy a block back to this address, behind what the stream has been given and behind its copy out."""
+
+    def let_use(self, block: int, stream: int) -> None:
+        """Have the stream wait for the block's copy in."""
+
+    def drain(self) -> None:
+        """Wait until no copy is under way."""
+
+    def close(self) -> None:
+        """Give everything back; nothing may be under way."""
+
+
+class Arena:
+    """Host memory for blocks of these sizes, one behind the other, in whole pages in all. Raises `DeviceRefused` where
+    the host has too little."""
+
+    def __init__(self, sizes_bytes: Mapping[int, int]) -> None:
+        ends = list(accumulate(-(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES for size in sizes_bytes.values()))
+        asked_bytes = ends[-1] if ends else 0
+        available_bytes = available_host_bytes()
+        if asked_bytes and available_bytes and asked_bytes + _SPARE_HOST_BYTES > available_bytes:
+            raise out_of_pinned_memory(asked_bytes, available_bytes)
+        try:
+            self.memory = PageMemory(max(1, asked_bytes))
+        except OSError:
+            raise out_of_pinned_memory(asked_bytes, available_bytes) from None
+        self.addresses = {
+            block: self.memory.address + start for block, start in zip(sizes_bytes, (0, *ends), strict=False)
+        }
+        self.size_bytes = asked_bytes
+
+
+class CpuEngine:
+    """See `Engine`: a copy is done when its call returns, so that nobody ever waits."""
+
+    home = 0
+
+    def __init__(self, device: torch.device, sizes_bytes: Mapping[int, int]) -> None:
+        self.device = device
+        self._sizes = sizes_bytes
+        self._arena: Arena | None = Arena(sizes_bytes)
+        self._addresses = self._arena.addresses
+
+    def here(self) -> int:
+        """As `Engine.here`."""
+        return 0
+
+    def copy_out(self, block: int, address: int, stream: int) -> None:  # noqa: ARG002
+        """As `Engine.copy_out`."""
+        ctypes.memmove(self._addresses[block], address, self._sizes[block])
+
+    def let_go(self, block: int, stream: int) -> None:
+        """As `Engine.let_go`."""
+
+    def copy_in(self, block: int, address: int, stream: int) -> None:  # noqa: ARG002
+        """As `Engine.copy_in`."""
+        ctypes.memmove(address, self._addresses[block], self._sizes[block])
+
+    def let_use(self, block: int, stream: int) -> None:
+        """As `Engine.let_use`."""
+
+    def drain(self) -> None:
+        """As `Engine.drain`."""
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        self._arena = None

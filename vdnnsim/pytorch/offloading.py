@@ -1,0 +1,95 @@
+"""`offload`: a plan in the user's own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from vdnnsim.captured import PlanFile, SavedView
+from vdnnsim.errors import InvalidInput
+from vdnnsim.pytorch.course import Script
+from vdnnsim.pytorch.digests import model_sha256
+from vdnnsim.pytorch.engine import CpuEngine, Engine
+from vdnnsim.pytorch.running import Part, Running
+from vdnnsim.pytorch.saved import Geometry
+
+
+@contextmanager
+def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: bool = False) -> Iterator[Running]:
+    """Train by a plan: within this block saved tensors leave for the host and come back as it says, for any number of
+    steps.
+
+        with offload(model, "plan.json") as running:
+            for batch in batches:
+                train(batch)
+        print(running.report())
+
+    `plan` is that of a result (`comparison["vdnn-dyn"].plan`), or the path of its file. Host memory for all that leaves
+    is taken, and pinned, once at the begin: enter the block once, around the loop. What the plan does not know (a last
+    batch of another size, an evaluation, other hooks) stays on the device, is counted in `running.report()` and told
+    once by an `OffloadWarning`; gradients are those of the step without offload. `checked` overwrites memory that was
+    let go of with NaN, so that a gradient shows what should not have been.
+
+    Raises `InvalidInput` for a plan of another model or version of PyTorch, for a model that lies on several devices,
+    and where the host has too little memory; within the block `ChangedInPlace`, at the backward of a tensor that was
+    changed in place after it was saved, which PyTorch itself does not notice where there are hooks.
+    """
+    file = plan if isinstance(plan, PlanFile) else _read(plan)
+    file.check_digests(torch.__version__, model_sha256(model))
+    device = _device_of(model)
+    engine = _open_engine(device, {block.block: block.size_bytes for block in file.leaving})
+    running = running_by(file, engine, checked)
+    handle = model.register_forward_pre_hook(running.begin_model)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack):
+            yield running
+    finally:
+        handle.remove()
+        running.close()
+
+
+def _read(plan: object) -> PlanFile:
+    if isinstance(plan, str | Path):
+        return PlanFile.load(plan)
+    expected = "the plan of a captured step's result, or the path of its file"
+    raise InvalidInput(f"plan: found a {type(plan).__name__}, expected {expected}")
+
+
+def _device_of(model: torch.nn.Module) -> torch.device:
+    """The one device of all parameters; a GPU has to be the current one."""
+    devices = sorted({str(parameter.device) for parameter in model.parameters()})
+    if len(devices) != 1:
+        raise InvalidInput(f"model: found parameters on {', '.join(devices) or 'no device'}, expected one device")
+    device = torch.device(devices[0])
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidInput(f"model: found it on {device}, expected an NVIDIA GPU or the CPU")
+    if device.type == "cuda" and device.index != torch.cuda.current_device():
+        advice = f"expected {device}, where the model is; torch.cuda.set_device({device.index}) makes it so"
+        raise InvalidInput(f"current GPU: found cuda:{torch.cuda.current_device()}, {advice}")
+    return device
+
+
+def running_by(file: PlanFile, engine: Engine, checked: bool = False) -> Running:
+    """The hooks of a plan, with what moves its blocks."""
+    saved = {block.block: [view.number for view in block.saved] for block in file.leaving}
+    parts = {
+        block.block: Part(block.size_bytes, {view.number: _geometry(view) for view in block.saved}, block.needs)
+        for block in file.leaving
+    }
+    return Running(Script(file.leaves, saved, file.hook_runs), parts, engine, checked)
+
+
+def _open_engine(device: torch.device, sizes_bytes: Mapping[int, int]) -> Engine:
+    if device.type == "cpu":
+        return CpuEngine(device, sizes_bytes)
+    from vdnnsim.pytorch.engine_cuda import open_cuda_engine  # where there is a GPU
+
+    return open_cuda_engine(device, sizes_bytes)
+
+
+def _geometry(view: SavedView) -> Geometry:
+    dtype = getattr(torch, view.dtype)
+    return Geometry(dtype, view.shape, view.stride, view.offset_bytes // dtype.itemsize)
