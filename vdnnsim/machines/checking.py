@@ -9,6 +9,7 @@ must lie there.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class BrokenProgram(VdnnsimError):  # noqa: N818 - reads as what it is
         return f"program, {where}: {wrong}"
 
 
-class _Use(NamedTuple):
+class Use(NamedTuple):
     """What a kernel or copy does with a block."""
 
     what: str
@@ -51,7 +52,7 @@ class _Use(NamedTuple):
 
 
 @dataclass
-class _Block:
+class CheckedBlock:
     """Bytes from `begin` to `end`, what lies in them, and who touched them: of each stream the last that read and the
     last that wrote, which came after all others of theirs. `before` is the same of buffers freed since."""
 
@@ -59,18 +60,18 @@ class _Block:
     begin: int
     end: int
     holds: str = ""
-    uses: dict[tuple[Stream, bool], _Use] = field(default_factory=dict)
-    before: list[_Use] = field(default_factory=list)
+    uses: dict[tuple[Stream, bool], Use] = field(default_factory=dict)
+    before: list[Use] = field(default_factory=list)
 
-    def overlaps(self, other: _Block) -> bool:
+    def overlaps(self, other: CheckedBlock) -> bool:
         return self.begin < other.end and other.begin < self.end
 
-    def contains(self, other: _Block) -> bool:
+    def contains(self, other: CheckedBlock) -> bool:
         return self.begin <= other.begin and other.end <= self.end
 
-    def last_uses(self) -> list[_Use]:
+    def last_uses(self) -> list[Use]:
         """The last use of each stream, of this buffer or of those before it."""
-        last: dict[Stream, _Use] = {}
+        last: dict[Stream, Use] = {}
         for use in (*self.before, *self.uses.values()):
             stream = use.piece.stream
             if stream not in last or use.piece.number > last[stream].piece.number:
@@ -82,118 +83,143 @@ def check_program(network: Network, program: Program, memory: DeviceMemory) -> N
     """Raises `BrokenProgram` for a program of this network whose blocks, in this empty memory, are used out of order,
     read before they are written, or used when they are not there, and for one that waits for what comes later;
     `OutOfMemory` where it does not fit."""
-    checker = _Checker(network, program, memory)
-    for step in program.steps:
-        checker.where = step.title
-        for command in program.commands[step.first : step.last]:
-            checker.follow(command)
+    _NetworkChecker(network, program, memory).check()
 
 
-class _Checker:
-    def __init__(self, network: Network, program: Program, memory: DeviceMemory) -> None:
-        self.network = network
-        self.operands = program.operands
+class ProgramChecker(ABC):
+    """Follows a program; what kernels do with blocks is for each world to say. A block `holds` the operand that lies in
+    it, "" where nothing does."""
+
+    def __init__(self, program: Program, memory: DeviceMemory) -> None:
+        self.program = program
         self.memory = memory
         self.where = "set-up"
         self.order = Order()
-        self.live: dict[str, _Block] = {}
-        self.freed: list[_Block] = []
-        self.on_host = {name: _Block(name, 0, 0) for name in program.on_host}
+        self.live: dict[str, CheckedBlock] = {}
+        self.freed: list[CheckedBlock] = []
+        self.on_host = {name: CheckedBlock(name, 0, 0) for name in program.on_host}
         self.stale: set[str] = set()
         """What was written since the host got it."""
         for buffer in program.setup:
-            self._allocate(buffer)
-            if buffer.memory_class is MemoryClass.WEIGHTS or buffer.name == map_operand(DATA):
+            self.allocate(buffer)
+            if self.is_given(buffer):
                 self.live[buffer.name].holds = buffer.name
+
+    @abstractmethod
+    def is_given(self, buffer: Buffer) -> bool:
+        """Whether a block of the set-up holds its values when the iteration begins."""
+
+    @abstractmethod
+    def kernel(self, kernel: Kernel) -> None:
+        """`give` it, and `touch` the blocks that it reads and writes."""
+
+    def check(self) -> None:
+        """The whole program."""
+        for step in self.program.steps:
+            self.where = step.title
+            for command in self.program.commands[step.first : step.last]:
+                self.follow(command)
 
     def follow(self, command: Command) -> None:
         if isinstance(command, Allocate):
-            self._allocate(command.buffer)
+            self.allocate(command.buffer)
         elif isinstance(command, Free):
-            block = self._block(command.buffer.name, "a free")
+            block = self.block(command.buffer.name, "a free")
             self.memory.free(command.buffer)
-            del self.live[block.name]
+            del self.live[command.buffer.name]
             if block.begin < block.end:
-                self.freed.append(_Block(block.name, block.begin, block.end, before=block.last_uses()))
+                self.freed.append(CheckedBlock(block.name, block.begin, block.end, before=block.last_uses()))
         elif isinstance(command, Kernel):
-            self._kernel(command)
+            self.kernel(command)
         elif isinstance(command, CopyOut):
-            self._copy_out(command.buffer)
+            self.copy_out(command.buffer)
         elif isinstance(command, CopyIn):
-            self._copy_in(command)
+            self.copy_in(command)
         else:
             try:
                 follow(self.order, command)
             except NotGiven as error:
-                raise self._wrong(str(error)) from error
+                raise self.wrong(str(error)) from error
 
-    def _wrong(self, what: str) -> BrokenProgram:
+    def wrong(self, what: str) -> BrokenProgram:
         return BrokenProgram(self.where, what)
 
-    def _allocate(self, buffer: Buffer) -> None:
+    def allocate(self, buffer: Buffer) -> None:
         if buffer.name in self.live:
-            raise self._wrong(f"{buffer.name} is allocated though it is there already")
+            raise self.wrong(f"{buffer.name} is allocated though it is there already")
         begin = self.memory.allocate(buffer, self.where)
-        block = _Block(buffer.name, begin, begin + buffer.size_bytes)
+        block = CheckedBlock(buffer.name, begin, begin + buffer.size_bytes)
         self.freed = [old for old in self.freed if not all(self.order.known(use.piece) for use in old.before)]
         block.before = [use for old in self.freed if old.overlaps(block) for use in old.before]
         self.freed = [old for old in self.freed if not block.contains(old)]
         self.live[buffer.name] = block
 
-    def _block(self, name: str, user: str) -> _Block:
+    def block(self, name: str, user: str) -> CheckedBlock:
         if name not in self.live:
-            raise self._wrong(f"{user} needs {name}, which is not there")
+            raise self.wrong(f"{user} needs {name}, which is not there")
         return self.live[name]
 
-    def _give(self, what: str, stream: Stream) -> _Use:
-        return _Use(what, self.order.give(stream), writes=False)
+    def give(self, what: str, stream: Stream) -> Use:
+        return Use(what, self.order.give(stream), writes=False)
 
-    def _touch(self, block: _Block, use: _Use) -> None:
+    def touch(self, block: CheckedBlock, use: Use) -> None:
         """Everything that touched these bytes before must be known to be done when this begins."""
         before = [other for other in block.uses.values() if other.writes or use.writes]
         for other in (*before, *block.before):
             if not self.order.ordered(other.piece, use.piece.stream):
-                raise self._wrong(
+                raise self.wrong(
                     f"{use.what} touches {block.name} while {other.what} may still be under way there; expected a "
                     f"wait for {other.piece.stream} between them"
                 )
         block.uses[use.piece.stream, use.writes] = use
 
-    def _kernel(self, kernel: Kernel) -> None:
-        given = self._give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)
+    def copy_out(self, buffer: Buffer) -> None:
+        given = self.give(f"the copy out of {buffer.name}", Stream.COPY_OUT)
+        block = self.block(buffer.name, given.what)
+        if block.holds != buffer.name:
+            raise self.wrong(f"{given.what} finds {block.holds or 'nothing yet'} there")
+        self.touch(block, given)
+        self.touch(self.on_host.setdefault(buffer.name, CheckedBlock(buffer.name, 0, 0)), given._replace(writes=True))
+        self.stale.discard(buffer.name)
+
+    def copy_in(self, command: CopyIn) -> None:
+        self.bring_back(command.buffer.name, command.buffer.name)
+
+    def bring_back(self, name: str, into: str) -> None:
+        """The bytes of this block, from the host into one that may have another name."""
+        given = self.give(f"the copy in of {name}", Stream.COPY_IN)
+        if name not in self.on_host:
+            raise self.wrong(f"{given.what} brings back what was never copied out")
+        if name in self.stale:
+            raise self.wrong(f"{given.what} brings back what was written again after it was copied out")
+        self.touch(self.on_host[name], given)
+        block = self.block(into, given.what)
+        self.touch(block, given._replace(writes=True))
+        block.holds = name
+
+
+class _NetworkChecker(ProgramChecker):
+    def __init__(self, network: Network, program: Program, memory: DeviceMemory) -> None:
+        self.network = network
+        super().__init__(program, memory)
+
+    def is_given(self, buffer: Buffer) -> bool:
+        return buffer.memory_class is MemoryClass.WEIGHTS or buffer.name == map_operand(DATA)
+
+    def kernel(self, kernel: Kernel) -> None:
+        given = self.give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)
         operands = operands_of(self.network, kernel)
         uncounted = weight_gradient_operand(kernel.layer)  # weight gradients may be left out of the account
         for operand in sorted(operands.reads):
-            block = self._block(self.operands.get(operand, operand), given.what)
+            block = self.block(self.program.operands.get(operand, operand), given.what)
             if block.holds != operand:
-                raise self._wrong(f"{given.what} reads {operand}, but there lies {block.holds or 'nothing yet'}")
+                raise self.wrong(f"{given.what} reads {operand}, but there lies {block.holds or 'nothing yet'}")
         for operand in sorted(operands.reads | operands.writes):
-            if operand in self.operands or operand != uncounted:
-                block = self._block(self.operands.get(operand, operand), given.what)
-                self._touch(block, given._replace(writes=operand in operands.writes))
+            if operand in self.program.operands or operand != uncounted:
+                block = self.block(self.program.operands.get(operand, operand), given.what)
+                self.touch(block, given._replace(writes=operand in operands.writes))
                 block.holds = operand
                 if operand in operands.writes:
                     self.stale.add(operand)
         if kernel.workspace is not None:
-            self._touch(self._block(kernel.workspace.name, given.what), given._replace(writes=True))
-
-    def _copy_out(self, buffer: Buffer) -> None:
-        given = self._give(f"the copy out of {buffer.name}", Stream.COPY_OUT)
-        block = self._block(buffer.name, given.what)
-        if block.holds != buffer.name:
-            raise self._wrong(f"{given.what} finds {block.holds or 'nothing yet'} there")
-        self._touch(block, given)
-        self._touch(self.on_host.setdefault(buffer.name, _Block(buffer.name, 0, 0)), given._replace(writes=True))
-        self.stale.discard(buffer.name)
-
-    def _copy_in(self, command: CopyIn) -> None:
-        name = command.buffer.name
-        given = self._give(f"the copy in of {name}", Stream.COPY_IN)
-        if name not in self.on_host:
-            raise self._wrong(f"{given.what} brings back what was never copied out")
-        if name in self.stale:
-            raise self._wrong(f"{given.what} brings back what was written again after it was copied out")
-        self._touch(self.on_host[name], given)
-        block = self._block(name, given.what)
-        self._touch(block, given._replace(writes=True))
-        block.holds = name
+            self.touch(self.block(kernel.workspace.name, given.what), given._replace(writes=True))

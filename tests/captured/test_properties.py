@@ -1,0 +1,80 @@
+"""Random steps under random plans: refused, or right on any machine, and run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.captured.strategies import any_leaves, steps
+from tests.captured.test_program import run
+from vdnnsim.captured import CapturedStep, Doing, build_step, check_step, hook_schedule, schedule_of, why_it_stays
+from vdnnsim.captured.checking import check_step_program
+from vdnnsim.iteration import Schedule
+from vdnnsim.machines import DeviceMemory
+from vdnnsim.memory import make_pool
+from vdnnsim.program import Allocate, BrokenSchedule, Free, Kernel, Program
+
+
+def check(step: CapturedStep, schedule: Schedule) -> Program:
+    """The program is right, runs, and leaves the memory as it should be."""
+    program = build_step(step, schedule)
+    for pool in ("first-fit", "best-fit"):
+        check_step_program(step, program, DeviceMemory(make_pool(pool, 10**12)))
+    timeline = run(step, schedule)
+    assert len(timeline.kernels) == len(step.kernels)
+    assert len(timeline.copies) == 2 * len(schedule.leaves)
+    live = Counter(buffer.name for buffer in program.setup)
+    for command in program.commands:
+        if isinstance(command, Allocate):
+            live[command.buffer.name] += 1
+            assert live[command.buffer.name] == 1
+        elif isinstance(command, Free):
+            live[command.buffer.name] -= 1
+            assert live[command.buffer.name] == 0
+    leaves = schedule.leaves
+    for number, block in enumerate(step.blocks):
+        left = f"b{number}" in leaves
+        given = (block.given if block.released is None else block.released) if left else block.given
+        assert live[f"b{number}"] == (given is None)
+        assert not live[f"b{number} back"]
+    return program
+
+
+@given(steps(), st.data())
+def test_hook_schedules_can_be_carried_out(step: CapturedStep, data: st.DataObject) -> None:
+    check_step(step)
+    may = [number for number in range(len(step.blocks)) if not why_it_stays(step, number)]
+    leaving = data.draw(st.sets(st.sampled_from(may))) if may else set()
+    bound = data.draw(st.none() | st.integers(0, 2**24))
+    schedule = hook_schedule(step, leaving, data.draw(st.integers(0, 4)), bound)
+    assert schedule.leaves.keys() == {f"b{number}" for number in leaving}
+    check(step, schedule)
+
+
+@given(steps(), st.data())
+def test_any_schedule_is_refused_or_right(step: CapturedStep, data: st.DataObject) -> None:
+    if not step.saved:
+        return
+    schedule = schedule_of(step, data.draw(any_leaves(step)))
+    try:
+        build_step(step, schedule)
+    except BrokenSchedule:
+        return
+    check(step, schedule)
+
+
+@given(steps())
+def test_what_nothing_leaves_is_the_step_itself(step: CapturedStep) -> None:
+    program = check(step, hook_schedule(step))
+    deeds = [deed for deed in step.deeds if deed.doing in (Doing.TAKE, Doing.LAUNCH)]
+    commands = [command for command in program.commands if isinstance(command, Allocate | Kernel)]
+    assert len(commands) == len(deeds)
+    for deed, command in zip(deeds, commands, strict=True):
+        if isinstance(command, Allocate):
+            assert command.buffer.name == f"b{deed.number}"
+        else:
+            assert command.pass_.endswith(f" {deed.number}")
+    deaths = Counter(f"b{n}" for n, block in enumerate(step.blocks) if block.given is not None)
+    assert Counter(command.buffer.name for command in program.commands if isinstance(command, Free)) == deaths

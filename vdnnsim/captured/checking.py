@@ -1,0 +1,105 @@
+"""Whether a program of a captured step is right on any machine: the checking mode, for what a capture knows.
+
+Which kernel uses which block was not captured. So each kernel may use every block that is there, and write it where
+nothing that is saved lies in it: all of it until it is saved, none of it afterwards, and of a block that comes back
+only from its first need on. What is needed must be there then.
+"""
+
+from __future__ import annotations
+
+from vdnnsim.captured.agenda import HOOK, block_name
+from vdnnsim.captured.step import CapturedStep, Doing
+from vdnnsim.iteration import Buffer
+from vdnnsim.machines.checking import CheckedBlock, ProgramChecker, Use
+from vdnnsim.machines.device_memory import DeviceMemory
+from vdnnsim.program import Allocate, Command, CopyIn, Free, HostCall, Kernel, Program, Stream
+
+BACK = " back"
+"""Ends the name of a block into which a tensor comes back while others still hold the one that it left."""
+
+
+def check_step_program(step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
+    """Raises `BrokenProgram` for a program of this step in which blocks, in this empty memory, are used out of order or
+    when they are not there; `OutOfMemory` where it does not fit."""
+    _StepChecker(step, program, memory).check()
+
+
+class _StepChecker(ProgramChecker):
+    def __init__(self, step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
+        calls = (step.deeds[call] for call in step.hook_calls)
+        self.calls = ((deed.doing, block_name(step.saved[deed.number].block)) for deed in calls)
+        self.awaits = ""
+        """What the hook call under way needs."""
+        self.last_kernel: Use | None = None
+        self.is_saved: set[str] = set()
+        self.is_needed: set[str] = set()
+        self.shared: set[str] = set()
+        """The live blocks that copies touch, or whose bytes others used before."""
+        super().__init__(program, memory)
+
+    def is_given(self, buffer: Buffer) -> bool:
+        return buffer.name in self.live
+
+    def check(self) -> None:
+        super().check()
+        self._check_needed()
+
+    def follow(self, command: Command) -> None:
+        if isinstance(command, Free) and (block := self.live.get(command.buffer.name)):
+            if command.buffer.name.removesuffix(BACK) == self.awaits:
+                self._check_needed()
+            self._used_by_kernels(block)
+            self.shared.discard(command.buffer.name)
+        elif command == HostCall(HOOK):
+            self._check_needed()
+            self._hook_call()
+        super().follow(command)
+        if isinstance(command, Allocate) and self.live[command.buffer.name].before:
+            self.shared.add(command.buffer.name)
+
+    def _hook_call(self) -> None:
+        doing, name = next(self.calls)
+        if doing is Doing.SAVE:
+            self.is_saved.add(name)
+        else:
+            self.is_needed.add(name)
+            self.awaits = name
+
+    def kernel(self, kernel: Kernel) -> None:
+        self._check_needed()
+        self.last_kernel = given = self.give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)
+        for name in sorted(self.shared):
+            tensor = name.removesuffix(BACK)
+            if tensor not in self.on_host:
+                self.touch(self.live[name], given._replace(writes=True))
+            elif tensor in self.is_needed or not self._came_back(name):
+                self.touch(self.live[name], given._replace(writes=tensor not in self.is_saved))
+
+    def _check_needed(self) -> None:
+        """What the last hook call needs is there, when the host goes on."""
+        name, self.awaits = self.awaits, ""
+        if not name:
+            return
+        into = name + BACK if name + BACK in self.live else name
+        self.block(into, f"hook call of {name}")
+        if name in self.on_host and not self._came_back(into):
+            raise self.wrong(f"{name} is needed, which is not back")
+
+    def _came_back(self, name: str) -> bool:
+        return any(stream is Stream.COPY_IN for stream, _ in self.live[name].uses)
+
+    def copy_out(self, buffer: Buffer) -> None:
+        block = self.block(buffer.name, "a copy out")
+        self._used_by_kernels(block)
+        block.holds = buffer.name
+        self.shared.add(buffer.name)
+        super().copy_out(buffer)
+
+    def copy_in(self, command: CopyIn) -> None:
+        self.bring_back(command.buffer.name.removesuffix(BACK), command.buffer.name)
+        self.shared.add(command.buffer.name)
+
+    def _used_by_kernels(self, block: CheckedBlock) -> None:
+        """Any kernel so far may have used it; what came back, only since its need."""
+        if self.last_kernel and (block.name.removesuffix(BACK) in self.is_needed or not self._came_back(block.name)):
+            block.uses[Stream.COMPUTE, True] = self.last_kernel._replace(writes=True)
