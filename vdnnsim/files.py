@@ -185,6 +185,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends well, and vanishes when it fails. Raises
+    `CannotWrite` where there is no room, or no permission."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            yield new
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+    except OSError as error:
+        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+
+
 def check_writable(paths: Iterable[Path]) -> None:
     """Before long work: raise `CannotWrite` for a file that could not be written in the end, or is named twice."""
     known = [path.resolve() for path in paths]

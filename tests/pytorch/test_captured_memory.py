@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from support.torch_models import MODELS
+from vdnnsim.captured import check_step
 from vdnnsim.captured.step import BEFORE_STEP, Block, CapturedStep, Doing
 from vdnnsim.pytorch import capture
 
@@ -37,3 +38,8 @@ def peak_bytes(step: CapturedStep, death: Callable[[Block], int | None]) -> int:
 def test_the_peak_is_the_profilers_to_the_byte(name: str) -> None:
     step = captured(name)
     assert peak_bytes(step, lambda block: block.given) == step.seen.peak_requested_bytes
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_records_speak_of_each_other_rightly(name: str) -> None:
+    check_step(captured(name))

@@ -8,6 +8,7 @@ from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
 from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
+from vdnnsim.captured.several import check_steps_writable, is_steps, read_steps, write_steps
 from vdnnsim.captured.step import (
     BEFORE_STEP,
     AllocatorSegment,
@@ -55,16 +56,20 @@ __all__ = [
     "build_step",
     "check_step",
     "check_step_writable",
+    "check_steps_writable",
     "hook_schedule",
     "host_of_step",
     "is_step",
+    "is_steps",
     "iteration_of_step",
     "leaves_of",
     "pool_of",
     "read_step",
+    "read_steps",
     "schedule_of",
     "successors_of",
     "trace_of_step",
     "why_it_stays",
     "write_step",
+    "write_steps",
 ]

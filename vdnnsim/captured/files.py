@@ -49,7 +49,7 @@ from vdnnsim.captured.tables import (
     table_text,
 )
 from vdnnsim.errors import CannotWrite, Fault, InvalidFile
-from vdnnsim.files import read_text
+from vdnnsim.files import read_text, whole_folder
 
 if TYPE_CHECKING:
     from vdnnsim.captured.header import HeaderFile
@@ -186,17 +186,9 @@ def write_step(step: CapturedStep, folder: str | Path) -> None:
     check_step_writable(folder)
     texts = {f"{name}.csv": table_text(table, getattr(step, name)) for name, (table, _) in _TABLES.items()}
     texts[HEADER] = _header_text(step)
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new, old = Path(temporary) / "new", Path(temporary) / "old"
-            new.mkdir()
-            for name, text in texts.items():
-                (new / name).write_text(text, encoding="utf-8", newline="\n")
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-    except OSError as error:
-        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+    with whole_folder(folder) as new:
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def check_step_writable(folder: Path) -> None:

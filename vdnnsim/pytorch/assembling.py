@@ -63,7 +63,8 @@ class View:
                 else:
                     left.pop(event.address, None)
         if recorded.memory is not None:
-            sizes |= {address: recorded.memory.blocks.get(address, sizes[address]) for address in left}
+            asked = recorded.memory.blocks
+            sizes |= {address: asked[address][0] for address in left if address in asked}
         return cls(recorded, ordered, left, sizes, kernels)
 
     def addresses(self, before: Sequence[Before]) -> dict[int, int]:
@@ -89,10 +90,10 @@ def keeping_view(recorded: Recorded, host_runs_kernels: bool) -> View:
     return View.of(recorded, kernels)
 
 
-def other_view(recorded: Recorded, keeping: View, what: str) -> View:
+def other_view(recorded: Recorded, keeping: View, operators: Operators, what: str) -> View:
     """Another recording of the same step. Raises `StepsDiffer` where it does something else."""
     view = View.of(recorded, keeping.kernels)
-    check_same_deeds(view.happenings, keeping.happenings, what)
+    check_same_deeds(view.happenings, keeping.happenings, what, operators.said)
     if set(view.left.values()) != set(keeping.left.values()):
         raise StepsDiffer(
             f"{what}: the step before it left {len(view.left)} blocks behind, in the step captured first it was "
@@ -216,11 +217,14 @@ class Blocks:
         """All blocks. `kinds` are those of the kernels, `operators` numbers the operators that take blocks."""
         saved = set(self.of_saved)
         addresses = {number: address for address, number in plain.addresses(self.before).items()}
+        held = plain.recorded.memory.blocks if plain.recorded.memory is not None else {}
         taken_at = [one.number for one in plain.happenings if one.does is Does.TAKE]
         found = []
         for number, one in enumerate(self.before):
+            address = addresses.get(number, 0)
             lives_ = (self.given.get(number), self.given_hooked.get(number))
-            found.append(Block(one.size_bytes, one.holds, BEFORE_STEP, *lives_, address=addresses.get(number, 0)))
+            _, held_bytes = held.get(address, (0, 0))
+            found.append(Block(one.size_bytes, one.holds, BEFORE_STEP, *lives_, address=address, held_bytes=held_bytes))
         takes = (n for n, deed in enumerate(self.deeds) if deed.doing is Doing.TAKE)
         library = self._library_blocks(operators, kinds)
         for number, (deed, (size, within), address) in enumerate(
@@ -296,7 +300,7 @@ def _before(view: View) -> list[Before]:
         if address not in found:
             found[address] = Before(("lead-in", number), view.left_bytes[address], BlockClass.OTHER, "")
     if view.recorded.memory is not None:
-        for address, size in sorted(view.recorded.memory.blocks.items()):
+        for address, (size, _) in sorted(view.recorded.memory.blocks.items()):
             if address not in found:
                 found[address] = Before(("address", address), size, BlockClass.OTHER, "")
             else:

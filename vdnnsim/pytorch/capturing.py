@@ -8,23 +8,25 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
 
 import torch
-from torch.profiler import record_function
 
 from vdnnsim.calibration.samples import sample
-from vdnnsim.captured.step import CapturedStep, HookCosts, ModelKernel, SavedTensor, Seen, StepHeader
+from vdnnsim.captured.step import CapturedStep, Doing, HookCosts, ModelKernel, Phase, SavedTensor, Seen, StepHeader
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256, order_sha256
+from vdnnsim.pytorch.holding import GradientLooks, held_by
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
 from vdnnsim.pytorch.kinds import kind_of_kernel, kind_of_operator
+from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
 from vdnnsim.pytorch.operators import Operators
 from vdnnsim.pytorch.order import operators_of
 from vdnnsim.pytorch.packed import Label
-from vdnnsim.pytorch.profiling import Step, Timed, record_light, record_step, still_collector, time_step
-from vdnnsim.pytorch.recording import GRADIENTS, STEP, Recorded
+from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
+from vdnnsim.pytorch.recording import STEP, Does, Recorded
 from vdnnsim.pytorch.state import KeptState, RandomState
 from vdnnsim.pytorch.timing import KernelTimes, gpu_times, host_times
+from vdnnsim.pytorch.user_step import Step, UserStep
 
 _WARM_STEPS = 2
 _LIGHT_STEPS = 5
@@ -73,7 +75,7 @@ class _Capture:
         device: CaptureDevice,
         smallest_bytes: int,
     ) -> None:
-        self._step, self._model, self._optimizer = step, model, optimizer
+        self._step, self._model, self._optimizer = UserStep(step), model, optimizer
         self._device, self._smallest_bytes = device, smallest_bytes
         self._random = RandomState()
 
@@ -85,7 +87,7 @@ class _Capture:
         timed = [self._timed(time_step) for _ in range(_TIMED_STEPS)]
         blocks, plain, operators = self._recorded()
         stays = blocks.stays(self._smallest_bytes)
-        self._record_leaving(blocks, stays)
+        self._record_leaving(blocks, operators, stays)
         kernels = self._kernels(blocks, operators, timed)
         listed = blocks.listed(plain, operators, [kernel.kind for kernel in kernels])
         saved = _saved(blocks, stays)
@@ -97,20 +99,29 @@ class _Capture:
             str(torch.__version__),
             model_sha256(self._model),
             order_sha256(saved),
-            {"date": begun} | self._device.conditions(),
+            {"date": begun} | self._device.conditions() | self._told(blocks),
         )
         times = sample(one.step_ns for one in timed)
         peaks = _peaks(plain, blocks)
         seen = Seen(times.median_ns, times.spread_ppm, *peaks)
+        memory = plain.recorded.memory
         return CapturedStep(
-            header, seen, HookCosts(0, 0, 0, 0), tuple(operators.found), kernels, listed, saved, tuple(blocks.deeds)
+            header,
+            seen,
+            HookCosts(0, 0, 0, 0),
+            tuple(operators.found),
+            kernels,
+            listed,
+            saved,
+            tuple(blocks.deeds),
+            memory.segments if memory is not None else (),
         )
 
     def _recorded(self) -> tuple[Blocks, View, Operators]:
         """The step without hooks, and with hooks that keep everything."""
         plain = self._record()
         hooks = KeepingHooks(self._device.torch_device)
-        gradients = _Gradients(self._optimizer)
+        gradients = GradientLooks(self._optimizer)
 
         @contextmanager
         def marked() -> Iterator[None]:
@@ -122,21 +133,29 @@ class _Capture:
                 yield
 
         keeping = keeping_view(self._record(marked), self._device.host_runs_kernels)
+        check_one_stream(keeping.recorded.recording)
         operators = Operators(keeping.recorded.recording, keeping.happenings)
         if not operators.has_backward:
             raise InvalidInput("the step: found no backward, expected one; step() must call loss.backward() itself")
         labels = {number: Label(*label) for number, label in hooks.labels.items()}
         blocks = Blocks(keeping, hooks.packed, labels, gradients.addresses)
-        plain_view = other_view(plain, keeping, "the step without hooks")
+        plain_view = other_view(plain, keeping, operators, "the step without hooks")
         blocks.without_hooks(plain_view)
         return blocks, plain_view, operators
 
-    def _record_leaving(self, blocks: Blocks, stays: Sequence[str]) -> None:
+    def _told(self, blocks: Blocks) -> dict[str, str]:
+        """What the user should know."""
+        needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
+        found = notices(blocks.keeping.recorded.recording, blocks.labels, len(blocks.packed), needed)
+        steps = f"{_WARM_STEPS} to warm up, {_TIMED_STEPS} timed, {_LIGHT_STEPS} profiled for times, 6 for the order"
+        return {"steps": steps, "notices": "; ".join([*found, NOT_PUT_BACK])}
+
+    def _record_leaving(self, blocks: Blocks, operators: Operators, stays: Sequence[str]) -> None:
         of_saved = [None if why else block for why, block in zip(stays, blocks.of_saved, strict=True)]
-        needed = [deed.number for deed in blocks.deeds if deed.doing == "need"]
+        needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
         hooks = LeavingHooks(of_saved, needed)
         recorded = self._record(lambda: torch.autograd.graph.saved_tensors_hooks(hooks.pack, hooks.unpack))
-        blocks.when_all_leave(other_view(recorded, blocks.keeping, "the step in which everything leaves"))
+        blocks.when_all_leave(other_view(recorded, blocks.keeping, operators, "the step in which everything leaves"))
 
     def _record(self, hooks: Callable[[], AbstractContextManager[object]] = nullcontext) -> Recorded:
         self._random.put_back()
@@ -145,7 +164,7 @@ class _Capture:
         recorded = record_step(
             self._step,
             self._device,
-            lambda: _known(self._model, self._optimizer, self._device.torch_device),
+            lambda: held_by(self._model, self._optimizer, self._device.torch_device),
             hooks,
         )
         del held
@@ -164,7 +183,7 @@ class _Capture:
             recording, times = record_light(self._step, self._device)
             light.append(recording)
             hosts.append(times.host_ns)
-        launches = [one for one in keeping.happenings if one.does == "launch"]
+        launches = [one for one in keeping.happenings if one.does is Does.LAUNCH]
         if keeping.kernels is not None:
             recording = keeping.recorded.recording
             names = [recording.ranges[number].name for number in operators_of(recording, recording.window(STEP))]
@@ -179,7 +198,7 @@ class _Capture:
 
     def _kernel(self, name: str, operator: int, operators: Operators, times: KernelTimes) -> ModelKernel:
         of = operators.found[operator]
-        in_optimiser = of.phase == "optimiser"
+        in_optimiser = of.phase is Phase.OPTIMISER
         kind = (
             kind_of_operator(name, in_optimiser)
             if self._device.host_runs_kernels
@@ -209,55 +228,3 @@ def _peaks(plain: View, blocks: Blocks) -> tuple[int, int, int]:
     there = sum(one.size_bytes for one in blocks.before)
     peak = there + max([at_begin, *inside]) - at_begin
     return peak, peak, peak
-
-
-class _Gradients:
-    """Where the gradients lie when the optimiser begins to step, looked at each time."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.addresses: list[list[int]] = []
-        self._optimizer = optimizer
-
-    @contextmanager
-    def marked(self) -> Iterator[None]:
-        handle = self._optimizer.register_step_pre_hook(self._look)
-        try:
-            yield
-            self._look()
-        finally:
-            handle.remove()
-
-    def _look(self, *_: object) -> None:
-        with record_function(f"{GRADIENTS}{len(self.addresses)}"):
-            found = [
-                parameter.grad.untyped_storage().data_ptr()
-                for group in self._optimizer.param_groups
-                for parameter in group["params"]
-                if parameter.grad is not None and parameter.grad.layout == torch.strided
-            ]
-            self.addresses.append(found)
-
-
-def _known(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> dict[str, tuple[int, int]]:
-    """Address and size of what model and optimiser hold on the device, by names that are the same in every step."""
-    found: dict[str, tuple[int, int]] = {}
-
-    def note(name: str, tensor: object) -> None:
-        if isinstance(tensor, torch.Tensor) and tensor.device == device and tensor.layout == torch.strided:
-            storage = tensor.untyped_storage()
-            if storage.nbytes():
-                found[name] = (storage.data_ptr(), storage.nbytes())
-
-    for name, parameter in model.named_parameters():
-        note(f"parameter {name}", parameter)
-        note(f"gradient {name}", parameter.grad)
-    for name, buffer in model.named_buffers():
-        note(f"buffer {name}", buffer)
-    for group in optimizer.param_groups:
-        for place, parameter in enumerate(group["params"]):
-            state = optimizer.state.get(parameter, {})
-            for key, value in state.items() if isinstance(state, dict) else ():
-                note(f"state {place} {key}", value)
-    return found

@@ -65,7 +65,7 @@ def memory_now(snapshot: Mapping[str, Any], device: int) -> MemoryNow:
     """Blocks and segments of one device in a snapshot of the allocator."""
     segments = [one for one in snapshot["segments"] if one["device"] == device]
     blocks = {
-        block["address"]: block["requested_size"]
+        block["address"]: (block["requested_size"], block["size"])
         for segment in segments
         for block in segment["blocks"]
         if block["state"] == _IN_USE

@@ -63,18 +63,27 @@ class CpuDevice:
         return {"threads": str(torch.get_num_threads()), "processor": platform.machine()}
 
 
+def check_available(asked: str) -> None:
+    """Raise `InvalidInput` for a device that nothing can be captured on, or not here."""
+    kind = asked.partition(":")[0]
+    if kind not in ("cuda", "cpu"):
+        raise InvalidInput(f"device: found '{asked}', expected cuda or cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput(f"device: found no GPU that PyTorch can use, expected one for '{asked}'; use cpu")
+
+
 def open_device(asked: str | None, model: torch.nn.Module) -> CaptureDevice:
     """The device that a model is on. Raises `InvalidInput` where it is not the one asked for, or on several."""
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    if asked is not None and torch.device(asked).type == "cuda" and not torch.cuda.is_available():
-        raise InvalidInput(f"--device: found no GPU that PyTorch can use, expected one for '{asked}'; use --device cpu")
+    if asked is not None:
+        check_available(asked)
     if len(devices) != 1:
         found = " and ".join(sorted(map(str, devices))) or "no parameter at all"
         raise InvalidInput(f"the model: found {found}, expected parameters and buffers on one device")
     (device,) = devices
     if asked is not None and torch.device(asked).type != device.type:
         raise InvalidInput(
-            f"--device: the model is on {device}, asked for was {asked}; let make() take an argument device, or move it"
+            f"the model: found it on {device}, asked for was {asked}; move it, or let its maker take an argument device"
         )
     if device.type == "cpu":
         return CpuDevice()

@@ -49,6 +49,11 @@ class Operators:
             self.found.append(self._described(around, within))
         return self._numbers[around]
 
+    def said(self, within: int | None) -> str:
+        """The operator that a range lies in, and its module, as a message may show it."""
+        name, module, _ = self.found[self.number(within)]
+        return f"{name} of {module}" if module else name
+
     def innermost(self, within: int | None) -> int | None:
         """The range of the innermost operator."""
         ranges = self._recording.ranges

@@ -8,7 +8,7 @@ it saves of its results, behind what it writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from vdnnsim.errors import InvalidInput
@@ -128,19 +128,29 @@ def check_same_operators(one: Recording, window: Window, names: Sequence[str], w
     return operators
 
 
-def check_same_deeds(found: Sequence[Happening], expected: Sequence[Happening], what: str) -> None:
+def check_same_deeds(
+    found: Sequence[Happening], expected: Sequence[Happening], what: str, place: Callable[[int | None], str]
+) -> None:
     """Two steps must take the same blocks and launch the same kernels in the same order. Raises `StepsDiffer` with the
-    first place where they do not."""
-    check_same(_said(found), _said(expected), what, "block or kernel")
+    first place where they do not; `place` says where in the expected step a range is."""
+    done = [one for one in expected if one.does in (Does.TAKE, Does.LAUNCH)]
+    check_same(_said(found), _said(expected), what, "block or kernel", lambda n: place(done[n].within))
 
 
-def check_same(found: Sequence[str], expected: Sequence[str], what: str, noun: str) -> None:
+def check_same(
+    found: Sequence[str],
+    expected: Sequence[str],
+    what: str,
+    noun: str,
+    place: Callable[[int], str] = lambda _: "",
+) -> None:
     """Raise `StepsDiffer` with the first place where two steps differ; both are named as a message may show it."""
-    for place, (ours, theirs) in enumerate(zip_longest(found, expected, fillvalue="none")):
+    for number, (ours, theirs) in enumerate(zip_longest(found, expected, fillvalue="none")):
         if ours != theirs:
+            where = f" ({said})" if number < len(expected) and (said := place(number)) else ""
             raise StepsDiffer(
-                f"{what}: {noun} {place + 1} is {ours}, where the step captured first had {theirs}; every step must do "
-                "the same (same shapes, no choice by chance or value)"
+                f"{what}: {noun} {number + 1}{where} is {ours}, where the step captured first had {theirs}; every step "
+                "must do the same (same shapes, no choice by chance or value)"
             )
 
 

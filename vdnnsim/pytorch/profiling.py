@@ -17,8 +17,7 @@ from torch.profiler import profile, record_function
 
 from vdnnsim.pytorch.devices import CaptureDevice
 from vdnnsim.pytorch.recording import LEAD_IN, STEP, Recorded, Recording, read_recording
-
-Step = Callable[[], object]
+from vdnnsim.pytorch.user_step import Step
 
 
 class Timed(NamedTuple):

@@ -132,9 +132,9 @@ class Recording:
 
 
 class MemoryNow(NamedTuple):
-    """Blocks in use, by address their sizes as asked for, and segments, at one moment."""
+    """Blocks in use, by address their sizes as asked for and as held by the allocator, and segments, at one moment."""
 
-    blocks: Mapping[int, int]
+    blocks: Mapping[int, tuple[int, int]]
     segments: tuple[AllocatorSegment, ...]
 
 

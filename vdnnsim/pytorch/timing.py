@@ -55,7 +55,7 @@ def host_times(
     light: Sequence[Recording], names: Sequence[str], kernels: Sequence[int], step_ns: int
 ) -> list[KernelTimes]:
     """Of operators that the host runs. Its time between two of them is the gap before the second: it does one thing at
-    a time. The gaps are scaled so that all together take `step_ns`, as without profiler."""
+    a time. All are scaled so that together they take no longer than `step_ns`, as without profiler."""
     runs = []
     for one in light:
         window = one.window(STEP)
@@ -67,9 +67,13 @@ def host_times(
             ended_ns = max(ended_ns, kernel.end_ns)
         runs.append(_Run([kernel.end_ns - kernel.begin_ns for kernel in ranges], gaps, list(gaps)))
     times = _medians(runs, 1.0)
-    left_ns = step_ns - sum(one.duration_ns for one in times)
-    scale = min(1.0, max(0.0, left_ns / max(1, sum(one.gap_ns for one in times))))
-    return [one._replace(gap_ns=round(one.gap_ns * scale), launch_ns=round(one.launch_ns * scale)) for one in times]
+    scale = min(1.0, step_ns / max(1, sum(one.duration_ns + one.gap_ns for one in times)))
+    return [
+        KernelTimes(
+            round(one.duration_ns * scale), one.spread_ppm, round(one.gap_ns * scale), round(one.gap_ns * scale)
+        )
+        for one in times
+    ]
 
 
 def _medians(runs: Sequence[_Run], host_scale: float) -> list[KernelTimes]:

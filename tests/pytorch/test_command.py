@@ -1,0 +1,130 @@
+"""`vdnnsim capture`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.commands import in_process
+from vdnnsim.captured import read_step, read_steps
+
+SCRIPT = """
+import torch
+from torch import nn
+
+def make(batch: int = 4, rate: float = 0.1, device: str = "cpu"):
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    inputs = torch.randn(batch, 8)
+
+    def step():
+        optimizer.zero_grad()
+        model(inputs).square().sum().backward()
+        optimizer.step()
+
+    return step, model, optimizer
+
+def two():
+    return make()[:2]
+
+def wrong():
+    return make()[0], "a model", make()[2]
+
+def failing():
+    raise ValueError("no data")
+
+def failing_step():
+    return lambda: 1 / 0, *make()[1:]
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "small_training.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_one_capture(script: Path, tmp_path: Path) -> None:
+    done = in_process(["capture", f"{script}:make", "--out", str(tmp_path / "out"), "--smallest", "1B"])
+    assert (done.code, done.err) == (0, "")
+    step = read_step(tmp_path / "out")
+    assert (step.header.name, step.header.device) == ("small_training", "cpu")
+    assert step.header.setting == {"batch": 4, "rate": 0.1}
+    assert f"{len(step.kernels)} kernels" in done.out
+    assert f"{len(step.saved)} saved tensors" in done.out
+    assert "not put back" in done.out
+
+
+def test_several_captures(script: Path, tmp_path: Path) -> None:
+    done = in_process(["capture", f"{script}:make", "--vary", "batch=2,4", "--out", str(tmp_path / "out")])
+    assert (done.code, done.err) == (0, "")
+    varied, steps = read_steps(tmp_path / "out")
+    assert varied == "batch"
+    assert {value: step.header.setting["batch"] for value, step in steps.items()} == {2: 2, 4: 4}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["batch_2", "batch_4", "index.toml"]
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "said"),
+    [
+        ("made", (), "unknown function of {script} 'made'; did you mean 'make'? Known: make, two, wrong, failing"),
+        ("two", (), "{script}:two: the call () returned 2 things, expected three: step, model, optimizer"),
+        ("wrong", (), "{script}:wrong: the call () returned a str as model, expected a torch.nn.Module"),
+        ("failing", (), "{script}:failing: the call () raised ValueError: no data"),
+        ("failing_step", (), "the step: raised ZeroDivisionError in call 1: division by zero ({script}:"),
+        ("make", ("--vary", "width=8,9"), "{script}:make: found no argument 'width', expected it, to be called with"),
+        ("make", ("--vary", "batch=8,8"), "--vary: found 'batch=8,8', expected an argument and its values, each once"),
+        ("make", ("--vary", "batch"), "--vary: found 'batch', expected an argument and its values, each once"),
+        ("make", ("--device", "tpu"), "device: found 'tpu', expected cuda or cpu"),
+        ("make", ("--smallest", "1"), "--smallest: found '1', expected a size with its unit"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    script: Path, tmp_path: Path, function: str, options: tuple[str, ...], said: str
+) -> None:
+    done = in_process(["capture", f"{script}:{function}", "--out", str(tmp_path / "out"), *options])
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"vdnnsim: {said.format(script=script)}")
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("missing.py:make", "found no such file"),
+        ("script.py", "found no function's name"),
+        (":make", "found no function"),
+    ],
+)
+def test_what_is_no_script(tmp_path: Path, text: str, said: str) -> None:
+    done = in_process(["capture", text, "--out", str(tmp_path / "out")])
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_a_script_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "broken_training.py").write_text("import nothing_by_this_name\n")
+    done = in_process(["capture", f"{tmp_path / 'broken_training.py'}:make", "--out", str(tmp_path / "out")])
+    assert done.code == 2
+    assert "broken_training.py: running it raised ModuleNotFoundError: No module named 'nothing_by_this" in done.err
+
+
+def test_a_name_that_another_module_has(tmp_path: Path) -> None:
+    import random
+
+    (tmp_path / "random.py").write_text(SCRIPT)
+    done = in_process(["capture", f"{tmp_path / 'random.py'}:make", "--out", str(tmp_path / "out")])
+    assert done.code == 0
+    import random as still
+
+    assert still is random
+
+
+def test_what_is_there_is_not_overwritten(script: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    done = in_process(["capture", f"{script}:make", "--out", str(tmp_path / "out")])
+    assert (done.code, done.err.endswith("it is there and no captured step; choose another name\n")) == (2, True)

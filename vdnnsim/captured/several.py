@@ -1,0 +1,77 @@
+"""Captures of one model with one thing varied, on disk: a folder for each setting, and `index.toml` that names them.
+
+```toml
+schema = 1
+varied = "batch"
+
+[[captures]]
+folder = "batch_8"
+value = 8
+```
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vdnnsim.captured.files import is_step, read_step, write_step
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.errors import CannotWrite
+from vdnnsim.files import read_toml, whole_folder, write_text
+
+if TYPE_CHECKING:
+    from vdnnsim.captured.index import IndexFile
+
+INDEX = "index.toml"
+Value = int | float | str
+
+
+def is_steps(folder: Path) -> bool:
+    """Whether there are captures of several settings in this folder, right or wrong."""
+    return (folder / INDEX).is_file() and not is_step(folder)
+
+
+def read_steps(folder: str | Path) -> tuple[str, dict[Value, CapturedStep]]:
+    """What is varied, and the captured steps by its values, in their order. Raises `InvalidFile` with every fault of
+    the index, or of the first step that has one."""
+    folder = Path(folder)
+    index = _read_index(folder)
+    return index.varied, {one.value: read_step(folder / one.folder) for one in index.captures}
+
+
+def _read_index(folder: Path) -> IndexFile:
+    from vdnnsim.captured.index import IndexFile  # pydantic is slow to import
+
+    return read_toml(folder / INDEX, IndexFile)
+
+
+def write_steps(varied: str, steps: Mapping[Value, CapturedStep], folder: str | Path) -> None:
+    """Write captured steps by the values of what is varied, all or none; captures that are there are replaced. Raises
+    as `write_step`."""
+    import tomli_w
+
+    folder = Path(folder)
+    check_steps_writable(folder)
+    with whole_folder(folder) as new:
+        captures = []
+        for value, step in steps.items():
+            name = f"{varied}_{value}".replace("/", "_")
+            write_step(step, new / name)
+            captures.append({"folder": name, "value": value})
+        write_text(new / INDEX, tomli_w.dumps({"schema": 1, "varied": varied, "captures": captures}))
+
+
+def check_steps_writable(folder: Path) -> None:
+    """Before long work: raise `CannotWrite` where captures could not be written in the end."""
+    if folder.exists() and not is_steps(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CannotWrite(str(folder), "it is there and no folder of captures", "choose another name")
+    if not folder.parent.is_dir():
+        raise CannotWrite(str(folder), f"{folder.parent} is no folder", "make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None

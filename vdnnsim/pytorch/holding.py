@@ -1,0 +1,59 @@
+"""Where model and optimiser have their tensors, by names that are the same in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.profiler import record_function
+
+from vdnnsim.pytorch.recording import GRADIENTS
+
+
+def held_by(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> dict[str, tuple[int, int]]:
+    """Address and size of the storages of all that model and optimiser hold on the device. A name begins with what it
+    is: parameter, buffer, gradient, state."""
+    found: dict[str, tuple[int, int]] = {}
+
+    def note(name: str, tensor: object) -> None:
+        if isinstance(tensor, torch.Tensor) and tensor.device == device and tensor.layout == torch.strided:
+            storage = tensor.untyped_storage()
+            if storage.nbytes():
+                found[name] = (storage.data_ptr(), storage.nbytes())
+
+    for name, parameter in model.named_parameters():
+        note(f"parameter {name}", parameter)
+        note(f"gradient {name}", parameter.grad)
+    for name, buffer in model.named_buffers():
+        note(f"buffer {name}", buffer)
+    for place, parameter in enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]):
+        state = optimizer.state.get(parameter, {})
+        for key, value in state.items() if isinstance(state, dict) else ():
+            note(f"state {place} {key}", value)
+    return found
+
+
+class GradientLooks:
+    """Where the gradients lie each time the optimiser begins to step, and at the step's end; marked in the profile."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.addresses: list[list[int]] = []
+        self._optimizer = optimizer
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        handle = self._optimizer.register_step_pre_hook(self._look)
+        try:
+            yield
+            self._look()
+        finally:
+            handle.remove()
+
+    def _look(self, *_: object) -> None:
+        with record_function(f"{GRADIENTS}{len(self.addresses)}"):
+            gradients = (one.grad for group in self._optimizer.param_groups for one in group["params"])
+            dense = [one for one in gradients if one is not None and one.layout == torch.strided]
+            self.addresses.append([one.untyped_storage().data_ptr() for one in dense])

@@ -1,0 +1,66 @@
+"""What a user should know of a captured step: what hooks do not see, what could not be put back. Knows no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.pytorch.packed import Label
+from vdnnsim.pytorch.recording import MODULE, NODE, STEP, HostWaits, Recording
+
+NOT_PUT_BACK = (
+    "not put back: what the step itself consumes or changes beside model, optimiser and random states (batches of a "
+    "loader, a scheduler, a gradient scaler)"
+)
+_COPIES = "gpu_mem"
+
+
+def notices(recording: Recording, labels: Mapping[int, Label], saved: int, needed: Iterable[int]) -> list[str]:
+    """One sentence for each thing noticed in the step with hooks that keep everything."""
+    begin_ns, end_ns = recording.window(STEP)
+    inside = [n for n, one in enumerate(recording.ranges) if begin_ns <= one.begin_ns < end_ns]
+    names = {label.node for label in labels.values()} | {recording.ranges[n].name.removeprefix(NODE) for n in inside}
+    found = []
+    if not saved:
+        found.append("the hooks saw nothing saved: a forward in another thread, or under hooks of its own, is not seen")
+    if any("CompiledFunction" in name for name in names):
+        found.append(
+            "torch.compile: its saved tensors are seen as those of CompiledFunctionBackward, without modules and "
+            "operators, and its backward asks for all of a graph at once; a plan that prefetches less comes late"
+        )
+    again = sum(recording.ranges[n].name.startswith(MODULE) and _in_backward(recording, n) for n in inside)
+    if again or any(name.startswith("CheckpointFunction") for name in names):
+        found.append(
+            f"checkpoint: {again} modules run again in backward; what they save then is not seen and stays, of what a "
+            "checkpoint keeps only its inputs may leave"
+        )
+    never = saved - len(set(needed))
+    if saved and never:
+        found.append(f"{never} saved tensors are never asked for: they stay")
+    waits = host_waits(recording.waits, (begin_ns, end_ns))
+    if waits:
+        found.append(
+            f"the host waits for the GPU {len(waits)} times within the step ({waits[0].name}): it cannot run ahead"
+        )
+    return found
+
+
+def _in_backward(recording: Recording, number: int) -> bool:
+    return any(recording.ranges[n].name.startswith(NODE) for n in recording.chain(number))
+
+
+def host_waits(waits: Sequence[HostWaits], window: tuple[int, int]) -> list[HostWaits]:
+    """The waits within a step; the one that ends it is ours."""
+    return [one for one in waits if window[0] <= one.begin_ns < window[1]][:-1]
+
+
+def check_one_stream(recording: Recording) -> None:
+    """Raise `InvalidInput` where kernels run on several streams: no order of launches is the order of work then."""
+    begin_ns, end_ns = recording.window(STEP)
+    streams: dict[int, str] = {}
+    for one in recording.gpu_work:
+        if begin_ns <= one.launch_begin_ns < end_ns and not one.category.startswith(_COPIES):
+            streams.setdefault(one.stream, one.name)
+    if len(streams) > 1:
+        said = ", ".join(f"{name[:60]} on stream {stream}" for stream, name in sorted(streams.items()))
+        raise InvalidInput(f"the step: found kernels on {len(streams)} streams ({said}), expected one compute stream")

@@ -1,0 +1,56 @@
+"""The user's step function, called so that whatever it raises becomes one clear error that holds no tensor."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from vdnnsim.errors import InvalidInput, VdnnsimError
+
+Step = Callable[[], object]
+_HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"
+
+
+class StepFailed(InvalidInput):
+    """A user's step raised; ``args`` is (message,), the traceback stands in the notes."""
+
+
+class OutOfMemory(InvalidInput):
+    """A device has too little memory for the step under the circumstances of the capture."""
+
+
+class UserStep:
+    """A step that raises `StepFailed`, or `OutOfMemory`; errors of ours and Ctrl-C pass through.
+
+    What it raised is told and let go: its traceback holds the frames of the step, and these its tensors.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._calls = 0
+
+    def __call__(self) -> None:
+        self._calls += 1
+        try:
+            self._step()
+            return
+        except VdnnsimError:
+            raise
+        except Exception as error:
+            failure = _failure(error, self._calls)
+        raise failure
+
+
+def _failure(error: Exception, call: int) -> InvalidInput:
+    if isinstance(error, torch.cuda.OutOfMemoryError) or _HOST_OUT_OF_MEMORY in str(error):
+        what = str(error).partition(". ")[0]
+        return OutOfMemory(f"the step: too little memory to capture it ({what}); use a smaller batch, or free memory")
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    said = str(error).strip().splitlines() or [""]
+    failure = StepFailed(f"the step: raised {type(error).__name__} in call {call}: {said[0]}{place}")
+    failure.add_note("".join(traceback.format_exception(error)))
+    return failure
