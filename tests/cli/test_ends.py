@@ -25,6 +25,7 @@ ALEXNET = ("alexnet", "--batch", "128", "--gpu", "titan-x-maxwell")
 INTERRUPTED_IN = {
     "compare": ("vdnnsim.study.compare", (*ALEXNET,)),
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
+    "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),
     "check": ("vdnnsim.cli.check._check", ("any.toml",)),
     "reproduce": ("vdnnsim_paper.reproduce", ("12", "--out", "out")),
