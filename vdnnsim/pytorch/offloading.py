@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -30,7 +30,8 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     `plan` is that of a result (`comparison["vdnn-dyn"].plan`), or the path of its file. Host memory for all that leaves
     is taken, and pinned, once at the begin: enter the block once, around the loop. What the plan does not know (a last
     batch of another size, an evaluation, other hooks) stays on the device, is counted in `running.report()` and told
-    once by an `OffloadWarning`; gradients are those of the step without offload. `checked` overwrites memory that was
+    once by an `OffloadWarning`; gradients are those of the step without offload. A plan by which nothing leaves sets no
+    hooks. `checked` overwrites memory that was
     let go of with NaN, so that a gradient shows what should not have been.
 
     Raises `InvalidInput` for a plan of another model or version of PyTorch, for a model that lies on several devices,
@@ -43,8 +44,9 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     engine = _open_engine(device, {block.block: block.size_bytes for block in file.leaving})
     running = running_by(file, engine, checked)
     handle = model.register_forward_pre_hook(running.begin_model)
+    hooks = torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack):
+        with hooks if file.leaving else nullcontext():
             yield running
     finally:
         handle.remove()
