@@ -27,11 +27,11 @@ WIDTH = 2.87
 COMMON = 0.1
 """The part of a spread's square that is common to its source; the rest is each piece's own.
 
-Both are fitted on one H100, to the 52 cases of `experiments/calibration/h100` that can be told: for each of the parts
-0.1, 0.2, 0.3, 0.5 and 1 the least width with which nine tenths of the measured iterations lie inside, and of these the
-narrowest bands. 47 of the 52 lie inside (90 %), 38 of the 43 held-out ones (88 %), 48 of all 54; the bands reach 0.83 %
-to each side on average. The data tell the part poorly: at 1 the width is 1.1, and the bands reach 0.95 %. On an H200
-41 of 48 lie inside (85 %).
+Both are fitted on one H100, to the 52 cases of the first nine groups of `experiments/calibration/h100` that can be
+told: for each of the parts 0.1, 0.2, 0.3, 0.5 and 1 the least width with which nine tenths of the measured iterations
+lie inside, and of these the narrowest bands. 47 of the 52 lie inside (90 %), 38 of the 43 held-out ones (88 %), 48 of
+all 54; the bands reach 0.83 % to each side on average. The data tell the part poorly: at 1 the width is 1.1, and the
+bands reach 0.95 %. On an H200 41 of 48 lie inside (85 %), on two other H100s 53 of 66 (80 %).
 """
 
 

@@ -16,35 +16,40 @@ from vdnnsim.calibration.report import studies_in, table_text
 from vdnnsim.calibration.resimulation import simulate_again
 from vdnnsim.calibration.running import trace_doubts
 from vdnnsim.catalog import data_directory
-from vdnnsim.gpu import load_profile, read_profile
+from vdnnsim.gpu import GpuProfile, load_profile, read_profile
 from vdnnsim.network import Network, load_network
 from vdnnsim.trace import Provenance, Trace
 
 ROOT = Path(__file__).parents[2]
-_MOST_UNTOLD = 0.1
-_UNSEEN = "unseen"
-"""Networks that nothing here was made for, on an H200."""
+_UNSEEN, _LATER = "unseen", "later"
+"""Networks that nothing here was made for, on an H200; policies that came after the paper, on an H100. Both have the
+traces of their own machine."""
+_FITTED = "fee6a94e-df9f552c"
+"""The H100 to whose cases the ranges' width was fitted."""
 
 
 @dataclass(frozen=True)
 class Held:
     """What a GPU's stored cases are held to. `beyond` names those that disagree, with their error in per cent: none is
     hidden in a wider limit, and one that comes nearer is noticed as well. `inside` counts the measurements in the
-    ranges of their predictions, of all that can be told: none where the traces note no spreads."""
+    ranges of their predictions, of all that can be told: none where the traces note no spreads. `untold` is how many
+    cannot be told."""
 
     cases: int
     median: float
     largest: float
     beyond: Mapping[str, float]
     inside: tuple[int, int] = (0, 0)
+    untold: int = 0
 
 
 HELD = {
     "h200": Held(120, 0.003, LARGEST_ERROR, {}, (21, 24)),
     _UNSEEN: Held(24, 0.0035, LARGEST_ERROR, {}, (20, 24)),
-    "h100": Held(  # a shared host
-        54,
-        0.004,
+    _LATER: Held(12, 0.006, 0.0125, {"googlenet (128), fp32, vdnn-all(p)": -1.20}, (8, 11), 1),
+    "h100": Held(  # shared hosts
+        102,
+        0.003,
         0.016,
         {
             "alexnet (128), tf32, vdnn-conv(p)": -1.56,
@@ -54,7 +59,8 @@ HELD = {
             "resnet50 (64), tf32, vdnn-conv(p)": 1.50,
             "resnet50 (64), tf32, vdnn-dyn": 1.04,
         },
-        (47, 52),
+        (72, 84),
+        18,
     ),
 }
 
@@ -91,7 +97,7 @@ def again(request: pytest.FixtureRequest) -> Again:
         name: read_profile(folder(gpu) / "machines" / f"{name}.toml") if name else load_profile(gpu)
         for name in machines
     }
-    root = folder(gpu) if gpu == _UNSEEN else data_directory("traces").parent
+    root = folder(gpu) if gpu in (_UNSEEN, _LATER) else data_directory("traces").parent
     study_of = studies_in(root, networks_in(gpu).values())
     traces, records, doubts = {}, [], []
     for record in stored:
@@ -126,7 +132,7 @@ def test_cases_that_disagree_are_those_that_are_named(again: Again) -> None:
 
 
 def test_whether_a_case_can_be_told_is_decided_from_what_was_disturbed(again: Again) -> None:
-    assert len(told(again)) >= (1 - _MOST_UNTOLD) * len(again.now)
+    assert len(again.now) - len(told(again)) == HELD[again.gpu].untold
     for record, doubts in zip(again.stored, again.doubts, strict=True):
         assert [doubt for doubt in record.doubts if "of the kernels' time" in doubt] == doubts, record.title
         assert record.steady or record.doubts, record.title
@@ -163,10 +169,20 @@ def test_what_is_stored_is_what_the_simulation_says(again: Again) -> None:
 
 
 def test_measurements_lie_in_the_ranges_of_their_predictions(again: Again) -> None:
-    """Nine tenths, to which the ranges' width was fitted on the H100; elsewhere that is a test."""
     inside = [record.inside for record in told(again) if record.inside is not None]
     assert (sum(inside), len(inside)) == HELD[again.gpu].inside
-    assert (0.9 if again.gpu == "h100" else 0.8) <= sum(inside) / len(inside) <= 0.98
+
+
+def test_ranges_hold_nine_tenths_where_they_were_fitted_and_eight_elsewhere() -> None:
+    """What is stored is what the simulation says, as another test has it."""
+    inside: dict[bool, list[bool]] = {True: [], False: []}
+    for name in HELD:
+        for record in read_records(folder(name) / "results.json"):
+            if record.verdict is not Verdict.CANNOT_BE_TOLD and record.inside is not None:
+                inside[record.machine == _FITTED].append(record.inside)
+    shares = {fitted: sum(found) / len(found) for fitted, found in inside.items()}
+    assert shares[True] >= 0.9
+    assert 0.8 <= shares[False] <= 0.98
 
 
 def test_the_table_is_of_what_is_stored(again: Again) -> None:
@@ -192,9 +208,17 @@ def test_every_trace_of_these_cases_is_measured_throughout(again: Again) -> None
 
 def test_the_shipped_profile_is_that_of_a_machine_that_was_measured_on(again: Again) -> None:
     machines = {record.machine for record in again.stored}
-    if again.gpu != _UNSEEN and "" not in machines:  # older records do not name theirs
+    if again.gpu not in (_UNSEEN, _LATER) and "" not in machines:  # older records do not name theirs
         profiles = [read_profile(folder(again.gpu) / "machines" / f"{name}.toml") for name in machines]
-        assert load_profile(again.gpu) in profiles
+        shipped, here = _without_stream_waits(load_profile(again.gpu)), [_without_stream_waits(one) for one in profiles]
+        assert shipped in here
+
+
+def _without_stream_waits(profile: GpuProfile) -> GpuProfile:
+    """What a wait of a stream costs was measured on another machine than the rest, as its source says."""
+    host = replace(profile.host, stream_wait_ns=0)
+    sources = {name: text for name, text in profile.sources.items() if name != "host"}
+    return replace(profile, host=host, sources=sources)
 
 
 @dataclass(frozen=True)
@@ -220,8 +244,8 @@ def pairs() -> list[Pair]:
     first, second = (
         {one.title: one for one in read_records(folder(name) / "results.json")} for name in ("h100", "h100-second")
     )
-    assert first.keys() == second.keys()
-    return [Pair(one, second[title]) for title, one in first.items()]
+    assert set(second) == {title for title, one in first.items() if one.machine == _FITTED}
+    return [Pair(first[title], one) for title, one in second.items()]
 
 
 def test_two_reports_of_one_list_predict_alike(pairs: list[Pair]) -> None:
@@ -231,6 +255,25 @@ def test_two_reports_of_one_list_predict_alike(pairs: list[Pair]) -> None:
     assert max(apart) <= 0.01
     without_copies = [abs(pair.apart) for pair in pairs if pair.first.policy == "baseline(p)"]
     assert max(without_copies) <= 0.005
+
+
+def test_two_machines_by_one_way_of_measuring_predict_within_half_a_percent(pairs: list[Pair]) -> None:
+    """The second report and that of the later policies, of two cards, both with copies up to 1.5 % slow; and what the
+    first measured is as near to these predictions as to any."""
+    study_of = studies_in(folder(_LATER), networks_in(_LATER).values())
+    (machine,) = {one.machine for one in read_records(folder(_LATER) / "results.json")}
+    profile = read_profile(folder(_LATER) / "machines" / f"{machine}.toml")
+    listed = {(name, "fp32") for name, _ in networks_in(_LATER)}
+    shared = [pair for pair in pairs if (pair.second.network, pair.second.math) in listed]
+    assert len(shared) == 18
+    apart = []
+    for pair in shared:
+        third, _ = simulate_again(pair.second, study_of(pair.second, profile))
+        apart.append(abs(third.predicted_iteration_time_ns / pair.second.predicted_iteration_time_ns - 1))
+        near = abs(third.predicted_iteration_time_ns / pair.first.measured_iteration_time_ns - 1)
+        assert near <= LARGEST_ERROR, pair.first.title
+    assert median(apart) <= 0.001
+    assert max(apart) <= 0.005
 
 
 def test_the_second_report_agrees_with_itself_and_with_what_the_first_measured(pairs: list[Pair]) -> None:

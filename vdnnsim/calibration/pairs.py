@@ -51,14 +51,15 @@ def measure_pairs(watch: Watch, stream: Stream, alone: Chain, beside: Chain, tur
     """The ratio of `beside` to `alone`, both of reference copies on this stream. One that physics forbids is measured
     once more; if it stays, it is told as 1, with its reason."""
     found = _ratio(watch, stream, alone, beside, turns)
-    if _forbidden(found):
+    if forbidden(found):
         found = _ratio(watch, stream, alone, beside, turns)
-        if _forbidden(found):
+        if forbidden(found):
             return Slowdown(PPM, found.spread_ppm, FORBIDDEN)
     return found
 
 
-def _forbidden(found: Slowdown) -> bool:
+def forbidden(found: Slowdown) -> bool:
+    """Whether physics does not allow it: something beside a copy that speeds it up."""
     return found.ppm < PPM - max(FORBIDDEN_PPM, found.spread_ppm)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vdnnsim.calibration.pairs import Slowdown, measure_pairs
+from vdnnsim.calibration.pairs import FORBIDDEN, Slowdown, forbidden, measure_pairs
 from vdnnsim.calibration.watch import Watch
 from vdnnsim.machines.real.device import Action
 from vdnnsim.program import Stream
@@ -45,8 +45,9 @@ class CopySlowdowns:
             lambda: self.chain(stream, chain),
             lambda: self.chain(stream, chain, kernel, launches),
         )
-        ppm = round(PPM + (found.ppm - PPM) / share)
-        return found._replace(ppm=max(PPM // 2, ppm), spread_ppm=round(found.spread_ppm / share))
+        ppm = max(PPM // 2, round(PPM + (found.ppm - PPM) / share))
+        whole = found._replace(ppm=ppm, spread_ppm=round(found.spread_ppm / share))
+        return whole._replace(ppm=PPM, disturbed=FORBIDDEN) if forbidden(whole) else whole
 
     def chain(self, stream: Stream, copies: int, other: Action | None = None, others: int = 0) -> Sequence[int]:
         """The nanoseconds of each of some reference copies, while `other` is given so many times: twice before them,

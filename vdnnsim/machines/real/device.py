@@ -132,7 +132,7 @@ class Device(Protocol):
 
     def rehearsal(self, direction: Stream) -> Action:
         """What keeps the host's paths warm during a long wait: a launch, a copy in this direction, both as small as
-        they can be, and an event, on streams of their own."""
+        they can be, and an event, on streams of their own. The first one that is asked for drains the device."""
 
     def timed(self, stream: Stream, action: Action) -> tuple[Action, Stopwatch]:
         """The same action between two marks on its stream."""
