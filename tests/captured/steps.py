@@ -96,3 +96,27 @@ def three_layers() -> CapturedStep:
         tuple(Deed(*deed) for deed in deeds),
         (*segments, AllocatorSegment(12 * MIB, 20 * MIB, False)),
     )
+
+
+def one_block_thrice() -> CapturedStep:
+    """A block of 8 MiB, made by layer a, of which layer b saves the first half, the loss all and the second half.
+
+    Backward needs all, then the first half, and that once more; the last half never. Others hold the block until the
+    end of forward, the deed 6. Forward launches the kernels 0 to 2, backward 3 to 5.
+    """
+    modules = ("a", "b", "", "", "b", "b")
+    phases = (*(Phase.FORWARD,) * 3, *(Phase.BACKWARD,) * 3)
+    operators = tuple(ModelOperator("aten::mul", module, phase) for module, phase in zip(modules, phases, strict=True))
+    block = Block(8 * MIB, BlockClass.SAVED, 0, given=12, given_hooked=11, released=6, fetched_given=11, operator=0)
+    tensors = (saved(0, "b", 4 * MIB), saved(0, "", 8 * MIB), saved(0, "", 4 * MIB, offset_bytes=4 * MIB))
+    deeds = (
+        *((TAKE, 0), (LAUNCH, 0), (SAVE, 0), (LAUNCH, 1)),  # deeds 0 to 3, stage 1
+        *((SAVE, 1), (SAVE, 2), (LAUNCH, 2)),  # 4 to 6, stages 2 and 3
+        *((NEED, 1), (LAUNCH, 3), (NEED, 0), (LAUNCH, 4)),  # 7 to 10, stages 4 and 5
+        *((NEED, 0), (LAUNCH, 5)),  # 11, 12, stage 6
+    )
+    kernels = tuple(kernel(number) for number in range(6))
+    seen = Seen(600_000, 5_000, 8 * MIB, 8 * MIB, 20 * MIB)
+    return CapturedStep(
+        HEADER, seen, HOOKS, operators, kernels, (block,), tensors, tuple(Deed(*deed) for deed in deeds)
+    )

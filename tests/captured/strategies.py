@@ -7,7 +7,7 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from tests.captured.steps import HEADER, HOOKS, MIB, SAVE, kernel, saved
+from captured.steps import HEADER, HOOKS, MIB, SAVE, kernel, saved
 from vdnnsim.captured import (
     BEFORE_STEP,
     Block,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.captured.steps import three_layers
+from captured.steps import three_layers
 from vdnnsim.captured import PlanFile, hook_schedule, read_step, write_step
 from vdnnsim.errors import CannotWrite, InvalidFile, InvalidInput
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.captured.steps import three_layers
+from captured.steps import three_layers
 from vdnnsim.captured import (
     BEFORE_STEP,
     AllocatorSegment,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.captured.steps import MIB, three_layers
+from captured.steps import MIB, one_block_thrice, three_layers
 from vdnnsim.captured import BlockClass, CapturedStep, build_step, hook_schedule, host_of_step, trace_of_step
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
 from vdnnsim.iteration import Leave, Schedule
@@ -63,9 +63,8 @@ GPU = GpuProfile(
 """A MiB takes 50 us, either way."""
 
 
-def run(step: CapturedStep, schedule: Schedule) -> Timeline:
-    gpu = replace(GPU, host=host_of_step(step, GPU.host))
-    machine = SimulatedMachine(trace_of_step(step), gpu)
+def run(step: CapturedStep, schedule: Schedule, gpu: GpuProfile = GPU) -> Timeline:
+    machine = SimulatedMachine(trace_of_step(step), replace(gpu, host=host_of_step(step, gpu.host)))
     return machine.run(build_step(step, schedule), make_pool("first-fit", 10**9))
 
 
@@ -142,13 +141,125 @@ def test_bytes_under_way_are_bounded() -> None:
         assert tuple(leave.freed for leave in leaves.values()) == freed
 
 
+def test_a_step_to_the_nanosecond() -> None:
+    """A kernel's row has the gap of 1 us before it. The first one begins 3 us after its launch of 10 us, the gap left
+    out; all others are launched in time. In the end the host's wait costs 2 us."""
+    step = three_layers()
+    timeline = run(step, hook_schedule(step))
+    begins_ns = [12_000 + 101_000 * number for number in range(9)]
+    assert [(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels] == [(t, t + 101_000) for t in begins_ns]
+    assert timeline.iteration_time_ns == 12_000 + 9 * 101_000 + 2_000
+
+
+def test_a_host_that_is_late_to_the_nanosecond() -> None:
+    """Launches of 200 us: a kernel begins 3 us behind its own, with the gap that its row has, and the GPU is idle."""
+    step = three_layers()
+    step = replace(step, kernels=tuple(one._replace(launch_ns=200_000) for one in step.kernels))
+    timeline = run(step, hook_schedule(step))
+    ends_ns = [200_000 * (number + 1) + 3_000 + 100_000 for number in range(9)]
+    assert [kernel.end_ns for kernel in timeline.kernels] == ends_ns
+
+
+def test_copies_to_the_nanosecond() -> None:
+    """b7, b8 and b9 take 400, 800, 1600 us each way. The first copy out begins when the kernel given before it ends,
+    at 214 us. b7 to b9 are let go in the same hook call, so that the loss's backward waits for all copies out, and for
+    b9, which comes back behind its own copy out."""
+    step = three_layers()
+    timeline = run(step, hook_schedule(step, [7, 8, 9], ahead=0))
+    assert spans_us(timeline, "copy out") == [("b7", 214, 614), ("b8", 614, 1414), ("b9", 1414, 3014)]
+    assert spans_us(timeline, "copy in") == [("b9", 3014, 4614), ("b8", 4715, 5515), ("b7", 5616, 6016)]
+    begins_us = [kernel.begin_ns // 1000 for kernel in timeline.kernels]
+    assert begins_us == [12, 113, 214, 315, 4614, 5515, 6016, 6117, 6218]
+    assert timeline.iteration_time_ns == 6_321_000
+    assert sum(stall.duration_ns for stall in timeline.stalls) == (4614 - 416 + 800 + 400) * 1000
+    assert all(stall.late for stall in timeline.stalls)
+
+
+def test_copies_one_ahead_to_the_nanosecond() -> None:
+    """b8 comes right behind b9. b7 is given at the need of b8, waits for the kernel before that and for b8."""
+    step = three_layers()
+    timeline = run(step, hook_schedule(step, [7, 8, 9], ahead=1))
+    assert spans_us(timeline, "copy in") == [("b9", 3014, 4614), ("b8", 4614, 5414), ("b7", 5414, 5814)]
+    assert [kernel.begin_ns // 1000 for kernel in timeline.kernels[4:]] == [4614, 5414, 5814, 5915, 6016]
+    assert [stall.late for stall in timeline.stalls] == [True, False, False]
+
+
+def test_a_bound_has_kernels_wait_in_forward() -> None:
+    """With room for 16 MiB on the way b7 is let go at the save of b8, so that the loss's kernel waits for its copy."""
+    step = three_layers()
+    timeline = run(step, hook_schedule(step, [7, 8, 9], ahead=0, in_flight_bytes=16 * MIB))
+    assert [kernel.begin_ns // 1000 for kernel in timeline.kernels[:5]] == [12, 113, 214, 614, 4614]
+
+
+def test_hooks_cost_the_host() -> None:
+    """14 calls of 500 ns, three copies each way of 20 and 40 us, three waits for each way of 1 us; with launches of
+    10 us the last kernel is launched then, and a step of copies that take no time ends soon after."""
+    step = three_layers()
+    gpu = replace(GPU, link=Link(*(LinkCurve((LinkPoint(512, 1), LinkPoint(2**40, 2))),) * 2))
+    step = replace(step, kernels=tuple(one._replace(duration_ns=0, gap_ns=0) for one in step.kernels))
+    timeline = run(step, hook_schedule(step, [7, 8, 9], ahead=0), gpu)
+    host_ns = 9 * 10_000 + 14 * 500 + 3 * (20_000 + 40_000) + 6 * 1_000
+    assert timeline.kernels[-1].begin_ns == host_ns + 3_000
+
+
+def test_views_of_one_block_leave_and_come_back_once() -> None:
+    """The block leaves when the first view is saved; others hold it until the end of forward. It comes back for the
+    first need of any view, serves all needs, and dies as it did when all blocks were fetched."""
+    step = one_block_thrice()
+    schedule = hook_schedule(step, [0], ahead=3)
+    assert schedule.leaves == {"b0": Leave(1, 3, 4, 4)}
+    assert all_told(build_step(step, schedule)) == lines("""
+        take b0, kernel0, hook, hook copy out, copy out waits for compute 1, out b0
+        kernel1, hook
+        hook, hook stream wait, compute waits for copy out 1, kernel2, free b0
+        hook, take b0, hook copy in, copy in waits for compute 3, copy in waits for copy out 1, in b0
+        hook stream wait, compute waits for copy in 1
+        kernel3, hook, kernel4, hook, free b0, kernel5, wait for compute
+    """)
+
+
+def test_a_block_that_others_hold_beyond_forward_is_there_twice() -> None:
+    """It dies as in a step without hooks; what comes back has another name."""
+    step = one_block_thrice()
+    step = replace(step, blocks=(step.blocks[0]._replace(released=None),))
+    told_all = all_told(build_step(step, hook_schedule(step, [0])))
+    assert [told for told in told_all if told.startswith(("take", "free", "out", "in"))] == [
+        "take b0",
+        "out b0",
+        "take b0 back",
+        "in b0 back",
+        "free b0 back",
+        "free b0",
+    ]
+    assert peak_bytes(run(step, hook_schedule(step, [0]))) == 16 * MIB
+    for_good = replace(step, blocks=(step.blocks[0]._replace(released=None, given=None),))
+    told_all = all_told(build_step(for_good, hook_schedule(for_good, [0])))
+    assert [told for told in told_all if told.startswith("free")] == ["free b0 back"]
+
+
+def test_the_host_waits_in_the_end_for_copies_that_no_kernel_has_waited_for() -> None:
+    step = one_block_thrice()
+    step = replace(step, deeds=step.deeds[:8], kernels=step.kernels[:3])
+    block = step.blocks[0]._replace(given=7, given_hooked=7, fetched_given=7)
+    step = replace(step, blocks=(block,))
+    assert all_told(build_step(step, hook_schedule(step, [0])))[-1] == "wait for compute, copy out, copy in"
+
+
 def test_peaks() -> None:
-    """Kept: y1, y2, y3 and the gradient of y3 at once; all leaving: y3 and its gradient alone."""
+    """Kept: y1, y2, y3 and the gradient of y3 at once; all leaving: y3 and its gradient alone. One copy ahead brings y2
+    back beside them, two ahead y1 as well."""
     step = three_layers()
     fixed_bytes = 10 * MIB + 512
-    kept, away = (run(step, hook_schedule(step, leaving, ahead=0)) for leaving in ((), (7, 8, 9)))
+    kept = run(step, hook_schedule(step))
     assert peak_bytes(kept) == step.seen.peak_requested_bytes == fixed_bytes + (8 + 16 + 32 + 32) * MIB
-    assert peak_bytes(away) == fixed_bytes + (32 + 32) * MIB
+    for ahead, back_bytes in ((0, 0), (1, 16 * MIB), (2, 24 * MIB)):
+        away = run(step, hook_schedule(step, [7, 8, 9], ahead))
+        assert peak_bytes(away) == fixed_bytes + (32 + 32) * MIB + back_bytes
+
+
+def spans_us(timeline: Timeline, direction: str) -> list[tuple[str, int, int]]:
+    copies = [copy for copy in timeline.copies if copy.direction == direction]
+    return [(copy.buffer, copy.begin_ns // 1000, copy.end_ns // 1000) for copy in copies]
 
 
 def peak_bytes(timeline: Timeline) -> int:

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.captured.strategies import any_leaves, steps
-from tests.captured.test_program import run
+from captured.strategies import any_leaves, steps
+from captured.test_program import run
 from vdnnsim.captured import CapturedStep, Doing, build_step, check_step, hook_schedule, schedule_of, why_it_stays
 from vdnnsim.captured.checking import check_step_program
 from vdnnsim.iteration import Schedule

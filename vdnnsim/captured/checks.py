@@ -26,7 +26,7 @@ def why_it_stays(step: CapturedStep, number: int) -> str:
     if number not in step.stages.saves:
         return "nothing that autograd saves lies in it"
     if stays := step.made["stays"].get(number):
-        return f"a {stays}, which must stay"
+        return f"it never leaves ({stays})"
     if number not in step.stages.needs:
         return "backward never needs it"
     if step.blocks[number].fetched_given is None:
