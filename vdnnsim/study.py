@@ -44,7 +44,7 @@ from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
 from vdnnsim.units import format_bytes
-from vdnnsim.workloads import STEP_POOL, Runnable, workload_of
+from vdnnsim.workloads import NETWORK_POOL, STEP_POOL, Runnable, workload_of
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
@@ -297,15 +297,17 @@ def make_study(
     if step is not None:
         told = {"math": math, "trace": trace, "traces": traces or None}
         weights = None if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
-        return study_of_step(step, profile, pool, {"batch": batch, "weight gradients": weights, **told})
+        where = step.header.name if isinstance(network, CapturedStep) else str(network)
+        return study_of_step(step, profile, pool, {"batch": batch, "weight gradients": weights, **told}, where)
     assert not isinstance(network, CapturedStep)
     if not isinstance(network, Network):
         if batch is None:
-            raise InvalidInput("batch: found none, expected the number of images of an iteration")
+            name = load_network(network, 1).name
+            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}")
         network = load_network(network, batch)
     elif batch not in (None, network.batch):
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
-    math, pool = math or "fp32", pool or "best-fit"
+    math, pool = math or "fp32", pool or NETWORK_POOL
     check_known("math", math, MATH_MODES)
     check_known("pool", pool, POOLS)
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
@@ -332,17 +334,22 @@ def captured_step(named: str | Path | Network | CapturedStep) -> CapturedStep | 
 
 
 def study_of_step(
-    step: CapturedStep, gpu: GpuProfile, pool: str | None = None, told: Mapping[str, object] = MappingProxyType({})
+    step: CapturedStep,
+    gpu: GpuProfile,
+    pool: str | None = None,
+    told: Mapping[str, object] = MappingProxyType({}),
+    where: str = "",
 ) -> Study:
     """The study of a captured step, in PyTorch's allocator where no other pool is named; `told` is what a capture says
-    itself, and nobody else may. Raises `InvalidInput` (and its kinds) for whatever cannot be used."""
+    itself, and nobody else may. Raises `InvalidInput` (and its kinds) for whatever cannot be used, and says `where`."""
+    where = where or step.header.name
     for what, value in told.items():
         if value is not None:
-            raise InvalidInput(f"{what}: found {value}, expected none: {step.header.name} is a captured step")
+            raise InvalidInput(f"{what}: found {value}, expected none: {where} is a captured step")
     check_known("pool", pool or STEP_POOL, POOLS)
     if step.header.gpu != gpu.name:
         raise InvalidInput(
-            f"{step.header.name}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
+            f"{where}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
             "the same GPU: kernels, host and allocator are its own; 'vdnnsim calibrate link' makes one"
         )
     workload, trace = workload_of(step), trace_of_step(step)

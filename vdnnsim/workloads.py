@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.choosing import kind_of, may_leave, read_by
+from vdnnsim.captured.choosing import kind_of, may_leave, numbers_of, read_by
 from vdnnsim.captured.iteration import iteration_of_step, kernel_keys, places_of
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
 from vdnnsim.captured.plan_file import PlanFile
@@ -24,7 +24,7 @@ from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
 from vdnnsim.machines.steady import StepMemory, steady_memory
-from vdnnsim.memory import CachingPool, make_pool
+from vdnnsim.memory import BestFitPool, CachingPool, make_pool
 from vdnnsim.network import Kind, Layer, Network, iteration_of, network_sha256
 from vdnnsim.policies import Plan
 from vdnnsim.policies.plan import feature_extraction_layers, kernels_of
@@ -33,6 +33,11 @@ from vdnnsim.policies.workload import Workload
 from vdnnsim.program import Program
 from vdnnsim.results import Captured, PolicyResult
 from vdnnsim.trace import Trace, check_trace
+
+NETWORK_POOL = BestFitPool.name
+"""The pool of networks, where none is named: cnmem's, which vDNN uses."""
+STEP_POOL = CachingPool.name
+"""That of captured steps: PyTorch's allocator as the step finds it, and none on a CPU."""
 
 
 class Runnable(Workload, Protocol):
@@ -146,10 +151,6 @@ class NetworkWorkload:
         return None
 
 
-STEP_POOL = CachingPool.name
-"""The pool of captured steps: PyTorch's allocator as the step finds it, and none on a CPU."""
-
-
 class Module(NamedTuple):
     """A row of the table of a captured step: a module, with the kind of the nodes that it has most weight in."""
 
@@ -212,8 +213,7 @@ class StepWorkload:
     ) -> Schedule:
         """As near to vDNN as hooks come: each copy out is waited for at the next hook call, one block is fetched ahead
         of its need."""
-        numbers = {block_name(number): number for number in range(len(self.step.blocks))}
-        schedule = hook_schedule(self.step, [numbers[name] for name in offload], ahead=1, in_flight_bytes=0)
+        schedule = hook_schedule(self.step, numbers_of(self.step, offload), ahead=1, in_flight_bytes=0)
         return replace(schedule, offload=frozenset(offload))
 
     def candidate(self, trace: Trace, plan: Plan) -> Candidate:

@@ -26,6 +26,7 @@ INTERRUPTED_IN = {
     "compare": ("vdnnsim.study.compare", (*ALEXNET,)),
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
+    "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),
     "check": ("vdnnsim.cli.check._check", ("any.toml",)),
     "reproduce": ("vdnnsim_paper.reproduce", ("12", "--out", "out")),

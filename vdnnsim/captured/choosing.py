@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checks import why_it_stays
 from vdnnsim.captured.step import CapturedStep, SavedTensor
+from vdnnsim.errors import InvalidInput
 
 CONV, GEMM, ATTENTION = "CONV", "GEMM", "ATTENTION"
 _NODE = re.compile(r"_*(\w+?)Backward\d*$")
@@ -45,6 +47,16 @@ def read_by(step: CapturedStep, kinds: Collection[str]) -> frozenset[int]:
     """The blocks that may leave and that nodes of these kinds read."""
     read = {saved.block for saved in step.saved if kind_of(saved) in kinds}
     return frozenset(read.intersection(may_leave(step)))
+
+
+def numbers_of(step: CapturedStep, names: Iterable[str]) -> list[int]:
+    """The blocks that have these names. Raises `InvalidInput` for a name that none has."""
+    known = {block_name(number): number for number in range(len(step.blocks))}
+    wanted = list(names)
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(f"plan: found '{name}', expected a block of {step.header.name}: b0 to b{len(known) - 1}")
+    return [known[name] for name in wanted]
 
 
 def layers_of(step: CapturedStep) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vdnnsim.cli import calibrate, capture, check, comparing, listing, solve, sweep
+from vdnnsim.cli import calibrate, capture, check, comparing, listing, planning, solve, sweep
 from vdnnsim.cli.added import add_commands
 from vdnnsim.errors import VdnnsimError
 
@@ -62,6 +62,7 @@ def _global_options(
 app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
 app.command("capture")(capture.capture_command)
+app.command("plan")(planning.plan_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
 add_commands(app)

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 
 def compare_command(
-    network: options.Network,
-    batch: options.Batch,
+    network: options.Workload,
     gpu: options.Gpu,
+    batch: options.OwnBatch = None,
     policies: Annotated[
         str | None,
-        typer.Option("--policies", help="Comma-separated names, or module:Class of your own; all when left out."),
+        typer.Option(
+            "--policies",
+            help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
+            "own; all of the paper's when left out.",
+        ),
     ] = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
-    math: options.Math = "fp32",
-    pool: options.Pool = "best-fit",
+    math: options.OwnMath = None,
+    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
@@ -35,7 +39,7 @@ def compare_command(
     timeline: options.Timeline = None,
     explain: options.Explain = False,
 ) -> None:
-    """Compare memory policies on one network, batch and GPU with a GPU whose memory is endless."""
+    """Compare memory policies on one network and batch, or one captured step, with a GPU whose memory is endless."""
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
@@ -58,14 +62,14 @@ def compare_command(
 
 
 def run_command(
-    network: options.Network,
-    batch: options.Batch,
+    network: options.Workload,
     gpu: options.Gpu,
-    policy: Annotated[str, typer.Option("--policy", help="One policy by name, or module:Class of your own.")],
+    policy: options.Policy,
+    batch: options.OwnBatch = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
-    math: options.Math = "fp32",
-    pool: options.Pool = "best-fit",
+    math: options.OwnMath = None,
+    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
@@ -99,10 +103,10 @@ def run_command(
 
 def _compare(
     network: str,
-    batch: int,
+    batch: int | None,
     policies: list[str] | None,
     hardware: dict[str, str | None],
-    math: str,
+    math: str | None,
     weight_gradients: str,
     trace: Path | None,
     traces: list[Path] | None,

@@ -10,7 +10,26 @@ import typer
 Network = Annotated[
     str, typer.Argument(help="A network by name (see 'vdnnsim list networks'), or the path of a TOML file.")
 ]
+Workload = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK|DIR",
+        help="A network by name (see 'vdnnsim list networks'), the path of its TOML file, or the folder of a captured "
+        "training step.",
+    ),
+]
+Step = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a captured training step.")]
 Batch = Annotated[int, typer.Option("--batch", help="Images in one iteration.", min=1)]
+OwnBatch = Annotated[
+    int | None,
+    typer.Option("--batch", help="Images in one iteration of a network; captured steps have theirs.", min=1),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--policy", help="One policy by name, with parameters as in 'offload(which=half)', or module:Class of your own."
+    ),
+]
 Gpu = Annotated[str, typer.Option("--gpu", help="A GPU by name (see 'vdnnsim list gpus'), or the path of a profile.")]
 Capacity = Annotated[
     str | None, typer.Option("--capacity", help="Device memory instead of the GPU's: 12GB (10^9), 12GiB (2^30).")
@@ -19,7 +38,17 @@ LinkBandwidth = Annotated[
     str | None, typer.Option("--link-bandwidth", help="What large copies reach in each direction: 16GB/s.")
 ]
 Math = Annotated[str, typer.Option("--math", help="Math mode of the trace: fp32 or tf32.")]
-Pool = Annotated[str, typer.Option("--pool", help="best-fit (cnmem), first-fit or pytorch-caching.")]
+OwnMath = Annotated[
+    str | None,
+    typer.Option("--math", help="Math mode of a network's trace: fp32 (the default) or tf32."),
+]
+Pool = Annotated[
+    str | None,
+    typer.Option(
+        "--pool",
+        help="best-fit (cnmem; for networks, where not named), first-fit or pytorch-caching (for captured steps).",
+    ),
+]
 WeightGradients = Annotated[
     str,
     typer.Option(

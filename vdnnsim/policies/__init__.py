@@ -2,6 +2,7 @@
 
 from vdnnsim.iteration import Layout
 from vdnnsim.policies.deciding import decide
+from vdnnsim.policies.offload import Offload, offload_plan
 from vdnnsim.policies.plan import (
     Laboratory,
     Plan,
@@ -33,6 +34,7 @@ __all__ = [
     "POLICIES",
     "Laboratory",
     "Layout",
+    "Offload",
     "Plan",
     "Policy",
     "Problem",
@@ -46,6 +48,7 @@ __all__ = [
     "make_plan",
     "make_policy",
     "memory_optimal",
+    "offload_plan",
     "performance_optimal",
     "replace_window",
     "write_schedule",

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.choosing import layers_of, may_leave, read_by, spread
+from vdnnsim.captured.choosing import layers_of, may_leave, numbers_of, read_by, spread
 from vdnnsim.captured.schedules import hook_schedule
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidValue
@@ -70,7 +70,8 @@ class Offload:
         _ = problem.step
 
     def plan(self, problem: Problem) -> Plan:
-        return plan_of_blocks(problem, self.chosen(problem.step), self.ahead, self.in_flight_bytes)
+        leaving = map(block_name, self.chosen(problem.step))
+        return offload_plan(problem, leaving, self.ahead, self.in_flight_bytes)
 
     def chosen(self, step: CapturedStep) -> list[int]:
         """The blocks that leave, in the order of their first save."""
@@ -97,13 +98,14 @@ class Offload:
         return {number for number in may_leave(step) if step.stages.saves[number][0] >= first}
 
 
-def plan_of_blocks(
-    problem: Problem, blocks: Iterable[int], ahead: int = 4, in_flight_bytes: int | None = 1 << 30
+def offload_plan(
+    problem: Problem, blocks: Iterable[str], ahead: int = 4, in_flight_bytes: int | None = 1 << 30
 ) -> Plan:
-    """The plan in which these blocks of a captured step leave; see `Offload`. Raises `InvalidInput` for one that must
-    stay."""
+    """The plan in which these blocks of a captured step leave, by their names ("b17"): at most so many bytes of copies
+    out are under way before the oldest is waited for (None: no bound), and a copy in begins at the need of the leaving
+    block that is needed `ahead` places before. Raises `InvalidInput` for one that must stay."""
     leaving = list(blocks)
-    schedule = hook_schedule(problem.step, leaving, ahead, in_flight_bytes)
+    schedule = hook_schedule(problem.step, numbers_of(problem.step, leaving), ahead, in_flight_bytes)
     algorithms = problem.performance_optimal
-    named = replace(schedule, offload=frozenset(map(block_name, leaving)))
+    named = replace(schedule, offload=frozenset(leaving))
     return Plan(named, algorithms, workspaces_of(algorithms, problem.trace))

@@ -23,6 +23,7 @@ from vdnnsim.summary import against
 from vdnnsim.sweep.interpolation import leave_one_out_error_ppm
 from vdnnsim.sweep.sources import TraceShelf
 from vdnnsim.trace import Provenance, weakest
+from vdnnsim.workloads import NETWORK_POOL
 
 CAPACITY_STEP_BYTES = 10**6
 LINK_STEP_BYTES_PER_S = 10**8
@@ -63,7 +64,7 @@ class Setting:
     network: str | Path
     gpu: str | Path | GpuProfile
     math: str = "fp32"
-    pool: str = "best-fit"
+    pool: str | None = None
     weight_gradients: str = WeightGradients.PER_LAYER
     capacity: int | str | None = None
     link_bandwidth: int | str | None = None
@@ -72,7 +73,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
-        check_known("pool", self.pool, POOLS)
+        check_known("pool", self.pool or NETWORK_POOL, POOLS)
 
     def shelf(self) -> TraceShelf:
         """Where its traces are looked for."""
@@ -93,7 +94,9 @@ class Setting:
     def study(self, shelf: TraceShelf, batch: int) -> Study:
         """Raises `InvalidInput` (and its kinds) for what cannot be used, and for batches that no trace reaches."""
         source = shelf.source(load_network(self.network, batch), str(self.network), self.profile(), self.math)
-        return replace(source.study, pool=self.pool, weight_gradients=WeightGradients(self.weight_gradients))
+        return replace(
+            source.study, pool=self.pool or NETWORK_POOL, weight_gradients=WeightGradients(self.weight_gradients)
+        )
 
 
 @dataclass
@@ -166,7 +169,7 @@ def largest_batch(
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
     math: str = "fp32",
-    pool: str = "best-fit",
+    pool: str | None = None,
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: Iterable[Path] = (),
     traces: Iterable[Path] = (),

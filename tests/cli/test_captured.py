@@ -1,0 +1,116 @@
+"""The commands on the folder of a captured step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from captured.steps import three_layers
+from vdnnsim.captured import PlanFile, write_step
+from vdnnsim.cli import main
+
+ROOT = Path(__file__).parents[2]
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Run the command line beside the folder `three` and the profile `gpu.toml`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    write_step(three_layers(), tmp_path / "three")
+    text = (ROOT / "gpu_profiles" / "h200.toml").read_text(encoding="utf-8")
+    (tmp_path / "gpu.toml").write_text(text.replace('name = "h200"', 'name = "test-gpu"'), encoding="utf-8")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vdnnsim", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_compare(cli: Cli) -> None:
+    code, out, err = cli("compare", "three", "--gpu", "gpu.toml")
+    assert (code, err) == (0, "")
+    assert out.startswith("three (batch 4), captured on test-gpu (150.11 GB) with PyTorch 2.11.0, pytorch-caching pool")
+    assert "Measured without offload: 1.000 ms (spread 0.5 %), peak 102.8 MB requested" in out
+    head = out.splitlines()[1:3]
+    assert [word for word in ("reserv.", "pinned", "batch", "/s") if not any(word in line for line in head)] == []
+    first = [line.split()[0] for line in out.splitlines()[4:9]]
+    assert first == ["baseline", "vdnn-all", "vdnn-conv", "vdnn-dyn", "oracle"]
+
+
+def test_policies_with_parameters_have_commas(cli: Cli) -> None:
+    names = ["offload(which=half, ahead=8)", "offload(keep_last=1, in_flight=none)", "oracle"]
+    code, out, err = cli("compare", "three", "--gpu", "gpu.toml", "--policies", ", ".join(names), "--json", "-")
+    assert (code, err) == (0, "")
+    found = [result["policy"] for result in json.loads(out)["results"]]
+    assert found == ["offload(which=half, ahead=8)", "offload(in_flight=none, keep_last=1)", "oracle"]
+
+
+def test_run_has_rows_of_modules(cli: Cli) -> None:
+    code, out, err = cli("run", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--figure", "figure.png")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[4:7]] == ["layers.0", "layers.1", "layers.2"]
+    assert Path("figure.png").stat().st_size > 10_000
+
+
+def test_a_plan_is_written(cli: Cli) -> None:
+    code, out, err = cli("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-dyn", "--out", "plan.json")
+    assert (code, err) == (0, "")
+    assert out.startswith("plan.json: vdnn-dyn (took no offload) for three: 0 blocks leave, 0 B of pinned host memory;")
+    assert PlanFile.load("plan.json").leaving == ()
+    cli("plan", "three", "--gpu", "gpu.toml", "--policy", "offload(min_bytes=10MiB)", "--out", "plan.json")
+    found = PlanFile.load("plan.json")
+    assert [block.block for block in found.leaving] == [8, 9]
+    assert found.policy == "offload(min_bytes=10MiB)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--capacity", "50MB", "--out", "p.json"),
+         "vdnnsim: plan of vdnn-all for three: does not train: out of memory in"),
+        (("plan", "nowhere", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "p.json"),
+         "vdnnsim: nowhere: found no folder, expected that of a captured step"),
+        (("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "no/p.json"),
+         "vdnnsim: cannot write "),
+        (("compare", "three", "--gpu", "h200"),
+         "vdnnsim: three: captured on 'test-gpu', found the profile of 'h200', expected that of the same GPU"),
+        (("compare", "three", "--gpu", "gpu.toml", "--batch", "4"),
+         "vdnnsim: batch: found 4, expected none: three is a captured step"),
+        (("compare", "three", "--gpu", "nothing.toml"), "vdnnsim: nothing.toml"),
+        (("compare", "nowhere", "--gpu", "h200"), "vdnnsim: unknown network 'nowhere'"),
+        (("compare", "alexnet", "--gpu", "h200"),
+         "vdnnsim: batch: found none, expected the number of images of an iteration of alexnet"),
+        (("run", "three", "--gpu", "gpu.toml", "--policy", "offload(ahed=1)"),
+         "vdnnsim: policy 'offload(ahed=1)': found parameter 'ahed', expected 'ahead', or one of: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_line(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+    assert not Path("p.json").exists()
+
+
+def test_an_example_of_a_policy_of_ones_own(cli: Cli, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "large_saved.py", tmp_path)
+    arguments = ("compare", "three", "--gpu", "gpu.toml", "--policies", "large_saved:LargeSaved", "--json", "-")
+    code, out, err = cli(*arguments)
+    assert (code, err) == (0, "")
+    (result,) = json.loads(out)["results"]
+    assert (result["policy"], result["plan"]["offload"]) == ("large-saved", ["b9"])

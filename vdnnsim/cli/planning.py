@@ -1,0 +1,55 @@
+"""`vdnnsim plan`: a policy's plan for a captured training step, as a file for the training itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vdnnsim.cli import options
+from vdnnsim.cli.outputs import check_targets
+from vdnnsim.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from vdnnsim.results import PolicyResult
+
+
+def plan_command(
+    folder: options.Step,
+    gpu: options.Gpu,
+    policy: options.Policy,
+    out: Annotated[Path, typer.Option("--out", help="The plan to write (.json).")],
+    capacity: options.Capacity = None,
+    link_bandwidth: options.LinkBandwidth = None,
+    pool: options.Pool = None,
+) -> None:
+    """Write what a policy has leave, when, and back when: what training takes.
+
+    A plan that does not fit into the memory is not written.
+    """
+    from vdnnsim.study import compare
+
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder}: found no folder, expected that of a captured step")
+    check_targets({"--out": str(out)})
+    comparison = compare(folder, gpu=gpu, policies=policy, capacity=capacity, link_bandwidth=link_bandwidth, pool=pool)
+    (result,) = comparison
+    if not result.trainable:
+        raise InvalidInput(f"plan of {result.policy} for {folder}: does not train: {result.reason}; nothing is written")
+    result.plan.save(out)
+    typer.echo(_in_words(out, result, comparison.network))
+
+
+def _in_words(out: Path, result: PolicyResult, step: str) -> str:
+    from vdnnsim.units import format_bytes, format_ms
+
+    plan, memory = result.plan, result.memory
+    taken = f" (took {result.trials[-1].title})" if result.trials else ""
+    held = f", {format_bytes(memory.reserved_bytes)} reserved" if memory else ""
+    return (
+        f"{out}: {result.policy}{taken} for {step}: {len(plan.leaving)} blocks leave, "
+        f"{format_bytes(plan.pinned_bytes)} of pinned host memory; predicted {format_ms(result.iteration_time_ns)} a "
+        f"step, {100 * result.performance:.1f} % of the oracle's speed, peak {format_bytes(result.peak_bytes)} "
+        f"requested{held}"
+    )
