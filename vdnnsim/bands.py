@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import hypot, sqrt
 from statistics import median
 from typing import NamedTuple
 
 from vdnnsim.gpu import GpuProfile, LinkCurve, LinkPoint
+from vdnnsim.host_pace import HostPace
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.program import Program
 from vdnnsim.timeline import COPY_OUT, CopyRecord, Timeline
@@ -64,10 +65,30 @@ def band_of(program: Program, timeline: Timeline, trace: Trace, gpu: GpuProfile,
     """
     end_ns = timeline.iteration_time_ns
     machines = sources if timeline.copies else (sources.kernels, sources.host)
+    off_ns = _off_ns(program, timeline, trace, gpu, machines)
+    return Band(max(0, end_ns - round(off_ns)), end_ns + round(off_ns))
+
+
+def band_of_step(
+    program: Program, timeline: Timeline, trace: Trace, gpu: GpuProfile, sources: Sources, pace: HostPace
+) -> Band:
+    """The same for a captured step: of kernels and link as for any program, of the host by how it was seen to change
+    its pace (`host_pace`), which reaches further up than down where it keeps up with the device."""
+    end_ns = timeline.iteration_time_ns
+    off_ns = _off_ns(program, timeline, trace, gpu, sources[:2] if timeline.copies else sources[:1])
+    down_ns = hypot(off_ns, max(0, end_ns - pace.quick_ns))
+    up_ns = hypot(off_ns, max(0, pace.slow_ns - end_ns))
+    return Band(max(0, end_ns - round(down_ns)), end_ns + round(up_ns))
+
+
+def _off_ns(
+    program: Program, timeline: Timeline, trace: Trace, gpu: GpuProfile, machines: Iterable[SimulatedMachine]
+) -> float:
+    """How far these common sources and each piece's own spread reach together."""
+    end_ns = timeline.iteration_time_ns
     common_ns = (max(0, machine.iteration_time_ns(program) - end_ns) for machine in machines)
     own_ns = WIDTH * sqrt(1 - COMMON) * hypot(*_own_ns(timeline, trace, gpu))
-    off_ns = round(hypot(own_ns, *common_ns))
-    return Band(max(0, end_ns - off_ns), end_ns + off_ns)
+    return hypot(own_ns, *common_ns)
 
 
 def _slower_kernels(trace: Trace, gpu: GpuProfile, share: float) -> SimulatedMachine:
@@ -97,22 +118,10 @@ def _slower_host(trace: Trace, gpu: GpuProfile, share: float) -> SimulatedMachin
     def moved(row: TraceRow) -> TraceRow:
         if row.spread is None or row.launch_ns is None:
             return row
-        launch_ns = _scaled(row.launch_ns, share, row.spread.launch_ppm)
-        start_ns = None if row.start_ns is None else row.start_ns + launch_ns - row.launch_ns
-        return row._replace(launch_ns=launch_ns, start_ns=start_ns)
+        return row.launched_in(_scaled(row.launch_ns, share, row.spread.launch_ppm))
 
     usual_ppm = median(row.spread.launch_ppm for row in trace.rows if row.spread)
-    host = gpu.host
-    dearer = replace(
-        host,
-        kernel_ns=_scaled(host.kernel_ns, share, usual_ppm),
-        copy_ns=_scaled(host.copy_ns, share, usual_ppm),
-        synchronise_ns=_scaled(host.synchronise_ns, share, usual_ppm),
-        allocate_ns=_scaled(host.allocate_ns, share, usual_ppm),
-        free_ns=_scaled(host.free_ns, share, usual_ppm),
-        stream_wait_ns=_scaled(host.stream_wait_ns, share, usual_ppm),
-        calls_ns={what: _scaled(cost_ns, share, usual_ppm) for what, cost_ns in host.calls_ns.items()},
-    )
+    dearer = gpu.host.with_calls(lambda cost_ns: _scaled(cost_ns, share, usual_ppm))
     return SimulatedMachine(_with_rows(trace, moved), replace(gpu, host=dearer))
 
 

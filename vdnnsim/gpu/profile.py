@@ -110,6 +110,19 @@ class HostCosts:
     calls_ns: Mapping[str, int] = field(default_factory=dict)
     stream_start_ns: int = 0
 
+    def with_calls(self, scaled: Callable[[int], int]) -> HostCosts:
+        """The same with every call's cost scaled; what the device takes to start, and what waits add, stays."""
+        return replace(
+            self,
+            kernel_ns=scaled(self.kernel_ns),
+            copy_ns=scaled(self.copy_ns),
+            synchronise_ns=scaled(self.synchronise_ns),
+            allocate_ns=scaled(self.allocate_ns),
+            free_ns=scaled(self.free_ns),
+            stream_wait_ns=scaled(self.stream_wait_ns),
+            calls_ns={what: scaled(cost_ns) for what, cost_ns in self.calls_ns.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Power:

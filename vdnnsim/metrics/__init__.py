@@ -2,13 +2,14 @@
 
 from vdnnsim.metrics.loss import Loss, loss_against, loss_to_copies, stalls_by_copy_ns
 from vdnnsim.metrics.memory import MemoryUse, UseByClass, memory_use, use_by_class
-from vdnnsim.metrics.spent import Spent, spent
+from vdnnsim.metrics.spent import Shares, Spent, shares, spent
 from vdnnsim.metrics.steps import StepName, StepTime, reuse_distances_ns, step_times
 from vdnnsim.metrics.verdict import binding, verdict
 
 __all__ = [
     "Loss",
     "MemoryUse",
+    "Shares",
     "Spent",
     "StepName",
     "StepTime",
@@ -18,6 +19,7 @@ __all__ = [
     "loss_to_copies",
     "memory_use",
     "reuse_distances_ns",
+    "shares",
     "spent",
     "stalls_by_copy_ns",
     "step_times",

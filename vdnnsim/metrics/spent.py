@@ -27,6 +27,24 @@ class Spent(NamedTuple):
     synchronise_ns: int
 
 
+class Shares(NamedTuple):
+    """How the compute engine spent an iteration, in parts of it that add up to 1: it worked, waited for the host (the
+    next launch not given, or just given), or for copies."""
+
+    worked: float
+    waited_for_host: float
+    waited_for_copies: float
+
+
+def shares(its: Spent) -> Shares:
+    """The shares of an iteration that was spent so; of one that takes no time it is all work."""
+    total_ns = sum(its)
+    if not total_ns:
+        return Shares(1.0, 0.0, 0.0)
+    copies_ns = its.copies_out_ns + its.copies_in_ns + its.late_fetches_ns
+    return Shares(its.kernels_ns / total_ns, (its.host_ns + its.synchronise_ns) / total_ns, copies_ns / total_ns)
+
+
 class Idle(NamedTuple):
     """How long the compute engine was idle for the host."""
 

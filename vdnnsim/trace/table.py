@@ -94,6 +94,11 @@ class TraceRow(NamedTuple):
     disturbed: str = ""
     kind: str = ""
 
+    def launched_in(self, launch_ns: int) -> TraceRow:
+        """The same with another launch: on an idle device it begins as long after that is over as before."""
+        start_ns = None if self.start_ns is None else max(0, self.start_ns + launch_ns - (self.launch_ns or 0))
+        return self._replace(launch_ns=launch_ns, start_ns=start_ns)
+
 
 @dataclass(frozen=True)
 class TraceHeader:

@@ -1,0 +1,96 @@
+"""What was measured of hosts and devices in PyTorch's steps, and that the machine has it: by hand, in nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.cases import ROOMY_BYTES, gpu_of
+from tests.captured.steps import three_layers
+from vdnnsim.captured import CapturedStep, build_step, hook_schedule, host_of_step, trace_of_step
+from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts, LinkCurve, LinkPoint
+from vdnnsim.host_pace import paces_of
+from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.memory import make_pool
+from vdnnsim.program import Program
+from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+from vdnnsim.units import PPM
+
+MIB = 2**20
+US = 1000
+
+
+def gpu_for(step: CapturedStep, host: HostCosts | None = None) -> GpuProfile:
+    """Copies take 10 us for each MiB both ways."""
+    gpu = gpu_of(host=host_of_step(step, host or HostCosts(stream_start_ns=6 * US)))
+    curve = LinkCurve((LinkPoint(MIB, 10 * US), LinkPoint(64 * MIB, 640 * US)))
+    return replace(gpu, link=replace(gpu.link, copy_out=curve, copy_in=curve))
+
+
+def run(step: CapturedStep, program: Program, gpu: GpuProfile) -> Timeline:
+    return SimulatedMachine(trace_of_step(step), gpu).run(program, make_pool("pytorch-caching", ROOMY_BYTES))
+
+
+def launched_in(step: CapturedStep, *launches_ns: int) -> CapturedStep:
+    kernels = [
+        kernel._replace(launch_ns=launch_ns) for kernel, launch_ns in zip(step.kernels, launches_ns, strict=True)
+    ]
+    return replace(step, kernels=tuple(kernels))
+
+
+def test_kernels_begin_3_us_after_their_launch_or_their_gap_after_the_one_before() -> None:
+    """100 us each and gaps of 1. The first is launched at 10 us and runs from 13; the second and third follow 1 us
+    after the one before; the fourth is launched at 430, when the device has run dry, and runs from 433. A kernel's span
+    has its gap in front."""
+    step = launched_in(three_layers(), 10 * US, 10 * US, 10 * US, 400 * US, *[10 * US] * 5)
+    program = build_step(step, hook_schedule(step))
+    spans = [(kernel.begin_ns, kernel.end_ns) for kernel in run(step, program, gpu_for(step)).kernels[:5]]
+    assert spans == [
+        (12 * US, 113 * US),
+        (113 * US, 214 * US),
+        (214 * US, 315 * US),
+        (432 * US, 533 * US),
+        (533 * US, 634 * US),
+    ]
+
+
+def test_a_copy_begins_6_us_after_the_kernel_that_it_waited_for_and_follows_the_one_before_at_once() -> None:
+    """y2 and y3 are saved when the third and the fourth kernel have been launched, and so their copies wait for these.
+    y3's then waits for y2's, of 160 us: what lies between two copies is in the link's curve."""
+    step = three_layers()
+    program = build_step(step, hook_schedule(step, [8, 9], ahead=1))
+    timeline = run(step, program, gpu_for(step))
+    ends_ns = [kernel.end_ns for kernel in timeline.kernels]
+    outs = [copy for copy in timeline.copies if copy.direction == COPY_OUT]
+    assert outs[0].begin_ns == ends_ns[2] + 6 * US
+    assert outs[0].end_ns - outs[0].begin_ns == 160 * US
+    assert outs[1].begin_ns == outs[0].end_ns > ends_ns[3] + 6 * US
+
+
+def test_hooks_cost_the_host_what_was_captured_of_them() -> None:
+    """14 calls of hooks at 500 ns, 2 copies out at 20 us, 2 in at 40, and a microsecond for each wait of a stream."""
+    step = three_layers()
+    trace, gpu = trace_of_step(step), gpu_for(step)
+    paces = paces_of(trace, gpu)
+    launches_ns = 9 * 10 * US
+    assert paces.of(build_step(step, hook_schedule(step))).host_ns == launches_ns
+    hooked = paces.of(build_step(step, hook_schedule(step, [8, 9], ahead=1)))
+    waits_ns = hooked.host_ns - launches_ns - 14 * 500 - 2 * 60 * US
+    assert waits_ns % US == 0
+    assert waits_ns >= 4 * US
+    assert not hooked.bound
+
+
+def test_layernorms_are_slower_under_copies_in_and_gemms_are_not() -> None:
+    step = three_layers()
+    norm = replace(step, kernels=tuple(kernel._replace(kind="layernorm") for kernel in step.kernels))
+    gpu = gpu_for(step)
+    gpu = replace(gpu, link=replace(gpu.link, kernels={"layernorm": BesideCopies(PPM, round(1.04 * PPM))}))
+    schedule = hook_schedule(step, [8, 9], ahead=1)
+    plain, slowed = (run(one, build_step(one, schedule), gpu) for one in (step, norm))
+    assert {kernel.end_ns - kernel.begin_ns for kernel in plain.kernels} == {101 * US}
+    beside = [copy for copy in slowed.copies if copy.direction == COPY_IN]
+    for kernel in slowed.kernels:
+        shared_ns = sum(
+            max(0, min(kernel.end_ns, copy.end_ns) - max(kernel.begin_ns, copy.begin_ns)) for copy in beside
+        )
+        assert kernel.end_ns - kernel.begin_ns == -(-(101 * US * 26 + shared_ns) // 26), "a twenty-sixth of it is lost"
