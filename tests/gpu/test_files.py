@@ -340,7 +340,7 @@ def test_profiles_by_name_and_by_path(file: Path, monkeypatch: pytest.MonkeyPatc
         load_profile("titan-x")
 
 
-random_damage = settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @random_damage

@@ -33,7 +33,7 @@ def run(case: Case, pool: str = "best-fit", capacity_bytes: int = ROOMY_BYTES) -
     return program, SimulatedMachine(case.trace, case.gpu).run(program, make_pool(pool, capacity_bytes))
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(cases(), st.sampled_from(tuple(POOLS)))
 def test_every_kernel_finds_what_it_reads_and_no_gradient_is_lost(case: Case, pool: str) -> None:
     program, timeline = run(case, pool)
@@ -57,7 +57,7 @@ def test_what_is_left_at_the_end_is_what_was_there_before(case: Case) -> None:
     assert out == back == sorted(buffer.name for buffer in program.offloaded)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases(layout=Layout.LAYER_WISE), st.none() | after_waits())
 def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case, after_wait: AfterWait | None) -> None:
     """A second machine of some sixty lines, without SimPy and without rounding: same kernels, same copies."""

@@ -129,7 +129,7 @@ def test_the_rule() -> None:
     assert stall_of(70, 50, [(90, 0), (90, 1)]) == Stall(70, 90, 1)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_the_real_machine_finds_the_stalls_that_the_simulated_one_does(data: st.DataObject) -> None:
     """The same moments, as a real machine would mark them, give the same stalls and waits and the same end."""

@@ -235,7 +235,7 @@ def test_two_gigabytes_are_refused_before_they_are_read(file: Path) -> None:
     assert faults_of(file) == ["tiny.toml: size: found 2147483648 bytes; expected at most 67108864 bytes"]
 
 
-random_damage = settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path) -> Network:

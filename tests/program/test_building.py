@@ -263,7 +263,7 @@ def random_actions(draw: st.DrawFn, iteration: Iteration) -> dict[str, Action]:
     return actions
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data(), cases(layout=Layout.LAYER_WISE), st.sampled_from(Waits))
 def test_any_schedule_is_refused_or_right(data: st.DataObject, case: Case, waits: Waits) -> None:
     """No operator reads what is not there, and nothing is used out of order, however long kernels and copies take."""

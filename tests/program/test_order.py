@@ -69,7 +69,7 @@ def test_a_wait_for_what_was_not_given(number: int) -> None:
         order.stream_wait(COMPUTE, Piece(OUT, number))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_it_knows_what_the_graph_of_work_and_waits_says(data: st.DataObject) -> None:
     """A node for each piece and each moment of the host; each reaches what must be done before it."""

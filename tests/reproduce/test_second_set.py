@@ -9,7 +9,7 @@ import pytest
 from tests.reproduce.conftest import figures_of
 from tests.support.legible import assert_legible
 from vdnnsim.errors import InvalidInput
-from vdnnsim.gpu import load_profile
+from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.network import Kind
 from vdnnsim.trace import Provenance
 from vdnnsim_paper import Reproduction, reproduce
@@ -17,7 +17,7 @@ from vdnnsim_paper.bars import bars_csv
 from vdnnsim_paper.bench import BASELINE, Bench, load_gpu
 from vdnnsim_paper.choices import CHOICES
 from vdnnsim_paper.claims import Claim
-from vdnnsim_paper.config import figure_config, parse_case, rules
+from vdnnsim_paper.config import Case, Rules, figure_config, parse_case, rules
 from vdnnsim_paper.drawing.page import note_of
 from vdnnsim_paper.same_shape import CHECKS, Check, Errors, check_same_shape, same_shape_markdown
 from vdnnsim_paper.table import claims_csv, markdown
@@ -45,9 +45,19 @@ class Now:
     claims: dict[str, Claim]
 
 
+def kept_bench(case: Case, gpu: GpuProfile, _math: str, _rules: Rules, sample: int, _samples: int) -> Bench:
+    """As `make_bench`; what it runs serves the other tests too."""
+    assert sample == 0, "a measured trace has no samples"
+    return one_bench(case, gpu.name)
+
+
 @pytest.fixture(scope="module")
 def now() -> Now:
-    found = reproduce(gpu=NOW)
+    """In this process: `whole` starts others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)
+        patch.setattr("vdnnsim_paper.runs.make_bench", kept_bench)
+        found = reproduce(gpu=NOW)
     return Now(found, {claim.entry.name: claim for claim in found.claims})
 
 

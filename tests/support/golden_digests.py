@@ -10,18 +10,20 @@ import csv
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vdnnsim.catalog import data_directory
 from vdnnsim.gpu import GpuProfile, HostCosts
+from vdnnsim.network import load_network
 from vdnnsim.policies import POLICIES, Layout
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study, compare_policies, make_study
 from vdnnsim.timeline import Timeline
+from vdnnsim.trace import Trace, read_trace
 from vdnnsim.units import PPM
 
 FILE = Path(__file__).parents[1] / "golden" / "digests.csv"
@@ -79,18 +81,17 @@ def is_deep(trace: str) -> bool:
 
 def sampled() -> Iterator[tuple[Row, list[str]]]:
     """What the tests run of all that is recorded, with its policies: the small networks as shipped, and of the other
-    settings one or two for each trace, by turns, so that each setting is met with several traces."""
+    settings one for each trace, by turns, so that each setting is met with several traces; the deep ones in fp32."""
     turn = 0
     for trace in shipped():
         settings = [row.setting for row in recorded() if row.trace == trace]
         if is_deep(trace):
-            yield Row(trace, settings[0]), [DEEP_POLICY]
+            if trace.endswith("fp32"):
+                yield Row(trace, settings[0]), [DEEP_POLICY]
             continue
+        turn += 1
         small = trace.partition("/")[2].startswith(SMALL)
-        chosen = settings[:1] if small else []
-        for _ in range(2 if small else 1):
-            turn += 1
-            chosen.append(settings[turn % len(settings)])
+        chosen = [*(settings[:1] if small else []), settings[turn % len(settings)]]
         yield from ((Row(trace, setting), list(POLICIES)) for setting in dict.fromkeys(chosen))
 
 
@@ -107,8 +108,16 @@ def _study(row: Row) -> Study:
     gpu, _, name = row.trace.partition("/")
     network, batch, math = name.rsplit("_", 2)
     options, own = _options(row.setting)
-    study = make_study(network, batch=int(batch[1:]), gpu=gpu, math=math, **options)
+    study = make_study(network, batch=int(batch[1:]), gpu=gpu, math=math, trace=_trace(row.trace), **options)
     return replace(study, gpu=_changed(study.gpu, own))
+
+
+@lru_cache(maxsize=1)
+def _trace(name: str) -> Trace:
+    """A shipped trace, read once for its settings, which come one after the other."""
+    gpu, _, stem = name.partition("/")
+    network, batch, _ = stem.rsplit("_", 2)
+    return read_trace(data_directory("traces") / gpu / f"{stem}.csv", load_network(network, int(batch[1:])))
 
 
 def _options(setting: str) -> tuple[dict[str, Any], dict[str, str]]:

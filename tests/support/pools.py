@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vdnnsim.memory import Pool, PoolExhausted
 
 Step = tuple[bool, int]
-quick = settings(max_examples=150, derandomize=True, deadline=None)
+quick = settings(max_examples=100, derandomize=True, deadline=None)
 
 
 def steps(largest_bytes: int) -> st.SearchStrategy[list[Step]]:

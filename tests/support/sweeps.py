@@ -28,10 +28,13 @@ schema = 1
 network = "googlenet"
 batch = 128
 gpu = "titan-x-maxwell"
-link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 250 }
+link_bandwidth = { from = "4 GB/s", to = "40 GB/s", count = 125 }
 """
-"""2000 points, in parts of 64: on the reference engine a second or two."""
+"""1000 points, in parts of 64: on the reference engine most of a second."""
+MANY_POINTS = 1000
 COMMAND = (sys.executable, "-c", "from vdnnsim.cli import main; main()")
+AT_ONCE = "from vdnnsim.sweep import local; local._ALONE_S = 0"
+"""Python that lets a sweep start its workers at once: on a fast machine it would be through without them."""
 
 
 def write_spec(folder: Path, text: str, name: str = "spec.toml") -> Path:
@@ -42,8 +45,8 @@ def write_spec(folder: Path, text: str, name: str = "spec.toml") -> Path:
 
 def start(*arguments: object, interrupts: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
     """`vdnnsim` with these arguments, as the leader of a process group of its own, with this handling of Ctrl-C: that
-    of the tests themselves may be to ignore it, as under nohup."""
-    command = [*COMMAND, *(str(argument) for argument in arguments)]
+    of the tests themselves may be to ignore it, as under nohup. Its workers are started at once."""
+    command = [*COMMAND[:2], f"{AT_ONCE}; {COMMAND[2]}", *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
     return subprocess.Popen(
         command,

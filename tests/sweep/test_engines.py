@@ -96,7 +96,7 @@ def at(times: Times, index: int) -> tuple[int, ...]:
     return tuple(int(column[index]) for column in times)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.data())
 def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> None:
     case = data.draw(cases())
@@ -162,7 +162,7 @@ def test_a_sweep_says_why_it_runs_on_the_reference_engine() -> None:
     assert uncovered(slowing, captured).startswith("copies slow kernels ([link.kernels] of its profile)")
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_plans_whoever_waits_are_right_and_run_the_same_on_both_engines(data: st.DataObject) -> None:
     """Also where copies outlive their layers: the host waits for single copies, or kernels do by their stream."""
@@ -198,7 +198,7 @@ def prepared_program(program: Program, trace: Trace, gpu: GpuProfile) -> Prepare
     return Prepared(study, script, lower(script), "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(st.data())
 def test_any_program_that_is_covered_runs_the_same_on_both_engines(data: st.DataObject) -> None:
     program, trace = data.draw(programs() | programs(single_waits=True))

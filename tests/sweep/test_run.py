@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from support.sweeps import MANY, SMALL, run, start, write_spec
+from support.sweeps import AT_ONCE, MANY, MANY_POINTS, SMALL, run, start, write_spec
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput
 from vdnnsim.processes import Processes, finished
@@ -280,7 +280,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     complete = plan_sweep(spec, Engine.REFERENCE).manifest.parts
     kept: dict[str, int] = {}
     killed_halfway = 0
-    for _ in range(6):
+    for _ in range(4):
         process = start("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
         wanted = len(kept) + moments.randint(0, 6)
         while len(list(out.glob("points/part-*"))) < wanted and process.poll() is None:
@@ -299,7 +299,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
     assert killed_halfway
     code, _, err = run("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
     assert code == 0, err
-    assert points_of(out) == list(range(2000))
+    assert points_of(out) == list(range(MANY_POINTS))
     assert not list((out / "points").glob(".*"))
     assert {path.name: path.stat().st_mtime_ns for path in (out / "points").iterdir() if path.name in kept} == kept
 
@@ -327,12 +327,12 @@ def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
     assert "ended with code -9" in err
     assert "run again with --resume" in err
     assert run("sweep", spec, "--out", out, "--resume", "--engine", "reference")[0] == 0
-    assert points_of(out) == list(range(2000))
+    assert points_of(out) == list(range(MANY_POINTS))
 
 
 def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
-    endless = write_spec(tmp_path, MANY.replace("count = 250", "count = 5000"))  # on no machine done without workers
-    process = start("sweep", endless, "--out", tmp_path / "out", "--jobs", 2, "--engine", "reference")
+    long = write_spec(tmp_path, MANY.replace("count = 125", "count = 1000"))
+    process = start("sweep", long, "--out", tmp_path / "out", "--jobs", 2, "--engine", "reference")
     workers = workers_of(process, 2)
     process.kill()
     process.communicate()
@@ -361,6 +361,7 @@ def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
+        f"{AT_ONCE}\n"
         "from vdnnsim.sweep import Engine, plan_sweep, run_sweep\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "run_sweep(plan_sweep(folder / 'spec.toml', Engine.REFERENCE), folder / 'out', jobs=2)\n",
@@ -397,7 +398,7 @@ def test_an_interrupt_leaves_what_was_done(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     status = read_status(out)
-    assert 0 < status.done < 2000
+    assert 0 < status.done < MANY_POINTS
     assert not status.running
-    assert f"interrupted; {status.done} of 2000 points are done, go on with --resume" in err
+    assert f"interrupted; {status.done} of {MANY_POINTS} points are done, go on with --resume" in err
     assert err.count("interrupted") == 1

@@ -265,7 +265,7 @@ def reading(path: Path) -> object:
     return read_trace(path, NETWORK)
 
 
-random_damage = settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @random_damage

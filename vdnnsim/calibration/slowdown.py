@@ -28,7 +28,8 @@ class CopySlowdowns:
     def measure(self, kernel: Action, duration_ns: int, launch_ns: int) -> tuple[Slowdown, Slowdown]:
         """Slowdowns of copies (out, in) beside a kernel that takes `duration_ns` and whose launch costs the host
         `launch_ns`. Where launches come slower than the kernel runs, the copies see it only a share of the time, and
-        the slowdown is scaled up to the whole; below a third, it counts as none."""
+        the slowdown is scaled up to the whole; below a third, or where the kernel is so short that even the most
+        launches last less than a third of a copy, it counts as none."""
         share = min(1.0, duration_ns / max(1, launch_ns))
         if share < _LEAST_SHARE:
             return NONE, NONE
@@ -38,7 +39,10 @@ class CopySlowdowns:
     def _slowdown(self, stream: Stream, kernel: Action, duration_ns: int, share: float) -> Slowdown:
         piece_ns = self._link.fastest_ns(stream)
         chain = max(1, min(_LONGEST_CHAIN, round(duration_ns / piece_ns)))
-        launches = min(_MOST_LAUNCHES, math.ceil(1.4 * chain * piece_ns / max(1, duration_ns / share)) + 1)
+        wanted = math.ceil(1.4 * chain * piece_ns / max(1, duration_ns / share)) + 1
+        if _LEAST_SHARE * wanted > _MOST_LAUNCHES:
+            return NONE
+        launches = min(_MOST_LAUNCHES, wanted)
         found = measure_pairs(
             self._watch,
             stream,
