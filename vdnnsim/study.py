@@ -347,7 +347,7 @@ def study_of_step(
         if value is not None:
             raise InvalidInput(f"{what}: found {value}, expected none: {where} is a captured step")
     check_known("pool", pool or STEP_POOL, POOLS)
-    if step.header.gpu != gpu.name:
+    if step.header.gpu not in (gpu.name, gpu.title):
         raise InvalidInput(
             f"{where}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
             "the same GPU: kernels, host and allocator are its own; 'vdnnsim calibrate link' makes one"

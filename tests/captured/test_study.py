@@ -34,6 +34,11 @@ def test_the_papers_policies_are_run_each_once(table: Comparison) -> None:
     assert all(result.trainable for result in table)
 
 
+def test_a_gpu_is_known_by_its_own_name_too() -> None:
+    titled = replace(GPU, name="fast", title=STEP.header.gpu)
+    assert compare(STEP, gpu=titled, policies="oracle").gpu == "fast"
+
+
 def test_variants_are_one() -> None:
     table = compare(STEP, gpu=GPU, policies=["vdnn-all(m)", "vdnn-all(p)", "baseline(p)"])
     assert [result.policy for result in table] == ["vdnn-all", "baseline"]

@@ -64,6 +64,68 @@ def measure_synchronise(watch: Watch) -> Sample:
     return watch.undisturbed(lambda: sample([_host_ns(device, wait) for _ in range(500)])).value
 
 
+class _Curve(NamedTuple):
+    """One direction: copy time by size, and for small sizes what a copy and a wait for it take beyond the call, the
+    copy and an idle wait: how long a copy takes to begin. `disturbed` names the sizes that never ran undisturbed."""
+
+    points: tuple[LinkPoint, ...]
+    residues_ns: list[int]
+    disturbed: list[int]
+
+    @property
+    def spread_ppm(self) -> int:
+        """The widest from 1 MiB on."""
+        return max((point.spread_ppm for point in self.points if point.size_bytes >= 1 << 20), default=0)
+
+
+class Copies(NamedTuple):
+    """Both directions and their slowdown by each other, with what the host's wait for an idle stream costs."""
+
+    out: _Curve
+    back: _Curve
+    both: tuple[Slowdown, Slowdown]
+    synchronise: Sample
+
+    @property
+    def start_ns(self) -> int:
+        """How long after its call a copy begins; less than 0 where the marks around it took longer than that."""
+        return round(median(self.out.residues_ns + self.back.residues_ns))
+
+    @property
+    def link(self) -> Link:
+        curves = [LinkCurve(curve.points) for curve in (self.out, self.back)]
+        if self.start_ns < 0:  # a copy takes less without the marks around it
+            curves = [_shortened(curve, -self.start_ns) for curve in curves]
+        return Link(curves[0], curves[1], self.both[0].ppm, self.both[1].ppm)
+
+    @property
+    def disturbed(self) -> list[str]:
+        """What never ran undisturbed."""
+        sizes = [
+            f"{name} of {size} B"
+            for name, way in (("copies out", self.out), ("copies in", self.back))
+            for size in way.disturbed
+        ]
+        ways = [f"both ways, {name}" for name, one in zip(("out", "in"), self.both, strict=True) if one.disturbed]
+        return sizes + ways
+
+
+def measure_copies(bench: Bench, memory: Memory, progress: OnProgress = silent) -> Copies:
+    """Copy times from 4 KiB to all of `memory` in each direction, and both at once."""
+    watch = bench.watch
+    progress(0, 4, "copies of each size")
+    synchronise = measure_synchronise(watch)
+    largest = memory.host.numel()
+    out, back = (_curve(watch, engine, memory, largest, synchronise.median_ns) for engine in _ENGINES)
+    progress(1, 4, "copies both ways")
+    return Copies(out, back, _both_ways(watch), synchronise)
+
+
+def memory_for_copies(bench: Bench, largest_bytes: int) -> Memory:
+    """Device and pinned memory for copies up to this size. Raises `DeviceRefused`."""
+    return Memory(bench.device.make_slab(largest_bytes)[:largest_bytes], bench.device.make_pinned([largest_bytes])[0])
+
+
 def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
     """Copy times from 4 KiB to 1 GiB (16 MiB on the CPU) in each direction and both at once; costs of calls from a
     small offloading program, and what they cost more after a wait. Raises `DeviceRefused` where memory for the largest
@@ -72,41 +134,30 @@ def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
     date = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     capacity_bytes = device.total_bytes()
     device.enter()
-    progress(0, 4, "copies of each size")
-    synchronise = measure_synchronise(watch)
-    largest = device.largest_copy_bytes
-    memory = Memory(device.make_slab(largest), device.make_pinned([largest])[0])
-    out, back = (_curve(watch, engine, memory, largest, synchronise.median_ns) for engine in _ENGINES)
+    memory = memory_for_copies(bench, device.largest_copy_bytes)
+    copies = measure_copies(bench, memory, progress)
+    out, back, both, synchronise = copies
     bandwidth = _memory_bandwidth(device, memory.device)
-    progress(1, 4, "copies both ways")
-    both = _both_ways(watch)
     progress(2, 4, "costs of the host's calls")
     calls = measure_host(bench)
-    start_ns = round(median(out.residues_ns + back.residues_ns))
-    curves = [LinkCurve(curve.points) for curve in (out, back)]
-    if start_ns < 0:  # a copy takes less without the marks around it
-        curves = [_shortened(curve, -start_ns) for curve in curves]
+    link = copies.link
     host = HostCosts(
         kernel_ns=calls.kernel.median_ns,
         copy_ns=calls.copy.median_ns,
         synchronise_ns=synchronise.median_ns,
         allocate_ns=calls.allocate.median_ns,
         free_ns=calls.free.median_ns,
-        copy_start_ns=max(0, start_ns),
+        copy_start_ns=max(0, copies.start_ns),
         stream_wait_ns=calls.stream_waits.warm.median_ns,
         after_wait=calls.after_wait,
     )
     progress(3, 4, "power")
     power = measure_power(bench) if device.name == "cuda" else None
     progress(4, 4, "done")
-    disturbed = [
-        f"{name} of {size} B" for name, way in (("copies out", out), ("copies in", back)) for size in way.disturbed
-    ]
-    disturbed += [f"both ways, {name}" for name, one in zip(("out", "in"), both, strict=True) if one.disturbed]
     return LinkReport(
         capacity_bytes,
-        max(bandwidth, *(curve.bandwidth_bytes_per_s for curve in curves)),
-        Link(curves[0], curves[1], both[0].ppm, both[1].ppm),
+        max(bandwidth, link.copy_out.bandwidth_bytes_per_s, link.copy_in.bandwidth_bytes_per_s),
+        link,
         host,
         {
             "copy out": out.spread_ppm,
@@ -126,7 +177,7 @@ def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
         date,
         {**device.describe(), **watch.describe(), "waits of streams": _told(calls.stream_waits)},
         power,
-        tuple(disturbed),
+        tuple(copies.disturbed),
     )
 
 
@@ -146,20 +197,6 @@ def _host_ns(device: Device, action: Action) -> int:
 def _prepared(device: Device, engine: Stream, memory: Memory, size: int) -> Action:
     here, there = memory.device[:size], memory.host[:size]
     return device.copy(engine, there, here) if engine is Stream.COPY_OUT else device.copy(engine, here, there)
-
-
-class _Curve(NamedTuple):
-    """One direction: copy time by size, and for small sizes what a copy and a wait for it take beyond the call, the
-    copy and an idle wait: how long a copy takes to begin. `disturbed` names the sizes that never ran undisturbed."""
-
-    points: tuple[LinkPoint, ...]
-    residues_ns: list[int]
-    disturbed: list[int]
-
-    @property
-    def spread_ppm(self) -> int:
-        """The widest from 1 MiB on."""
-        return max((point.spread_ppm for point in self.points if point.size_bytes >= 1 << 20), default=0)
 
 
 def _curve(watch: Watch, engine: Stream, memory: Memory, largest: int, synchronise_ns: int) -> _Curve:

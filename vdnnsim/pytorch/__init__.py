@@ -9,7 +9,8 @@ if find_spec("torch") is None:
 
 from vdnnsim.pytorch.capturing import capture
 from vdnnsim.pytorch.counting import OffloadReport, OffloadWarning
+from vdnnsim.pytorch.measuring import Measurement, measure
 from vdnnsim.pytorch.offloading import offload
 from vdnnsim.pytorch.saved import ChangedInPlace
 
-__all__ = ["ChangedInPlace", "OffloadReport", "OffloadWarning", "capture", "offload"]
+__all__ = ["ChangedInPlace", "Measurement", "OffloadReport", "OffloadWarning", "capture", "measure", "offload"]

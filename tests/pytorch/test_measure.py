@@ -1,0 +1,94 @@
+"""Plans measured in the user's own loop, on the CPU, beside what was predicted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.cases import ROOMY_BYTES, gpu_of
+from support.torch_models import attention, convolutions
+from vdnnsim.calibration.records import Verdict
+from vdnnsim.errors import InvalidInput
+from vdnnsim.pytorch import capture, measure
+from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records, records_text, stored_for, table_of
+
+GPU = replace(gpu_of(ROOMY_BYTES, 2, 2), name="cpu")
+POLICIES = ["baseline", "vdnn-all", "offload(min_bytes=0, in_flight=none)"]
+PREDICTED = Prediction("gpt", "h100", "all", "c" * 64, 80 * 10**9, 100, 98, 103, False, True, 7, 8, 9, 5)
+RECORD = StepRecord(PREDICTED, 100, 0, 10, 7, 8, 9, "equal", 1.0, "here")
+
+
+def test_memory_and_gradients_are_those_predicted() -> None:
+    step, model, optimizer = convolutions()
+    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    before = [parameter.clone() for parameter in model.parameters()]
+    found = measure(step, model, trace, gpu=GPU, policies=POLICIES, optimizer=optimizer, own_link=False)
+    assert [record.policy for record in found.records][:2] == ["baseline", "vdnn-all"]
+    assert [record.requested_off_bytes for record in found.records] == [0, 0, 0]
+    assert [record.gradients for record in found.records] == ["equal"] * 3
+    assert [record.as_planned for record in found.records] == [1.0] * 3
+    assert all(map(torch.equal, model.parameters(), before))
+    assert "peaks equal to the byte in 3 of 3" in str(found)
+
+
+def test_a_step_that_chance_decides_is_not_compared() -> None:
+    step, model, optimizer = attention()
+    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    calls = count()
+    model.register_forward_hook(lambda *call: call[-1] + 1e-3 * next(calls))
+    found = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], own_link=False)
+    assert found.records[0].gradients == "cannot be told: the step without offload differs from itself"
+
+
+def test_a_trace_of_another_model_is_refused() -> None:
+    step, model, optimizer = convolutions()
+    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    other, another, _ = attention()
+    with pytest.raises(InvalidInput, match="plan of small, model: found"):
+        measure(other, another, trace, gpu=GPU, own_link=False)
+
+
+@pytest.mark.parametrize(
+    ("record", "verdict"),
+    [
+        (RECORD, Verdict.AGREES),
+        (replace(RECORD, step_ns=90), Verdict.DISAGREES),
+        (replace(RECORD, spread_ppm=20_000), Verdict.CANNOT_BE_TOLD),
+        (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=103), Verdict.AGREES),
+        (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=104), Verdict.DISAGREES),
+        (replace(RECORD, step_ns=None), Verdict.DISAGREES),
+        (replace(RECORD, predicted=replace(PREDICTED, fits=False), step_ns=None), Verdict.AGREES),
+        (replace(RECORD, predicted=replace(PREDICTED, fits=False)), Verdict.DISAGREES),
+    ],
+)
+def test_what_a_case_says(record: StepRecord, verdict: Verdict) -> None:
+    assert record.verdict is verdict
+
+
+def test_records_are_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    records = (RECORD, replace(RECORD, step_ns=None, requested_bytes=None, allocated_bytes=None, reserved_bytes=None))
+    assert read_step_records(path) == ()
+    path.write_text(records_text(records, {"date": "today"}), encoding="utf-8")
+    assert read_step_records(path) == records
+    path.write_text('{"cases": [{}]}', encoding="utf-8")
+    with pytest.raises(InvalidInput, match="'calibrate pytorch' wrote"):
+        read_step_records(path)
+
+
+def test_a_stored_case_is_of_this_machine_and_step() -> None:
+    assert stored_for([RECORD], PREDICTED, "here") is RECORD
+    assert stored_for([RECORD], PREDICTED, "there") is None
+    assert stored_for([RECORD], replace(PREDICTED, order_sha256="d" * 64), "here") is None
+    assert stored_for([RECORD], replace(PREDICTED, capacity_bytes=1), "here") is None
+
+
+def test_the_table_shows_every_case() -> None:
+    text = table_of([RECORD, replace(RECORD, step_ns=None, requested_bytes=None)], {"date": "today"})
+    assert "2 cases. 1 by GPU or link: 1 steady and within 1 %, median error 0.00 %" in text
+    assert "out of memory" in text
+    assert text.count("\n| gpt |") == 2

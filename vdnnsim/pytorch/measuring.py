@@ -1,0 +1,128 @@
+"""`measure`: steps trained by plans in the user's own way, each beside what was predicted of it before it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from vdnnsim.calibration.bench import open_bench
+from vdnnsim.calibration.link import measure_copies, memory_for_copies
+from vdnnsim.calibration.progress import OnProgress, silent
+from vdnnsim.captured import CapturedStep, PlanFile
+from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.policies import Policy
+from vdnnsim.pytorch.devices import CaptureDevice, open_device
+from vdnnsim.pytorch.digests import model_sha256
+from vdnnsim.pytorch.measured import Prediction, StepRecord, summary_of, table_of
+from vdnnsim.pytorch.step_bench import step_bench
+from vdnnsim.pytorch.user_step import Step
+from vdnnsim.study import compare_policies, study_of_step
+
+if TYPE_CHECKING:
+    from vdnnsim.results import PolicyResult
+
+_LARGEST_COPY_BYTES = {"cuda": 256 << 20, "cpu": 1 << 20}
+_BINDS = 50
+"""The host binds where a step's compute engine stands idle for it for this part of the step, as in `metrics`."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Cases in the order of their policies, and how they were measured. Printed, it is a table."""
+
+    records: tuple[StepRecord, ...]
+    conditions: dict[str, str]
+
+    def __str__(self) -> str:
+        return table_of(self.records, self.conditions)
+
+    def __repr__(self) -> str:
+        return f"<Measurement: {summary_of(self.records)}>"
+
+
+def measure(
+    step: Step,
+    model: torch.nn.Module,
+    trace: CapturedStep,
+    *,
+    gpu: str | Path | GpuProfile,
+    policies: Iterable[str | Policy] | None = None,
+    capacity: int | str | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    own_link: bool = True,
+    progress: OnProgress = silent,
+) -> Measurement:
+    """Train by the plans of these policies and set what is measured beside what is predicted.
+
+    `trace` is the captured step of this model, `gpu` the profile of the device; its link is measured anew first, unless
+    `own_link` is False. `capacity` is what plans are made for, and caps what PyTorch's allocator may hold of the GPU.
+    Some twenty steps are trained for each policy; parameters, buffers, gradients and random states are as before
+    afterwards, with an `optimizer` its state too.
+
+    Raises `InvalidInput` for a trace of another model, PyTorch or GPU, and for policies that there are not;
+    `StepFailed` for a step that raises.
+    """
+    profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
+    device = open_device(None, model)
+    check_step_of(trace, model)
+    if own_link:
+        progress(0, 1, "link")
+        profile = with_link_of(device, profile)
+    if capacity is not None:
+        profile = profile.with_capacity(capacity)
+    cases = predicted(trace, profile, policies)
+    records = []
+    with step_bench(step, model, trace, optimizer, device) as bench:
+        for number, (prediction, plan) in enumerate(cases):
+            progress(number, len(cases), prediction.policy)
+            records.append(bench.case(prediction, plan, capped=capacity is not None))
+    return Measurement(tuple(records), device.conditions())
+
+
+def check_step_of(step: CapturedStep, model: torch.nn.Module) -> None:
+    """Raise `InvalidInput`, with the first difference, where the step was captured of another model or PyTorch."""
+    header = step.header
+    plan = PlanFile("", header.name, header.torch, header.model_sha256, header.order_sha256, (), (), 0, 0)
+    plan.check_digests(str(torch.__version__), model_sha256(model))
+
+
+def with_link_of(device: CaptureDevice, profile: GpuProfile) -> GpuProfile:
+    """The profile with the device's link as it is now. Raises `DeviceRefused` where memory for that is missing."""
+    kind = device.torch_device.type
+    with open_bench(kind) as bench:
+        link = measure_copies(bench, memory_for_copies(bench, _LARGEST_COPY_BYTES[kind])).link
+    return replace(profile, link=replace(link, kernels=profile.link.kernels))
+
+
+def predicted(
+    step: CapturedStep, profile: GpuProfile, policies: Iterable[str | Policy] | None = None
+) -> list[tuple[Prediction, PlanFile]]:
+    """What is known of each case before any is measured, with its plan. Raises `InvalidInput`."""
+    comparison = compare_policies(study_of_step(step, profile), policies)
+    return [(_prediction(step, profile, result), result.plan) for result in comparison]
+
+
+def _prediction(step: CapturedStep, profile: GpuProfile, result: PolicyResult) -> Prediction:
+    low_ns, high_ns = result.band or (None, None)
+    memory = result.memory
+    assert memory is not None
+    return Prediction(
+        step.header.name,
+        profile.name,
+        result.policy,
+        step.header.order_sha256,
+        profile.capacity_bytes,
+        result.iteration_time_ns,
+        low_ns,
+        high_ns,
+        _BINDS * (result.spent.host_ns + result.spent.synchronise_ns) >= result.iteration_time_ns,
+        result.trainable,
+        memory.requested_bytes,
+        memory.allocated_bytes,
+        memory.reserved_bytes,
+        result.offloaded_bytes,
+    )

@@ -1,0 +1,165 @@
+"""A user's training made ready to be measured: steps by one plan after the other, from the same state.
+
+Times are the host's around a step, with the device idle before and behind; memory is what the allocator counts, on the
+CPU what the profiler sees; gradients are compared to the bit with those of the step without offload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import torch
+
+from vdnnsim.calibration.samples import Sample, repetitions_within, sample
+from vdnnsim.captured import CapturedStep, PlanFile
+from vdnnsim.pytorch.devices import CaptureDevice
+from vdnnsim.pytorch.gradients import Gradients, deterministic, gradients_of, same_bits
+from vdnnsim.pytorch.measured import DIFFER, EQUAL, Prediction, StepRecord
+from vdnnsim.pytorch.offloading import offload
+from vdnnsim.pytorch.peaks import profiled_rise_bytes
+from vdnnsim.pytorch.profiling import still_collector, time_step
+from vdnnsim.pytorch.running import Running
+from vdnnsim.pytorch.state import KeptState
+from vdnnsim.pytorch.user_step import OutOfMemory, Step, UserStep
+
+WARM_STEPS = 3
+"""The third step of an optimiser is the first that is like all others."""
+_FEWEST, _MOST = 5, 20
+_BUDGET_NS = 3_000_000_000
+Hooks = Callable[[], AbstractContextManager[Running | None]]
+
+
+class Counted(NamedTuple):
+    """The peaks of some steps in bytes; None where nobody counts."""
+
+    requested_bytes: int
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+
+
+class _Base(NamedTuple):
+    """The gradients of the step without offload, and whether it takes deterministic algorithms to get them twice."""
+
+    gradients: Gradients
+    deterministic: bool
+
+
+@contextmanager
+def step_bench(
+    step: Step,
+    model: torch.nn.Module,
+    trace: CapturedStep,
+    optimizer: torch.optim.Optimizer | None,
+    device: CaptureDevice,
+    machine: str = "",
+) -> Iterator[StepBench]:
+    """A bench for the training that `trace` is of. Everything is as before afterwards: of the optimiser's state, if it
+    is given. Raises `StepFailed`."""
+    keep = partial(KeptState, model, optimizer or torch.optim.SGD(model.parameters(), lr=0.0))
+    kept = keep()
+    try:
+        with still_collector():
+            yield StepBench(UserStep(step), model, trace, device, machine, keep)
+    finally:
+        kept.put_back()
+
+
+class StepBench:
+    """See `step_bench`."""
+
+    def __init__(
+        self,
+        step: UserStep,
+        model: torch.nn.Module,
+        trace: CapturedStep,
+        device: CaptureDevice,
+        machine: str,
+        keep: Callable[[], KeptState],
+    ) -> None:
+        self._step, self._model, self._trace = step, model, trace
+        self._device, self._machine = device, machine
+        for _ in range(WARM_STEPS):
+            step()
+        self._kept = keep()
+
+    def case(self, prediction: Prediction, plan: PlanFile, capped: bool = False) -> StepRecord:
+        """Measure a plan's steps, within the prediction's capacity if `capped`. Raises `StepFailed`."""
+        hooks = partial(offload, self._model, plan)
+        try:
+            with _capped(self._device, prediction.capacity_bytes if capped else None):
+                times, counted, as_planned = self._timed(hooks)
+        except OutOfMemory:
+            return StepRecord(prediction, None, 0, 0, None, None, None, "out of memory", 0.0, self._machine)
+        measured = times.median_ns, times.spread_ppm, times.repetitions
+        return StepRecord(prediction, *measured, *counted, self._compared(hooks), as_planned, self._machine)
+
+    def _timed(self, hooks: Hooks) -> tuple[Sample, Counted, float]:
+        device = self._device
+        with hooks() as running:
+            for _ in range(WARM_STEPS):
+                self._step()
+            device.begin(watch_sizes=False)
+            one_ns = time_step(self._step, device).step_ns
+            count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
+            times = sample(time_step(self._step, device).step_ns for _ in range(count))
+            peaks, _ = device.end()
+            report = running.report() if running else None
+        as_planned = report.as_planned / report.steps if report and report.steps else 1.0
+        return times, Counted(*peaks) if peaks else self._profiled(hooks), as_planned
+
+    # Memory where only the profiler counts
+
+    def _profiled(self, hooks: Hooks) -> Counted:
+        return Counted(self._there_bytes + profiled_rise_bytes(self._step, hooks))
+
+    @cached_property
+    def _there_bytes(self) -> int:
+        """What is there before a step, as the capture counts it."""
+        return self._trace.seen.peak_requested_bytes - profiled_rise_bytes(self._step)
+
+    # Gradients
+
+    def _compared(self, hooks: Hooks) -> str:
+        base = self._base
+        if isinstance(base, str):
+            return base
+        with deterministic(base.deterministic):
+            return EQUAL if same_bits(self._gradients(hooks), base.gradients) else DIFFER
+
+    def _gradients(self, hooks: Hooks = nullcontext) -> Gradients:
+        return gradients_of(self._step, self._model, self._kept, hooks)
+
+    @cached_property
+    def _base(self) -> _Base | str:
+        """The gradients without offload, or why there are none to compare with."""
+        for wanted in (False, True):
+            try:
+                with deterministic(wanted):
+                    found, again = self._gradients(), self._gradients()
+            except OutOfMemory:
+                raise
+            except Exception as error:  # an operator that has no deterministic algorithm
+                if not wanted:
+                    raise
+                return f"cannot be told: {str(error).splitlines()[0]}"
+            if same_bits(found, again):
+                return _Base(found, wanted)
+        return "cannot be told: the step without offload differs from itself"
+
+
+@contextmanager
+def _capped(device: CaptureDevice, capacity_bytes: int | None) -> Iterator[None]:
+    """PyTorch's allocator may hold no more than this of a GPU."""
+    if capacity_bytes is None or device.torch_device.type != "cuda":
+        yield
+        return
+    total_bytes = torch.cuda.get_device_properties(device.torch_device).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, capacity_bytes / total_bytes), device.torch_device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
