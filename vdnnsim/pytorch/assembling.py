@@ -10,7 +10,14 @@ from typing import NamedTuple
 from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, Deed, Doing
 from vdnnsim.pytorch.lives import DeedNumbers, behind_own_hooks, lives
 from vdnnsim.pytorch.operators import Operators
-from vdnnsim.pytorch.order import StepsDiffer, check_same_deeds, happenings, host_kernels
+from vdnnsim.pytorch.order import (
+    StepsDiffer,
+    check_same_deeds,
+    check_same_operators,
+    happenings,
+    host_kernels,
+    operators_of,
+)
 from vdnnsim.pytorch.packed import Label, Packed
 from vdnnsim.pytorch.recording import LEAD_IN, STEP, Does, Happening, Recorded
 
@@ -92,6 +99,10 @@ def keeping_view(recorded: Recorded, host_runs_kernels: bool) -> View:
 
 def other_view(recorded: Recorded, keeping: View, operators: Operators, what: str) -> View:
     """Another recording of the same step. Raises `StepsDiffer` where it does something else."""
+    if keeping.kernels is not None:
+        expected = keeping.recorded.recording
+        names = [expected.ranges[number].name for number in operators_of(expected, expected.window(STEP))]
+        check_same_operators(recorded.recording, recorded.recording.window(STEP), names, what)
     view = View.of(recorded, keeping.kernels)
     check_same_deeds(view.happenings, keeping.happenings, what, operators.said)
     if set(view.left.values()) != set(keeping.left.values()):

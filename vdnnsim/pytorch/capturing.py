@@ -77,7 +77,7 @@ class _Capture:
     ) -> None:
         self._step, self._model, self._optimizer = UserStep(step), model, optimizer
         self._device, self._smallest_bytes = device, smallest_bytes
-        self._random = RandomState()
+        self._random = RandomState(device.torch_device)
 
     def run(self, name: str, setting: Mapping[str, int | float | str]) -> CapturedStep:
         begun = time.strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -147,6 +147,7 @@ class _Capture:
         """What the user should know."""
         needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
         found = notices(blocks.keeping.recorded.recording, blocks.labels, len(blocks.packed), needed)
+        found += self._device.notices()
         steps = f"{_WARM_STEPS} to warm up, {_TIMED_STEPS} timed, {_LIGHT_STEPS} profiled for times, 6 for the order"
         return {"steps": steps, "notices": "; ".join([*found, NOT_PUT_BACK])}
 

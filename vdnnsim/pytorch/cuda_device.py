@@ -6,6 +6,7 @@ operators and launches, and round sizes to 512 bytes. Both come in one order wit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from vdnnsim.captured.step import AllocatorSegment
+from vdnnsim.machines.real.nvml import open_card
 from vdnnsim.pytorch.recording import MemoryNow, Peaks
 
 _CUDA = 1
@@ -33,6 +35,7 @@ class CudaCaptureDevice:
         self.torch_device = torch.device("cuda", index)
         self.profiler_index = index
         self.name = torch.cuda.get_device_name(index)
+        self._ran_short_before = _ran_short(self.torch_device)
 
     def synchronize(self) -> None:
         torch.cuda.synchronize(self.torch_device)
@@ -54,11 +57,32 @@ class CudaCaptureDevice:
 
     def conditions(self) -> dict[str, str]:
         properties = torch.cuda.get_device_properties(self.torch_device)
-        return {
-            "gpu": properties.name,
-            "cuda": str(torch.version.cuda),
-            "cudnn": str(torch.backends.cudnn.version()),
+        card = open_card(f"GPU-{properties.uuid}")
+        found = {
+            "gpu": f"{properties.name}, {properties.total_memory} B, {properties.multi_processor_count} SMs",
+            "driver": card.driver_version if card else "unknown",
+            "libraries": f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+            "clocks": str(card.state() if card else "not readable"),
+            "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "") or "as PyTorch has it",
         }
+        if card:
+            card.close()
+        return found
+
+    def notices(self) -> list[str]:
+        short = sum(_ran_short(self.torch_device)) - sum(self._ran_short_before)
+        if not short:
+            return []
+        return [
+            f"memory ran short {short} times while capturing: cuDNN may have chosen slower plans, which it keeps as long "
+            "as the process lives; capture with more memory, or in a new process"
+        ]
+
+
+def _ran_short(device: torch.device) -> tuple[int, int]:
+    """How often the allocator gave its cache back and asked again, and how often it found no room."""
+    counted = torch.cuda.memory_stats(device)
+    return counted.get("num_alloc_retries", 0), counted.get("num_ooms", 0)
 
 
 def memory_now(snapshot: Mapping[str, Any], device: int) -> MemoryNow:

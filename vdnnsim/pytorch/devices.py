@@ -37,6 +37,9 @@ class CaptureDevice(Protocol):
     def conditions(self) -> dict[str, str]:
         """Versions, driver and clocks, in words."""
 
+    def notices(self) -> list[str]:
+        """What happened on the device since this was made that the user should know."""
+
 
 class CpuDevice:
     """The host's own memory, counted by the profiler alone; operators are the kernels."""
@@ -61,6 +64,9 @@ class CpuDevice:
 
     def conditions(self) -> dict[str, str]:
         return {"threads": str(torch.get_num_threads()), "processor": platform.machine()}
+
+    def notices(self) -> list[str]:
+        return []
 
 
 def check_available(asked: str) -> None:

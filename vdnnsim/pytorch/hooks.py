@@ -6,10 +6,11 @@ sees. What a hook does itself lies within its mark, so that it is not taken for 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,16 @@ from vdnnsim.pytorch.recording import MODULE, NEED, SAVE
 _VIEWS = ("TBackward", "TransposeBackward", "PermuteBackward", "ViewBackward", "UnsafeViewBackward", "AliasBackward")
 
 
+_RAW = "_raw_saved_"
+
+
+class _Kept(NamedTuple):
+    """What the hooks keep of a saved tensor."""
+
+    number: int
+    tensor: torch.Tensor
+
+
 class KeepingHooks:
     """Hooks that keep what is saved, note it, and find out who asks for it back."""
 
@@ -32,44 +43,35 @@ class KeepingHooks:
         self.modules: list[str] = []
         """The modules whose forward is under way, the innermost last; `modules_marked` keeps it."""
         self._device = device
-        self._read: list[int] | None = None
 
-    def pack(self, tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+    def pack(self, tensor: torch.Tensor) -> _Kept:
         number = len(self.packed)
         with record_function(f"{SAVE}{number}"):
             self.packed.append(_seen(tensor, self._device, self.modules[-1] if self.modules else ""))
-            return number, tensor.detach()
+            return _Kept(number, tensor.detach())
 
-    def unpack(self, kept: tuple[int, torch.Tensor]) -> torch.Tensor:
-        number, tensor = kept
-        if self._read is not None:
-            self._read.append(number)
-            return tensor
-        self.needed.append(number)
-        with record_function(f"{NEED}{number}"):
-            if number not in self.labels:
-                self._label(number)
-            return tensor
+    def unpack(self, kept: _Kept) -> torch.Tensor:
+        self.needed.append(kept.number)
+        with record_function(f"{NEED}{kept.number}"):
+            if kept.number not in self.labels:
+                self._label()
+            return kept.tensor
 
-    def _label(self, number: int) -> None:
-        """Read all that the node at work has saved: each reading calls `unpack`, which tells the numbers."""
+    def _label(self) -> None:
+        """See what the node at work has saved, without asking for it: that would call hooks, those of checkpoints too.
+        PyTorch tells it from 2.7 on."""
         node = torch._C._current_autograd_node()
-        if node is None:
-            return
-        name = node.name()
         for attribute in dir(node):
-            if attribute.startswith("_saved_") or attribute == "saved_tensors":
-                self._read = []
+            if attribute.startswith(_RAW):
                 try:
-                    getattr(node, attribute)
-                except RuntimeError:  # released, or nothing of this kind was saved
-                    pass
-                finally:
-                    read, self._read = self._read, None
-                for place, one in enumerate(read):
-                    text = attribute.removeprefix("_saved_")
-                    self.labels[one] = Label(name, text if len(read) == 1 else f"{text}[{place}]")
-        self.labels.setdefault(number, Label(name, ""))
+                    found = getattr(node, attribute)
+                except RuntimeError:  # released
+                    continue
+                name = attribute.removeprefix(_RAW)
+                for place, one in enumerate(several := found if isinstance(found, tuple) else (found,)):
+                    kept = getattr(one, "data", None)
+                    if isinstance(kept, _Kept):
+                        self.labels[kept.number] = Label(node.name(), name if len(several) == 1 else f"{name}[{place}]")
 
 
 class LeavingHooks:
@@ -158,9 +160,17 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
     return host
 
 
+def is_compiled(module: torch.nn.Module) -> bool:
+    """Whether torch.compile made it: hooks of what is in it would have it compiled anew."""
+    dynamo = sys.modules.get("torch._dynamo")  # which takes seconds to import
+    wrapped = dynamo is not None and isinstance(module, dynamo.OptimizedModule)
+    return wrapped or getattr(module, "_compiled_call_impl", None) is not None
+
+
 @contextmanager
 def modules_marked(model: torch.nn.Module, stack: list[str]) -> Iterator[None]:
-    """While this lasts, modules mark their forward in the profile, and `stack` has the names of those under way."""
+    """While this lasts, modules mark their forward in the profile, and `stack` has the names of those under way. Those
+    within a compiled one do not."""
     marks: list[Any] = []
 
     def entering(name: str) -> Callable[..., None]:
@@ -176,8 +186,10 @@ def modules_marked(model: torch.nn.Module, stack: list[str]) -> Iterator[None]:
         marks.pop().__exit__(None, None, None)
 
     handles = []
+    compiled = [name for name, module in model.named_modules() if is_compiled(module)]
     for name, module in model.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule):
+        inside = any(name != one and (not one or name.startswith(f"{one}.")) for one in compiled)
+        if not inside and not isinstance(module, torch.jit.ScriptModule):
             handles.append(module.register_forward_pre_hook(entering(name), prepend=True))
             handles.append(module.register_forward_hook(leave, always_call=True))
     try:

@@ -47,7 +47,7 @@ class KeptState:
             {key: _kept(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
         ]
         self._state = {parameter: _kept(value) for parameter, value in optimizer.state.items()}
-        self._random = RandomState()
+        self._random = RandomState(next(iter(parameters)).device)
 
     def put_back(self) -> None:
         """Everything as it was."""
@@ -68,19 +68,20 @@ class KeptState:
 
 
 class RandomState:
-    """The random states of PyTorch, on the host and on all GPUs, of Python, and of NumPy where it is in use."""
+    """The random states of PyTorch, on the host and on a GPU, of Python, and of NumPy where it is in use."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._cpu = torch.get_rng_state()
-        self._gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self._device = device
+        self._gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self._python = random.getstate()
         numpy = sys.modules.get("numpy")
         self._numpy = numpy.random.get_state() if numpy else None
 
     def put_back(self) -> None:
         torch.set_rng_state(self._cpu)
-        if self._gpus:
-            torch.cuda.set_rng_state_all(self._gpus)
+        if self._gpu is not None:
+            torch.cuda.set_rng_state(self._gpu, self._device)
         random.setstate(self._python)
         if self._numpy is not None:
             sys.modules["numpy"].random.set_state(self._numpy)
