@@ -26,6 +26,9 @@ def capture_command(
         str | None,
         typer.Option("--vary", help="An argument of the function and values, such as batch=8,16,32: a capture each."),
     ] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="The profile's name that it goes with; else as the device is called.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the model is called; else as the script.")] = None,
     smallest: Annotated[
         str | None,
@@ -49,19 +52,24 @@ def capture_command(
         check_available(device)
     found = Script(script)
     if not varied:
-        step = _captured(found, {}, device, name, smallest_bytes)
+        step = _captured(found, {}, device, gpu, name, smallest_bytes)
         write_step(step, out)
         _tell(step, out)
         return
     found.check_takes(varied)
-    steps = {value: _captured(found, {varied: value}, device, name, smallest_bytes) for value in values}
+    steps = {value: _captured(found, {varied: value}, device, gpu, name, smallest_bytes) for value in values}
     write_steps(varied, steps, out)
     for value, step in steps.items():
         _tell(step, out / f"{varied}_{value}")
 
 
 def _captured(
-    script: Script, setting: dict[str, Value], device: str | None, name: str | None, smallest_bytes: int | None
+    script: Script,
+    setting: dict[str, Value],
+    device: str | None,
+    gpu: str | None,
+    name: str | None,
+    smallest_bytes: int | None,
 ) -> CapturedStep:
     from vdnnsim.pytorch import capture
 
@@ -70,6 +78,7 @@ def _captured(
         *training,
         name=name or script.name,
         device=device,
+        gpu=gpu,
         setting={key: value for key, value in script.defaults.items() if key != "device"} | setting,
         smallest_bytes=smallest_bytes,
     )

@@ -41,6 +41,7 @@ def capture(
     *,
     name: str = "",
     device: str | None = None,
+    gpu: str | None = None,
     setting: Mapping[str, int | float | str] | None = None,
     smallest_bytes: int | None = None,
 ) -> CapturedStep:
@@ -50,7 +51,8 @@ def capture(
     the same each time. Parameters, buffers, gradients, modes of modules, the optimiser's state and random states are as
     before afterwards, also where it raises; what the step itself consumes, such as batches of a loader, is not.
 
-    `device` ("cuda", "cpu") is checked against where the model is; `setting` are the arguments that the model was made
+    `device` ("cuda", "cpu") is checked against where the model is; `gpu` names the profile that the step will be
+    simulated with, if not as the device is called ("h100-80gb-hbm3"); `setting` are the arguments that the model was made
     with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB.
 
     Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
@@ -61,7 +63,9 @@ def capture(
     kept = KeptState(model, optimizer)
     try:
         with still_collector():
-            return _Capture(step, model, optimizer, opened, least).run(name or type(model).__name__, setting or {})
+            return _Capture(step, model, optimizer, opened, least).run(
+                name or type(model).__name__, gpu or opened.name, setting or {}
+            )
     finally:
         kept.put_back()
 
@@ -79,7 +83,7 @@ class _Capture:
         self._device, self._smallest_bytes = device, smallest_bytes
         self._random = RandomState(device.torch_device)
 
-    def run(self, name: str, setting: Mapping[str, int | float | str]) -> CapturedStep:
+    def run(self, name: str, gpu: str, setting: Mapping[str, int | float | str]) -> CapturedStep:
         begun = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         for _ in range(_WARM_STEPS):
             self._random.put_back()
@@ -93,7 +97,7 @@ class _Capture:
         saved = _saved(blocks, stays)
         header = StepHeader(
             name,
-            self._device.name,
+            gpu,
             self._device.torch_device.type,
             dict(setting),
             str(torch.__version__),
@@ -221,11 +225,5 @@ def _peaks(plain: View, blocks: Blocks) -> tuple[int, int, int]:
     peaks = plain.recorded.peaks
     if peaks is not None:
         return peaks
-    recording = plain.recorded.recording
-    begin_ns, end_ns = recording.window(STEP)
-    before = [event.total_bytes for event in recording.memory if event.at_ns < begin_ns]
-    inside = [event.total_bytes for event in recording.memory if begin_ns <= event.at_ns < end_ns]
-    at_begin = before[-1] if before else 0
-    there = sum(one.size_bytes for one in blocks.before)
-    peak = there + max([at_begin, *inside]) - at_begin
+    peak = sum(one.size_bytes for one in blocks.before) + plain.recorded.recording.rise_bytes(STEP)
     return peak, peak, peak

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
+from vdnnsim.calibration.profile_text import profile_name
 from vdnnsim.captured.step import AllocatorSegment
 from vdnnsim.machines.real.nvml import open_card
 from vdnnsim.pytorch.recording import MemoryNow, Peaks
@@ -34,7 +35,7 @@ class CudaCaptureDevice:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.torch_device = torch.device("cuda", index)
         self.profiler_index = index
-        self.name = torch.cuda.get_device_name(index)
+        self.name = profile_name(torch.cuda.get_device_name(index))
         self._ran_short_before = _ran_short(self.torch_device)
 
     def synchronize(self) -> None:
@@ -74,8 +75,8 @@ class CudaCaptureDevice:
         if not short:
             return []
         return [
-            f"memory ran short {short} times while capturing: cuDNN may have chosen slower plans, which it keeps as long "
-            "as the process lives; capture with more memory, or in a new process"
+            f"memory ran short {short} times while capturing: cuDNN may have chosen slower plans, which it keeps as "
+            "long as the process lives; capture with more memory, or in a new process"
         ]
 
 

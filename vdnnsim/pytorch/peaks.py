@@ -14,9 +14,4 @@ from vdnnsim.pytorch.user_step import Step
 def profiled_rise_bytes(step: Step, hooks: Callable[[], AbstractContextManager[object]] = nullcontext) -> int:
     """How far the bytes in use rise above those at a step's begin, by the CPU's profiler; a step goes before. The
     step runs within `hooks()`."""
-    recording = record_step(step, CpuDevice(), dict, hooks).recording
-    begin_ns, end_ns = recording.window(STEP)
-    before = [event.total_bytes for event in recording.memory if event.at_ns < begin_ns]
-    inside = [event.total_bytes for event in recording.memory if begin_ns <= event.at_ns < end_ns]
-    at_begin = before[-1] if before else 0
-    return max([at_begin, *inside]) - at_begin
+    return record_step(step, CpuDevice(), dict, hooks).recording.rise_bytes(STEP)

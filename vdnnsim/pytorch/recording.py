@@ -120,6 +120,14 @@ class Recording:
                 return one.begin_ns, one.end_ns
         return 0, 0
 
+    def rise_bytes(self, name: str) -> int:
+        """How far the bytes in use rise, within the range of that name, above those at its begin."""
+        begin_ns, end_ns = self.window(name)
+        before = [event.total_bytes for event in self.memory if event.at_ns < begin_ns]
+        inside = [event.total_bytes for event in self.memory if begin_ns <= event.at_ns < end_ns]
+        at_begin = before[-1] if before else 0
+        return max([at_begin, *inside]) - at_begin
+
     def chain(self, within: int | None) -> Iterable[int]:
         """A range and all around it, from the innermost."""
         while within is not None:
