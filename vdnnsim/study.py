@@ -21,7 +21,7 @@ from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
 from vdnnsim.machines.fitting import Candidate, Fitted
 from vdnnsim.machines.simulated import SimulatedMachine
-from vdnnsim.memory import ENDLESS_BYTES, POOLS, make_pool
+from vdnnsim.memory import ENDLESS_BYTES, POOLS
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network
 from vdnnsim.policies import (
@@ -230,10 +230,9 @@ class Study:
         return ENDLESS_BYTES if plan.endless or failure else self.gpu.capacity_bytes
 
     def _simulate(self, program: Program, capacity_bytes: int) -> Timeline:
-        machine = SimulatedMachine(self.trace, self.gpu)
         if self.checked:
-            return machine.check(program, make_pool(self.pool, capacity_bytes), self.network)
-        return machine.run(program, self._memory(capacity_bytes))
+            self.workload.check(program, self._memory(capacity_bytes))
+        return SimulatedMachine(self.trace, self.gpu).run(program, self._memory(capacity_bytes))
 
     def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int) -> int:
         """A capacity in which the plan was seen to fit, where it does not fit in the GPU's.

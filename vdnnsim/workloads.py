@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.checking import check_step_program
 from vdnnsim.captured.choosing import kind_of, may_leave, numbers_of, read_by
 from vdnnsim.captured.iteration import iteration_of_step, kernel_keys, places_of
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
@@ -21,7 +22,7 @@ from vdnnsim.captured.trace import host_of_step, trace_of_step
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
-from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
+from vdnnsim.machines import DeviceMemory, OutOfMemory, check_program, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
 from vdnnsim.machines.steady import StepMemory, steady_memory
 from vdnnsim.memory import BestFitPool, CachingPool, make_pool
@@ -58,6 +59,10 @@ class Runnable(Workload, Protocol):
     def at_rest(self, program: Program, memory: DeviceMemory, /) -> StepMemory | None:
         """What iterations in a row need of PyTorch's allocator, once that has come to rest; None of a network, whose
         iterations are all alike. Raises `OutOfMemory`."""
+
+    def check(self, program: Program, memory: DeviceMemory) -> None:
+        """The checking mode: raise `BrokenProgram` for a program that is right only by the luck of its times, or not at
+        all; `OutOfMemory`."""
 
     def check_trace(self, trace: Trace) -> None:
         """Raise `InvalidInput` for a trace of something else."""
@@ -136,6 +141,9 @@ class NetworkWorkload:
 
     def at_rest(self, _program: Program, _memory: DeviceMemory) -> None:
         return None
+
+    def check(self, program: Program, memory: DeviceMemory) -> None:
+        check_program(self.network, program, memory)
 
     def check_trace(self, trace: Trace) -> None:
         check_trace(trace, self.network)
@@ -237,6 +245,9 @@ class StepWorkload:
 
     def at_rest(self, program: Program, memory: DeviceMemory) -> StepMemory:
         return steady_memory(program, memory, successors_of(self.step)).last
+
+    def check(self, program: Program, memory: DeviceMemory) -> None:
+        check_step_program(self.step, program, memory)
 
     def check_trace(self, trace: Trace) -> None:
         if trace.header != trace_of_step(self.step).header:

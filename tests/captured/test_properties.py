@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captured.steps import three_layers
 from captured.strategies import any_leaves, steps
-from captured.test_program import run
-from vdnnsim.captured import CapturedStep, Doing, build_step, check_step, hook_schedule, schedule_of, why_it_stays
+from captured.test_program import GPU, run
+from vdnnsim.captured import (
+    CapturedStep,
+    Doing,
+    build_step,
+    check_step,
+    hook_schedule,
+    schedule_of,
+    trace_of_step,
+    why_it_stays,
+)
 from vdnnsim.captured.checking import check_step_program
 from vdnnsim.iteration import Schedule
-from vdnnsim.machines import DeviceMemory
+from vdnnsim.machines import BrokenProgram, DeviceMemory
 from vdnnsim.memory import make_pool
-from vdnnsim.program import Allocate, BrokenSchedule, Free, Kernel, Program
+from vdnnsim.program import Allocate, BrokenSchedule, Free, Kernel, Program, Stream, StreamWait
+from vdnnsim.study import Study
 
 
 def check(step: CapturedStep, schedule: Schedule) -> Program:
@@ -78,3 +91,18 @@ def test_what_nothing_leaves_is_the_step_itself(step: CapturedStep) -> None:
             assert command.pass_.endswith(f" {deed.number}")
     deaths = Counter(f"b{n}" for n, block in enumerate(step.blocks) if block.given is not None)
     assert Counter(command.buffer.name for command in program.commands if isinstance(command, Free)) == deaths
+
+
+def test_a_study_checks_programs_of_captured_steps() -> None:
+    """As everywhere else; a program that lets nothing wait for a copy in is told."""
+    step = three_layers()
+    gpu = replace(GPU, capacity_bytes=2**30)
+    assert Study(step, trace_of_step(step), gpu, "pytorch-caching", checked=True).run("vdnn-all").result.trainable
+    program = build_step(step, hook_schedule(step, [8]))
+    wait = next(c for c in program.commands if isinstance(c, StreamWait) and c.piece.stream is Stream.COPY_IN)
+    commands = tuple(command for command in program.commands if command is not wait)
+    steps = (program.steps[0]._replace(last=len(commands)),)
+    with pytest.raises(BrokenProgram, match="touches b8 while the copy in of b8 may still be under way"):
+        check_step_program(
+            step, replace(program, commands=commands, steps=steps), DeviceMemory(make_pool("best-fit", 2**30))
+        )
