@@ -10,12 +10,13 @@ from statistics import median
 import torch
 
 from vdnnsim.calibration.samples import sample
-from vdnnsim.captured.step import CapturedStep, Doing, HookCosts, ModelKernel, Phase, SavedTensor, Seen, StepHeader
+from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
+from vdnnsim.pytorch.hook_costs import measure_hook_costs
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
 from vdnnsim.pytorch.kinds import kind_of_kernel, kind_of_operator
 from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
@@ -112,7 +113,7 @@ class _Capture:
         return CapturedStep(
             header,
             seen,
-            HookCosts(0, 0, 0, 0),
+            measure_hook_costs(self._device.torch_device),
             tuple(operators.found),
             kernels,
             listed,

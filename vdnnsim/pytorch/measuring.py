@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vdnnsim.bands import Band, band_of_step, sources_of
 from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.link import measure_copies, memory_for_copies
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.host_pace import paces_of
 from vdnnsim.policies import Policy
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from vdnnsim.results import PolicyResult
 
 _LARGEST_COPY_BYTES = {"cuda": 256 << 20, "cpu": 1 << 20}
-_BINDS = 50
-"""The host binds where a step's compute engine stands idle for it for this part of the step, as in `metrics`."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,19 @@ def predicted(
     step: CapturedStep, profile: GpuProfile, policies: Iterable[str | Policy] | None = None
 ) -> list[tuple[Prediction, PlanFile]]:
     """What is known of each case before any is measured, with its plan. Raises `InvalidInput`."""
-    comparison = compare_policies(study_of_step(step, profile), policies)
-    return [(_prediction(step, profile, result), result.plan) for result in comparison]
+    study = study_of_step(step, profile)
+    paces, sources = paces_of(study.trace, study.gpu), sources_of(study.trace, study.gpu)
+    found = []
+    for run in compare_policies(study, policies).runs:
+        pace = paces.of(run.program)
+        band = band_of_step(run.program, run.timeline, study.trace, study.gpu, sources, pace)
+        found.append((_prediction(step, profile, run.result, band, pace.bound), run.result.plan))
+    return found
 
 
-def _prediction(step: CapturedStep, profile: GpuProfile, result: PolicyResult) -> Prediction:
-    low_ns, high_ns = result.band or (None, None)
+def _prediction(
+    step: CapturedStep, profile: GpuProfile, result: PolicyResult, band: Band, host_bound: bool
+) -> Prediction:
     memory = result.memory
     assert memory is not None
     return Prediction(
@@ -117,9 +124,8 @@ def _prediction(step: CapturedStep, profile: GpuProfile, result: PolicyResult) -
         step.header.order_sha256,
         profile.capacity_bytes,
         result.iteration_time_ns,
-        low_ns,
-        high_ns,
-        _BINDS * (result.spent.host_ns + result.spent.synchronise_ns) >= result.iteration_time_ns,
+        *band,
+        host_bound,
         result.trainable,
         memory.requested_bytes,
         memory.allocated_bytes,

@@ -41,7 +41,7 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     file = plan if isinstance(plan, PlanFile) else _read(plan)
     file.check_digests(torch.__version__, model_sha256(model))
     device = _device_of(model)
-    engine = _open_engine(device, {block.block: block.size_bytes for block in file.leaving})
+    engine = open_engine(device, {block.block: block.size_bytes for block in file.leaving})
     running = running_by(file, engine, checked)
     handle = model.register_forward_pre_hook(running.begin_model)
     hooks = torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack)
@@ -84,7 +84,8 @@ def running_by(file: PlanFile, engine: Engine, checked: bool = False) -> Running
     return Running(Script(file.leaves, saved, file.hook_runs), parts, engine, checked)
 
 
-def _open_engine(device: torch.device, sizes_bytes: Mapping[int, int]) -> Engine:
+def open_engine(device: torch.device, sizes_bytes: Mapping[int, int]) -> Engine:
+    """What moves blocks of these sizes between this device and the host. Raises `InvalidInput` and its kinds."""
     if device.type == "cpu":
         return CpuEngine(device, sizes_bytes)
     from vdnnsim.pytorch.engine_cuda import open_cuda_engine  # where there is a GPU
