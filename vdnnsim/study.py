@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from vdnnsim.bands import Band, Sources, band_of, sources_of
-from vdnnsim.captured.files import read_step
+from vdnnsim.captured.captures import captures_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
@@ -46,6 +45,7 @@ from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_tr
 from vdnnsim.units import format_bytes
 from vdnnsim.workloads import NETWORK_POOL, STEP_POOL, Runnable, workload_of
 
+DEFAULT_MATH = "fp32"
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
 
@@ -292,12 +292,10 @@ def make_study(
     if link_bandwidth is not None:
         profile = profile.with_link_bandwidth(link_bandwidth)
     check_known("weight gradients", weight_gradients, [choice.value for choice in WeightGradients])
-    step = captured_step(network)
-    if step is not None:
-        told = {"math": math, "trace": trace, "traces": traces or None}
-        weights = None if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
-        where = step.header.name if isinstance(network, CapturedStep) else str(network)
-        return study_of_step(step, profile, pool, {"batch": batch, "weight gradients": weights, **told}, where)
+    if not isinstance(network, Network) and is_captured(network):
+        captures = captures_of(network)
+        check_told(captures.where, math, weight_gradients, trace, traces)
+        return study_of_step(captures.at(batch).step, profile, pool, captures.where)
     assert not isinstance(network, CapturedStep)
     if not isinstance(network, Network):
         if batch is None:
@@ -306,7 +304,7 @@ def make_study(
         network = load_network(network, batch)
     elif batch not in (None, network.batch):
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
-    math, pool = math or "fp32", pool or NETWORK_POOL
+    math, pool = math or DEFAULT_MATH, pool or NETWORK_POOL
     check_known("math", math, MATH_MODES)
     check_known("pool", pool, POOLS)
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
@@ -323,28 +321,23 @@ def make_study(
     return Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
 
 
-def captured_step(named: str | Path | Network | CapturedStep) -> CapturedStep | None:
-    """The captured step that is meant, where one is: itself, or a folder. Raises `InvalidFile` for one with faults."""
-    if isinstance(named, Network):
-        return None
-    if isinstance(named, CapturedStep):
-        return named
-    return read_step(named) if Path(named).is_dir() else None
+def is_captured(named: str | Path | CapturedStep) -> bool:
+    """Whether a captured step is meant, itself or by its folder."""
+    return isinstance(named, CapturedStep) or Path(named).is_dir()
 
 
-def study_of_step(
-    step: CapturedStep,
-    gpu: GpuProfile,
-    pool: str | None = None,
-    told: Mapping[str, object] = MappingProxyType({}),
-    where: str = "",
-) -> Study:
-    """The study of a captured step, in PyTorch's allocator where no other pool is named; `told` is what a capture says
-    itself, and nobody else may. Raises `InvalidInput` (and its kinds) for whatever cannot be used, and says `where`."""
-    where = where or step.header.name
-    for what, value in told.items():
-        if value is not None:
+def check_told(where: str, math: str | None, weight_gradients: str, trace: object, traces: object) -> None:
+    """Raise `InvalidInput` for what a captured step says itself, and nobody else may."""
+    weights = "" if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
+    for what, value in (("math", math), ("weight gradients", weights), ("trace", trace), ("traces", traces)):
+        if value:
             raise InvalidInput(f"{what}: found {value}, expected none: {where} is a captured step")
+
+
+def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, where: str = "") -> Study:
+    """The study of a captured step, in PyTorch's allocator where no other pool is named. Raises `InvalidInput` (and its
+    kinds) for whatever cannot be used, and says `where`."""
+    where = where or step.header.name
     check_known("pool", pool or STEP_POOL, POOLS)
     if step.header.gpu not in (gpu.name, gpu.title):
         raise InvalidInput(

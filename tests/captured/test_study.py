@@ -121,9 +121,12 @@ def test_a_folder_is_a_step(table: Comparison, tmp_path: Path) -> None:
 
 
 def test_what_a_capture_says_itself_nobody_else_may(tmp_path: Path) -> None:
-    for told in ({"batch": 8}, {"math": "tf32"}, {"trace": "x.csv"}, {"traces": tmp_path}):
+    assert make_study(STEP, gpu=GPU, batch=4).workload.batch == 4
+    for told in ({"math": "tf32"}, {"trace": "x.csv"}, {"traces": tmp_path}):
         with pytest.raises(InvalidInput, match="expected none: three is a captured step"):
             compare(STEP, gpu=GPU, **told)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"^three: found one captured step, of batch 4; expected captures of"):
+        compare(STEP, gpu=GPU, batch=8)
 
 
 def test_a_profile_of_another_gpu_is_refused() -> None:

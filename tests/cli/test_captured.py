@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from captured.batches import of_batch
 from captured.steps import three_layers
-from vdnnsim.captured import PlanFile, write_step
+from vdnnsim.captured import PlanFile, write_step, write_steps
 from vdnnsim.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,19 @@ def test_a_plan_is_written(cli: Cli) -> None:
     assert found.policy == "offload(min_bytes=10MiB)"
 
 
+def test_solve(cli: Cli) -> None:
+    code, out, err = cli("solve", "smallest-capacity", "three", "--gpu", "gpu.toml", "--policy", "vdnn-dyn")
+    assert (code, err) == (0, "")
+    assert "smallest memory" in out
+    write_steps("batch", {batch: of_batch(batch) for batch in (4, 8)}, Path("varied"))
+    code, out, err = cli(
+        "solve", "largest-batch", "varied", "--gpu", "gpu.toml", "--policy", "baseline", "--capacity", "180MB"
+    )
+    assert (code, err) == (0, "")
+    assert "leave-one-out error of kernel times unknown" in out
+    assert "largest batch" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -89,14 +103,19 @@ def test_a_plan_is_written(cli: Cli) -> None:
          "vdnnsim: cannot write "),
         (("compare", "three", "--gpu", "h200"),
          "vdnnsim: three: captured on 'test-gpu', found the profile of 'h200', expected that of the same GPU"),
-        (("compare", "three", "--gpu", "gpu.toml", "--batch", "4"),
-         "vdnnsim: batch: found 4, expected none: three is a captured step"),
+        (("compare", "three", "--gpu", "gpu.toml", "--batch", "8"),
+         "vdnnsim: three: found one captured step, of batch 4; expected captures of several batches for batch 8: "
+         "vdnnsim capture SCRIPT --vary batch=8,16,32 --out DIR"),
         (("compare", "three", "--gpu", "nothing.toml"), "vdnnsim: nothing.toml"),
         (("compare", "nowhere", "--gpu", "h200"), "vdnnsim: unknown network 'nowhere'"),
         (("compare", "alexnet", "--gpu", "h200"),
          "vdnnsim: batch: found none, expected the number of images of an iteration of alexnet"),
         (("run", "three", "--gpu", "gpu.toml", "--policy", "offload(ahed=1)"),
          "vdnnsim: policy 'offload(ahed=1)': found parameter 'ahed', expected 'ahead', or one of: "),
+        (("solve", "smallest-capacity", "alexnet", "--gpu", "h200", "--policy", "vdnn-dyn"),
+         "vdnnsim: batch: found none, expected the number of images of an iteration of alexnet"),
+        (("solve", "largest-batch", "three", "--gpu", "gpu.toml", "--policy", "vdnn-dyn"),
+         "vdnnsim: three: found one captured step, of batch 4; expected captures of several batches for the largest "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line(cli: Cli, arguments: tuple[str, ...], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
+from vdnnsim.captured.interpolation import INTERPOLATED
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.gpu import HostCosts
@@ -31,13 +32,15 @@ def trace_of_step(step: CapturedStep) -> Trace:
 def _trace(step: CapturedStep) -> Trace:
     begin_ns = LAUNCH_TO_BEGIN_NS if step.header.device == "cuda" else 0
     header = step.header
+    captured = INTERPOLATED not in header.conditions
+    label, source = (Provenance.MEASURED, SOURCE) if captured else (Provenance.MODELLED, INTERPOLATED)
     batch = header.setting.get("batch", 1)
     trace_header = TraceHeader(
         header.gpu,
         header.name,
         batch if isinstance(batch, int) else 1,
         "as captured",
-        sources={SOURCE: f"Captured with PyTorch {header.torch}."},
+        sources={source: header.conditions.get(INTERPOLATED, f"Captured with PyTorch {header.torch}.")},
         conditions=header.conditions,
     )
     rows = [
@@ -48,8 +51,8 @@ def _trace(step: CapturedStep) -> Trace:
             0,
             PPM,
             PPM,
-            Provenance.MEASURED,
-            SOURCE,
+            label,
+            source,
             kernel.launch_ns,
             max(0, kernel.launch_ns + begin_ns - kernel.gap_ns),
             RowSpread(kernel.spread_ppm, 0, 0, 0),

@@ -18,7 +18,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-_Policy = Annotated[str, typer.Option("--policy", help="One policy by name, or module:Class of your own.")]
 _Loss = Annotated[
     str | None, typer.Option("--loss", help="What may be lost against the oracle: 5%. Fitting is enough when left out.")
 ]
@@ -27,13 +26,13 @@ _LinkLoss = Annotated[str, typer.Option("--loss", help="What may be lost against
 
 @app.command("largest-batch")
 def largest_batch_command(
-    network: options.Network,
+    network: options.Workload,
     gpu: options.Gpu,
-    policy: _Policy,
+    policy: options.Policy,
     loss: _Loss = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
-    math: options.Math = "fp32",
+    math: options.OwnMath = None,
     pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
@@ -61,13 +60,13 @@ def largest_batch_command(
 
 @app.command("smallest-capacity")
 def smallest_capacity_command(
-    network: options.Network,
-    batch: options.Batch,
+    network: options.Workload,
     gpu: options.Gpu,
-    policy: _Policy,
+    policy: options.Policy,
+    batch: options.OwnBatch = None,
     loss: _Loss = None,
     link_bandwidth: options.LinkBandwidth = None,
-    math: options.Math = "fp32",
+    math: options.OwnMath = None,
     pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
@@ -83,13 +82,13 @@ def smallest_capacity_command(
 
 @app.command("smallest-link")
 def smallest_link_command(
-    network: options.Network,
-    batch: options.Batch,
+    network: options.Workload,
     gpu: options.Gpu,
-    policy: _Policy,
+    policy: options.Policy,
+    batch: options.OwnBatch = None,
     loss: _LinkLoss = "5%",
     capacity: options.Capacity = None,
-    math: options.Math = "fp32",
+    math: options.OwnMath = None,
     pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
@@ -118,7 +117,7 @@ def _setting(
     loss: str | None,
     capacity: str | None,
     link_bandwidth: str | None,
-    math: str,
+    math: str | None,
     pool: str | None,
     weight_gradients: str,
     trace: list[Path] | None,

@@ -11,14 +11,20 @@ Rules as in the public code of its authors (vdnn_ext_cmp, src/neural_net.cu):
 Deviation: the code lets the clock say when a block goes, and addresses would depend on it. Here it goes at the end of
 the layer by whose end its copy should be done, going by the trace's kernels and the link, where the host waits should
 it not be; or, where the pool would find no room, at the end of the layer before, the oldest copies first.
+
+Of a captured step every block leaves but what the last CONV, GEMM or attention reads; each is let go at the hook call
+by which its copy should be done, and one is fetched ahead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.choosing import kind_of, may_leave
 from vdnnsim.iteration import Iteration, Leave, Waits
-from vdnnsim.policies.plan import Algorithms, Plan, Problem, performance_optimal, workspaces_of
+from vdnnsim.policies.offload import offload_plan
+from vdnnsim.policies.plan import Algorithms, Plan, Problem, workspaces_of
 from vdnnsim.policies.schedules import layer_wise
 from vdnnsim.units import PPM
 
@@ -35,21 +41,38 @@ class VdnnPlusPlus:
         """Nothing is needed beyond what every problem has."""
 
     def plan(self, problem: Problem) -> Plan:
-        iteration = problem.iteration
-        algorithms = performance_optimal(problem.network, problem.trace)
-        layers = [stage for stage in iteration.stages if not stage.backward]
-        last = max((number for number, stage in enumerate(layers) if stage.kind not in _NEVER), default=0)
-        offload = frozenset(stage.layer for stage in layers[:last] if stage.inputs)
-        schedule = layer_wise(iteration, offload, problem.weight_gradients, Waits.KERNELS)
-        loss = len(layers) - 1
-        done = copies_done(problem, algorithms, schedule.leaves)
-        actions = {
-            name: action._replace(out=None)
-            if name in iteration.inputs
-            else action._replace(freed=max(action.freed, min(done[name], loss - 1)), freed_early=True)
-            for name, action in schedule.leaves.items()
-        }
-        return Plan(replace(schedule, actions=actions), algorithms, workspaces_of(algorithms, problem.trace))
+        return _plan_of_step(problem) if problem.workload.one_way else _plan_of_network(problem)
+
+
+def _plan_of_network(problem: Problem) -> Plan:
+    iteration = problem.iteration
+    algorithms = problem.performance_optimal
+    layers = [stage for stage in iteration.stages if not stage.backward]
+    last = max((number for number, stage in enumerate(layers) if stage.kind not in _NEVER), default=0)
+    offload = frozenset(stage.layer for stage in layers[:last] if stage.inputs)
+    schedule = layer_wise(iteration, offload, problem.weight_gradients, Waits.KERNELS)
+    loss = len(layers) - 1
+    done = copies_done(problem, algorithms, schedule.leaves)
+    actions = {
+        name: action._replace(out=None)
+        if name in iteration.inputs
+        else action._replace(freed=max(action.freed, min(done[name], loss - 1)), freed_early=True)
+        for name, action in schedule.leaves.items()
+    }
+    return Plan(replace(schedule, actions=actions), algorithms, workspaces_of(algorithms, problem.trace))
+
+
+def _plan_of_step(problem: Problem) -> Plan:
+    step = problem.step
+    last = next((saved.block for saved in reversed(step.saved) if kind_of(saved)), None)
+    leaving = [block_name(number) for number in may_leave(step) if number != last]
+    plan = offload_plan(problem, leaving, ahead=1, in_flight_bytes=None)
+    done = copies_done(problem, plan.algorithms, plan.schedule.leaves)
+    actions = {
+        name: action._replace(freed=min(action.freed, max(done.get(name, action.freed), action.out or 0) + 1))
+        for name, action in plan.schedule.leaves.items()
+    }
+    return replace(plan, schedule=replace(plan.schedule, actions=actions))
 
 
 def copies_done(problem: Problem, algorithms: Algorithms, leaves: dict[str, Leave]) -> dict[str, int]:
@@ -81,11 +104,12 @@ def copies_done(problem: Problem, algorithms: Algorithms, leaves: dict[str, Leav
 def _kernels(problem: Problem, iteration: Iteration, algorithms: Algorithms) -> list[list[tuple[int, int]]]:
     """Duration and slowdown of copies out of the kernels of each forward stage."""
     trace = problem.trace
+    keys_of_stage = ([operator.key for operator in operators] for operators in iteration.operators_of_stage)
     return [
         [
             (row.duration_ns, row.copy_out_slowdown_ppm)
-            for row in (trace.row(*operator.key, algorithms[operator.key]) for operator in operators)
+            for row in (trace.row(*key, algorithms[key]) for key in keys if key in algorithms)
         ]
-        for stage, operators in zip(iteration.stages, iteration.operators_of_stage, strict=True)
+        for stage, keys in zip(iteration.stages, keys_of_stage, strict=True)
         if not stage.backward
     ]

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.errors import check_known
+from vdnnsim.captured.captures import Captures, captures_of
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.memory import POOLS
 from vdnnsim.network import load_network
 from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import PolicyResult
-from vdnnsim.study import Study
+from vdnnsim.study import DEFAULT_MATH, Study, check_told, is_captured, study_of_step
 from vdnnsim.summary import against
 from vdnnsim.sweep.interpolation import leave_one_out_error_ppm
 from vdnnsim.sweep.sources import TraceShelf
@@ -56,14 +59,16 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is asked about, at any batch: with a batch that was timed or lies between two that were, a `Study`.
+    """What is asked about, at any batch: with a batch that was timed (or captured) or lies between two that were, a
+    `Study`. `network` may be the folder of captured steps, or one.
 
-    Raises `UnknownName` for a pool or weight gradients that there are not.
+    Raises `UnknownName` for a pool or weight gradients that there are not, `InvalidInput` for what a captured step says
+    itself.
     """
 
-    network: str | Path
+    network: str | Path | CapturedStep
     gpu: str | Path | GpuProfile
-    math: str = "fp32"
+    math: str | None = None
     pool: str | None = None
     weight_gradients: str = WeightGradients.PER_LAYER
     capacity: int | str | None = None
@@ -74,6 +79,13 @@ class Setting:
     def __post_init__(self) -> None:
         check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
         check_known("pool", self.pool or NETWORK_POOL, POOLS)
+        if self.captures is not None:
+            check_told(self.captures.where, self.math, self.weight_gradients, self.tables, self.folders)
+
+    @cached_property
+    def captures(self) -> Captures | None:
+        """The captured steps that are meant, where some are."""
+        return captures_of(self.network) if is_captured(self.network) else None
 
     def shelf(self) -> TraceShelf:
         """Where its traces are looked for."""
@@ -84,18 +96,48 @@ class Setting:
         gpu = gpu if self.capacity is None else gpu.with_capacity(self.capacity)
         return gpu if self.link_bandwidth is None else gpu.with_link_bandwidth(self.link_bandwidth)
 
-    def study_of(self, batch: int) -> Study:
+    def study_of(self, batch: int | None) -> Study:
         """As `study`, where no other batch is asked about. Raises `InvalidInput` for a table that is of no use."""
         shelf = self.shelf()
         study = self.study(shelf, batch)
         shelf.check_tables()
         return study
 
-    def study(self, shelf: TraceShelf, batch: int) -> Study:
+    def study(self, shelf: TraceShelf, batch: int | None) -> Study:
         """Raises `InvalidInput` (and its kinds) for what cannot be used, and for batches that no trace reaches."""
-        source = shelf.source(load_network(self.network, batch), str(self.network), self.profile(), self.math)
-        return replace(
-            source.study, pool=self.pool or NETWORK_POOL, weight_gradients=WeightGradients(self.weight_gradients)
+        if self.captures is not None:
+            return study_of_step(self.captures.at(batch).step, self.profile(), self.pool, self.captures.where)
+        assert not isinstance(self.network, CapturedStep)
+        if batch is None:
+            name = load_network(self.network, 1).name
+            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}")
+        network = load_network(self.network, batch)
+        source = shelf.source(network, str(self.network), self.profile(), self.math or DEFAULT_MATH)
+        weight_gradients = WeightGradients(self.weight_gradients)
+        return replace(source.study, pool=self.pool or NETWORK_POOL, weight_gradients=weight_gradients)
+
+    def timed(self, shelf: TraceShelf) -> list[int]:
+        """The batches that were timed or captured, ascending. Raises `InvalidInput` where there are too few to ask
+        which one is the largest."""
+        if self.captures is not None:
+            self.captures.check_several("the largest batch")
+            return self.captures.batches
+        assert not isinstance(self.network, CapturedStep)
+        gpu, math = self.profile().name, self.math or DEFAULT_MATH
+        name = load_network(self.network, 1).name
+        tables = shelf.batches(name, gpu, math)
+        shelf.check_tables(tables.values())
+        if not tables:
+            raise shelf.missing(name, gpu, math)
+        return sorted(tables)
+
+    def error(self, shelf: TraceShelf, timed: list[int]) -> str:
+        """How far off what is interpolated between these may be, in words."""
+        if self.captures is not None:
+            return str(self.captures.errors)
+        error_ppm = leave_one_out_error_ppm({batch: self.study(shelf, batch).trace for batch in timed})
+        return (
+            f"leave-one-out error of kernel times {'unknown' if error_ppm is None else f'{error_ppm / 10_000:.1f} %'}"
         )
 
 
@@ -105,7 +147,7 @@ class _Search:
     loss: float | None
     study_at: Callable[[int], Study]
     tried: dict[int, Tried] = field(default_factory=dict)
-    oracles: dict[int, PolicyResult] = field(default_factory=dict)
+    oracles: dict[int | None, PolicyResult] = field(default_factory=dict)
     labels: list[Provenance] = field(default_factory=list)
     trace_checked: bool = True
 
@@ -115,13 +157,13 @@ class _Search:
             run = study.run(self.policy)
             result = against(self._oracle(study), run.result, run.steps)
             self.labels.append(result.provenance)
-            self.trace_checked &= bool(study.trace.header.layers)
+            self.trace_checked &= study.workload.captured is not None or bool(study.trace.header.layers)
             self.tried[value] = _judged(value, result, self.loss)
         return self.tried[value].good
 
     def _oracle(self, study: Study) -> PolicyResult:
         """It copies nothing and its memory has no end, so that neither link nor capacity changes it."""
-        batch = study.network.batch
+        batch = study.workload.batch
         if batch not in self.oracles:
             self.oracles[batch] = study.run("oracle").result
         return self.oracles[batch]
@@ -168,7 +210,7 @@ def largest_batch(
     loss: float | None = None,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
-    math: str = "fp32",
+    math: str | None = None,
     pool: str | None = None,
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: Iterable[Path] = (),
@@ -182,12 +224,7 @@ def largest_batch(
     """
     setting = Setting(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces))
     shelf = setting.shelf()
-    name = load_network(network, 1).name
-    tables = shelf.batches(name, setting.profile().name, math)
-    shelf.check_tables(tables.values())
-    timed = sorted(tables)
-    if not timed:
-        raise shelf.missing(name, setting.profile().name, math)
+    timed = setting.timed(shelf)
     search = _Search(policy, loss, lambda batch: setting.study(shelf, batch))
     low, high = timed[0], timed[-1]
     if search.good(high):
@@ -195,9 +232,7 @@ def largest_batch(
     if not search.good(low):
         return search.answer(None, f"not even batch {low}, the smallest that was timed")
     found = search.boundary(high, low, 1)
-    error_ppm = leave_one_out_error_ppm({batch: setting.study(shelf, batch).trace for batch in timed})
-    error = "unknown" if error_ppm is None else f"{error_ppm / 10_000:.1f} %"
-    note = f"batches that were not timed are interpolated, leave-one-out error of kernel times {error}"
+    note = f"batches that were not timed are interpolated, {setting.error(shelf, timed)}"
     return search.answer(found, note)
 
 
