@@ -307,9 +307,9 @@ gpu = "fake"
 [[case]]
 network = "{network}"
 batch = 64
-policies = ["baseline(p)", "vdnn-all(m)", "vdnn-conv(p)"]
-measures_host = true
+{policies}
 """
+POLICIES_OF_ALL_KINDS = 'policies = ["baseline(p)", "vdnn-all(m)", "vdnn-conv(p)"]\nmeasures_host = true'
 NETWORK_TOML = """schema = 1
 name = "known"
 input = [3, 64, 64]
@@ -324,9 +324,9 @@ layer = [
 """
 
 
-def report_on(folder: Path, script: Iterable[Disturbance]) -> Report:
+def report_on(folder: Path, script: Iterable[Disturbance], policies: str = POLICIES_OF_ALL_KINDS) -> Report:
     (folder / "known.toml").write_text(NETWORK_TOML)
-    (folder / "cases.toml").write_text(CASES.format(network=folder / "known.toml"))
+    (folder / "cases.toml").write_text(CASES.format(network=folder / "known.toml", policies=policies))
     return make_report(fake_bench(script), read_cases(folder / "cases.toml"), folder / "out")
 
 
@@ -345,6 +345,6 @@ def test_a_report_on_a_bad_link(tmp_path: Path) -> None:
 def test_a_report_on_a_link_that_never_rests(tmp_path: Path) -> None:
     """A case that is far off is not called measured."""
     never = bursts(What.LINK_BOTH, 1, 0.97, lasts_ms=Range(2, 40))
-    found = report_on(tmp_path, never)
-    assert found.records
+    found = report_on(tmp_path, never, 'policies = ["vdnn-all(m)", "vdnn-conv(p)"]\nlimited = {}')
+    assert len(found.records) == 2
     assert all(abs(one.error) < 0.01 or one.verdict is Verdict.CANNOT_BE_TOLD for one in found.records)

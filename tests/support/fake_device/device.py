@@ -79,8 +79,7 @@ class FakeDevice:
     def state(self) -> GpuState:
         """As `Device.state`: a clock that the script slows is held back by the power cap, and of the other processes
         the script says how many there are."""
-        now_ns, disturbances = self.clock_ns, self.script.disturbances
-        slowed = [one for one in disturbances if one.what is What.CLOCK]
+        now_ns, slowed = self.clock_ns, self.script.of(What.CLOCK)
         clock = math.prod(one.factor for one in self.script.under_way(What.CLOCK, now_ns))
         others = len(self.script.under_way(What.OTHER_PROCESS, now_ns))
         return GpuState(

@@ -100,6 +100,8 @@ class Course:
 
     def end_ns(self, begin_ns: int, work_ns: int) -> int:
         """When work that takes so long at full speed is done, rounded up to a nanosecond."""
+        if not self.moments_ns:
+            return begin_ns + work_ns
         left: Rate = work_ns
         index = bisect_right(self.moments_ns, begin_ns)
         while index < len(self.moments_ns):
@@ -118,6 +120,7 @@ class Script:
 
     def __init__(self, disturbances: Iterable[Disturbance] = ()) -> None:
         self.disturbances = tuple(disturbances)
+        self._of = {what: tuple(one for one in self.disturbances if one.what is what) for what in What}
         self._courses: dict[tuple[Part, int | None], Course] = {}
 
     def course(self, part: Part, core: int | None = None) -> Course:
@@ -128,9 +131,13 @@ class Script:
             )
         return self._courses[part, core]
 
+    def of(self, what: What) -> tuple[Disturbance, ...]:
+        """All disturbances of one kind."""
+        return self._of[what]
+
     def under_way(self, what: What, now_ns: int) -> list[Disturbance]:
         """The disturbances of one kind at this moment."""
-        return [one for one in self.disturbances if one.what is what and one.from_ns <= now_ns < one.to_ns]
+        return [one for one in self._of[what] if one.from_ns <= now_ns < one.to_ns]
 
 
 LONG_NS = 200_000 * _MS
