@@ -57,8 +57,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return figures
 
 
-@pytest.mark.parametrize("suffix", BEGINNINGS)
+@pytest.mark.parametrize(
+    ("write", "suffix"), [(comparison_figure, suffix) for suffix in BEGINNINGS] + [(write_run, ".PNG")]
+)
 def test_each_format_is_written(roomy: Comparison, write: Write, suffix: str, tmp_path: Path) -> None:
+    """By one of the figures; both reach their files in one place."""
     path = tmp_path / f"figure{suffix}"
     write(roomy, path)
     assert path.read_bytes().startswith(BEGINNINGS[suffix])
