@@ -155,14 +155,15 @@ class CachingPool(Pool):
 
     def empty_cache(self) -> int:
         """Gives every segment without a live block back to the device; the bytes given back."""
-        before_bytes = self._reserved_bytes
-        for segment in self._unused_segments():
-            (self._small if segment.small else self._large).discard(segment.address)
-            del self._segments[segment.address]
-            if segment.address >= self._first_address:
-                self._device.free(segment.address - self._first_address)
-            self._reserved_bytes -= segment.size_bytes
-        return before_bytes - self._reserved_bytes
+        unused = self._unused_segments()
+        for address, size in unused.items():
+            (self._small if size == SMALL_SEGMENT_BYTES else self._large).discard(address)
+            del self._segments[address]
+            if address >= self._first_address:
+                self._device.free(address - self._first_address)
+        unused_bytes = sum(unused.values())
+        self._reserved_bytes -= unused_bytes
+        return unused_bytes
 
     def segments(self) -> list[Segment]:
         """Every segment, by address; live blocks and holes tile each."""
@@ -178,7 +179,7 @@ class CachingPool(Pool):
         Not all smaller ones need succeed: with room for 12 MiB on the device a request of 12 MiB gets its own
         segment, and one of 5 MiB wants 20 MiB.
         """
-        unused_bytes = sum(segment.size_bytes for segment in self._unused_segments())
+        unused_bytes = sum(self._unused_segments().values())
         room_bytes = self._capacity_bytes - self._reserved_bytes + unused_bytes
         if room_bytes >= OWN_SEGMENT_REQUEST_BYTES:
             from_device_bytes = room_bytes // SEGMENT_GRANULARITY_BYTES * SEGMENT_GRANULARITY_BYTES
@@ -212,9 +213,14 @@ class CachingPool(Pool):
         self._high_water_bytes = max(self._high_water_bytes, self._reserved_bytes)
         holes.put(address, size, merge_below=False, merge_above=False)
 
-    def _unused_segments(self) -> list[Segment]:
+    def _unused_segments(self) -> dict[int, int]:
+        """The address and size of each segment that is one hole."""
         small, large = self._small.sizes, self._large.sizes
-        return [s for s in self.segments() if (small if s.small else large).get(s.address) == s.size_bytes]
+        return {
+            address: size
+            for address, size in self._segments.items()
+            if (small if size == SMALL_SEGMENT_BYTES else large).get(address) == size
+        }
 
 
 def _check_segment(segment: Segment, free_from: int) -> None:
