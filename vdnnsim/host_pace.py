@@ -15,6 +15,7 @@ from vdnnsim.machines.script import script_of
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.program import Program
 from vdnnsim.trace import Trace
+from vdnnsim.units import format_ms
 
 VARIES = 1.2
 """From one step to the next a host may be slower by this factor. Measured on the hosts of an H200 and an H100, of 16
@@ -43,6 +44,10 @@ class HostPace(NamedTuple):
         """Whether the host binds: with one slower by `VARIES` the step is longer, by a fiftieth or more, than with one
         that costs nothing."""
         return binds(self.slower_ns, self.device_ns)
+
+    def __str__(self) -> str:
+        calls, device, quick, slow = map(format_ms, (self.host_ns, self.device_ns, self.quick_ns, self.slow_ns))
+        return f"its calls take {calls}, kernels and link need {device}; {quick} to {slow} as its pace may change"
 
 
 def binds(slower_ns: int, device_ns: int) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vdnnsim.bands import Band
     from vdnnsim.captured.plan_file import PlanFile
     from vdnnsim.captured.step import Seen, StepHeader
+    from vdnnsim.host_pace import HostPace
     from vdnnsim.machines import OutOfMemory
     from vdnnsim.machines.steady import StepMemory
 
@@ -69,7 +70,8 @@ class PolicyResult:
     this one's. `spent` says by cause where the iteration went, `loss` what the oracle's did not take of it; the parts
     of each add up. Bytes are as asked for; the pool's rounding and holes show in `pool_high_water_bytes` and
     `largest_hole_bytes`. By class they are those at the peak of all together, or each class's own peak and averages.
-    Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest.
+    Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest, and
+    `pace` whether its host keeps up.
     """
 
     policy: str
@@ -104,6 +106,7 @@ class PolicyResult:
     failure: OutOfMemory | None = None
     memory: StepMemory | None = None
     plan_file: PlanFile | None = None
+    pace: HostPace | None = None
 
     @property
     def plan(self) -> PlanFile:
@@ -282,14 +285,18 @@ def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
 
 
 def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterator[tuple[str, Any]]:
-    """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time, what
-    steps need of PyTorch's allocator behind the peak."""
+    """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time, how a
+    captured step hangs on its host behind that, what steps need of PyTorch's allocator behind the peak."""
     for field in fields(record):
-        if field.name not in ("band", "failure", "memory", "plan_file"):
+        if field.name not in ("band", "failure", "memory", "plan_file", "pace"):
             yield field.name, getattr(record, field.name)
         if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.band is not None:
             yield "iteration_time_low_ns", record.band.low_ns
             yield "iteration_time_high_ns", record.band.high_ns
+        if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.pace is not None:
+            yield "host_ns", record.pace.host_ns
+            yield "device_ns", record.pace.device_ns
+            yield "host_bound", record.pace.bound
         if field.name == "peak_bytes" and isinstance(record, PolicyResult) and record.memory is not None:
             yield "peak_allocated_bytes", record.memory.allocated_bytes
             yield "peak_reserved_bytes", record.memory.reserved_bytes

@@ -9,13 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.bands import Band, Sources, band_of, sources_of
+from vdnnsim.bands import Band, Sources, band_of, band_of_step, sources_of
 from vdnnsim.captured.captures import captures_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.host_pace import HostPace, Paces
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
 from vdnnsim.machines.fitting import Candidate, Fitted
@@ -113,7 +114,7 @@ class Study:
 
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "iteration")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_paces", "iteration")}
         return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_bands": {}}
 
     def behind(self, link_bandwidth: int | str) -> Study:
@@ -151,7 +152,9 @@ class Study:
         on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
         result = summarise(name, fitted, on, reason, needed_bytes, ran.failure)
         memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
-        result = replace(result, band=self._band(ran), memory=memory, plan_file=self.workload.plan_file(result, fitted))
+        pace = self._paces.of(ran.program) if self._paces else None
+        plan_file = self.workload.plan_file(result, fitted)
+        result = replace(result, band=self._band(ran, pace), memory=memory, plan_file=plan_file, pace=pace)
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def problem(self, laboratory: Laboratory | None = None) -> Problem:
@@ -163,14 +166,19 @@ class Study:
         """What is trained as operators and tensors."""
         return self.workload.iteration(self.trace)
 
-    def _band(self, ran: _Outcome) -> Band | None:
+    def _band(self, ran: _Outcome, pace: HostPace | None) -> Band | None:
         """The range of the iteration's time, where the trace has spreads."""
         if not self.trace.has_spreads:
             return None
         key = _key(ran.plan)
         if key not in self._bands:
-            self._bands[key] = band_of(ran.program, ran.timeline, self.trace, self.gpu, self._sources)
+            of = (ran.program, ran.timeline, self.trace, self.gpu, self._sources)
+            self._bands[key] = band_of(*of) if pace is None else band_of_step(*of, pace)
         return self._bands[key]
+
+    @cached_property
+    def _paces(self) -> Paces | None:
+        return self.workload.paces(self.trace, self.gpu)
 
     @cached_property
     def _sources(self) -> Sources:

@@ -74,7 +74,7 @@ def summarise(
         pinned_host_bytes=program.pinned_host_bytes,
         feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
-        provenance=weakest([*labels, *profile_labels(ran.gpu, program)]),
+        provenance=weakest([*labels, *profile_labels(ran.gpu, program, ran.trace)]),
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
         layers=_layer_results(ran.workload, plan, timeline, steps),
@@ -91,7 +91,13 @@ def against(oracle: PolicyResult, own: PolicyResult, steps: Sequence[StepTime]) 
         own,
         performance=_ratio(oracle.iteration_time_ns, own.iteration_time_ns),
         loss=loss,
-        verdict=verdict(steps, own.spent, loss, own.failure.in_short if own.failure else ""),
+        verdict=verdict(
+            steps,
+            own.spent,
+            loss,
+            own.failure.in_short if own.failure else "",
+            str(own.pace) if own.pace and own.pace.bound else "",
+        ),
         feature_extraction=replace(inner, performance=_ratio(best.iteration_time_ns, inner.iteration_time_ns)),
         provenance=weakest([own.provenance, oracle.provenance]),  # performance rests on both
     )
@@ -101,16 +107,18 @@ def _ratio(best_ns: int, own_ns: int) -> float:
     return best_ns / own_ns if own_ns else 1.0
 
 
-def profile_labels(gpu: GpuProfile, program: Program) -> list[str | None]:
+def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str | None]:
     """The label of each part of a GPU's profile that a program's numbers rest on; None for a part that has none.
 
-    The link's slowdown of copies that go both ways at once counts as soon as a program has copies of both kinds.
+    The link's slowdown of copies that go both ways at once counts as soon as a program has copies of both kinds, what
+    copies do to kernels where the trace has kernels of such a class.
     """
     kinds = {type(command) for command in program.commands}
     ways = [part for kind, part in ((CopyOut, "link.copy_out"), (CopyIn, "link.copy_in")) if kind in kinds]
     both = ["link.both_ways"] if len(ways) == 2 else []
     late = [] if gpu.host.after_wait is None else ["host.after_wait"]
-    return [gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both)]
+    slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
+    return [gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed)]
 
 
 def step_names(program: Program) -> list[StepName]:

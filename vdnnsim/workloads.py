@@ -21,6 +21,7 @@ from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import host_of_step, trace_of_step
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
+from vdnnsim.host_pace import Paces, paces_of
 from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
 from vdnnsim.machines import DeviceMemory, OutOfMemory, check_program, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
@@ -63,6 +64,9 @@ class Runnable(Workload, Protocol):
     def check(self, program: Program, memory: DeviceMemory) -> None:
         """The checking mode: raise `BrokenProgram` for a program that is right only by the luck of its times, or not at
         all; `OutOfMemory`."""
+
+    def paces(self, trace: Trace, gpu: GpuProfile, /) -> Paces | None:
+        """What says whether the host keeps up; None of a network, whose host waits for every layer or gives little."""
 
     def check_trace(self, trace: Trace) -> None:
         """Raise `InvalidInput` for a trace of something else."""
@@ -144,6 +148,9 @@ class NetworkWorkload:
 
     def check(self, program: Program, memory: DeviceMemory) -> None:
         check_program(self.network, program, memory)
+
+    def paces(self, _trace: Trace, _gpu: GpuProfile) -> None:
+        return None
 
     def check_trace(self, trace: Trace) -> None:
         check_trace(trace, self.network)
@@ -248,6 +255,9 @@ class StepWorkload:
 
     def check(self, program: Program, memory: DeviceMemory) -> None:
         check_step_program(self.step, program, memory)
+
+    def paces(self, trace: Trace, gpu: GpuProfile) -> Paces:
+        return paces_of(trace, gpu)
 
     def check_trace(self, trace: Trace) -> None:
         if trace.header != trace_of_step(self.step).header:

@@ -13,13 +13,18 @@ _WORTH_SAYING = 1000
 """Smaller parts of the iteration are left out of the sentence."""
 
 
-def verdict(times: Sequence[StepTime], spent: Spent, loss: Loss, untrainable_because: str = "") -> str:
-    """What binds, with the layers where copies do, and the shares of the iteration that each part of the loss cost."""
+def verdict(
+    times: Sequence[StepTime], spent: Spent, loss: Loss, untrainable_because: str = "", host_binds_because: str = ""
+) -> str:
+    """What binds, with the layers where copies do, and the shares of the iteration that each part of the loss cost. Of
+    an iteration whose host is known to bind it, that."""
     total_ns = sum(spent)
     if untrainable_because:
         return f"memory-bound: {untrainable_because}"
     if not total_ns:
         return "nothing to run"
+    if host_binds_because:
+        return f"host-bound: {host_binds_because}"
     what = binding(spent, loss)
     parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -part[0])
     if _binds(parts[0][0], total_ns):

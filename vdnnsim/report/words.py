@@ -79,7 +79,7 @@ def what_binds(result: PolicyResult) -> str:
     """What binds, in a word or two: "link", or the memory that a policy which does not train would need."""
     if not result.trainable:
         return f"needs {format_bytes(result.needed_bytes)}"
-    return binding(result.spent, result.loss)
+    return "host" if result.pace and result.pace.bound else binding(result.spent, result.loss)
 
 
 def band_ms(band: Band, decimals: int) -> str:

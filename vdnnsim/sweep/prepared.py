@@ -142,7 +142,7 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
 def _provenance(program: Program, study: Study) -> Provenance:
     kernels = [command for command in program.commands if isinstance(command, Kernel)]
     rows = [study.trace.row(kernel.layer, kernel.pass_, kernel.algorithm) for kernel in kernels]
-    return weakest([*(row.provenance for row in rows), *profile_labels(study.gpu, program)])
+    return weakest([*(row.provenance for row in rows), *profile_labels(study.gpu, program, study.trace)])
 
 
 class _TimelessLaboratory:
