@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 Made = tuple[Callable[[], object], nn.Module, torch.optim.Optimizer]
 
@@ -109,6 +110,64 @@ def skip() -> Made:
     return training(Skip(), torch.randn(16, 32), torch.randint(0, 10, (16,)))
 
 
+class Odd(nn.Module):
+    """Saves what is no plain tensor, parts of blocks, one block twice, and what nobody needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.last = nn.Linear(16, 16), nn.Linear(8, 10)
+        self.register_buffer("picks", torch.eye(8).to_sparse())
+        self.register_buffer("scale", torch.ones(8, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.sigmoid(self.linear(x))
+        left, right = y.chunk(2, 1)
+        z = left.exp() * right + left.sin() * self.scale
+        z = torch.fft.fft(torch.sparse.mm(self.picks, z)).abs()
+        self.unused = (z * z).detach()
+        return self.last(z)
+
+
+def odd() -> Made:
+    torch.manual_seed(0)
+    return training(Odd(), torch.randn(8, 16), torch.randint(0, 10, (8,)))
+
+
+class Autocast(nn.Module):
+    """In bfloat16, where autocast makes copies of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.last(torch.relu(self.first(x))).float()
+
+
+def autocast() -> Made:
+    torch.manual_seed(0)
+    return training(Autocast(), torch.randn(8, 16), torch.randint(0, 10, (8,)))
+
+
+class Checkpointed(nn.Module):
+    """Its middle runs again in backward."""
+
+    def __init__(self, use_reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 10)
+        self.middle = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 32))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.sigmoid(checkpoint(self.middle, self.first(x), use_reentrant=self.use_reentrant)))
+
+
+def checkpointed(use_reentrant: bool) -> Made:
+    torch.manual_seed(0)
+    return training(Checkpointed(use_reentrant), torch.randn(8, 16), torch.randint(0, 10, (8,)))
+
+
 MODELS: dict[str, Callable[[], Made]] = {
     "mlp": mlp,
     "mlp, SGD": lambda: mlp(torch.optim.SGD),
@@ -117,4 +176,10 @@ MODELS: dict[str, Callable[[], Made]] = {
     "attention": attention,
     "tied": tied,
     "skip": skip,
+}
+ODD_MODELS: dict[str, Callable[[], Made]] = {
+    "odd": odd,
+    "autocast": autocast,
+    "checkpoint": lambda: checkpointed(False),
+    "reentrant checkpoint": lambda: checkpointed(True),
 }

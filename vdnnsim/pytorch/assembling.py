@@ -195,7 +195,7 @@ class Blocks:
         reasons: dict[int, str] = {}
         versions: dict[int, int] = {}
         for one, block in zip(self.packed, self.of_saved, strict=True):
-            reason = self._block_stays(block, smallest_bytes) or ("weight copy" if one.weight_copy else "")
+            reason = one.stays or self._block_stays(block, smallest_bytes)
             if versions.setdefault(block, one.version) != one.version:
                 reason = reason or "changed after it was saved"
             reasons[block] = reasons.get(block) or reason
@@ -204,8 +204,9 @@ class Blocks:
     def _block_stays(self, block: int, smallest_bytes: int) -> str:
         if block < len(self.before):
             one = self.before[block]
-            kind = one.name.split()[0] if one.name else ""
-            return kind or ("input" if one.size_bytes and one.holds is BlockClass.INPUT else "from before the step")
+            if not one.size_bytes:
+                return "no memory of the device"
+            return one.name.split()[0] if one.name else "input"
         if self.size_bytes(block) < smallest_bytes:
             return "small"
         return "" if block in self.given else "held beyond the step"

@@ -123,22 +123,32 @@ class LeavingHooks:
 
 
 def _seen(tensor: torch.Tensor, device: torch.device, module: str) -> Packed:
-    address = size = 0
-    if tensor.device == device and tensor.layout == torch.strided:
-        storage = tensor.untyped_storage()
-        address, size = storage.data_ptr(), storage.nbytes()
-    strided = tensor.layout == torch.strided
+    address = size = offset_bytes = 0
+    stride = (0,) * tensor.dim()
+    if tensor.layout == torch.strided:
+        stride = tuple(tensor.stride())
+        if tensor.device == device:
+            storage = tensor.untyped_storage()
+            address, size = storage.data_ptr(), storage.nbytes()
+            offset_bytes = int(tensor.storage_offset()) * tensor.element_size()
     return Packed(
         address,
         size,
         str(tensor.dtype).removeprefix("torch."),
         tuple(tensor.shape),
-        tuple(tensor.stride()) if strided else (),
-        int(tensor.storage_offset()) * tensor.element_size() if strided else 0,
+        stride,
+        offset_bytes,
         0 if tensor.is_inference() else tensor._version,
-        _is_weight_copy(tensor),
+        _why_it_stays(tensor),
         module,
     )
+
+
+def _why_it_stays(tensor: torch.Tensor) -> str:
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    if not plain or tensor.is_conj() or tensor.is_neg():
+        return "no plain tensor"
+    return "weight copy" if _is_weight_copy(tensor) else ""
 
 
 def _is_weight_copy(tensor: torch.Tensor) -> bool:

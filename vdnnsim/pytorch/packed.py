@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 class Packed(NamedTuple):
     """What was seen of a tensor when it was saved. `address` is its storage's, 0 where it has none on the device;
-    `weight_copy`: it is a parameter in another type, as autocast makes them."""
+    `stays` says why it must stay, as far as the tensor itself tells: it is a parameter in another type, as autocast
+    makes them ("weight copy"), or of a kind that no bytes alone make up ("no plain tensor")."""
 
     address: int
     storage_bytes: int
@@ -16,7 +17,7 @@ class Packed(NamedTuple):
     stride: tuple[int, ...]
     offset_bytes: int
     version: int
-    weight_copy: bool
+    stays: str
     module: str
 
 
