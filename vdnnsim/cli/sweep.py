@@ -89,14 +89,14 @@ def _announce(sweep: Sweep, console: Console) -> None:
         console.print(sweep.spec.title, highlight=False, soft_wrap=True)
     console.print(f"{sweep.size.points} points{filtered}: {axes}", highlight=False, soft_wrap=True)
     for source in sweep.assignment.sources.values():
-        if not source.study.trace.header.layers:
+        if source.study.workload.captured is None and not source.study.trace.header.layers:
             title = source.study.trace.header.title
             text = f"trace of {title}: unchecked, it does not say of which layers it is"
             console.print(text, highlight=False, soft_wrap=True)
         if source.interpolation_error_ppm:
             text = source.study.trace.header.sources["interpolated"]
             console.print(
-                f"{source.study.network.name} batch {source.study.network.batch}: {text}",
+                f"{source.study.workload.name} batch {source.study.workload.batch}: {text}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -19,7 +19,8 @@ from vdnnsim.trace import MATH_MODES
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, ratio_to_ppm
 
 OWN = -1
-"""The value of capacity, link bandwidth or link latency where a point takes the GPU's own."""
+"""The value of capacity, link bandwidth or link latency where a point takes the GPU's own; of the batch where it takes
+the captured step's own."""
 MOST_VALUES = 10_000_000
 _RANGE_KEYS = ("from", "to", "count", "step", "spacing")
 _LEAST_SCALE, _MOST_SCALE = 0.001, 1000.0
@@ -88,7 +89,7 @@ AXES: Mapping[str, Axis] = MappingProxyType(
         axis.name: axis
         for axis in (
             Axis("network", "network", _name, None, False),
-            Axis("batch", "batch", _count, None, True),
+            Axis("batch", "batch", _count, (OWN,), True),
             Axis("gpu", "gpu", _name, None, False),
             Axis("math", "math", _one_of(MATH_MODES), ("fp32",), False),
             Axis(

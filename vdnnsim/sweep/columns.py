@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vdnnsim.captured.step import BlockClass
 from vdnnsim.metrics.loss import LOSS_WORDS
 from vdnnsim.program import MemoryClass
+
+CLASSES = tuple(dict.fromkeys(kind.value for classes in (MemoryClass, BlockClass) for kind in classes))
+"""Of networks and of captured steps; the columns of those that a point has not are null."""
 
 
 class Column(NamedTuple):
@@ -73,10 +77,7 @@ _NUMBERS = (
     Column("average_bytes_per_step", "int", "B", "average over layer steps of the most in use during each"),
     Column("pool_high_water_bytes", "int", "B", "the most that the pool needed, with its rounding and holes"),
     Column("largest_hole_bytes", "int", "B", "largest request that would have succeeded when most was in use"),
-    *(
-        Column(class_column(memory_class.value), "int", "B", f"{memory_class.value} in use at the peak")
-        for memory_class in MemoryClass
-    ),
+    *(Column(class_column(memory_class), "int", "B", f"{memory_class} in use at the peak") for memory_class in CLASSES),
     Column("offloaded_bytes", "int", "B", "copied out"),
     Column("prefetched_bytes", "int", "B", "copied in"),
     Column("pinned_host_bytes", "int", "B", "pinned host memory that the copies need"),

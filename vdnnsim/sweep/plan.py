@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from vdnnsim.network import network_sha256
 from vdnnsim.sweep.engines import Engine, uncovered
 from vdnnsim.sweep.grid import Grid, Size
 from vdnnsim.sweep.points import Assignment
@@ -118,9 +117,9 @@ def _inputs(assignment: Assignment) -> dict[str, str]:
     inputs = {f"axes.{name}": _hash(list(values)) for name, values in axes.items()}
     inputs.update({name: _hash(spoken[name]) for name in ("zip", "filters")})
     for source in assignment.sources.values():
-        network, trace, gpu = source.study.network, source.study.trace, source.study.gpu
-        named = f"{network.name} ({network.batch})"
-        inputs[f"network {named}"] = network_sha256(network)
+        workload, trace, gpu = source.study.workload, source.study.trace, source.study.gpu
+        named = f"{workload.name} ({workload.batch})"
+        inputs[f"network {named}"] = workload.sha256
         inputs[f"gpu {gpu.name}"] = gpu.sha256
         inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = trace.sha256
     inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})

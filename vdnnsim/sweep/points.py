@@ -82,6 +82,8 @@ class Worker:
             values = {name: spec.axes[name][int(codes[name][begin])] for name in _PROGRAM_AXES}
             times = (self._numbers[name][codes[name][begin:end]] for name in TIME_AXES)
             source = self._assignment.sources[study]
+            if "pool" not in spec.named:
+                values["pool"] = source.study.pool
             digest = f"{source.digest} {self._assignment.policies[str(values['policy'])]}"
             yield Run(source, digest, values, points[begin:end], *times)
 

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Script, script_of
-from vdnnsim.memory import ENDLESS_BYTES, make_pool
+from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import MemoryUse, memory_use
 from vdnnsim.policies import Plan, Policy, Trial, decide, make_policy
 from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.offload import Offload
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.vdnn_all import VdnnAll
 from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
-from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, MemoryClass, Program, WeightGradients
+from vdnnsim.program import Allocate, Buffer, CopyIn, CopyOut, Free, Kernel, Program, WeightGradients
 from vdnnsim.study import Study
 from vdnnsim.summary import profile_labels
 from vdnnsim.sweep.segments import Lowered, lower
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from vdnnsim.sweep.engines import Engine
     from vdnnsim.sweep.recurrence import Times
 
-_CLASSES = tuple(memory_class.value for memory_class in MemoryClass)
-_BLIND_TO_TIME = (Baseline, Oracle, VdnnAll, VdnnConv, VdnnDyn)
+_BLIND_TO_TIME = (Baseline, Offload, Oracle, VdnnAll, VdnnConv, VdnnDyn)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def prepare_plan(study: Study, plan: Plan) -> Prepared:
     """Fit a plan and lower its program. Raises `InvalidInput` where the trace lacks a kernel."""
     plan, program, failure = study.prepare(plan)
     endless = plan.endless or failure is not None
-    memory = DeviceMemory(make_pool(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes))
+    memory = study.workload.memory(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes)
     records = _memory_records(program, memory)
     high_water_bytes = memory.pool.high_water_bytes
     needed_bytes = high_water_bytes if failure is None else study.needed_bytes(plan, program, high_water_bytes)
@@ -109,8 +109,10 @@ def prepare_plan(study: Study, plan: Plan) -> Prepared:
         lowered=lower(script),
         reason="" if failure is None else study.explain(failure, needed_bytes),
         needed_bytes=needed_bytes,
-        use=memory_use(records, steps, 0, _CLASSES),
-        inner_use=memory_use([record for record in records if not record.in_classifier], steps, 0, _CLASSES),
+        use=memory_use(records, steps, 0, program.memory_classes),
+        inner_use=memory_use(
+            [record for record in records if not record.in_classifier], steps, 0, program.memory_classes
+        ),
         pool_high_water_bytes=high_water_bytes,
         largest_hole_bytes=0 if endless else memory.largest_hole_at_peak(),
         offloaded_bytes=sum(command.buffer.size_bytes for command in copies if isinstance(command, CopyOut)),

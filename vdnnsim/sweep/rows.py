@@ -13,7 +13,7 @@ from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
 from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN, Value
-from vdnnsim.sweep.columns import NUMBERS, class_column, loss_column
+from vdnnsim.sweep.columns import CLASSES, NUMBERS, class_column, loss_column
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared, point_study
 from vdnnsim.sweep.recurrence import Times
@@ -86,8 +86,11 @@ def input_entries(run: Run, version: str) -> dict[str, Entry]:
     def latency(curve: LinkCurve) -> np.ndarray:
         return np.where(latencies == OWN, curve.points[0].duration_ns, latencies)
 
+    study = run.source.study
     return {
         **values,
+        "batch": study.workload.batch,
+        "math": study.trace.header.math,
         "point": run.points,
         "capacity_bytes": gpu.capacity_bytes if capacity_bytes == OWN else capacity_bytes,
         "link_bandwidth_bytes_per_s": None if (bandwidths == OWN).all() else bandwidths,
@@ -98,7 +101,7 @@ def input_entries(run: Run, version: str) -> dict[str, Entry]:
         "link_out_latency_ns": latency(gpu.link.copy_out),
         "link_in_latency_ns": latency(gpu.link.copy_in),
         "trace_batch": run.source.trace_batch,
-        "trace_checked": bool(run.source.study.trace.header.layers),
+        "trace_checked": study.workload.captured is not None or bool(study.trace.header.layers),
         "interpolation_error_ppm": None if error_ppm < 0 else error_ppm,
         "vdnnsim_version": version,
         "point_hash": _hashes(run),
@@ -118,7 +121,7 @@ def number_entries(
     use, inner = prepared.use, prepared.inner_use
     both = zip(Loss._fields, _spent(times), _spent(oracle), strict=True)
     loss = {loss_column(part): own_ns - best_ns for part, own_ns, best_ns in both}
-    at_peak: dict[str, Entry] = {class_column(name): size for name, size in use.by_class_at_peak.items()}
+    at_peak: dict[str, Entry] = {**dict.fromkeys(CLASSES), **use.by_class_at_peak}
     return {
         "status": "ok",
         "trainable": not prepared.reason,
@@ -136,7 +139,7 @@ def number_entries(
         "average_bytes_per_step": use.average_bytes_per_step,
         "pool_high_water_bytes": prepared.pool_high_water_bytes,
         "largest_hole_bytes": prepared.largest_hole_bytes,
-        **at_peak,
+        **{class_column(name): size for name, size in at_peak.items()},
         "offloaded_bytes": prepared.offloaded_bytes,
         "prefetched_bytes": prepared.prefetched_bytes,
         "pinned_host_bytes": prepared.program.pinned_host_bytes,

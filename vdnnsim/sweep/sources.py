@@ -9,15 +9,16 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from vdnnsim.captured.captures import Captures, captures_of
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, MissingTrace
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
-from vdnnsim.study import Study
-from vdnnsim.sweep.axes import STUDY_AXES
+from vdnnsim.study import Study, is_captured, study_of_step
+from vdnnsim.sweep.axes import OWN, STUDY_AXES
 from vdnnsim.sweep.interpolation import interpolate_trace
-from vdnnsim.sweep.spec import Spec
+from vdnnsim.sweep.spec import Spec, beside
 from vdnnsim.trace import (
     TRACE_FOLDER,
     Trace,
@@ -34,8 +35,8 @@ StudyCodes = tuple[int, ...]
 
 
 class Source(NamedTuple):
-    """One (network, batch, GPU, math). `trace_batch` is the batch that was timed, as text, or the two that an
-    interpolated trace lies between; `interpolation_error_ppm` is -1 where it is unknown and 0 where nothing was
+    """One (network, batch, GPU, math), or captured step. `trace_batch` is the batch that was timed, as text, or the two
+    that an interpolated trace lies between; `interpolation_error_ppm` is -1 where it is unknown and 0 where nothing was
     interpolated. `digest` covers all content."""
 
     study: Study
@@ -128,22 +129,46 @@ def load_sources(
             raise spec.fault(("traces", index), found, TRACE_FOLDER)
     shelf = TraceShelf((*folders, *spec.traces), tables)
     profiles: dict[str, GpuProfile] = {}
+    captured: dict[str, Captures] = {}
     sources: dict[StudyCodes, Source] = {}
     for codes in studies:
         values = {name: spec.axes[name][code] for name, code in zip(STUDY_AXES, codes, strict=True)}
-        network_name, gpu_name = (_beside(spec, str(values[name])) for name in ("network", "gpu"))
+        network_name, gpu_name = (beside(spec.file, str(values[name])) for name in ("network", "gpu"))
+        batch = int(values["batch"])
         place = "gpu"
         try:
             if gpu_name not in profiles:
                 profiles[gpu_name] = load_profile(gpu_name)
             place = "network"
-            network = load_network(network_name, int(values["batch"]))
+            if is_captured(network_name):
+                if network_name not in captured:
+                    captured[network_name] = captures_of(network_name)
+                place = "batch" if "batch" in spec.named else "network"
+                sources[codes] = _captured_source(captured[network_name], batch, profiles[gpu_name])
+                _check_told(spec)
+                continue
+            network = load_network(network_name, batch)
             place = "batch"
             sources[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
         except InvalidInput as error:
             raise spec.fault(("axes", place), "", str(error)) from None
     shelf.check_tables()
     return sources
+
+
+def _captured_source(captures: Captures, batch: int, gpu: GpuProfile) -> Source:
+    found = captures.at(None if batch == OWN else batch)
+    study = study_of_step(found.step, gpu, where=captures.where)
+    kernels_ppm = found.errors.kernels_ppm if found.errors else 0
+    digest = _digest(study.workload.sha256, study.gpu.sha256, study.trace.sha256)
+    return Source(study, found.batches, -1 if kernels_ppm is None else kernels_ppm, digest)
+
+
+def _check_told(spec: Spec) -> None:
+    """Raise for axes that captured steps have no choice in."""
+    for axis in ("math", "weight_gradients"):
+        if axis in spec.named:
+            raise spec.fault(("axes", axis), "this axis", "none of captured steps, which say it themselves")
 
 
 def policy_digests(names: Iterable[str]) -> dict[str, str]:
@@ -156,13 +181,6 @@ def policy_digests(names: Iterable[str]) -> dict[str, str]:
         own = "" if name in POLICIES or file is None else Path(file).read_text(encoding="utf-8")
         digests[name] = _digest(name, own)
     return digests
-
-
-def _beside(spec: Spec, name: str) -> str:
-    """Files that a spec names are looked for from its own folder."""
-    if name.endswith(".toml") and not Path(name).is_absolute():
-        return str(Path(spec.file).parent / name)
-    return name
 
 
 def _digest(*parts: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vdnnsim.errors import Fault, InvalidFile, InvalidValue
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
+from vdnnsim.policies import ONE_WAY_POLICIES
 from vdnnsim.sweep.axes import AXES, Value, expand
 
 
@@ -74,6 +75,8 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
         else:
             axes[axis.name] = axis.default
     if not faults:
+        faults += _defaults_by_kind(contents.axes, axes, file, line_of(lines, ("axes",)))
+    if not faults:
         faults += _zip_faults(contents.zip_, axes, file, line_of(lines, ("zip",)))
     if not faults:
         faults += _repeated(contents.zip_, axes, file, lines)
@@ -90,6 +93,25 @@ def parse_spec(text: str, file: str = "spec") -> Spec:
         tuple(contents.filters),
         folders,
     )
+
+
+def beside(file: str, name: str) -> str:
+    """Files and folders that a spec names are looked for from its own folder."""
+    path = Path(name)
+    from_there = Path(file).parent / path
+    return str(from_there) if not path.is_absolute() and (name.endswith(".toml") or from_there.is_dir()) else name
+
+
+def _defaults_by_kind(
+    named: Mapping[str, Any], axes: dict[str, tuple[Value, ...]], file: str, line: int | None
+) -> list[Fault]:
+    """Captured steps, which are folders, have a batch of their own and one algorithm a kernel."""
+    captured = [Path(beside(file, str(name))).is_dir() for name in axes["network"]]
+    if all(captured) and "policy" not in named:
+        axes["policy"] = tuple(ONE_WAY_POLICIES)
+    if all(captured) or "batch" in named:
+        return []
+    return [Fault(file, line, "axes.batch", "nothing", "this axis")]
 
 
 def _known(name: str) -> str:
