@@ -112,7 +112,8 @@ class PolicyResult:
     def plan(self) -> PlanFile:
         """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network."""
         if self.plan_file is None:
-            raise InvalidInput(f"plan of {self.policy}: found a network of layers, expected a captured step")
+            found = "a network of layers, or tensors that are made again"
+            raise InvalidInput(f"plan of {self.policy}: found {found}, expected what leaves of a captured step")
         return self.plan_file
 
     def __repr__(self) -> str:

@@ -270,7 +270,9 @@ class StepWorkload:
     def captured(self) -> Captured:
         return Captured(self.step.header, self.step.seen)
 
-    def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile:
+    def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | None:
+        if len(plan.schedule.leaves) < len(plan.schedule.actions):
+            return None  # training makes nothing again: that is torch.utils.checkpoint's business
         return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
 
 

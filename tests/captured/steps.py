@@ -120,3 +120,31 @@ def one_block_thrice() -> CapturedStep:
     return CapturedStep(
         HEADER, seen, HOOKS, operators, kernels, (block,), tensors, tuple(Deed(*deed) for deed in deeds)
     )
+
+
+def module_with_workspace() -> CapturedStep:
+    """A module of two layers: a.norm makes b1 of 8 MiB from the input b0 of 4 MiB, with b2 of 1 MiB as workspace of the
+    first of its two kernels; a.fc saves b1 and makes b3 of 16 MiB, which the loss saves. Kernels 4, 5 are backward.
+    """
+    operators = (
+        ModelOperator("aten::norm", "a.norm", Phase.FORWARD),
+        ModelOperator("aten::addmm", "a.fc", Phase.FORWARD),
+        ModelOperator("aten::loss", "", Phase.FORWARD),
+        ModelOperator("LossBackward0", "", Phase.BACKWARD),
+        ModelOperator("AddmmBackward0", "a.fc", Phase.BACKWARD),
+    )
+    blocks = (
+        Block(4 * MIB, BlockClass.INPUT, BEFORE_STEP, None, None),
+        Block(8 * MIB, BlockClass.SAVED, 0, 12, 12, released=6, fetched_given=12, operator=0),
+        Block(MIB, BlockClass.WORKSPACE, 1, 2, 2, operator=0),
+        Block(16 * MIB, BlockClass.SAVED, 5, 10, 10, released=8, fetched_given=10, operator=1),
+    )
+    deeds = (
+        *((TAKE, 1), (TAKE, 2), (LAUNCH, 0), (LAUNCH, 1)),  # deeds 0 to 3
+        *((SAVE, 0), (TAKE, 3), (LAUNCH, 2), (SAVE, 1), (LAUNCH, 3)),  # 4 to 8, stages 1 and 2
+        *((NEED, 1), (LAUNCH, 4), (NEED, 0), (LAUNCH, 5)),  # 9 to 12, stages 3 and 4
+    )
+    kernels = tuple(kernel(operator)._replace(name=f"kernel{n}") for n, operator in enumerate((0, 0, 1, 2, 3, 4)))
+    tensors = (saved(1, "a.fc", 8 * MIB), saved(3, "", 16 * MIB))
+    seen = Seen(600_000, 5_000, 28 * MIB, 28 * MIB, 40 * MIB)
+    return CapturedStep(HEADER, seen, HOOKS, operators, kernels, blocks, tensors, tuple(Deed(*deed) for deed in deeds))

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from captured.steps import MIB, one_block_thrice, three_layers
-from vdnnsim.captured import BlockClass, CapturedStep, build_step, hook_schedule, host_of_step, trace_of_step
+import pytest
+
+from captured.steps import MIB, module_with_workspace, one_block_thrice, three_layers
+from vdnnsim.captured import (
+    BlockClass,
+    CapturedStep,
+    build_step,
+    hook_schedule,
+    host_of_step,
+    remake_modules,
+    schedule_of,
+    trace_of_step,
+)
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
-from vdnnsim.iteration import Leave, Schedule
+from vdnnsim.iteration import Leave, Remake, Schedule
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import memory_use
@@ -243,6 +255,41 @@ def test_the_host_waits_in_the_end_for_copies_that_no_kernel_has_waited_for() ->
     block = step.blocks[0]._replace(given=7, given_hooked=7, fetched_given=7)
     step = replace(step, blocks=(block,))
     assert all_told(build_step(step, hook_schedule(step, [0])))[-1] == "wait for compute, copy out, copy in"
+
+
+def test_a_module_is_made_again() -> None:
+    """b1 and b3 are dropped at their saves and go when others let them; at the first need of either, all kernels of the
+    module run again, with the workspace of the first."""
+    step = module_with_workspace()
+    remakes = remake_modules(step, ["a"])
+    by = (("a.norm", "aten::norm 0"), ("a.norm", "aten::norm 1"), ("a.fc", "aten::addmm 2"))
+    assert remakes == {"b1": Remake(1, 3, by), "b3": Remake(2, 3, by)}
+    assert all_told(build_step(step, schedule_of(step, remakes))) == lines("""
+        take b1, take b2, kernel0, free b2, kernel1, hook
+        take b3, kernel2, free b1, hook, kernel3, free b3
+        hook, take b1, take b2 again, kernel0, free b2 again, kernel1, take b3, kernel2
+        kernel4, free b3, hook, kernel5, free b1, wait for compute
+    """)
+    timeline = run(step, schedule_of(step, remakes))
+    assert timeline.iteration_time_ns == 12_000 + 9 * 101_000 + 2_000
+
+
+def test_some_leave_while_others_are_made_again() -> None:
+    """The copy in waits for the kernels given before it, those that run again not among them; copies count on."""
+    step = module_with_workspace()
+    leaves = hook_schedule(step, [3], ahead=0).actions
+    schedule = schedule_of(step, {**remake_modules(step, ["a.norm"]), **leaves})
+    assert all_told(build_step(step, schedule))[-19:] == lines("""
+        hook, take b3, hook copy in, copy in waits for compute 4, copy in waits for copy out 1, in b3
+        hook stream wait, compute waits for copy in 1, kernel4, free b3
+        hook, take b1, take b2 again, kernel0, free b2 again, kernel1, kernel5, free b1, wait for compute
+    """)
+    assert peak_bytes(run(step, schedule)) == (4 + 8 + 16) * MIB
+
+
+def test_what_a_module_does_not_make_is_not_made_again() -> None:
+    with pytest.raises(InvalidInput, match="module 'b' of three: found no tensor that it makes and saves"):
+        remake_modules(module_with_workspace(), ["b"])
 
 
 def test_peaks() -> None:

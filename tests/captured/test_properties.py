@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -18,12 +19,14 @@ from vdnnsim.captured import (
     build_step,
     check_step,
     hook_schedule,
+    remake_modules,
     schedule_of,
     trace_of_step,
     why_it_stays,
 )
 from vdnnsim.captured.checking import check_step_program
-from vdnnsim.iteration import Schedule
+from vdnnsim.errors import InvalidInput
+from vdnnsim.iteration import Action, Schedule
 from vdnnsim.machines import BrokenProgram, DeviceMemory
 from vdnnsim.memory import make_pool
 from vdnnsim.program import Allocate, BrokenSchedule, Free, Kernel, Program, Stream, StreamWait
@@ -36,7 +39,7 @@ def check(step: CapturedStep, schedule: Schedule) -> Program:
     for pool in ("first-fit", "best-fit"):
         check_step_program(step, program, DeviceMemory(make_pool(pool, 10**12)))
     timeline = run(step, schedule)
-    assert len(timeline.kernels) == len(step.kernels)
+    assert len(timeline.kernels) >= len(step.kernels)
     assert len(timeline.copies) == 2 * len(schedule.leaves)
     live = Counter(buffer.name for buffer in program.setup)
     for command in program.commands:
@@ -46,12 +49,12 @@ def check(step: CapturedStep, schedule: Schedule) -> Program:
         elif isinstance(command, Free):
             live[command.buffer.name] -= 1
             assert live[command.buffer.name] == 0
-    leaves = schedule.leaves
     for number, block in enumerate(step.blocks):
-        left = f"b{number}" in leaves
+        left = f"b{number}" in schedule.actions
         given = (block.given if block.released is None else block.released) if left else block.given
         assert live[f"b{number}"] == (given is None)
         assert not live[f"b{number} back"]
+        assert not live[f"b{number} again"]
     return program
 
 
@@ -75,6 +78,25 @@ def test_any_schedule_is_refused_or_right(step: CapturedStep, data: st.DataObjec
         build_step(step, schedule)
     except BrokenSchedule:
         return
+    check(step, schedule)
+
+
+@given(steps(), st.data())
+def test_modules_are_made_again_beside_what_leaves(step: CapturedStep, data: st.DataObject) -> None:
+    modules = data.draw(st.sets(st.sampled_from([f"layer{number}" for number in range(5)]), min_size=1))
+    remakes: dict[str, Action] = {}
+    for module in sorted(modules):
+        with suppress(InvalidInput):
+            remakes |= remake_modules(step, [module])
+    may = [number for number in range(len(step.blocks)) if not why_it_stays(step, number)]
+    leaving = data.draw(st.sets(st.sampled_from(may))) if may else set()
+    schedule = schedule_of(step, {**hook_schedule(step, leaving).actions, **remakes})
+    try:
+        program = build_step(step, schedule)
+    except BrokenSchedule:  # needed before it is dropped, where there are two backwards
+        return
+    again = [command for command in program.commands if isinstance(command, Kernel) and command.again]
+    assert bool(again) == bool(remakes)
     check(step, schedule)
 
 

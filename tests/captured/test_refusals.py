@@ -12,6 +12,8 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.program import BrokenSchedule
 
+MAKER = (("layers.1", "aten::addmm 1"),)
+BACKWARD = ("layers.2", "AddmmBackward0 5")
 CALL = r"hook call {} \({} of AddmmBackward0 mat1, {}\)"
 
 
@@ -28,8 +30,9 @@ CALL = r"hook call {} \({} of AddmmBackward0 mat1, {}\)"
         ("b8", Leave(5, 9, 9, 10), "b8, hook call 9 .*: found that it is back before it is freed in stage 9"),
         ("b8", Leave(5, 6, 7, 10), "b8, hook call 7 .*: found that it comes back; expected a call of the unpack hook"),
         ("b8", Leave(5, 7, 15, 16), "b8, stage 15: found that it comes back; expected a call of the unpack hook"),
-        ("b8", Leave(5, 7, 9, 8), "b8, hook call 8 .*: found that it is needed before it is back in stage 9"),
+        ("b8", Leave(5, 7, 9, 8), "b8, hook call 8 .*: found that it is needed before its first need; expected"),
         ("b8", Leave(5, 7, 8, 11), "b8, hook call 11 .*: found that it is needed later than its first need; expected"),
+        ("b8", Leave(5, 7, 11, 11), "b8, hook call 11 .*: found that it comes back behind its first need; expected by"),
         ("b8", Leave(5, 7, 8, 9), "b8, hook call 9 .*: found that it is needed before its first need; expected then"),
         ("b8", Leave(None, 7, 8, 10), "b8, hook call 7 .*: found no copy out; expected one at its first save, stage 5"),
         ("b8", Leave(0, 0, 8, 10), "b8, before the first hook call: found that it leaves before it is saved"),
@@ -39,7 +42,18 @@ CALL = r"hook call {} \({} of AddmmBackward0 mat1, {}\)"
             "b0, hook call 7 .*: found that it leaves; .* it never leaves .parameter.",
         ),
         ("b6", Leave(1, 7, 8, 14), "expected that it stays: it never leaves .input."),
-        ("b8", Remake(6, 9, ()), "b8, .*: found that it is made again"),
+        ("b8", Remake(4, 9, MAKER), "b8, hook call 4 .*: found that it is dropped before it is saved; expected then"),
+        ("b8", Remake(5, 5, MAKER), "b8, hook call 5 .*: found that it is back before it is freed in stage 5"),
+        ("b8", Remake(5, 11, MAKER), "b8, hook call 11 .*: found that it comes back behind its first need"),
+        ("b8", Remake(5, 9, ()), "b8, hook call 9 .*: found made again by 0 of its makers; expected all of its own op"),
+        (
+            "b8",
+            Remake(5, 9, (("layers.1", "forward"),)),
+            "found made again by layers.1 forward; expected by kernels",
+        ),
+        ("b8", Remake(5, 9, (BACKWARD,)), "found made again by layers.2 AddmmBackward0 5; expected by kernels of f"),
+        ("b8", Remake(5, 9, MAKER * 2), "b8, hook call 9 .*: found kernels out of order; expected each once, in the"),
+        ("b0", Remake(5, 9, MAKER), "b0, .*: found that it is dropped; expected that it stays: it never leaves"),
         (
             "b12",
             Leave(8, 8, 9, 9),

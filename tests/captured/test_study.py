@@ -11,7 +11,7 @@ import pytest
 from captured.steps import MIB, three_layers
 from support.cases import ROOMY_BYTES, conv, fc, gpu_of, layer, network_of, trace_of
 from vdnnsim import Comparison, Layout, Plan, Problem, Study, compare, make_plan, make_study
-from vdnnsim.captured import PlanFile, write_step
+from vdnnsim.captured import PlanFile, remake_modules, schedule_of, write_step
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.network import Kind
@@ -94,7 +94,9 @@ def test_the_plan_of_a_result_goes_to_a_file_and_back(table: Comparison, tmp_pat
 
 def test_networks_have_no_plan_to_save() -> None:
     run = Study(NETWORK, trace_of(NETWORK), gpu_of()).run("vdnn-all(p)")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="found a network of layers, expected a captured step"):
+    with pytest.raises(
+        InvalidInput, match="found a network of layers, or tensors that are made again, expected what leaves of"
+    ):
         _ = run.result.plan
 
 
@@ -193,3 +195,15 @@ def test_fitting_is_asked_of_steps_in_a_row() -> None:
         make_study(STEP, gpu=profile_of(roomy.memory.reserved_bytes - MIB)).run("baseline").result.needed_bytes
     )
     assert make_study(STEP, gpu=profile_of(needed_bytes)).run("baseline").result.trainable
+
+
+def test_a_step_with_modules_made_again_is_run_and_has_no_plan_to_save() -> None:
+    """Layer 1 runs once more; nothing is copied."""
+    study = make_study(STEP, gpu=GPU)
+    plan = study.run("oracle").plan
+    schedule = schedule_of(STEP, remake_modules(STEP, ["layers.1"]))
+    result = study.run_plan("checkpoint", replace(plan, schedule=schedule, endless=False)).result
+    assert result.offloaded_bytes == 0
+    assert result.iteration_time_ns - study.run("oracle").result.iteration_time_ns >= 101_000
+    with pytest.raises(InvalidInput, match="tensors that are made again"):
+        _ = result.plan

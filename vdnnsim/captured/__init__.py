@@ -7,6 +7,7 @@ from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
 from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
+from vdnnsim.captured.remaking import remake_modules
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
 from vdnnsim.captured.several import check_steps_writable, is_steps, read_steps, write_steps
 from vdnnsim.captured.step import (
@@ -66,6 +67,7 @@ __all__ = [
     "pool_of",
     "read_step",
     "read_steps",
+    "remake_modules",
     "schedule_of",
     "successors_of",
     "trace_of_step",

@@ -7,16 +7,20 @@ from vdnnsim.iteration import Action, Leave, Schedule
 from vdnnsim.program import BrokenSchedule
 
 
-def leaves_of(step: CapturedStep, schedule: Schedule) -> dict[int, Leave]:
-    """The blocks that leave by their numbers, each checked. Raises `BrokenSchedule`, with tensor, stage and rule."""
+def actions_of(step: CapturedStep, schedule: Schedule) -> dict[int, Action]:
+    """What becomes of blocks, by their numbers. Raises `BrokenSchedule` for a name that no saved tensor's block has."""
     names = {f"b{number}": number for number in step.stages.saves}
-    found = {}
-    for name, action in schedule.actions.items():
+    for name in schedule.actions:
         if name not in names:
             rule = f"one of the {len(names)} blocks of {step.header.name} that hold saved tensors"
             raise BrokenSchedule(name, "set-up", "no such tensor", rule)
-        found[names[name]] = _checked(step, names[name], name, action)
-    return found
+    return {names[name]: action for name, action in schedule.actions.items()}
+
+
+def leaves_of(step: CapturedStep, schedule: Schedule) -> dict[int, Leave]:
+    """The blocks that leave by their numbers, each checked. Raises `BrokenSchedule`, with tensor, stage and rule."""
+    actions = actions_of(step, schedule)
+    return {n: checked_leave(step, n, action) for n, action in actions.items() if isinstance(action, Leave)}
 
 
 def why_it_stays(step: CapturedStep, number: int) -> str:
@@ -43,31 +47,37 @@ def stage_title(step: CapturedStep, stage: int) -> str:
     return f"hook call {stage} ({doing} of {saved.node} {saved.attribute}, {saved.module or 'no module'})"
 
 
-def _checked(step: CapturedStep, number: int, name: str, action: Action) -> Leave:
-    def broken(stage: int, found: str, rule: str) -> BrokenSchedule:
-        return BrokenSchedule(name, stage_title(step, stage), found, rule)
+def broken(step: CapturedStep, name: str, stage: int, found: str, rule: str) -> BrokenSchedule:
+    """The error of a schedule that cannot be, with the stage as messages have it."""
+    return BrokenSchedule(name, stage_title(step, stage), found, rule)
 
-    if not isinstance(action, Leave):
-        raise broken(action.dropped, "that it is made again", "that it leaves or stays: recomputing is the model's own")
+
+def check_stages_of_need(step: CapturedStep, name: str, freed: int, back: int, first_need: int) -> None:
+    """What is let go comes back later, at a need, and not behind its own first one. Raises `BrokenSchedule`."""
+    if back <= freed:
+        raise broken(step, name, back, f"that it is back before it is freed in stage {freed}", "later")
+    if back > len(step.hook_calls) or step.deeds[step.hook_calls[back - 1]].doing is not Doing.NEED:
+        raise broken(step, name, back, "that it comes back", "a call of the unpack hook")
+    if back > first_need:
+        raise broken(step, name, back, "that it comes back behind its first need", f"by then, stage {first_need}")
+
+
+def checked_leave(step: CapturedStep, number: int, leave: Leave) -> Leave:
+    """The same, where it can be. Raises `BrokenSchedule`."""
+    name = f"b{number}"
+    out, freed, back, needed = leave[:4]
     if reason := why_it_stays(step, number):
-        raise broken(action.freed, "that it leaves", f"that it stays: {reason}")
-    out, freed, back, needed = action[:4]
-    stages = step.stages
-    first_save, first_need = stages.saves[number][0], stages.needs[number][0]
+        raise broken(step, name, freed, "that it leaves", f"that it stays: {reason}")
+    first_save, first_need = step.stages.saves[number][0], step.stages.needs[number][0]
     if out is None:
-        raise broken(freed, "no copy out", f"one at its first save, stage {first_save}: the host has no copy of it")
+        raise broken(step, name, freed, "no copy out", f"one at its first save, stage {first_save}")
     if out != first_save:
         when = "before it is saved" if out < first_save else "after its first save"
-        raise broken(out, f"that it leaves {when}", f"at its first save, stage {first_save}")
+        raise broken(step, name, out, f"that it leaves {when}", f"at its first save, stage {first_save}")
     if freed < out:
-        raise broken(freed, f"that it is freed before it leaves in stage {out}", "then, or later")
-    if back <= freed:
-        raise broken(back, f"that it is back before it is freed in stage {freed}", "later")
-    if back > len(step.hook_calls) or step.deeds[step.hook_calls[back - 1]].doing is not Doing.NEED:
-        raise broken(back, "that it comes back", "a call of the unpack hook")
-    if needed < back:
-        raise broken(needed, f"that it is needed before it is back in stage {back}", "then, or later")
+        raise broken(step, name, freed, f"that it is freed before it leaves in stage {out}", "then, or later")
+    check_stages_of_need(step, name, freed, back, first_need)
     if needed != first_need:
         when = "later than" if needed > first_need else "before"
-        raise broken(needed, f"that it is needed {when} its first need", f"then, in stage {first_need}")
-    return action
+        raise broken(step, name, needed, f"that it is needed {when} its first need", f"then, in stage {first_need}")
+    return leave

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT, agenda_of
-from vdnnsim.captured.checks import leaves_of
+from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT, NOTHING, agenda_of
+from vdnnsim.captured.checks import actions_of, checked_leave
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
+from vdnnsim.captured.remaking import Again, again_of, checked_remake
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.iteration import Buffer, Leave, Schedule
+from vdnnsim.iteration import Buffer, Leave, Remake, Schedule
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -95,25 +96,48 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
     prepared = step.made.get("program")
     if prepared is None:
         prepared = step.made["program"] = _Prepared(step)
-    return _Building(step, prepared, leaves_of(step, plan)).build()
+    leaves: dict[int, Leave] = {}
+    remakes: dict[int, Remake] = {}
+    for number, action in actions_of(step, plan).items():
+        if isinstance(action, Leave):
+            leaves[number] = checked_leave(step, number, action)
+        else:
+            remakes[number] = checked_remake(step, number, action)
+    return _Building(step, prepared, leaves, remakes).build()
+
+
+class _Away(NamedTuple):
+    """In which stage the runtime lets a block go, and in which it takes another one for it."""
+
+    freed: int
+    back: int
 
 
 class _Building:
     """One program under way: what is usual, up to where a plan has it otherwise."""
 
-    def __init__(self, step: CapturedStep, prepared: _Prepared, leaves: Mapping[int, Leave]) -> None:
+    def __init__(
+        self, step: CapturedStep, prepared: _Prepared, leaves: Mapping[int, Leave], remakes: Mapping[int, Remake]
+    ) -> None:
         self.step = step
         self.prepared = prepared
         self.leaves = leaves
-        self.usual = prepared.with_hooks if leaves else prepared.without_hooks
+        self.away = {number: _Away(leave.freed, leave.back) for number, leave in leaves.items()}
+        self.away |= {number: _Away(remake.dropped, remake.again) for number, remake in remakes.items()}
+        self.usual = prepared.with_hooks if self.away else prepared.without_hooks
         self.agenda = agenda_of(leaves)
+        self.again = again_of(step, remakes)
+        self.dropped: dict[int, list[int]] = {}
+        for number in sorted(remakes):
+            self.dropped.setdefault(remakes[number].dropped, []).append(number)
         self.commands: list[Command] = []
         self.copies_out: dict[int, Piece] = {}
         self.copies_in: dict[int, Piece] = {}
+        self.kernels_again = 0
         self.awaited_at = 0
         """How many kernels there were when the compute stream last waited."""
-        self.others = {number: self._held_by_others_until(number) for number in leaves}
-        self.fetched = {number: self._fetched_buffer(number) for number in leaves}
+        self.others = {number: self._held_by_others_until(number) for number in self.away}
+        self.fetched = {number: self._fetched_buffer(number) for number in self.away}
         self.dying = self._dying()
 
     def _held_by_others_until(self, number: int) -> int | None:
@@ -124,13 +148,13 @@ class _Building:
     def _goes_when_dropped(self, number: int) -> bool:
         """Whether nobody else holds the block when the runtime lets it go."""
         others = self.others[number]
-        return others is not None and others < self.step.hook_calls[self.leaves[number].freed - 1]
+        return others is not None and others < self.step.hook_calls[self.away[number].freed - 1]
 
     def _fetched_buffer(self, number: int) -> Buffer:
         """The block that a tensor comes back into; of another name while others still hold the one it left."""
         buffer = self.prepared.buffers[number]
         others = self.others[number]
-        gone = others is not None and others < self.step.hook_calls[self.leaves[number].back - 1]
+        gone = others is not None and others < self.step.hook_calls[self.away[number].back - 1]
         return buffer if gone else buffer._replace(name=f"{buffer.name} back")
 
     def _dying(self) -> Mapping[int, list[Free]]:
@@ -143,7 +167,7 @@ class _Building:
                 found[deed] = {(number, False): frees[number] for number in usual.get(deed, ())}
             return found[deed]
 
-        for number in self.leaves:
+        for number in self.away:
             given, fetched_given = blocks[number].given_hooked, blocks[number].fetched_given
             if given is not None:
                 del at(given)[number, False]
@@ -156,8 +180,9 @@ class _Building:
 
     def build(self) -> Program:
         usual, commands = self.usual, self.commands
-        otherwise = sorted({*self.dying, *(self.step.hook_calls if self.leaves else ())})
-        stages = {call: stage for stage, call in enumerate(self.step.hook_calls, start=1)} if self.leaves else {}
+        calls = self.step.hook_calls if self.away else ()
+        stages = {call: stage for stage, call in enumerate(calls, start=1)}
+        otherwise = sorted({*self.dying, *calls})
         place = 0  # in `otherwise`
         cursor = 0  # in the usual commands
         steps = []
@@ -189,11 +214,9 @@ class _Building:
 
     def _hook_call(self, stage: int, layer: str) -> None:
         self.commands.append(_HOOK)
-        deeds = self.agenda.get(stage)
-        if deeds is None:
-            return
+        deeds = self.agenda.get(stage, NOTHING)
         here = f"{layer}, call {stage}"
-        kernels = self.prepared.kernels_before[stage]
+        kernels = self.prepared.kernels_before[stage] + self.kernels_again
         for number in deeds.fetched:
             self._copy_in(number, here, kernels)
         for number in deeds.awaited:
@@ -202,10 +225,42 @@ class _Building:
             self._copy_out(number, layer, kernels)
         for number in deeds.dropped:
             self._wait(self.copies_out[number], kernels)
-            if self._goes_when_dropped(number):
-                self.commands.append(self.prepared.frees[number])
+            self._let_go(number)
+        for number in self.dropped.get(stage, ()):
+            self._let_go(number)
         for number in deeds.back:
             self._copy_in(number, here, kernels)
+        for again in self.again.get(stage, ()):
+            self._make_again(again)
+
+    def _let_go(self, number: int) -> None:
+        if self._goes_when_dropped(number):
+            self.commands.append(self.prepared.frees[number])
+
+    def _make_again(self, again: Again) -> None:
+        """Operators of forward once more: what is kept stays; what else they take dies as soon as it did in forward
+        where autograd did not hold it, and at the end of them at the latest."""
+        own, deeds, buffers = self.prepared.own, self.step.deeds, self.prepared.buffers
+        taken: dict[int, Free] = {}
+        for deed in again.deeds:
+            for gone in [number for number in taken if self._dies_in_forward(number) < deed]:
+                self.commands.append(taken.pop(gone))
+            kernel, number = own[deed], deeds[deed].number
+            if isinstance(kernel, Kernel):
+                self.commands.append(kernel._replace(again=True))
+                self.kernels_again += 1
+            elif number in again.kept:
+                self.commands.append(Allocate(self.fetched[number]))
+            else:
+                taken[number] = Free(buffers[number]._replace(name=f"{buffers[number].name} again"))
+                self.commands.append(Allocate(taken[number].buffer))
+        self.commands += taken.values()
+
+    def _dies_in_forward(self, number: int) -> int:
+        """Behind which deed nobody but autograd holds a block; behind the last one where somebody does."""
+        block = self.step.blocks[number]
+        dies = block.given_hooked if block.released is None else block.released
+        return len(self.step.deeds) if dies is None else dies
 
     def _copy_out(self, number: int, layer: str, kernels: int) -> None:
         """Behind all kernels given so far, which may still be writing it."""
@@ -235,7 +290,7 @@ class _Building:
 
     def _unfinished(self) -> tuple[Stream, ...]:
         """The streams that the host waits for in the end: kernels stand behind all copies that they have waited for."""
-        kernels = len(self.step.kernels)
+        kernels = len(self.step.kernels) + self.kernels_again
         streams = [Stream.COMPUTE]
         if self.leaves and self.awaited_at == kernels:
             streams += [Stream.COPY_OUT, Stream.COPY_IN]

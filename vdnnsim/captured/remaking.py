@@ -1,0 +1,106 @@
+"""Blocks that are dropped and made again: the kernels of forward operators run once more, with the blocks they take.
+
+This is what `torch.utils.checkpoint` does of a module. Which kernel reads what was not captured, so that nobody can
+check that what is run again finds what it reads: whoever writes such a schedule says so, as who checkpoints a module
+does, whose inputs are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.checks import broken, check_stages_of_need, why_it_stays
+from vdnnsim.captured.iteration import kernel_keys
+from vdnnsim.captured.step import CapturedStep, Doing, Phase
+from vdnnsim.errors import InvalidInput
+from vdnnsim.iteration import Key, Remake
+
+
+class Again(NamedTuple):
+    """Operators that run again in a stage: deeds of forward, and the blocks that are kept of what they take."""
+
+    deeds: tuple[int, ...]
+    kept: frozenset[int]
+
+
+def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
+    """The same, where it can be. Raises `BrokenSchedule`."""
+    name = block_name(number)
+    dropped, again, by = remake
+    if reason := why_it_stays(step, number):
+        raise broken(step, name, dropped, "that it is dropped", f"that it stays: {reason}")
+    first_save = step.stages.saves[number][0]
+    if dropped < first_save:
+        raise broken(step, name, dropped, "that it is dropped before it is saved", f"then, in stage {first_save}")
+    check_stages_of_need(step, name, dropped, again, step.stages.needs[number][0])
+    numbers = _numbers(step)
+    unknown = [key for key in by if key not in numbers]
+    if unknown:
+        raise broken(step, name, again, f"made again by {' '.join(unknown[0])}", "by kernels of forward")
+    kernels = [numbers[key] for key in by]
+    if kernels != sorted(set(kernels)):
+        raise broken(step, name, again, "kernels out of order", "each once, in the order of forward")
+    makers = _makers(step, number)
+    if not makers or not makers.issubset(kernels):
+        rule = f"all of its own operator's among them ({len(makers)} kernels)" if makers else "a kernel that makes it"
+        raise broken(step, name, again, f"made again by {len(set(kernels) & makers)} of its makers", rule)
+    return remake
+
+
+def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, list[Again]]:
+    """By stage what runs again there; blocks that the same kernels make are made at once."""
+    groups: dict[tuple[int, tuple[Key, ...]], set[int]] = {}
+    for number, remake in remakes.items():
+        groups.setdefault((remake.again, remake.by), set()).add(number)
+    numbers = _numbers(step)
+    found: dict[int, list[Again]] = {}
+    for (stage, by), kept in groups.items():
+        kernels = {numbers[key] for key in by}
+        operators = {step.kernels[kernel].operator for kernel in kernels}
+        before = step.hook_calls[stage - 1]
+        deeds = tuple(
+            place
+            for place, (doing, number) in enumerate(step.deeds[:before])
+            if (doing is Doing.LAUNCH and number in kernels)
+            or (doing is Doing.TAKE and step.blocks[number].operator in operators)
+        )
+        found.setdefault(stage, []).append(Again(deeds, frozenset(kept)))
+    return found
+
+
+def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Remake]:
+    """What checkpointing these modules does: all that they make and save is dropped at its save, and made again, by all
+    their kernels of forward, at the first need of any of it. Raises `InvalidInput` for a module that saves nothing that
+    it made."""
+    keys = kernel_keys(step)
+    found: dict[str, Remake] = {}
+    for module in modules:
+        own = {
+            number
+            for number, operator in enumerate(step.operators)
+            if operator.phase is Phase.FORWARD and f"{operator.module}.".startswith(f"{module}.")
+        }
+        by = tuple(keys[number] for number, kernel in enumerate(step.kernels) if kernel.operator in own)
+        made = [number for number in step.stages.saves if step.blocks[number].operator in own and _makers(step, number)]
+        made = [number for number in made if not why_it_stays(step, number)]
+        if not made:
+            raise InvalidInput(f"module '{module}' of {step.header.name}: found no tensor that it makes and saves")
+        again = min(step.stages.needs[number][0] for number in made)
+        found |= {block_name(number): Remake(step.stages.saves[number][0], again, by) for number in made}
+    return found
+
+
+def _makers(step: CapturedStep, number: int) -> set[int]:
+    """The kernels of the operator that takes a block."""
+    operator = step.blocks[number].operator
+    if operator is None or step.operators[operator].phase is not Phase.FORWARD:
+        return set()
+    return {place for place, kernel in enumerate(step.kernels) if kernel.operator == operator}
+
+
+def _numbers(step: CapturedStep) -> dict[Key, int]:
+    """The kernels of forward by their keys."""
+    forward = (step.operators[kernel.operator].phase is Phase.FORWARD for kernel in step.kernels)
+    return {key: number for number, (key, is_it) in enumerate(zip(kernel_keys(step), forward, strict=True)) if is_it}
