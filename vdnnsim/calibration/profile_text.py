@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from vdnnsim.gpu import AfterWait, GpuProfile, LinkCurve
-from vdnnsim.units import PPM
+from vdnnsim.gpu import AfterWait, GpuProfile, Link, LinkCurve
+from vdnnsim.units import PPM, parse_bandwidth
 
 if TYPE_CHECKING:
-    from vdnnsim.calibration.link import LinkReport
+    from vdnnsim.calibration.link import Copies, LinkReport
 
 
 WIDE_PPM = 100_000
@@ -54,11 +54,7 @@ def profile_text(report: LinkReport, name: str) -> str:
         "link": {
             "copy_out": _curve(link.copy_out, source, report.spreads_ppm.get("copy out", 0)),
             "copy_in": _curve(link.copy_in, source, report.spreads_ppm.get("copy in", 0)),
-            "both_ways": {
-                "copy_out_slowdown": max(0.5, link.both_ways_out_slowdown_ppm / PPM),
-                "copy_in_slowdown": max(0.5, link.both_ways_in_slowdown_ppm / PPM),
-                **_measured(f"The largest copy alone and beside copies the other way. {source}"),
-            },
+            "both_ways": _both_ways(link, source),
         },
         "host": {
             **{name: getattr(host, name) for name in calls},
@@ -80,6 +76,30 @@ def profile_text(report: LinkReport, name: str) -> str:
         **({"disturbed": ", ".join(report.disturbed)} if report.disturbed else {}),
     }
     return tomli_w.dumps(document)
+
+
+def with_link(text: str, copies: Copies, date: str) -> str:
+    """A profile's text with a link that was measured again, without all else."""
+    document = tomllib.loads(text)
+    source = f"Measured {date} beside a model's training; medians."
+    link = copies.link
+    reached = max(link.copy_out.bandwidth_bytes_per_s, link.copy_in.bandwidth_bytes_per_s)
+    if reached > parse_bandwidth(document["memory"]["bandwidth"]):  # a copy within memory was slower than one to it
+        document["memory"]["bandwidth"] = f"{reached} B/s"
+    document["link"] |= {
+        "copy_out": _curve(link.copy_out, source, copies.out.spread_ppm),
+        "copy_in": _curve(link.copy_in, source, copies.back.spread_ppm),
+        "both_ways": _both_ways(link, source),
+    }
+    return tomli_w.dumps(document)
+
+
+def _both_ways(link: Link, source: str) -> dict[str, object]:
+    return {
+        "copy_out_slowdown": max(0.5, link.both_ways_out_slowdown_ppm / PPM),
+        "copy_in_slowdown": max(0.5, link.both_ways_in_slowdown_ppm / PPM),
+        **_measured(f"The largest copy alone and beside copies the other way. {source}"),
+    }
 
 
 def _measured(source: str) -> dict[str, str]:

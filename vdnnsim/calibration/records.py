@@ -108,6 +108,11 @@ class CaseRecord:
         return Verdict.AGREES if abs(self.error) <= LARGEST_ERROR else Verdict.DISAGREES
 
     @property
+    def group(self) -> str:
+        """What the case is one of: a network in a math mode."""
+        return f"{self.network} ({self.batch}), {self.math}"
+
+    @property
     def title(self) -> str:
         return f"{self.network} ({self.batch}), {self.math}, {self.policy}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from vdnnsim.calibration.cases import CaseGroup
 from vdnnsim.calibration.records import CaseRecord, read_records
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines.real.device import Device
 from vdnnsim.network import Network, network_sha256
 from vdnnsim.trace import Trace, read_trace
 
@@ -48,7 +48,17 @@ def stored_trace(table: Path, network: Network) -> Trace | None:
     return read_trace(table, network) if there else None
 
 
-def machine_id(device: Device) -> str:
+class HasUuid(Protocol):
+    """What tells a card from others: its maker's number, "" where there is none, and what it is called then."""
+
+    @property
+    def uuid(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def machine_id(device: HasUuid) -> str:
     """A short name of the card and of this start of the machine that holds it, fit for a file's name: a rented card may
     be another one next time, and so may its host."""
     card = device.uuid.removeprefix("GPU-").partition("-")[0] or device.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -195,10 +195,63 @@ def report_command(
             typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
             raise
     typer.echo(summary(report.records))
-    for what, why in report.failures.items():
+    _tell_failures(report.failures)
+
+
+def _tell_failures(failures: Mapping[str, str]) -> None:
+    for what, why in failures.items():
         typer.echo(f"failed: {what}: {why}", err=True)
-    if report.failures:
+    if failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("pytorch")
+def pytorch_command(
+    script: Annotated[
+        str, typer.Argument(help="FILE.py:FUNCTION; the function returns step, model, optimizer.", metavar="SCRIPT")
+    ],
+    gpu: Annotated[str, typer.Option("--gpu", help="The profile to simulate with; its link is measured anew.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for the captured step, table, JSON and figure.")],
+    policies: Annotated[
+        str | None, typer.Option("--policies", help="Comma-separated names; the usual ones when left out.")
+    ] = None,
+    capacity: Annotated[
+        str | None, typer.Option("--capacity", help="What PyTorch may hold of the GPU, and plans are made for: 12GB.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cuda or cpu: the function's argument device, where it has one.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What the model is called; else as the script.")] = None,
+) -> None:
+    """Train a script's model by one plan after the other, and set time, memory and gradients beside the prediction."""
+    from vdnnsim.gpu import load_profile
+    from vdnnsim.policies import make_policy
+    from vdnnsim.policies.grammar import split_names
+    from vdnnsim.units import parse_bytes
+
+    chosen = None if policies is None else split_names(policies, "--policies")
+    for policy in chosen or ():
+        make_policy(policy)
+    load_profile(gpu)
+    if capacity is not None:
+        parse_bytes(capacity, "--capacity")
+    _check_torch("calibrate pytorch")
+    from vdnnsim.pytorch.devices import check_available
+    from vdnnsim.pytorch.measured import summary_of
+    from vdnnsim.pytorch.reporting import Wanted, make_step_report
+    from vdnnsim.pytorch.script import Script
+
+    if device is not None:
+        check_available(device)
+    found = Script(script)
+    wanted = Wanted(found, name or found.name, gpu, chosen, capacity, device)
+    try:
+        report = make_step_report(wanted, out, _progress())
+    except KeyboardInterrupt:
+        typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
+        raise
+    typer.echo(summary_of(report.records))
+    _tell_failures(report.failures)
 
 
 @app.command("doctor")
@@ -236,12 +289,16 @@ def _check_suffix(out: str, suffix: str) -> None:
         raise InvalidInput(f"--out: found '{out}', expected a name ending in {suffix}")
 
 
-@contextmanager
-def _bench(device: str) -> Iterator[Bench]:
+def _check_torch(command: str) -> None:
     if find_spec("torch") is None:
         from vdnnsim.errors import InvalidInput
 
-        raise InvalidInput("calibrate: found no PyTorch, expected it; pip install torch")
+        raise InvalidInput(f"{command}: found no PyTorch, expected it; pip install torch")
+
+
+@contextmanager
+def _bench(device: str) -> Iterator[Bench]:
+    _check_torch("calibrate")
     from vdnnsim.calibration.bench import open_bench
 
     with open_bench(device) as bench:

@@ -1,7 +1,7 @@
 """GPU profiles: capacity, link, host costs, power."""
 
 from vdnnsim.gpu.after_wait import AfterWait, CallKind
-from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, read_profile
+from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, profile_file, read_profile
 from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "check_profile_name",
     "list_profiles",
     "load_profile",
+    "profile_file",
     "read_profile",
 ]

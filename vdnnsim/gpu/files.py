@@ -280,15 +280,23 @@ def list_profiles() -> Iterator[Path]:
     yield from sorted(data_directory("gpu_profiles").glob("*.toml"))
 
 
-def load_profile(name: str | Path) -> GpuProfile:
-    """A profile by name, or from a TOML file. Raises `UnknownName`, `InvalidFile`."""
+def profile_file(name: str | Path) -> Path:
+    """The TOML file that is meant: the path itself, or that of a profile that came with the package. Raises
+    `UnknownName`."""
     text = str(name)
     if isinstance(name, Path) or text.endswith(".toml") or "/" in text:
-        return read_profile(Path(name))
+        return Path(name)
     known = {path.stem: path for path in list_profiles()}
     if text not in known:
         raise UnknownName("GPU", text, known)
-    profile = read_profile(known[text])
-    if profile.name != text:
-        raise InvalidFile([Fault(str(known[text]), None, "name", f"'{profile.name}'", f"'{text}', as the file's name")])
+    return known[text]
+
+
+def load_profile(name: str | Path) -> GpuProfile:
+    """A profile by name, or from a TOML file. Raises `UnknownName`, `InvalidFile`."""
+    path = profile_file(name)
+    profile = read_profile(path)
+    if path != Path(name) and profile.name != path.stem:
+        expected = f"'{path.stem}', as the file's name"
+        raise InvalidFile([Fault(str(path), None, "name", f"'{profile.name}'", expected)])
     return profile

@@ -11,7 +11,7 @@ import torch
 
 from vdnnsim.bands import Band, band_of_step, sources_of
 from vdnnsim.calibration.bench import open_bench
-from vdnnsim.calibration.link import measure_copies, memory_for_copies
+from vdnnsim.calibration.link import Copies, measure_copies, memory_for_copies
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.gpu import GpuProfile, load_profile
@@ -71,7 +71,8 @@ def measure(
     check_step_of(trace, model)
     if own_link:
         progress(0, 1, "link")
-        profile = with_link_of(device, profile)
+        link = copies_now(device).link
+        profile = replace(profile, link=replace(link, kernels=profile.link.kernels))
     if capacity is not None:
         profile = profile.with_capacity(capacity)
     cases = predicted(trace, profile, policies)
@@ -90,12 +91,11 @@ def check_step_of(step: CapturedStep, model: torch.nn.Module) -> None:
     plan.check_digests(str(torch.__version__), model_sha256(model))
 
 
-def with_link_of(device: CaptureDevice, profile: GpuProfile) -> GpuProfile:
-    """The profile with the device's link as it is now. Raises `DeviceRefused` where memory for that is missing."""
+def copies_now(device: CaptureDevice) -> Copies:
+    """The device's link as it is now. Raises `DeviceRefused` where memory for that is missing."""
     kind = device.torch_device.type
     with open_bench(kind) as bench:
-        link = measure_copies(bench, memory_for_copies(bench, _LARGEST_COPY_BYTES[kind])).link
-    return replace(profile, link=replace(link, kernels=profile.link.kernels))
+        return measure_copies(bench, memory_for_copies(bench, _LARGEST_COPY_BYTES[kind]))
 
 
 def predicted(

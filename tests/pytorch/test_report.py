@@ -1,0 +1,143 @@
+"""`vdnnsim calibrate pytorch`: a script's training as a folder of results, which goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.commands import Done, in_process
+from tests.support.legible import assert_legible, figure_of
+from vdnnsim.captured import read_step
+from vdnnsim.figures.calibration import steps_figure
+from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records
+
+SCRIPT = """
+import torch
+from torch import nn
+
+def make(width=64, device="cpu"):
+    model = nn.Sequential(nn.Linear(32, width), nn.ReLU(), nn.Linear(width, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs, targets = torch.randn(16, 32), torch.randint(0, 10, (16,))
+
+    def step():
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+
+    return step, model, optimizer
+
+def other():
+    return make(width=32)
+
+def broken():
+    step, model, optimizer = make()
+    calls = iter(range(60))
+
+    def sometimes():
+        if next(calls) > 50:
+            raise RuntimeError("the data has ended")
+        step()
+
+    return sometimes, model, optimizer
+"""
+PROFILE = """
+schema = 1
+name = "cpu"
+title = "cpu"
+[memory]
+capacity = "1 GB"
+bandwidth = "100 GB/s"
+provenance = "modelled"
+source = "a test"
+[link.copy_out]
+points = [{ size = "4 KiB", duration = "1 us" }, { size = "1 MiB", duration = "100 us" }]
+provenance = "modelled"
+source = "a test"
+[link.copy_in]
+points = [{ size = "4 KiB", duration = "1 us" }, { size = "1 MiB", duration = "100 us" }]
+provenance = "modelled"
+source = "a test"
+[link.both_ways]
+copy_out_slowdown = 1.0
+copy_in_slowdown = 1.0
+provenance = "modelled"
+source = "a test"
+[host]
+kernel_ns = 1000
+copy_ns = 1000
+synchronise_ns = 1000
+allocate_ns = 0
+free_ns = 0
+provenance = "modelled"
+source = "a test"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "small_train.py").write_text(SCRIPT, encoding="utf-8")
+    (folder / "cpu.toml").write_text(PROFILE, encoding="utf-8")
+    return folder
+
+
+def calibrate(folder: Path, out: str, *more: str, function: str = "make") -> Done:
+    script = f"{folder / 'small_train.py'}:{function}"
+    words = ["--gpu", str(folder / "cpu.toml"), "--out", str(folder / out), "--name", "small", "--device", "cpu", *more]
+    return in_process(["calibrate", "pytorch", script, *words])
+
+
+def test_a_report_is_made_and_goes_on(folder: Path) -> None:
+    done = calibrate(folder, "made", "--policies", "baseline,vdnn-all")
+    assert (done.code, "2 cases" in done.out) == (0, True)
+    out = folder / "made"
+    first = read_step_records(out / "results.json")
+    assert [(record.policy, record.gradients, record.requested_off_bytes) for record in first] == [
+        ("baseline", "equal", 0),
+        ("vdnn-all", "equal", 0),
+    ]
+    assert "peaks equal to the byte in 2 of 2" in (out / "table.md").read_text(encoding="utf-8")
+    assert (out / "errors.png").stat().st_size > 10_000
+    assert read_step(out / "small").header.setting == {"width": 64}
+    again = calibrate(folder, "made", "--policies", "vdnn-all,oracle,baseline")
+    assert "capture" not in again.err
+    found = read_step_records(out / "results.json")
+    assert [record.policy for record in found] == ["vdnn-all", "oracle", "baseline"]
+    assert (found[0], found[2]) == (first[1], first[0])
+
+
+def test_a_folder_of_another_model_is_refused(folder: Path) -> None:
+    assert calibrate(folder, "of_one", "--policies", "baseline").code == 0
+    done = calibrate(folder, "of_one", "--policies", "baseline", function="other")
+    assert (done.code, "give an empty folder to measure afresh" in done.err) == (2, True)
+
+
+def test_a_step_that_raises_later_fails_its_policy(folder: Path) -> None:
+    done = calibrate(folder, "failing", "--policies", "baseline,vdnn-all,oracle", function="broken")
+    assert done.code == 1
+    assert "failed: " in done.err
+    assert "the data has ended" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--policies", "vdnn-none"], "vdnn-none"),
+        (["--capacity", "much"], "--capacity"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(folder: Path, words: list[str], said: str) -> None:
+    done = calibrate(folder, "never", *words)
+    assert (done.code, said in done.err, (folder / "never").exists()) == (2, True, False)
+
+
+def test_the_figure_can_be_read() -> None:
+    def record(model: str, policy: str, error: float) -> StepRecord:
+        step_ns = round(10**8 * (1 + error))
+        predicted = Prediction(model, "h100", policy, "", 10**10, step_ns, 1, 2, error < -0.05, True, 7, 8, 10**9, 5)
+        return StepRecord(predicted, 10**8, 100, 10, 7, 8, 10**9, "equal", 1.0)
+
+    records = [record(model, policy, -0.1 * (model == "vit")) for model in ("gpt", "vit") for policy in ("a", "b")]
+    assert_legible(figure_of(lambda: steps_figure(records, Path("errors.png"))))
