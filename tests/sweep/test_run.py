@@ -342,13 +342,10 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
 
 
-@pytest.mark.parametrize("words", ["sweep", "reproduce"])
-def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path, words: str) -> None:
-    """As under nohup."""
-    out = tmp_path / "out"
-    sweep = (write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
-    arguments = sweep if words == "sweep" else ("12",)
-    process = start(words, *arguments, "--out", out, interrupts=signal.SIG_IGN)
+def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path) -> None:
+    """As under nohup. Whoever starts workers starts them in one place."""
+    words = ("sweep", write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
+    process = start(*words, "--out", tmp_path / "out", interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)
     os.killpg(process.pid, signal.SIGINT)
