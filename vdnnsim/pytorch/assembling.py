@@ -139,6 +139,9 @@ class Blocks:
         if unknown:
             self.before += unknown
             self._follow(addresses)
+        for block in {block for block in self.of_saved if block < len(self.before)}:
+            if self.before[block].holds is BlockClass.OTHER:
+                self.before[block] = self.before[block]._replace(holds=BlockClass.INPUT)
         self.deeds = self._deeds()
 
     def _follow(self, addresses: Sequence[int]) -> list[Before]:

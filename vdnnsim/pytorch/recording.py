@@ -274,6 +274,6 @@ class _Places:
     def _innermost(self, at_ns: int, thread: int) -> int | None:
         place = bisect_right(self._begins[thread], at_ns) - 1
         number: int | None = self._numbers[thread][place] if place >= 0 else None
-        while number is not None and self._ranges[number].end_ns < at_ns:
+        while number is not None and self._ranges[number].end_ns <= at_ns:
             number = self._ranges[number].parent
         return number
