@@ -35,6 +35,7 @@ from vdnnsim.policies.workload import Workload
 from vdnnsim.program import Program
 from vdnnsim.results import Captured, PolicyResult
 from vdnnsim.trace import Trace, check_trace
+from vdnnsim.units import format_bytes
 
 NETWORK_POOL = BestFitPool.name
 """The pool of networks, where none is named: cnmem's, which vDNN uses."""
@@ -73,6 +74,10 @@ class Runnable(Workload, Protocol):
 
     def hosted(self, gpu: GpuProfile) -> GpuProfile:
         """The GPU with what the host's calls cost in this workload."""
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What it is, for people."""
 
     @property
     def captured(self) -> Captured | None:
@@ -157,6 +162,16 @@ class NetworkWorkload:
 
     def hosted(self, gpu: GpuProfile) -> GpuProfile:
         return gpu
+
+    @property
+    def described(self) -> dict[str, str]:
+        network = self.network
+        maps_bytes = sum(feature_map.size_bytes for feature_map in network.maps.values())
+        return {
+            "network": f"{network.name}, batch {network.batch}, {len(network.layers)} layers",
+            "weights": format_bytes(network.weights_bytes),
+            "feature maps": format_bytes(maps_bytes),
+        }
 
     @property
     def captured(self) -> None:
@@ -265,6 +280,17 @@ class StepWorkload:
 
     def hosted(self, gpu: GpuProfile) -> GpuProfile:
         return replace(gpu, host=host_of_step(self.step, gpu.host))
+
+    @property
+    def described(self) -> dict[str, str]:
+        step, header = self.step, self.step.header
+        setting = ", ".join(f"{name} {value}" for name, value in header.setting.items())
+        leaving = sum(step.blocks[number].size_bytes for number in may_leave(step))
+        return {
+            "captured step": f"{header.name} ({setting or 'no setting'}), PyTorch {header.torch}",
+            "kernels": str(len(step.kernels)),
+            "saved tensors": f"{len(step.saved)}, blocks of {format_bytes(leaving)} may leave",
+        }
 
     @property
     def captured(self) -> Captured:

@@ -207,3 +207,10 @@ def test_a_step_with_modules_made_again_is_run_and_has_no_plan_to_save() -> None
     assert result.iteration_time_ns - study.run("oracle").result.iteration_time_ns >= 101_000
     with pytest.raises(InvalidInput, match="tensors that are made again"):
         _ = result.plan
+
+
+def test_a_notebook_shows_what_was_captured(table: Comparison) -> None:
+    html = make_study(STEP, gpu=GPU)._repr_html_()
+    assert "captured step" in html
+    assert "7, blocks of 58.7 MB may leave" in html
+    assert "three (batch 4), captured on test-gpu" in table._repr_html_()

@@ -79,6 +79,26 @@ def test_a_plan_is_written(cli: Cli) -> None:
     assert found.policy == "offload(min_bytes=10MiB)"
 
 
+def test_check(cli: Cli) -> None:
+    write_steps("batch", {batch: of_batch(batch) for batch in (4, 8)}, Path("varied"))
+    cli("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "plan.json")
+    code, out, err = cli("check", "three", "varied", "plan.json")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "three: captured step of three on test-gpu, 9 kernels, 7 saved tensors: no faults",
+        "varied: captured steps of batch 4, 8: no faults",
+        "plan.json: plan of vdnn-all for three, 3 blocks of it leave: no faults",
+    ]
+    kernels = Path("three", "kernels.csv")
+    kernels.write_text(kernels.read_text().replace("100000", "-1", 1))
+    Path("plan.json").write_text("{}")
+    code, out, err = cli("check", "three", "plan.json")
+    assert (code, out) == (2, "")
+    assert "three/kernels.csv:2: duration_ns: found '-1'" in err
+    assert "plan.json" in err
+    assert err.endswith("vdnnsim: 2 of 2 files have faults\n")
+
+
 def test_solve(cli: Cli) -> None:
     code, out, err = cli("solve", "smallest-capacity", "three", "--gpu", "gpu.toml", "--policy", "vdnn-dyn")
     assert (code, err) == (0, "")

@@ -10,8 +10,10 @@ from matplotlib.colors import to_hex, to_rgb
 
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim.calibration.records import CaseRecord, read_records
+from vdnnsim.captured import BlockClass
 from vdnnsim.figures import CLASS_COLOURS, POLICY_LOOKS, WIDTH_IN, paled, policy_looks
 from vdnnsim.figures import calibration as drawing
+from vdnnsim.figures.looks import BLOCK_COLOURS
 from vdnnsim.figures.page import DPI
 from vdnnsim.policies import LATER_POLICIES, POLICIES
 from vdnnsim_paper.drawing.colours import colour_of
@@ -63,9 +65,16 @@ def seen(colour: str, sight: str) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_are_told_apart_with_any_colour_vision(sight: str) -> None:
-    for colours in (POLICY_COLOURS | {"paper": PAPER}, CLASS_COLOURS):
+    for colours in (POLICY_COLOURS | {"paper": PAPER}, CLASS_COLOURS, BLOCK_COLOURS):
         for one, other in combinations(colours, 2):
             assert np.linalg.norm(seen(colours[one], sight) - seen(colours[other], sight)) > MANY, (one, other)
+
+
+def test_captured_steps_have_a_colour_for_each_class_and_the_papers_policies() -> None:
+    assert set(BLOCK_COLOURS) == {kind.value for kind in BlockClass}
+    looks = policy_looks(["vdnn-all", "vdnn-conv", "offload(which=half)"])
+    assert looks["vdnn-all"] == POLICY_LOOKS["vdnn-all(p)"]
+    assert looks["offload(which=half)"].colour not in POLICY_COLOURS.values()
 
 
 def test_policies_of_ones_own_get_colours_that_no_other_has() -> None:

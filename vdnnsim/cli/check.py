@@ -24,10 +24,14 @@ class _Checked(NamedTuple):
 def check_command(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Traces (.csv or their .toml), GPU profiles, networks, sweeps, calibration cases (.toml)."),
+        typer.Argument(
+            help="Traces (.csv or their .toml), GPU profiles, networks, sweeps, calibration cases (.toml), folders of "
+            "captured steps, plans (.json)."
+        ),
     ],
 ) -> None:
-    """Check traces, GPU profiles, networks, sweeps and lists of cases; a trace also against its network.
+    """Check traces, GPU profiles, networks, sweeps, captured steps, plans, lists of cases; a trace also against its
+    network.
 
     What is no fault but seldom meant is a warning, on standard error; the exit code tells faults alone.
     """
@@ -64,10 +68,18 @@ def _networks_among(files: list[Path]) -> dict[str, Path]:
 def _check(path: Path, networks: dict[str, Path]) -> _Checked:
     if not os.path.lexists(path):
         read_text(path)  # says that there is nothing, whatever it is called
+    if path.is_dir():
+        return _check_captures(path)
+    if path.suffix == ".json":
+        from vdnnsim.captured import PlanFile
+
+        plan = PlanFile.load(path)
+        return _Checked(f"plan of {plan.policy} for {plan.step}, {_count(len(plan.leaving), 'block')} of it leave")
     if path.suffix == ".csv":
         return _check_trace(path, networks)
     if path.suffix != ".toml":
-        raise InvalidFile([Fault(str(path), None, "name", f"'{path.name}'", "a name that ends in .csv or .toml")])
+        expected = "a name that ends in .csv or .toml, a plan's in .json"
+        raise InvalidFile([Fault(str(path), None, "name", f"'{path.name}'", expected)])
     keys = _top_level_keys(path)
     if "layer" in keys or "input" in keys:
         from vdnnsim.network.toml_file import read_network
@@ -95,6 +107,17 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
         "or a list of cases ([[case]])"
     )
     raise InvalidFile([Fault(str(path), None, "tables", ", ".join(sorted(keys)) or "none", expected)])
+
+
+def _check_captures(folder: Path) -> _Checked:
+    from vdnnsim.captured import is_steps, read_step, read_steps
+
+    if is_steps(folder):
+        varied, steps = read_steps(folder)
+        return _Checked(f"captured steps of {varied} {', '.join(map(str, steps))}")
+    step = read_step(folder)
+    counts = f"{_count(len(step.kernels), 'kernel')}, {_count(len(step.saved), 'saved tensor')}"
+    return _Checked(f"captured step of {step.header.name} on {step.header.gpu}, {counts}")
 
 
 def _check_trace(table: Path, networks: dict[str, Path]) -> _Checked:

@@ -74,6 +74,18 @@ CLASS_COLOURS: Mapping[str, str] = MappingProxyType(
         "workspace": "#999999",
     }
 )
+BLOCK_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "parameter": CLASS_COLOURS["weights"],
+        "gradient": CLASS_COLOURS["weight gradients"],
+        "optimiser state": "#997700",
+        "input": "#CCDDAA",
+        "saved": CLASS_COLOURS["feature maps"],
+        "workspace": CLASS_COLOURS["workspace"],
+        "other": CLASS_COLOURS["gradient maps"],
+    }
+)
+"""Of captured steps; what is nearest to a class of networks has its colour."""
 ENGINE_COLOURS: Mapping[str, str] = MappingProxyType({"compute": "#555555", "copy": "#997700", "stall": LIMIT})
 PASS_COLOURS: Mapping[str, str] = MappingProxyType({"forward": "#6699CC", "backward": "#994455"})
 """Kernels, where forward and backward are told apart."""
@@ -86,7 +98,9 @@ def policy_looks(policies: Iterable[str]) -> dict[str, Look]:
     """The look of each policy: the same in every figure for the package's own, spare ones for the user's."""
     spare = cycle(_OTHER_POLICIES)
     return {
-        name: POLICY_LOOKS.get(name) or Look(next(spare), "-.", "D", filled=not name.endswith("(m)"))
+        name: POLICY_LOOKS.get(name)
+        or POLICY_LOOKS.get(f"{name}(p)")
+        or Look(next(spare), "-.", "D", filled=not name.endswith("(m)"))
         for name in dict.fromkeys(policies)
     }
 
@@ -94,7 +108,7 @@ def policy_looks(policies: Iterable[str]) -> dict[str, Look]:
 def class_colours(classes: Iterable[str]) -> dict[str, str]:
     """A colour for each class of memory, with spare ones for classes that are not the package's own."""
     spare = cycle(_OTHER_CLASSES)
-    return {name: CLASS_COLOURS.get(name) or next(spare) for name in classes}
+    return {name: CLASS_COLOURS.get(name) or BLOCK_COLOURS.get(name) or next(spare) for name in classes}
 
 
 def paled(colour: str, strength: float) -> str:

@@ -31,13 +31,10 @@ def run_html(run: PolicyRun) -> str:
 
 def study_html(study: Study) -> str:
     """What is to be run on what."""
-    network, gpu, link = study.network, study.gpu, study.gpu.link
-    maps_bytes = sum(feature_map.size_bytes for feature_map in network.maps.values())
+    gpu, link = study.gpu, study.gpu.link
     out, back = link.copy_out.bandwidth_bytes_per_s, link.copy_in.bandwidth_bytes_per_s
     rows = {
-        "network": f"{network.name}, batch {network.batch}, {len(network.layers)} layers",
-        "weights": format_bytes(network.weights_bytes),
-        "feature maps": format_bytes(maps_bytes),
+        **study.workload.described,
         "trace": f"{study.trace.header.title}, {len(study.trace.rows)} rows",
         "GPU": f"{gpu.title}, {format_bytes(gpu.capacity_bytes)}",
         "link": f"{format_bytes(out)}/s out, {format_bytes(back)}/s in",

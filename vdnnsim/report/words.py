@@ -33,7 +33,7 @@ def _captured_subject(comparison: Comparison, captured: Captured) -> str:
     named = shortened(comparison.network, 48) + (f" ({shortened(setting, 64)})" if setting else "")
     return (
         f"{named}, captured on {shortened(comparison.gpu, 32)} ({format_bytes(comparison.capacity_bytes)}) with "
-        f"PyTorch {captured.header.torch}, {comparison.pool} pool"
+        f"PyTorch {captured.header.torch}" + ("" if captured.header.device == "cpu" else f", {comparison.pool} pool")
     )
 
 
