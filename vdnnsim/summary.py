@@ -97,6 +97,7 @@ def against(oracle: PolicyResult, own: PolicyResult, steps: Sequence[StepTime]) 
             loss,
             own.failure.in_short if own.failure else "",
             str(own.pace) if own.pace and own.pace.bound else "",
+            one_way=own.pace is not None,
         ),
         feature_extraction=replace(inner, performance=_ratio(best.iteration_time_ns, inner.iteration_time_ns)),
         provenance=weakest([own.provenance, oracle.provenance]),  # performance rests on both

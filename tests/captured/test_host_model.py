@@ -80,11 +80,11 @@ def test_hooks_cost_the_host_what_was_captured_of_them() -> None:
     assert not hooked.bound
 
 
-def test_layernorms_are_slower_under_copies_in_and_gemms_are_not() -> None:
+def test_normalisations_are_slower_under_copies_in_and_gemms_are_not() -> None:
     step = three_layers()
-    norm = replace(step, kernels=tuple(kernel._replace(kind="layernorm") for kernel in step.kernels))
+    norm = replace(step, kernels=tuple(kernel._replace(kind="normalisation") for kernel in step.kernels))
     gpu = gpu_for(step)
-    gpu = replace(gpu, link=replace(gpu.link, kernels={"layernorm": BesideCopies(PPM, round(1.04 * PPM))}))
+    gpu = replace(gpu, link=replace(gpu.link, kernels={"normalisation": BesideCopies(PPM, round(1.04 * PPM))}))
     schedule = hook_schedule(step, [8, 9], ahead=1)
     plain, slowed = (run(one, build_step(one, schedule), gpu) for one in (step, norm))
     assert {kernel.end_ns - kernel.begin_ns for kernel in plain.kernels} == {101 * US}

@@ -171,8 +171,8 @@ def test_damage_to_what_such_calls_cost(file: Path, old: str, new: str, line: in
 KERNELS = """\
 [link.kernels]
 slowdowns = [
-  { kind = "batchnorm", copy_out = 1.0, copy_in = 1.0215 },
-  { kind = "layernorm", copy_out = 0.98, copy_in = 1.017 },
+  { kind = "convolution", copy_out = 1.0, copy_in = 1.0215 },
+  { kind = "normalisation", copy_out = 0.98, copy_in = 1.017 },
 ]
 provenance = "measured"
 source = "made up"
@@ -182,7 +182,7 @@ source = "made up"
 def test_copies_may_slow_kernels_by_their_class(file: Path) -> None:
     file.write_text(PROFILE_TOML + KERNELS, encoding="utf-8")
     profile = read_profile(file)
-    assert profile.link.kernels == {"batchnorm": (1_000_000, 1_021_500), "layernorm": (980_000, 1_017_000)}
+    assert profile.link.kernels == {"convolution": (1_000_000, 1_021_500), "normalisation": (980_000, 1_017_000)}
     assert profile.provenance["link.kernels"] == "measured"
     assert profile.with_link_bandwidth("1GB/s").link.kernels == profile.link.kernels
 
@@ -191,16 +191,16 @@ def test_copies_may_slow_kernels_by_their_class(file: Path) -> None:
     ("old", "new", "line", "expected"),
     [
         ("0.98,", "0.4,", 49, "slowdowns[1].copy_out: found 0.4; expected greater than or equal to 0.5"),
-        ('"layernorm"', '""', 49, "slowdowns[1].kind: found ''; expected string should have"),
+        ('"normalisation"', '""', 49, "slowdowns[1].kind: found ''; expected string should have"),
         (", copy_in = 1.017", "", 49, "slowdowns[1].copy_in: found nothing; expected this field"),
-        ('"layernorm"', '"batchnorm"', 49, "slowdowns: found [{'kind': 'batchnorm',"),
+        ('"normalisation"', '"convolution"', 49, "slowdowns: found [{'kind': 'convolution',"),
     ],
 )
 def test_damage_to_how_copies_slow_kernels(file: Path, old: str, new: str, line: int, expected: str) -> None:
     file.write_text(PROFILE_TOML + KERNELS.replace(old, new), encoding="utf-8")
     (fault,) = faults_of(file)
     assert fault.startswith(f"tiny.toml:{line}: link.kernels.{expected}")
-    assert "batchnorm" not in new or fault.endswith("expected each kind once, and 'batchnorm' is there twice")
+    assert "convolution" not in new or fault.endswith("expected each kind once, and 'convolution' is there twice")
 
 
 DAMAGE: dict[str, tuple[str, str, list[str]]] = {

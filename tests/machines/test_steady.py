@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.machines import DeviceMemory, OutOfMemory
+from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
-from vdnnsim.memory import ENDLESS_BYTES, CachingPool, HeldBlock, PlainPool, Segment, make_pool
+from vdnnsim.memory import ENDLESS_BYTES, POOLS, CachingPool, HeldBlock, PlainPool, Pool, Segment, make_pool
 from vdnnsim.program import Allocate, Buffer, Command, Free, MemoryClass, Program, Step
 
 MIB = 2**20
@@ -100,3 +102,41 @@ def test_on_a_cpu_bytes_are_those_asked_for() -> None:
 def test_a_successor_is_of_the_same_size() -> None:
     with pytest.raises(InvalidInput, match="found new of 3145728 bytes for w of 1000, expected equal sizes"):
         steady_memory(TRAINS, DeviceMemory(make_pool("best-fit", ENDLESS_BYTES)), {"new": "w"})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes_bytes=st.lists(st.integers(1, 12 * MIB) | st.sampled_from([512, MIB, 10 * MIB]), min_size=1, max_size=20),
+    data=st.data(),
+    pool=st.sampled_from([*POOLS, "plain"]),
+)
+def test_the_first_step_needs_what_its_program_needs_and_the_others_find_the_same_blocks(
+    sizes_bytes: list[int], data: st.DataObject, pool: str
+) -> None:
+    """By a replay that counts for itself, in any pool."""
+    buffers = [buffer(f"b{number}", size) for number, size in enumerate(sizes_bytes)]
+    there = buffers[: data.draw(st.integers(0, len(buffers)))]
+    to_come = buffers[len(there) :]
+    live, commands = list(there), list[Command]()
+    while to_come or (live and data.draw(st.booleans())):
+        if to_come and (not live or data.draw(st.booleans())):
+            live.append(to_come.pop(0))
+            commands.append(Allocate(live[-1]))
+        else:
+            commands.append(Free(live.pop(data.draw(st.integers(0, len(live) - 1)))))
+    its = Program(tuple(there), tuple(commands), (Step("a", False, False, 0, len(commands)),), {}, ())
+
+    def fresh() -> Pool:
+        return PlainPool(ENDLESS_BYTES) if pool == "plain" else make_pool(pool, ENDLESS_BYTES)
+
+    first = steady_memory(its, DeviceMemory(fresh()), most_steps=1).last
+    memory = DeviceMemory(fresh())
+    replay_memory(its, memory)
+    requested, peak = sum(buffer.size_bytes for buffer in there), 0
+    for command in (None, *commands):
+        if command is not None:
+            requested += command.buffer.size_bytes if isinstance(command, Allocate) else -command.buffer.size_bytes
+        peak = max(peak, requested)
+    assert first == StepMemory(peak, memory.peak_in_use_bytes, memory.pool.high_water_bytes, 0)
+    steady = steady_memory(its, DeviceMemory(fresh()))
+    assert {step.requested_bytes for step in steady.steps} == {peak}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vdnnsim.metrics import Loss, Spent, StepTime, loss_to_copies, verdict
+from vdnnsim.metrics import Loss, Spent, StepTime, binding, loss_to_copies, verdict
 
 
 def steps(*stalls_ns: int) -> list[StepTime]:
@@ -106,3 +106,21 @@ def test_what_does_not_train_is_bound_by_memory() -> None:
 def test_nothing_to_run() -> None:
     nothing = Spent(0, 0, 0, 0, 0, 0)
     assert verdict([], nothing, loss_to_copies(nothing)) == "nothing to run"
+
+
+def test_where_every_kernel_runs_one_way_copies_make_it_slower() -> None:
+    """Of a captured step there are no slower algorithms to have been chosen."""
+    own = Spent(1100, 0, 0, 0, 0, 0)
+    loss = Loss(100, 0, 0, 0, 0, 0)
+    assert binding(own, loss) == "algorithm"
+    assert binding(own, loss, one_way=True) == "link"
+    assert verdict(steps(0), own, loss, one_way=True) == (
+        "link-bound: of the iteration 9.1 % for kernels slowed by copies"
+    )
+
+
+def test_a_host_that_is_known_to_bind_is_told_before_all_but_memory() -> None:
+    own = Spent(1000, 0, 0, 0, 0, 0)
+    loss = Loss(0, 0, 0, 0, 0, 0)
+    assert verdict(steps(0), own, loss, host_binds_because="slow") == "host-bound: slow"
+    assert verdict(steps(0), own, loss, "no room", host_binds_because="slow") == "memory-bound: no room"

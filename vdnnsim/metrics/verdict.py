@@ -14,10 +14,16 @@ _WORTH_SAYING = 1000
 
 
 def verdict(
-    times: Sequence[StepTime], spent: Spent, loss: Loss, untrainable_because: str = "", host_binds_because: str = ""
+    times: Sequence[StepTime],
+    spent: Spent,
+    loss: Loss,
+    untrainable_because: str = "",
+    host_binds_because: str = "",
+    one_way: bool = False,
 ) -> str:
     """What binds, with the layers where copies do, and the shares of the iteration that each part of the loss cost. Of
-    an iteration whose host is known to bind it, that."""
+    an iteration whose host is known to bind it, that. Where every kernel runs `one_way`, as in captured steps, kernels
+    are slower for copies beside them."""
     total_ns = sum(spent)
     if untrainable_because:
         return f"memory-bound: {untrainable_because}"
@@ -25,11 +31,12 @@ def verdict(
         return "nothing to run"
     if host_binds_because:
         return f"host-bound: {host_binds_because}"
-    what = binding(spent, loss)
+    what = binding(spent, loss, one_way)
+    words = LOSS_WORDS | {"algorithms_ns": "kernels slowed by copies"} if one_way else LOSS_WORDS
     parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -part[0])
     if _binds(parts[0][0], total_ns):
         shown = [(part_ns, name) for part_ns, name in parts if part_ns * _WORTH_SAYING >= total_ns]
-        costs = [f"{_percent(part_ns, total_ns)} for {LOSS_WORDS[name]}" for part_ns, name in shown]
+        costs = [f"{_percent(part_ns, total_ns)} for {words[name]}" for part_ns, name in shown]
         where = _where(times) if what in ("link", "fetch") else ""
         return f"{what}-bound{where}: of the iteration {', '.join(costs)}"
     if what == "host":
@@ -40,15 +47,15 @@ def verdict(
     return f"compute-bound: kernels run {_percent(spent.kernels_ns, total_ns)} of the iteration{waiting}"
 
 
-def binding(spent: Spent, loss: Loss) -> str:
+def binding(spent: Spent, loss: Loss, one_way: bool = False) -> str:
     """What binds an iteration that fits, in a word: that of the largest part of its loss, "host", "compute", or
-    "nothing" where nothing runs."""
+    "nothing" where nothing runs; where every kernel runs `one_way`, copies are what makes one slower."""
     total_ns = sum(spent)
     if not total_ns:
         return "nothing"
     largest_ns, largest = max(zip(loss, loss._fields, strict=True), key=lambda part: part[0])
     if _binds(largest_ns, total_ns):
-        return LOSS_BINDS[largest]
+        return "link" if one_way and largest == "algorithms_ns" else LOSS_BINDS[largest]
     return "host" if _binds(spent.host_ns + spent.synchronise_ns, total_ns) else "compute"
 
 
@@ -57,13 +64,16 @@ def _binds(part_ns: int, total_ns: int) -> bool:
 
 
 def _where(times: Sequence[StepTime]) -> str:
-    """The shortest range of layers, in network order, that holds most of the stall."""
+    """The shortest range of layers, in network order, that holds most of the stall; nothing where nothing stalls, and
+    copies bind by what they slow."""
     by_layer: dict[str, int] = {}
     for time in times:
         by_layer[time.layer] = by_layer.get(time.layer, 0) + time.stall_ns
     names = list(by_layer)
     stalls = list(by_layer.values())
     wanted = _MOST_OF_THE_STALL * sum(stalls)
+    if not wanted:
+        return ""
     best = (0, len(names) - 1)
     first = 0
     inside = 0

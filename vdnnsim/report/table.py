@@ -127,8 +127,10 @@ def losses_table(comparison: Comparison) -> Table:
     table.add_column("policy", no_wrap=True)
     columns = [_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
     for name, heading in _LOSS_HEADINGS.items():
-        if comparison.captured and name == "algorithms_ns":
-            continue  # there is no choice of them
+        if comparison.captured and name == "algorithms_ns":  # there is no choice of them
+            if not any(loss.algorithms_ns for loss in losses):
+                continue
+            heading = "slower\nkernels"
         columns.append(_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
     for row, result in enumerate(comparison.results):
         dim = "" if result.trainable else "dim"

@@ -79,7 +79,9 @@ def what_binds(result: PolicyResult) -> str:
     """What binds, in a word or two: "link", or the memory that a policy which does not train would need."""
     if not result.trainable:
         return f"needs {format_bytes(result.needed_bytes)}"
-    return "host" if result.pace and result.pace.bound else binding(result.spent, result.loss)
+    if result.pace and result.pace.bound:
+        return "host"
+    return binding(result.spent, result.loss, one_way=result.pace is not None)
 
 
 def band_ms(band: Band, decimals: int) -> str:
