@@ -215,15 +215,15 @@ def test_hooks_cost_the_host() -> None:
 
 
 def test_views_of_one_block_leave_and_come_back_once() -> None:
-    """The block leaves when the first view is saved; others hold it until the end of forward. It comes back for the
+    """The block leaves when the last view is saved; others hold it until the end of forward. It comes back for the
     first need of any view, serves all needs, and dies as it did when all blocks were fetched."""
     step = one_block_thrice()
     schedule = hook_schedule(step, [0], ahead=3)
-    assert schedule.leaves == {"b0": Leave(1, 3, 4, 4)}
+    assert schedule.leaves == {"b0": Leave(3, 3, 4, 4)}
     assert all_told(build_step(step, schedule)) == lines("""
-        take b0, kernel0, hook, hook copy out, copy out waits for compute 1, out b0
-        kernel1, hook
-        hook, hook stream wait, compute waits for copy out 1, kernel2, free b0
+        take b0, kernel0, hook, kernel1, hook
+        hook, hook copy out, copy out waits for compute 2, out b0
+        hook stream wait, compute waits for copy out 1, kernel2, free b0
         hook, take b0, hook copy in, copy in waits for compute 3, copy in waits for copy out 1, in b0
         hook stream wait, compute waits for copy in 1
         kernel3, hook, kernel4, hook, free b0, kernel5, wait for compute

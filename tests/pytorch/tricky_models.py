@@ -61,6 +61,22 @@ class Convolutions(nn.Module):
         return logits
 
 
+class Recurrent(nn.Module):
+    """Gates that are parts of one block without one count of versions: each is worked out in place, and saved, when
+    others of them have been saved already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.gru = nn.GRU(8, 8, num_layers=2, batch_first=True)
+        self.lstm = nn.LSTM(8, 8, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 20)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.lstm(self.gru(self.embedding(tokens))[0])[0])
+        return logits
+
+
 Step = Callable[[], torch.Tensor]
 
 
@@ -96,6 +112,7 @@ def equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Step]]] = {
     "tricky": (Tricky, tricky_step),
     "convolutions": (Convolutions, images_step),
+    "recurrent": (Recurrent, tricky_step),
 }
 
 

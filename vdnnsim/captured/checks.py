@@ -33,6 +33,8 @@ def why_it_stays(step: CapturedStep, number: int) -> str:
         return f"it never leaves ({stays})"
     if number not in step.stages.needs:
         return "backward never needs it"
+    if step.stages.leaves(number) > step.stages.needs[number][0]:
+        return "it is saved again after backward needed it"
     if step.blocks[number].fetched_given is None:
         return "how long it lives when it is fetched was not captured"
     return ""
@@ -68,12 +70,12 @@ def checked_leave(step: CapturedStep, number: int, leave: Leave) -> Leave:
     out, freed, back, needed = leave[:4]
     if reason := why_it_stays(step, number):
         raise broken(step, name, freed, "that it leaves", f"that it stays: {reason}")
-    first_save, first_need = step.stages.saves[number][0], step.stages.needs[number][0]
+    last_save, first_need = step.stages.leaves(number), step.stages.needs[number][0]
     if out is None:
-        raise broken(step, name, freed, "no copy out", f"one at its first save, stage {first_save}")
-    if out != first_save:
-        when = "before it is saved" if out < first_save else "after its first save"
-        raise broken(step, name, out, f"that it leaves {when}", f"at its first save, stage {first_save}")
+        raise broken(step, name, freed, "no copy out", f"one at its last save, stage {last_save}")
+    if out != last_save:
+        when = "before all that lies in it is saved" if out < last_save else "after its last save"
+        raise broken(step, name, out, f"that it leaves {when}", f"at its last save, stage {last_save}")
     if freed < out:
         raise broken(step, name, freed, f"that it is freed before it leaves in stage {out}", "then, or later")
     check_stages_of_need(step, name, freed, back, first_need)

@@ -15,7 +15,7 @@ from vdnnsim.iteration import Action, Layout, Leave, Schedule, Waits, WeightGrad
 def hook_schedule(
     step: CapturedStep, leaving: Iterable[int] = (), ahead: int = 1, in_flight_bytes: int | None = None
 ) -> Schedule:
-    """The schedule in which these blocks leave at their first save.
+    """The schedule in which these blocks leave at their last save.
 
     At each hook call blocks are let go, the longest under way first, while the copies out that were given and not
     waited for exceed `in_flight_bytes` (None: no bound), at the earliest one call behind their own; all that are left
@@ -39,14 +39,14 @@ def hook_schedule(
         soonest = stages.first_need_after(freed[number])
         assert soonest is not None  # its own is behind it
         back[number] = max(needed[by_need[max(0, place - ahead)]], soonest)
-    actions = {n: Leave(stages.saves[n][0], freed[n], back[n], needed[n]) for n in numbers}
+    actions = {n: Leave(stages.leaves(n), freed[n], back[n], needed[n]) for n in numbers}
     return schedule_of(step, {block_name(number): action for number, action in actions.items()})
 
 
 def _freed(step: CapturedStep, numbers: Collection[int], in_flight_bytes: int | None) -> dict[int, int]:
     """The stage in which each is let go; who waits for one copy out has waited for those before."""
     stages = step.stages
-    out = {stages.saves[number][0]: number for number in numbers}
+    out = {stages.leaves(number): number for number in numbers}
     latest: dict[int, set[int]] = {}
     for number in numbers:
         latest.setdefault(stages.last_save_before(stages.needs[number][0]), set()).add(number)
@@ -61,7 +61,7 @@ def _freed(step: CapturedStep, numbers: Collection[int], in_flight_bytes: int | 
         while under_way:
             oldest = under_way[0]
             over = in_flight_bytes is not None and bytes_under_way > in_flight_bytes
-            if not due and not (over and stages.saves[oldest][0] < stage):
+            if not due and not (over and stages.leaves(oldest) < stage):
                 break
             freed[oldest] = stage
             due.discard(oldest)

@@ -196,6 +196,11 @@ class HookStages(NamedTuple):
     saves: Mapping[int, tuple[int, ...]]
     needs: Mapping[int, tuple[int, ...]]
 
+    def leaves(self, block: int) -> int:
+        """The stage in which a block leaves: its last SAVE. Not at the first, since others may be of parts that were
+        written in between: a recurrent layer's gates are parts of one block, each worked out in place in its turn."""
+        return self.saves[block][-1]
+
     def last_save_before(self, stage: int) -> int:
         """The last stage before this one that a SAVE begins; 0 where there is none."""
         place = bisect_left(self.save, stage)
