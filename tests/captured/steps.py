@@ -124,7 +124,7 @@ def one_block_thrice() -> CapturedStep:
 
 def module_with_workspace() -> CapturedStep:
     """A module of two layers: a.norm makes b1 of 8 MiB from the input b0 of 4 MiB, with b2 of 1 MiB as workspace of the
-    first of its two kernels; a.fc saves b1 and makes b3 of 16 MiB, which the loss saves. Kernels 4, 5 are backward.
+    first of its two kernels; a.fc saves b1 and makes b3 of 16 MiB, which a.act saves. Kernels 4, 5 are backward.
     """
     operators = (
         ModelOperator("aten::norm", "a.norm", Phase.FORWARD),
@@ -145,6 +145,6 @@ def module_with_workspace() -> CapturedStep:
         *((NEED, 1), (LAUNCH, 4), (NEED, 0), (LAUNCH, 5)),  # 9 to 12, stages 3 and 4
     )
     kernels = tuple(kernel(operator)._replace(name=f"kernel{n}") for n, operator in enumerate((0, 0, 1, 2, 3, 4)))
-    tensors = (saved(1, "a.fc", 8 * MIB), saved(3, "", 16 * MIB))
+    tensors = (saved(1, "a.fc", 8 * MIB), saved(3, "a.act", 16 * MIB))
     seen = Seen(600_000, 5_000, 28 * MIB, 28 * MIB, 40 * MIB)
     return CapturedStep(HEADER, seen, HOOKS, operators, kernels, blocks, tensors, tuple(Deed(*deed) for deed in deeds))

@@ -278,7 +278,8 @@ def test_some_leave_while_others_are_made_again() -> None:
     """The copy in waits for the kernels given before it, those that run again not among them; copies count on."""
     step = module_with_workspace()
     leaves = hook_schedule(step, [3], ahead=0).actions
-    schedule = schedule_of(step, {**remake_modules(step, ["a.norm"]), **leaves})
+    again = Remake(1, 4, (("a.norm", "aten::norm 0"), ("a.norm", "aten::norm 1")))
+    schedule = schedule_of(step, {"b1": again, **leaves})
     assert all_told(build_step(step, schedule))[-19:] == lines("""
         hook, take b3, hook copy in, copy in waits for compute 4, copy in waits for copy out 1, in b3
         hook stream wait, compute waits for copy in 1, kernel4, free b3
@@ -288,8 +289,10 @@ def test_some_leave_while_others_are_made_again() -> None:
 
 
 def test_what_a_module_does_not_make_is_not_made_again() -> None:
-    with pytest.raises(InvalidInput, match="module 'b' of three: found no tensor that it makes and saves"):
+    with pytest.raises(InvalidInput, match="module 'b' of three: found no tensor that it alone makes and saves"):
         remake_modules(module_with_workspace(), ["b"])
+    with pytest.raises(InvalidInput, match="alone makes and saves"):  # a.fc saves it
+        remake_modules(module_with_workspace(), ["a.norm"])
 
 
 def test_peaks() -> None:

@@ -66,7 +66,8 @@ class _StepChecker(ProgramChecker):
             self.awaits = name
 
     def kernel(self, kernel: Kernel) -> None:
-        self._check_needed()
+        if not kernel.again:  # else the hook call is still under way
+            self._check_needed()
         self.last_kernel = given = self.give(f"{kernel.layer} {kernel.pass_}", Stream.COMPUTE)
         for name in sorted(self.shared):
             tensor = name.removesuffix(BACK)

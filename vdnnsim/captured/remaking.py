@@ -13,7 +13,7 @@ from typing import NamedTuple
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checks import broken, check_stages_of_need, why_it_stays
 from vdnnsim.captured.iteration import kernel_keys
-from vdnnsim.captured.step import CapturedStep, Doing, Phase
+from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing, Phase
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Key, Remake
 
@@ -42,9 +42,9 @@ def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
     kernels = [numbers[key] for key in by]
     if kernels != sorted(set(kernels)):
         raise broken(step, name, again, "kernels out of order", "each once, in the order of forward")
-    makers = _makers(step, number)
+    makers = _makers(step, number) if step.blocks[number].taken != BEFORE_STEP else set()
     if not makers or not makers.issubset(kernels):
-        rule = f"all of its own operator's among them ({len(makers)} kernels)" if makers else "a kernel that makes it"
+        rule = f"all {len(makers)} between its take and its save" if makers else "a kernel that makes it"
         raise broken(step, name, again, f"made again by {len(set(kernels) & makers)} of its makers", rule)
     return remake
 
@@ -71,33 +71,45 @@ def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, lis
 
 
 def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Remake]:
-    """What checkpointing these modules does: all that they make and save is dropped at its save, and made again, by all
-    their kernels of forward, at the first need of any of it. Raises `InvalidInput` for a module that saves nothing that
-    it made."""
+    """What checkpointing these modules does: what one makes and alone saves is dropped at its save, and
+    made again, by all its kernels of forward, at the first need of any of it. Raises `InvalidInput` for a module that
+    has no such tensor."""
     keys = kernel_keys(step)
+    savers: dict[int, set[str]] = {}
+    for saved in step.saved:
+        savers.setdefault(saved.block, set()).add(saved.module)
     found: dict[str, Remake] = {}
     for module in modules:
         own = {
             number
             for number, operator in enumerate(step.operators)
-            if operator.phase is Phase.FORWARD and f"{operator.module}.".startswith(f"{module}.")
+            if operator.phase is Phase.FORWARD and _is_in(operator.module, module)
         }
         by = tuple(keys[number] for number, kernel in enumerate(step.kernels) if kernel.operator in own)
-        made = [number for number in step.stages.saves if step.blocks[number].operator in own and _makers(step, number)]
-        made = [number for number in made if not why_it_stays(step, number)]
+        made = [
+            number
+            for number, saved_by in savers.items()
+            if step.blocks[number].operator in own
+            and all(_is_in(saver, module) for saver in saved_by)
+            and not why_it_stays(step, number)
+        ]
         if not made:
-            raise InvalidInput(f"module '{module}' of {step.header.name}: found no tensor that it makes and saves")
+            raise InvalidInput(
+                f"module '{module}' of {step.header.name}: found no tensor that it alone makes and saves"
+            )
         again = min(step.stages.needs[number][0] for number in made)
         found |= {block_name(number): Remake(step.stages.saves[number][0], again, by) for number in made}
     return found
 
 
+def _is_in(module: str, other: str) -> bool:
+    return f"{module}.".startswith(f"{other}.")
+
+
 def _makers(step: CapturedStep, number: int) -> set[int]:
-    """The kernels of the operator that takes a block."""
-    operator = step.blocks[number].operator
-    if operator is None or step.operators[operator].phase is not Phase.FORWARD:
-        return set()
-    return {place for place, kernel in enumerate(step.kernels) if kernel.operator == operator}
+    """The kernels that may have written a block until it was saved: those launched since it was taken."""
+    deeds = step.deeds[step.blocks[number].taken : step.hook_calls[step.stages.saves[number][0] - 1]]
+    return {deed.number for deed in deeds if deed.doing is Doing.LAUNCH}
 
 
 def _numbers(step: CapturedStep) -> dict[Key, int]:
