@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,22 @@ def test_a_step_that_raises_later_fails_its_policy(folder: Path) -> None:
 def test_bad_input_is_one_line_and_nothing_is_written(folder: Path, words: list[str], said: str) -> None:
     done = calibrate(folder, "never", *words)
     assert (done.code, said in done.err, (folder / "never").exists()) == (2, True, False)
+
+
+def test_other_ways_of_offloading_are_set_beside_ours(folder: Path) -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "offload_ways.py"
+    spec = spec_from_file_location("offload_ways", path)
+    assert spec is not None
+    assert spec.loader is not None
+    ways = module_from_spec(spec)
+    spec.loader.exec_module(ways)
+    out = folder / "ways.md"
+    words = ["--gpu", str(folder / "cpu.toml"), "--device", "cpu", "--policies", "vdnn-all", "--out", str(out)]
+    ways.main([f"{folder / 'small_train.py'}:make", *words])
+    rows = [line.split(" | ") for line in out.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    names = ["nothing leaves", "vdnnsim vdnn-all", "save_on_cpu(pin_memory=True)"]
+    assert [row[0].removeprefix("| ") for row in rows[1:]][:3] == names
+    assert [row[-1] for row in rows[1:]][:3] == ["equal |"] * 3
 
 
 def test_the_figure_can_be_read() -> None:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vdnnsim.bands import Band, band_of_step, sources_of
 from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.link import Copies, measure_copies, memory_for_copies
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.gpu import GpuProfile, load_profile
-from vdnnsim.host_pace import paces_of
 from vdnnsim.policies import Policy
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
@@ -102,21 +100,15 @@ def predicted(
     step: CapturedStep, profile: GpuProfile, policies: Iterable[str | Policy] | None = None
 ) -> list[tuple[Prediction, PlanFile]]:
     """What is known of each case before any is measured, with its plan. Raises `InvalidInput`."""
-    study = study_of_step(step, profile)
-    paces, sources = paces_of(study.trace, study.gpu), sources_of(study.trace, study.gpu)
-    found = []
-    for run in compare_policies(study, policies).runs:
-        pace = paces.of(run.program)
-        band = band_of_step(run.program, run.timeline, study.trace, study.gpu, sources, pace)
-        found.append((_prediction(step, profile, run.result, band, pace.bound), run.result.plan))
-    return found
+    comparison = compare_policies(study_of_step(step, profile), policies)
+    return [(_prediction(step, profile, result), result.plan) for result in comparison]
 
 
-def _prediction(
-    step: CapturedStep, profile: GpuProfile, result: PolicyResult, band: Band, host_bound: bool
-) -> Prediction:
-    memory = result.memory
+def _prediction(step: CapturedStep, profile: GpuProfile, result: PolicyResult) -> Prediction:
+    low_ns, high_ns = result.band or (None, None)
+    memory, pace = result.memory, result.pace
     assert memory is not None
+    assert pace is not None
     return Prediction(
         step.header.name,
         profile.name,
@@ -124,8 +116,9 @@ def _prediction(
         step.header.order_sha256,
         profile.capacity_bytes,
         result.iteration_time_ns,
-        *band,
-        host_bound,
+        low_ns,
+        high_ns,
+        pace.bound,
         result.trainable,
         memory.requested_bytes,
         memory.allocated_bytes,

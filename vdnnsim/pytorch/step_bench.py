@@ -29,7 +29,7 @@ WARM_STEPS = 3
 """The third step of an optimiser is the first that is like all others."""
 _FEWEST, _MOST = 5, 20
 _BUDGET_NS = 3_000_000_000
-Hooks = Callable[[], AbstractContextManager[Running | None]]
+Hooks = Callable[[], AbstractContextManager[object]]
 
 
 class Counted(NamedTuple):
@@ -90,13 +90,14 @@ class StepBench:
         hooks = partial(offload, self._model, plan)
         try:
             with _capped(self._device, prediction.capacity_bytes if capped else None):
-                times, counted, as_planned = self._timed(hooks)
+                times, counted, as_planned = self.timed(hooks)
         except OutOfMemory:
             return StepRecord(prediction, None, 0, 0, None, None, None, "out of memory", 0.0, self._machine)
         measured = times.median_ns, times.spread_ppm, times.repetitions
-        return StepRecord(prediction, *measured, *counted, self._compared(hooks), as_planned, self._machine)
+        return StepRecord(prediction, *measured, *counted, self.compared(hooks), as_planned, self._machine)
 
-    def _timed(self, hooks: Hooks) -> tuple[Sample, Counted, float]:
+    def timed(self, hooks: Hooks) -> tuple[Sample, Counted, float]:
+        """Steps within `hooks()`: their times, their peaks, and the share that went by the plan, if there is one."""
         device = self._device
         with hooks() as running:
             for _ in range(WARM_STEPS):
@@ -106,7 +107,7 @@ class StepBench:
             count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
             times = sample(time_step(self._step, device).step_ns for _ in range(count))
             peaks, _ = device.end()
-            report = running.report() if running else None
+            report = running.report() if isinstance(running, Running) else None
         as_planned = report.as_planned / report.steps if report and report.steps else 1.0
         return times, Counted(*peaks) if peaks else self._profiled(hooks), as_planned
 
@@ -128,7 +129,8 @@ class StepBench:
 
     # Gradients
 
-    def _compared(self, hooks: Hooks) -> str:
+    def compared(self, hooks: Hooks) -> str:
+        """Whether a step within `hooks()` has the gradients of one without, or why that cannot be told."""
         base = self._base
         if isinstance(base, str):
             return base

@@ -1,0 +1,142 @@
+"""Offloading by our plans beside what PyTorch and torchtune have, on one model in one run: step time, peaks, gradients.
+
+    python benchmarks/offload_ways.py examples/pytorch_gpt.py:make --gpu h100 --out ways.md
+    python benchmarks/offload_ways.py examples/pytorch_gpt.py:make_tiny --gpu cpu.toml --device cpu
+
+The ways are: nothing leaves; `vdnnsim.pytorch.offload` by each policy; `torch.autograd.graph.save_on_cpu` with pinned
+memory; torchtune's `OffloadActivations` with streams, where it can be imported, or from its source file alone
+(`--torchtune _activation_offloading.py`: it asks for torchao and more, which the class does not need here). Each runs
+twice, in turns, so that a machine that drifts shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vdnnsim.calibration.samples import Sample
+from vdnnsim.gpu import load_profile
+from vdnnsim.pytorch import capture, offload
+from vdnnsim.pytorch.devices import open_device
+from vdnnsim.pytorch.hook_costs import measure_hook_costs
+from vdnnsim.pytorch.measuring import predicted
+from vdnnsim.pytorch.script import Script
+from vdnnsim.pytorch.step_bench import Counted, StepBench, step_bench
+
+POLICIES = "offload(ahead=4);offload(ahead=4, in_flight=256MiB);offload(which=half);vdnn-all"
+Way = Callable[[], AbstractContextManager[Any]]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = _parsed(arguments)
+    script = Script(asked.script)
+    training = script.make({}, asked.device)
+    device = open_device(asked.device, training.model)
+    profile = load_profile(asked.gpu)
+    trace = capture(*training, name=script.name, device=asked.device, gpu=profile.name)
+    ways: dict[str, Way] = {"nothing leaves": nullcontext}
+    for prediction, plan in predicted(trace, profile, asked.policies.split(";")):
+        ways[f"vdnnsim {prediction.policy}"] = partial(offload, training.model, plan)
+    ways["save_on_cpu(pin_memory=True)"] = partial(torch.autograd.graph.save_on_cpu, pin_memory=True)
+    ways |= _torchtune(asked.torchtune)
+    with step_bench(training.step, training.model, trace, training.optimizer, device) as bench:
+        rows = list(_measured(bench, ways))
+    costs = measure_hook_costs(device.torch_device)
+    lines = [
+        f"{script.name}, {device.name}, PyTorch {torch.__version__}",
+        "",
+        "| way | step ms | again | spread % | peak asked for GB | allocated GB | reserved GB | gradients |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Host: a copy out {costs.copy_out_ns / 1e3:.1f} us, a copy in {costs.copy_in_ns / 1e3:.1f} us, a stream's "
+        f"wait {costs.stream_wait_ns / 1e3:.1f} us, a call that does nothing {costs.call_ns / 1e3:.2f} us.",
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if asked.out is not None:
+        asked.out.write_text(text, encoding="utf-8")
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("script", help="FILE.py:FUNCTION, as of vdnnsim capture")
+    parser.add_argument("--gpu", required=True, help="the profile that plans are made with")
+    parser.add_argument("--device", help="cuda or cpu")
+    parser.add_argument("--policies", default=POLICIES, help="separated by semicolons")
+    parser.add_argument(
+        "--torchtune", type=Path, help="torchtune's _activation_offloading.py, where it is not installed"
+    )
+    parser.add_argument("--out", type=Path, help="a Markdown file to write as well")
+    return parser.parse_args(arguments)
+
+
+def _measured(bench: StepBench, ways: dict[str, Way]) -> Iterator[str]:
+    """A row of the table for each way."""
+    found: dict[str, list[tuple[Sample, Counted]]] = {name: [] for name in ways}
+    failures: dict[str, str] = {}
+    for _ in range(2):
+        for name, way in ways.items():
+            if name in failures:
+                continue
+            try:
+                times, counted, _ = bench.timed(way)
+                found[name].append((times, counted))
+            except Exception as error:  # another way than ours may not work with this model
+                failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            print(f"{name}: {failures.get(name) or found[name][-1][0]}", file=sys.stderr)
+    for name, way in ways.items():
+        if name in failures:
+            yield f"| {name} | {failures[name]} |" + " |" * 6
+            continue
+        (first, counted), (second, _) = found[name]
+        try:
+            gradients = bench.compared(way)
+        except Exception as error:
+            gradients = f"{type(error).__name__}"
+        sizes = " | ".join("" if size is None else f"{size / 1e9:.3f}" for size in counted)
+        yield (
+            f"| {name} | {first.median_ns / 1e6:.2f} | {second.median_ns / 1e6:.2f} | {first.spread_ppm / 1e4:.1f} | "
+            f"{sizes} | {gradients} |"
+        )
+
+
+def _torchtune(source: Path | None) -> dict[str, Way]:
+    """torchtune's class, if it can be had."""
+    if source is None:
+        try:
+            from torchtune.training import OffloadActivations  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            return {}
+        return {"torchtune OffloadActivations": OffloadActivations}
+    nothing = type("Nothing", (), {})
+    for name, parts in {
+        "torchao": {},
+        "torchao.dtypes": {},
+        "torchao.dtypes.nf4tensor": {"NF4Tensor": nothing},
+        "torchtune": {},
+        "torchtune.modules": {"TiedLinear": nothing},
+        "torchtune.utils": {"get_logger": lambda _level: None},
+    }.items():
+        module = sys.modules.setdefault(name, types.ModuleType(name))
+        module.__dict__.update(parts)
+    sys.modules.setdefault("psutil", types.SimpleNamespace(virtual_memory=lambda: types.SimpleNamespace(percent=0.0)))  # type: ignore[arg-type]
+    spec = importlib.util.spec_from_file_location("torchtune_offloading", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {"torchtune OffloadActivations": module.OffloadActivations}
+
+
+if __name__ == "__main__":
+    main()
