@@ -80,4 +80,5 @@ def make(batch=16, device=DEVICE, size="124M"):
     return step, model, optimizer
 
 
+make_350M = partial(make, batch=8, size="350M")  # noqa: N816
 make_tiny = partial(make, batch=2, size="tiny")

@@ -63,4 +63,5 @@ def make(batch=128, device=DEVICE, precision="fp32", tiny=False):
     return step, model, optimizer
 
 
+make_bf16 = partial(make, precision="bf16")
 make_tiny = partial(make, batch=4, tiny=True)

@@ -1,5 +1,6 @@
 """Documentation that runs: every command in the README and the documents is run, and its output compared."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,23 +14,20 @@ from support.documents import DOCUMENTS, ROOT, agrees, commands, run_all
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_print_what_the_document_shows(document: Path, tmp_path: Path) -> None:
+    """Then its blocks of Python run in the same folder, one after the other, as in one session."""
+    text = document.read_text(encoding="utf-8")
     shown = commands(document)
-    for (command, output), done in zip(shown, run_all(shown, tmp_path), strict=True):
+    for (command, output, measured), done in zip(shown, run_all(shown, tmp_path), strict=True):
         if output.strip():
-            assert agrees(output.rstrip() + "\n", done.output.rstrip() + "\n"), f"$ {command}\n{done.output}"
+            assert agrees(output.rstrip() + "\n", done.output.rstrip() + "\n", measured), f"$ {command}\n{done.output}"
         else:
             assert done.code == 0, f"$ {command}\n{done.output}"
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_python_in_documents_runs(document: Path, tmp_path: Path) -> None:
-    """The blocks of a document one after the other, as in one session."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        command = [sys.executable, "-c", "\n".join(blocks)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        python = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert python.returncode == 0, python.stderr
 
 
 def test_what_is_to_be_installed_can_be_installed_from_a_clone() -> None:

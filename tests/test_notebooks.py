@@ -44,6 +44,7 @@ def test_all_are_there() -> None:
         "2_paper_figures",
         "3_how_fast_a_link",
         "4_bring_your_own_network",
+        "5_your_own_model",
     ]
 
 
@@ -65,7 +66,7 @@ def test_format_without_outputs(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path: Path, tmp_path: Path) -> None:
     cells = code_cells(load(path))
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     # With the Agg backend, show() says that it cannot; that one is no news.
     environment["PYTHONWARNINGS"] += ",ignore:FigureCanvasAgg is non-interactive:UserWarning"
     done = subprocess.run(

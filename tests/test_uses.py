@@ -13,7 +13,14 @@ import vdnnsim
 import vdnnsim_builder
 
 ROOT = Path(__file__).parent.parent
-PUBLIC_MODULES = ("vdnnsim", "vdnnsim.cli.ends", "vdnnsim.figures", "vdnnsim.report.terminal")
+PUBLIC_MODULES = (
+    "vdnnsim",
+    "vdnnsim.cli.ends",
+    "vdnnsim.figures",
+    "vdnnsim.pytorch",
+    "vdnnsim.pytorch.reporting",
+    "vdnnsim.report.terminal",
+)
 """Those that docs/api.md tells of; what is public in them stands in their `__all__`."""
 USES = {
     "the paper's reproduction": (ROOT / "experiments", (*PUBLIC_MODULES, "vdnnsim_builder")),
@@ -67,7 +74,7 @@ def test_the_library_knows_no_use_of_it() -> None:
 
 
 def test_figures_come_last() -> None:
-    """Commands draw, and a calibration's report, which is drawn anew with each case; no other room knows of figures."""
+    """Commands draw, and reports of calibrations, drawn anew with each case; no other room knows of figures."""
     package = Path(vdnnsim.__file__).parent
     found = {
         path.relative_to(package).as_posix()
@@ -75,7 +82,13 @@ def test_figures_come_last() -> None:
         for module, _ in imports(path.read_text(encoding="utf-8"))
         if module.startswith("vdnnsim.figures") and "figures" not in path.relative_to(package).parts
     }
-    assert found == {"__init__.py", "calibration/report.py", "cli/comparing.py", "cli/sweep.py"}
+    assert found == {
+        "__init__.py",
+        "calibration/report.py",
+        "cli/comparing.py",
+        "cli/sweep.py",
+        "pytorch/reporting.py",
+    }
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES[1:])

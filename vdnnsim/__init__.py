@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from vdnnsim.calibration.records import CaseRecord, read_records
+    from vdnnsim.captured.files import read_step
+    from vdnnsim.captured.step import CapturedStep
     from vdnnsim.errors import (
         CannotWrite,
         Fault,
@@ -77,6 +79,7 @@ __all__ = [
     "DEFAULT_ALGORITHM",
     "Answer",
     "CannotWrite",
+    "CapturedStep",
     "CaseRecord",
     "Comparison",
     "Fault",
@@ -142,6 +145,7 @@ __all__ = [
     "plot_sweep",
     "read_header",
     "read_records",
+    "read_step",
     "read_sweep",
     "read_trace",
     "replace_window",
@@ -163,6 +167,8 @@ __all__ = [
 _ROOMS = MappingProxyType(
     {
         "calibration.records": ("CaseRecord", "read_records"),
+        "captured.files": ("read_step",),
+        "captured.step": ("CapturedStep",),
         "errors": (
             "CannotWrite",
             "Fault",

@@ -109,3 +109,9 @@ def test_a_plan_says_what_training_must_know_of_what_leaves(tmp_path: Path) -> N
     (block,) = read.leaving
     assert block.saved == ((6, "float32", (8 * 2**20,), (1,), 0),)
     assert (block.needs, block.out, block.needed) == (1, 7, 8)
+
+
+def test_a_step_saves_itself(tmp_path: Path) -> None:
+    step = three_layers()
+    step.save(tmp_path / "three")
+    assert read_step(str(tmp_path / "three")) == step

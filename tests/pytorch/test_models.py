@@ -66,7 +66,7 @@ def trains(make: Make) -> None:
     [
         GPT.make_tiny,
         RESNET.make_tiny,
-        lambda **setting: RESNET.make_tiny(precision="bf16", **setting),
+        lambda **setting: RESNET.make_bf16(batch=4, tiny=True, **setting),
         MODELS.make_tiny_vit,
         MODELS.make_tiny_unet,
         MODELS.make_tiny_llama,

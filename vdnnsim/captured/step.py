@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 BEFORE_STEP = -1
@@ -226,6 +227,12 @@ class CapturedStep:
     deeds: tuple[Deed, ...]
     segments: tuple[AllocatorSegment, ...] = ()
     made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def save(self, folder: str | Path) -> None:
+        """Write it as a folder of tables that `read_step` and every command take. Raises `CannotWrite`."""
+        from vdnnsim.captured.files import write_step  # which knows this module
+
+        write_step(self, Path(folder))
 
     def __getstate__(self) -> dict[str, object]:
         """Without what was made of it, which is large and quickly made again."""

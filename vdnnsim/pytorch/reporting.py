@@ -30,6 +30,7 @@ from vdnnsim.pytorch.measuring import check_step_of, copies_now, predicted
 from vdnnsim.pytorch.script import Script, Training
 from vdnnsim.pytorch.step_bench import step_bench
 
+__all__ = ["Script", "StepReport", "Wanted", "make_step_report"]
 TABLE, FIGURE = "table.md", "errors.png"
 MACHINE = "machine"
 """The condition of a captured step that says on which machine it was captured."""
