@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from captured.steps import three_layers
@@ -21,7 +23,9 @@ from vdnnsim.captured import (
     hook_schedule,
     pool_of,
     successors_of,
+    unmodelled_allocator,
 )
+from vdnnsim.captured.memory import unmodelled_options
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
@@ -75,7 +79,22 @@ def test_a_step_on_a_cpu_has_no_allocator() -> None:
     assert addresses_of(step) == {}
 
 
-def test_expandable_segments_are_told_as_not_modelled() -> None:
+def test_expandable_segments_are_told_as_not_modelled_and_the_step_begins_without_them() -> None:
+    segments = (AllocatorSegment(BASE, 30 * MIB, small=True), AllocatorSegment(BASE + 40 * MIB, 14 * MIB, small=False))
+    step = step_of(there(4 * MIB, WEIGHT, BASE), segments=segments)
+    options = {"allocator": "max_split_size_mb:64,expandable_segments:True"}
+    step = replace(step, header=replace(step.header, conditions=options))
+    assert pool_of(step, 100 * MIB).reserved_bytes == 0
+    assert addresses_of(step) == {}
+    assert unmodelled_allocator(step.header) == (
+        "the allocator's expandable_segments:True, max_split_size_mb are not modelled: what it gives and holds, "
+        "and what fits, are those of an allocator without options"
+    )
+    assert unmodelled_allocator(step_of().header) == ""
+    assert unmodelled_options("expandable_segments:False,backend:native") == ""
+
+
+def test_segments_that_cannot_be_this_allocators_are_refused() -> None:
     step = step_of(segments=(AllocatorSegment(BASE, 30 * MIB, small=True),))
     with pytest.raises(InvalidInput, match="expandable segments and other options"):
         pool_of(step, MIB)

@@ -11,6 +11,7 @@ from vdnnsim import compare
 from vdnnsim.captured import CapturedStep
 from vdnnsim.gpu import BesideCopies
 from vdnnsim.report.json_text import comparison_json
+from vdnnsim.report.table import comparison_notes
 from vdnnsim.report.words import what_binds
 from vdnnsim.units import PPM
 
@@ -57,3 +58,12 @@ def test_a_result_that_rests_on_modelled_slowdowns_of_kernels_says_so() -> None:
     gpu = replace(gpu, link=slowing, provenance=dict.fromkeys(parts, "measured"))
     kept, away = compare(three_layers(), gpu=gpu, policies=["baseline(p)", "vdnn-all(p)"]).results
     assert (kept.provenance, away.provenance) == ("measured", "modelled")
+
+
+def test_a_table_says_what_of_the_allocator_is_not_modelled() -> None:
+    step = three_layers()
+    conditions = {**step.header.conditions, "allocator": "expandable_segments:True"}
+    step = replace(step, header=replace(step.header, conditions=conditions))
+    plain, options = (comparison_notes(compare(one, gpu=gpu_of())) for one in (three_layers(), step))
+    assert "Not as measured" not in plain[0]
+    assert options[0].splitlines()[1].startswith("Not as measured: the allocator's expandable_segments:True is not")

@@ -4,7 +4,7 @@ from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of, why_it_stays
 from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_step, write_step
 from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
-from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
+from vdnnsim.captured.memory import addresses_of, pool_of, successors_of, unmodelled_allocator
 from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.remaking import remake_modules
@@ -71,6 +71,7 @@ __all__ = [
     "schedule_of",
     "successors_of",
     "trace_of_step",
+    "unmodelled_allocator",
     "why_it_stays",
     "write_step",
     "write_steps",

@@ -7,17 +7,45 @@ CPU PyTorch caches nothing, and what is asked for is what is held.
 from __future__ import annotations
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep
+from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep, StepHeader
 from vdnnsim.memory import CachingPool, HeldBlock, PlainPool, Pool, Segment
+
+DEFAULT_ALLOCATOR = "as PyTorch has it"
+"""What a capture's conditions say of an allocator without options."""
+_NOT_MODELLED = (
+    "expandable_segments:True",
+    "max_split_size_mb",
+    "roundup_power2_divisions",
+    "garbage_collection_threshold",
+    "backend:cudaMallocAsync",
+)
+
+
+def unmodelled_options(options: str) -> str:
+    """What of an allocator's options, as the environment has them, is not modelled, and what that means; empty where
+    all is."""
+    found = [option for option in _NOT_MODELLED if option in options]
+    if not found:
+        return ""
+    return (
+        f"the allocator's {', '.join(found)} {'is' if len(found) == 1 else 'are'} not modelled: what it gives and "
+        "holds, and what fits, are those of an allocator without options"
+    )
+
+
+def unmodelled_allocator(header: StepHeader) -> str:
+    """The same of the allocator under which a step was captured."""
+    return unmodelled_options(header.conditions.get("allocator", DEFAULT_ALLOCATOR))
 
 
 def pool_of(step: CapturedStep, capacity_bytes: int) -> Pool:
     """The allocator of the step's device as it is when the step begins, with no more than `capacity_bytes` of the
-    device: a cap, or all of it. Where no segments were captured it begins empty, and gives the blocks that are there
-    before the step addresses of its own. Raises `InvalidInput` for segments of an allocator that is not modelled."""
+    device: a cap, or all of it. Where no segments were captured, or those of an `unmodelled_allocator`, it begins
+    empty, and gives the blocks that are there before the step addresses of its own. Raises `InvalidInput` for segments
+    that cannot be this allocator's."""
     if step.header.device == "cpu":
         return PlainPool(capacity_bytes)
-    if not step.segments:
+    if not _begins_as_it_was(step):
         return CachingPool(capacity_bytes)
     blocks = [HeldBlock(block.address, max(block.held_bytes, block.size_bytes)) for _, block in _there_before(step)]
     return CachingPool.begun(capacity_bytes, (Segment(*segment) for segment in step.segments), blocks)
@@ -25,7 +53,7 @@ def pool_of(step: CapturedStep, capacity_bytes: int) -> Pool:
 
 def addresses_of(step: CapturedStep) -> dict[str, int]:
     """Where `pool_of` has the blocks that are there before the step, by their names; none where it begins empty."""
-    if step.header.device == "cpu" or not step.segments:
+    if not _begins_as_it_was(step):
         return {}
     return {block_name(number): block.address for number, block in _there_before(step)}
 
@@ -53,6 +81,10 @@ def successors_of(step: CapturedStep) -> dict[str, str]:
             if block_name(number) not in found and place is not None and place < len(those):
                 found[block_name(number)] = block_name(those.pop(place)[0])
     return found
+
+
+def _begins_as_it_was(step: CapturedStep) -> bool:
+    return step.header.device != "cpu" and bool(step.segments) and not unmodelled_allocator(step.header)
 
 
 def _there_before(step: CapturedStep) -> list[tuple[int, Block]]:

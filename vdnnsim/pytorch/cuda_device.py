@@ -14,6 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from vdnnsim.calibration.profile_text import profile_name
+from vdnnsim.captured.memory import DEFAULT_ALLOCATOR, unmodelled_options
 from vdnnsim.captured.step import AllocatorSegment
 from vdnnsim.machines.real.nvml import open_card
 from vdnnsim.pytorch.recording import MemoryNow, Peaks
@@ -64,20 +65,27 @@ class CudaCaptureDevice:
             "driver": card.driver_version if card else "unknown",
             "libraries": f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
             "clocks": str(card.state() if card else "not readable"),
-            "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "") or "as PyTorch has it",
+            "allocator": _options() or DEFAULT_ALLOCATOR,
         }
         if card:
             card.close()
         return found
 
     def notices(self) -> list[str]:
+        found = [unmodelled] if (unmodelled := unmodelled_options(_options())) else []
         short = sum(_ran_short(self.torch_device)) - sum(self._ran_short_before)
         if not short:
-            return []
+            return found
         return [
+            *found,
             f"memory ran short {short} times while capturing: cuDNN may have chosen slower plans, which it keeps as "
-            "long as the process lives; capture with more memory, or in a new process"
+            "long as the process lives; capture with more memory, or in a new process",
         ]
+
+
+def _options() -> str:
+    """The allocator's, as the environment has them; since PyTorch 2.9 the name is the shorter one."""
+    return os.environ.get("PYTORCH_ALLOC_CONF", "") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
 
 
 def _ran_short(device: torch.device) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vdnnsim.captured.memory import unmodelled_allocator
 from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import Captured, Comparison, PolicyResult
@@ -43,7 +44,9 @@ def seen(captured: Captured) -> str:
     peaks = (
         f"{format_bytes(requested)} requested, {format_bytes(allocated)} allocated, {format_bytes(reserved)} reserved"
     )
-    return f"Measured without offload: {format_ms(step_ns)} (spread {spread_ppm / 10_000:.1f} %), peak {peaks}"
+    told = f"Measured without offload: {format_ms(step_ns)} (spread {spread_ppm / 10_000:.1f} %), peak {peaks}"
+    unmodelled = unmodelled_allocator(captured.header)
+    return f"{told}\nNot as measured: {unmodelled}" if unmodelled else told
 
 
 def link(comparison: Comparison) -> str:
