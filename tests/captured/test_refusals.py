@@ -47,7 +47,7 @@ CALL = r"hook call {} \({} of AddmmBackward0 mat1, {}\)"
             "b0, hook call 7 .*: found that it leaves; .* it never leaves .parameter.",
         ),
         ("b6", Leave(1, 7, 8, 14), "expected that it stays: it never leaves .input."),
-        ("b8", Remake(4, 9, MAKER), "b8, hook call 4 .*: found that it is dropped before it is saved; expected then"),
+        ("b8", Remake(4, 9, MAKER), "b8, hook call 4 .*: found that it is dropped before all that lies in it is"),
         ("b8", Remake(5, 5, MAKER), "b8, hook call 5 .*: found that it is back before it is freed in stage 5"),
         ("b8", Remake(5, 11, MAKER), "b8, hook call 11 .*: found that it comes back behind its first need"),
         ("b8", Remake(5, 9, ()), "b8, hook call 9 .*: found made again by 0 of its makers; expected all 2"),

@@ -31,9 +31,10 @@ def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
     dropped, again, by = remake
     if reason := why_it_stays(step, number):
         raise broken(step, name, dropped, "that it is dropped", f"that it stays: {reason}")
-    first_save = step.stages.saves[number][0]
-    if dropped < first_save:
-        raise broken(step, name, dropped, "that it is dropped before it is saved", f"then, in stage {first_save}")
+    last_save = step.stages.leaves(number)
+    if dropped < last_save:
+        found = "that it is dropped before all that lies in it is saved"
+        raise broken(step, name, dropped, found, f"then, in stage {last_save}")
     check_stages_of_need(step, name, dropped, again, step.stages.needs[number][0])
     numbers = _numbers(step)
     unknown = [key for key in by if key not in numbers]
@@ -98,7 +99,7 @@ def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Rema
                 f"module '{module}' of {step.header.name}: found no tensor that it alone makes and saves"
             )
         again = min(step.stages.needs[number][0] for number in made)
-        found |= {block_name(number): Remake(step.stages.saves[number][0], again, by) for number in made}
+        found |= {block_name(number): Remake(step.stages.leaves(number), again, by) for number in made}
     return found
 
 
@@ -108,7 +109,7 @@ def _is_in(module: str, other: str) -> bool:
 
 def _makers(step: CapturedStep, number: int) -> set[int]:
     """The kernels that may have written a block until it was saved: those launched since it was taken."""
-    deeds = step.deeds[step.blocks[number].taken : step.hook_calls[step.stages.saves[number][0] - 1]]
+    deeds = step.deeds[step.blocks[number].taken : step.hook_calls[step.stages.leaves(number) - 1]]
     return {deed.number for deed in deeds if deed.doing is Doing.LAUNCH}
 
 
