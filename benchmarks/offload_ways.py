@@ -23,14 +23,13 @@ from typing import Any
 
 import torch
 
-from vdnnsim.calibration.samples import Sample
 from vdnnsim.gpu import load_profile
 from vdnnsim.pytorch import capture, offload
 from vdnnsim.pytorch.devices import open_device
 from vdnnsim.pytorch.hook_costs import measure_hook_costs
 from vdnnsim.pytorch.measuring import predicted
 from vdnnsim.pytorch.script import Script
-from vdnnsim.pytorch.step_bench import Counted, StepBench, step_bench
+from vdnnsim.pytorch.step_bench import Ran, StepBench, step_bench
 
 POLICIES = "offload(ahead=4);offload(ahead=4, in_flight=256MiB);offload(which=half);vdnn-all"
 Way = Callable[[], AbstractContextManager[Any]]
@@ -82,31 +81,26 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def _measured(bench: StepBench, ways: dict[str, Way]) -> Iterator[str]:
     """A row of the table for each way."""
-    found: dict[str, list[tuple[Sample, Counted]]] = {name: [] for name in ways}
+    found: dict[str, list[Ran]] = {name: [] for name in ways}
     failures: dict[str, str] = {}
     for _ in range(2):
         for name, way in ways.items():
             if name in failures:
                 continue
             try:
-                times, counted, _ = bench.timed(way)
-                found[name].append((times, counted))
+                found[name].append(bench.run(way))
             except Exception as error:  # another way than ours may not work with this model
                 failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            print(f"{name}: {failures.get(name) or found[name][-1][0]}", file=sys.stderr)
-    for name, way in ways.items():
+            print(f"{name}: {failures.get(name) or found[name][-1].times}", file=sys.stderr)
+    for name in ways:
         if name in failures:
             yield f"| {name} | {failures[name]} |" + " |" * 6
             continue
-        (first, counted), (second, _) = found[name]
-        try:
-            gradients = bench.compared(way)
-        except Exception as error:
-            gradients = f"{type(error).__name__}"
-        sizes = " | ".join("" if size is None else f"{size / 1e9:.3f}" for size in counted)
+        first, second = found[name]
+        sizes = " | ".join("" if size is None else f"{size / 1e9:.3f}" for size in first.peaks)
         yield (
-            f"| {name} | {first.median_ns / 1e6:.2f} | {second.median_ns / 1e6:.2f} | {first.spread_ppm / 1e4:.1f} | "
-            f"{sizes} | {gradients} |"
+            f"| {name} | {first.times.median_ns / 1e6:.2f} | {second.times.median_ns / 1e6:.2f} | "
+            f"{first.times.spread_ppm / 1e4:.1f} | {sizes} | {first.gradients} |"
         )
 
 

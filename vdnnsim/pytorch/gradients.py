@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -14,12 +14,7 @@ from vdnnsim.pytorch.user_step import Step
 Gradients = Mapping[str, torch.Tensor]
 
 
-def gradients_of(
-    step: Step,
-    model: torch.nn.Module,
-    kept: KeptState,
-    hooks: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Gradients:
+def gradients_of(step: Step, model: torch.nn.Module, kept: KeptState) -> Gradients:
     """What the step accumulates, parameter by parameter, from the kept state on; on the host."""
     found: dict[str, torch.Tensor] = {}
 
@@ -34,8 +29,7 @@ def gradients_of(
     ]
     kept.put_back()
     try:
-        with hooks():
-            step()
+        step()
     finally:
         for handle in handles:
             handle.remove()

@@ -130,7 +130,7 @@ def read_step_records(path: Path) -> tuple[StepRecord, ...]:
 
 _COLUMNS = (
     "model | policy | out GB | host binds | measured ms | predicted ms | range ms | error % | spread % | verdict | "
-    "peak GB | off B | allocated off % | reserved GB | predicted GB | gradients"
+    "peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
 )
 
 
@@ -138,7 +138,11 @@ def table_of(records: Sequence[StepRecord], conditions: Mapping[str, str]) -> st
     """All cases as a Markdown table with the sign of each error, a summary before and the conditions behind it."""
     lines = [summary_of(records), "", f"| {_COLUMNS} |", "|" + "---|" * (_COLUMNS.count("|") + 1)]
     lines += [f"| {' | '.join(_cells(record))} |" for record in records]
-    lines += ["", "* off: predicted less measured peak, in bytes as asked for; allocated, reserved: by the allocator"]
+    lines += [
+        "",
+        "* off: predicted less measured peak, in bytes as asked for; allocated, reserved: by the allocator; by plan: "
+        "share of the steps that went by it to their end",
+    ]
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
 
 
@@ -162,6 +166,7 @@ def _cells(one: StepRecord) -> list[str]:
         _off_percent(predicted.allocated_bytes, one.allocated_bytes),
         _gigabytes(one.reserved_bytes),
         "" if one.reserved_bytes is None else _gigabytes(predicted.reserved_bytes),
+        "" if one.step_ns is None else f"{100 * one.as_planned:.0f}",
         one.gradients,
     ]
 

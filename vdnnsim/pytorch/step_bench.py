@@ -40,6 +40,16 @@ class Counted(NamedTuple):
     reserved_bytes: int | None = None
 
 
+class Ran(NamedTuple):
+    """Steps that ran: their times and peaks, the share of them that went by the plan, if there is one, and whether a
+    step's gradients are those of the step without offload, or why that cannot be told."""
+
+    times: Sample
+    peaks: Counted
+    as_planned: float
+    gradients: str
+
+
 class _Base(NamedTuple):
     """The gradients of the step without offload, and whether it takes deterministic algorithms to get them twice."""
 
@@ -88,17 +98,18 @@ class StepBench:
     def case(self, prediction: Prediction, plan: PlanFile, capped: bool = False) -> StepRecord:
         """Measure a plan's steps, within the prediction's capacity if `capped`. Raises `StepFailed`."""
         hooks = partial(offload, self._model, plan)
+        _ = self._base  # without a cap
         try:
             with _capped(self._device, prediction.capacity_bytes if capped else None):
-                times, counted, as_planned = self.timed(hooks)
+                ran = self.run(hooks)
         except OutOfMemory:
             return StepRecord(prediction, None, 0, 0, None, None, None, "out of memory", 0.0, self._machine)
-        measured = times.median_ns, times.spread_ppm, times.repetitions
-        return StepRecord(prediction, *measured, *counted, self.compared(hooks), as_planned, self._machine)
+        measured = ran.times.median_ns, ran.times.spread_ppm, ran.times.repetitions
+        return StepRecord(prediction, *measured, *ran.peaks, ran.gradients, ran.as_planned, self._machine)
 
-    def timed(self, hooks: Hooks) -> tuple[Sample, Counted, float]:
-        """Steps within `hooks()`: their times, their peaks, and the share that went by the plan, if there is one."""
-        device = self._device
+    def run(self, hooks: Hooks) -> Ran:
+        """Steps within `hooks()`, which is entered once for all of them, since it may pin gigabytes."""
+        device, base = self._device, self._base
         with hooks() as running:
             for _ in range(WARM_STEPS):
                 self._step()
@@ -106,10 +117,11 @@ class StepBench:
             one_ns = time_step(self._step, device).step_ns
             count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
             times = sample(time_step(self._step, device).step_ns for _ in range(count))
-            peaks, _ = device.end()
+            counted, _ = device.end()
             report = running.report() if isinstance(running, Running) else None
-        as_planned = report.as_planned / report.steps if report and report.steps else 1.0
-        return times, Counted(*peaks) if peaks else self._profiled(hooks), as_planned
+            gradients = base if isinstance(base, str) else self._compared(base)
+        peaks = Counted(*counted) if counted else self._profiled(hooks)
+        return Ran(times, peaks, report.as_planned / report.steps if report and report.steps else 1.0, gradients)
 
     # Memory where only the profiler counts
 
@@ -129,16 +141,9 @@ class StepBench:
 
     # Gradients
 
-    def compared(self, hooks: Hooks) -> str:
-        """Whether a step within `hooks()` has the gradients of one without, or why that cannot be told."""
-        base = self._base
-        if isinstance(base, str):
-            return base
+    def _compared(self, base: _Base) -> str:
         with deterministic(base.deterministic):
-            return EQUAL if same_bits(self._gradients(hooks), base.gradients) else DIFFER
-
-    def _gradients(self, hooks: Hooks = nullcontext) -> Gradients:
-        return gradients_of(self._step, self._model, self._kept, hooks)
+            return EQUAL if same_bits(gradients_of(self._step, self._model, self._kept), base.gradients) else DIFFER
 
     @cached_property
     def _base(self) -> _Base | str:
@@ -146,9 +151,9 @@ class StepBench:
         for wanted in (False, True):
             try:
                 with deterministic(wanted):
-                    found, again = self._gradients(), self._gradients()
+                    found, again = (gradients_of(self._step, self._model, self._kept) for _ in range(2))
             except OutOfMemory:
-                raise
+                return "cannot be told: the step without offload finds no room"
             except Exception as error:  # an operator that has no deterministic algorithm
                 if not wanted:
                     raise
