@@ -21,6 +21,7 @@ from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
 from vdnnsim.machines.fitting import Candidate, Fitted
 from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.machines.steady import StepMemory
 from vdnnsim.memory import ENDLESS_BYTES, POOLS
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network, load_network
@@ -60,6 +61,15 @@ class _Outcome(NamedTuple):
     timeline: Timeline
 
 
+class _Beside(NamedTuple):
+    """What is told of an iteration beside what ran: the range of its time, where the trace has spreads; of a captured
+    step what steps in a row need of the allocator, and how its host keeps up."""
+
+    band: Band | None
+    memory: StepMemory | None
+    pace: HostPace | None
+
+
 def _key(plan: Plan) -> object:
     """Equal for plans that run the same and say that they offload the same; workspaces follow from the algorithms in a
     plan that was checked."""
@@ -90,7 +100,7 @@ class Study:
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
     _fitted: dict[object, Fitted] = field(default_factory=dict, init=False, repr=False, compare=False)
     _without_room: dict[object, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _bands: dict[object, Band] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _told: dict[object, _Beside] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workload", workload_of(self.workload))
@@ -115,7 +125,7 @@ class Study:
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_paces", "iteration")}
-        return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_bands": {}}
+        return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_told": {}}
 
     def behind(self, link_bandwidth: int | str) -> Study:
         """The same behind another link, as `GpuProfile.with_link_bandwidth` has it; shares the plans that were fitted,
@@ -151,10 +161,8 @@ class Study:
         fitted = replace(ran.plan, trials=plan.trials)
         on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
         result = summarise(name, fitted, on, reason, needed_bytes, ran.failure)
-        memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
-        pace = self._paces.of(ran.program) if self._paces else None
         plan_file = self.workload.plan_file(result, fitted)
-        result = replace(result, band=self._band(ran, pace), memory=memory, plan_file=plan_file, pace=pace)
+        result = replace(result, plan_file=plan_file, **self._beside(ran)._asdict())
         return PolicyRun(result, fitted, ran.program, ran.timeline, steps)
 
     def problem(self, laboratory: Laboratory | None = None) -> Problem:
@@ -166,15 +174,19 @@ class Study:
         """What is trained as operators and tensors."""
         return self.workload.iteration(self.trace)
 
+    def _beside(self, ran: _Outcome) -> _Beside:
+        key = _key(ran.plan)
+        if key not in self._told:
+            memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
+            pace = self._paces.of(ran.program) if self._paces else None
+            self._told[key] = _Beside(self._band(ran, pace), memory, pace)
+        return self._told[key]
+
     def _band(self, ran: _Outcome, pace: HostPace | None) -> Band | None:
-        """The range of the iteration's time, where the trace has spreads."""
         if not self.trace.has_spreads:
             return None
-        key = _key(ran.plan)
-        if key not in self._bands:
-            of = (ran.program, ran.timeline, self.trace, self.gpu, self._sources)
-            self._bands[key] = band_of(*of) if pace is None else band_of_step(*of, pace)
-        return self._bands[key]
+        of = (ran.program, ran.timeline, self.trace, self.gpu, self._sources)
+        return band_of(*of) if pace is None else band_of_step(*of, pace)
 
     @cached_property
     def _paces(self) -> Paces | None:

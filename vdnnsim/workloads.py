@@ -223,7 +223,15 @@ class StepWorkload:
         raise InvalidInput(f"policy: found {self.name}, a captured step; expected a network of layers")
 
     def kernels(self, _trace: Trace) -> tuple[Key, ...]:
+        return self._keys
+
+    @cached_property
+    def _keys(self) -> tuple[Key, ...]:
         return kernel_keys(self.step)
+
+    @cached_property
+    def _successors(self) -> dict[str, str]:
+        return successors_of(self.step)
 
     def iteration(self, _trace: Trace) -> Iteration:
         return iteration_of_step(self.step)
@@ -266,7 +274,7 @@ class StepWorkload:
         self.at_rest(program, memory)
 
     def at_rest(self, program: Program, memory: DeviceMemory) -> StepMemory:
-        return steady_memory(program, memory, successors_of(self.step)).last
+        return steady_memory(program, memory, self._successors).last
 
     def check(self, program: Program, memory: DeviceMemory) -> None:
         check_step_program(self.step, program, memory)

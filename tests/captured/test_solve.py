@@ -10,9 +10,10 @@ import pytest
 from captured.batches import of_batch
 from captured.steps import MIB, three_layers
 from support.cases import ROOMY_BYTES, gpu_of
-from vdnnsim import largest_batch, make_study, smallest_capacity, smallest_link
+from vdnnsim import compare, largest_batch, make_study, smallest_capacity, smallest_link
 from vdnnsim.captured import write_step, write_steps
 from vdnnsim.errors import InvalidInput
+from vdnnsim.report.table import comparison_notes
 
 GPU = gpu_of(ROOMY_BYTES, 2, 2)
 
@@ -52,3 +53,14 @@ def test_the_smallest_memory_and_link_of_a_step() -> None:
     link = smallest_link(study, "offload(which=0.01, min_bytes=0)", loss=0.2)
     assert link.value is not None
     assert make_study(three_layers(), gpu=GPU.with_link_bandwidth(link.value)).run("oracle").result.trainable
+
+
+def test_a_table_says_that_it_is_interpolated(folder: Path) -> None:
+    table = compare(folder, gpu=GPU, batch=6, policies="baseline")
+    assert table.batch == 6
+    told = (
+        "Without offload, interpolated: 6.000 ms (spread 0.5 %), peak 6 B requested, 6 B allocated, 6 B reserved\n"
+        "Kernels and blocks modelled: linear in batch between 4 and 8; leave-one-out error of kernel times 0.0 %, of "
+        "blocks' sizes 0.0 %"
+    )
+    assert comparison_notes(table)[0] == told

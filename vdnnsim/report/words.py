@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vdnnsim.captured.interpolation import INTERPOLATED
 from vdnnsim.captured.memory import unmodelled_allocator
 from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
@@ -39,14 +40,19 @@ def _captured_subject(comparison: Comparison, captured: Captured) -> str:
 
 
 def seen(captured: Captured) -> str:
-    """What was measured of the step as it was captured, without hooks."""
+    """What was measured of the step as it was captured, without hooks, or lies between what was."""
     step_ns, spread_ppm, requested, allocated, reserved = captured.seen
     peaks = (
         f"{format_bytes(requested)} requested, {format_bytes(allocated)} allocated, {format_bytes(reserved)} reserved"
     )
-    told = f"Measured without offload: {format_ms(step_ns)} (spread {spread_ppm / 10_000:.1f} %), peak {peaks}"
-    unmodelled = unmodelled_allocator(captured.header)
-    return f"{told}\nNot as measured: {unmodelled}" if unmodelled else told
+    interpolated = captured.header.conditions.get(INTERPOLATED)
+    what = "Without offload, interpolated" if interpolated else "Measured without offload"
+    told = [f"{what}: {format_ms(step_ns)} (spread {spread_ppm / 10_000:.1f} %), peak {peaks}"]
+    if interpolated:
+        told.append(f"Kernels and blocks {interpolated.removesuffix('.')}")
+    if unmodelled := unmodelled_allocator(captured.header):
+        told.append(f"Not as measured: {unmodelled}")
+    return "\n".join(told)
 
 
 def link(comparison: Comparison) -> str:
