@@ -65,6 +65,28 @@ def test_a_step_of_another_shape_stays_and_is_told_once() -> None:
     assert list(report.stayed) == ["of a step that is not the plan's"]
 
 
+def test_a_batch_that_is_a_slice_of_all_data_stays_alone() -> None:
+    """Of the same shape as the batch that was captured, which had memory of its own."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
+    data = torch.randn(12, 6)
+
+    def trained(batch: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = model(batch).square().sum()
+        model.zero_grad()
+        loss.backward()
+        return loss
+
+    plan = plan_for(probe(model, lambda: trained(data[:4].clone())))
+    slices = [data[:4], data[4:8], data[8:].clone()]
+    expected = [gradients(model, lambda batch=batch: trained(batch)) for batch in slices]
+    with pytest.warns(OffloadWarning, match="slice of all data") as told, offload(model, plan, checked=True) as running:
+        found = [gradients(model, lambda batch=batch: trained(batch)) for batch in slices]
+    assert all(map(equal, found, expected))
+    report = running.report()
+    assert (report.as_planned, len(told), sum(report.stayed.values())) == (3, 1, 2)
+    assert report.copies_out == 3 * len(plan.leaving) - 2
+
+
 @pytest.mark.parametrize("evaluation", ["no_grad", "without backward", "other mode", "held without backward"])
 def test_an_evaluation_between_steps_costs_no_step(evaluation: str) -> None:
     model, step = made("tricky")

@@ -24,6 +24,7 @@ from vdnnsim.pytorch.saved import Alive, Block, Geometry, Kept, Left, geometry_o
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 OTHER_STEP = "of a step that is not the plan's"
 IN_USE = "of a block whose host memory an earlier step's backward may still ask for"
+ELSEWHERE = "that is part of other memory than the plan has (such as a batch that is a slice of all data)"
 _WHY = (
     "it is another batch or mode, or something inside the step (checkpoint, other hooks, torch.compile, a thread, a "
     "stream) changes what is saved where"
@@ -141,7 +142,8 @@ class Running:
         part, block = self._parts[number], self._blocks.get(number)
         storage = tensor.untyped_storage()
         found, expected = geometry_of(tensor), self._geometry[self._course.saves - 1]
-        if found != expected or storage.nbytes() != part.size_bytes:
+        elsewhere = found.offset != expected.offset or storage.nbytes() != part.size_bytes
+        if found[:3] != expected[:3] or (elsewhere and block is not None):
             return f"{found}, {storage.nbytes()} bytes, where the plan has {expected}, {part.size_bytes} bytes"
         if tensor.device != self._engine.device:
             return f"on {tensor.device}, where the plan has {self._engine.device}"
@@ -156,9 +158,11 @@ class Running:
         if block is None:
             part = self._parts[number]
             last = self._last.get(number)
-            if self._course.saves - 1 != min(part.saved) or (last is not None and last() is not None):
-                self._counts.stayed[IN_USE] += 1
-                self._counts.tell(IN_USE, f"found a tensor {IN_USE}: it stays on the device")
+            expected = self._geometry[self._course.saves - 1].offset, part.size_bytes
+            reason = ELSEWHERE if (tensor.storage_offset(), tensor.untyped_storage().nbytes()) != expected else ""
+            if reason or self._course.saves - 1 != min(part.saved) or (last is not None and last() is not None):
+                self._counts.stayed[reason or IN_USE] += 1
+                self._counts.tell(reason or IN_USE, f"found a tensor {reason or IN_USE}: it stays on the device")
                 return Kept(tensor, alive)
             block = self._blocks[number] = Block(number, tensor, part.needs, self._nothing)
             self._last[number] = weakref.ref(block)
