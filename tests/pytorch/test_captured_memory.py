@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import pytest
 import torch
 
+from support.captured_peak import peak_bytes
 from support.torch_models import MODELS, ODD_MODELS
 from vdnnsim.captured import check_step
-from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep, Deed, Doing
+from vdnnsim.captured.step import BEFORE_STEP, BlockClass, CapturedStep, Deed, Doing
 from vdnnsim.pytorch import capture
 
 ALL = MODELS | ODD_MODELS
@@ -19,22 +19,6 @@ ALL = MODELS | ODD_MODELS
 @cache
 def captured(name: str) -> CapturedStep:
     return capture(*ALL[name](), name=name, smallest_bytes=0)
-
-
-def peak_bytes(step: CapturedStep, death: Callable[[Block], int | None]) -> int:
-    """The most at once when each block dies behind the deed that `death` says."""
-    dying: dict[int, int] = {}
-    for block in step.blocks:
-        if (end := death(block)) is not None:
-            dying[end] = dying.get(end, 0) + block.size_bytes
-    now = sum(block.size_bytes for block in step.blocks if block.taken == BEFORE_STEP)
-    most, now = now, now - dying.get(BEFORE_STEP, 0)
-    for number, deed in enumerate(step.deeds):
-        if deed.doing is Doing.TAKE:
-            now += step.blocks[deed.number].size_bytes
-            most = max(most, now)
-        now -= dying.get(number, 0)
-    return most
 
 
 @pytest.mark.parametrize("name", ALL)

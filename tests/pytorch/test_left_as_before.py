@@ -36,8 +36,7 @@ def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("steps_before", [0, 1])
-@pytest.mark.parametrize("name", ["mlp, gradients kept", "convolutions", "attention"])
+@pytest.mark.parametrize(("name", "steps_before"), [("mlp, gradients kept", 1), ("convolutions", 0), ("attention", 1)])
 def test_all_is_as_before(name: str, steps_before: int) -> None:
     step, model, optimizer = MODELS[name]()
     for _ in range(steps_before):
@@ -68,7 +67,7 @@ def bad_value() -> None:
     raise ValueError("no such word\nin the vocabulary")
 
 
-@pytest.mark.parametrize("call", [1, 4, 14, 16, 18, 20])
+@pytest.mark.parametrize("call", [4, 16, 20])
 def test_all_is_as_before_where_the_step_fails(call: int) -> None:
     """While it warms up, is timed, and in each kind of recording."""
     step, model, optimizer = failing_at(call, bad_value)

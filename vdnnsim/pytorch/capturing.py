@@ -53,8 +53,8 @@ def capture(
     before afterwards, also where it raises; what the step itself consumes, such as batches of a loader, is not.
 
     `device` ("cuda", "cpu") is checked against where the model is; `gpu` names the profile that the step will be
-    simulated with, if not as the device is called ("h100-80gb-hbm3"); `setting` are the arguments that the model was
-    made with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB.
+    simulated with, if not the one titled as the device is called ("NVIDIA H200"); `setting` are the arguments that the
+    model was made with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB.
 
     Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
     is too small.

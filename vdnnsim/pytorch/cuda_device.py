@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from vdnnsim.calibration.profile_text import profile_name
 from vdnnsim.captured.memory import DEFAULT_ALLOCATOR, unmodelled_options
 from vdnnsim.captured.step import AllocatorSegment
 from vdnnsim.machines.real.nvml import open_card
@@ -36,7 +35,7 @@ class CudaCaptureDevice:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.torch_device = torch.device("cuda", index)
         self.profiler_index = index
-        self.name = profile_name(torch.cuda.get_device_name(index))
+        self.name = torch.cuda.get_device_name(index)
         self._ran_short_before = _ran_short(self.torch_device)
 
     def synchronize(self) -> None:
