@@ -25,6 +25,7 @@ def captured(name: str) -> CapturedStep:
 def test_the_peak_is_the_profilers_to_the_byte(name: str) -> None:
     step = captured(name)
     assert peak_bytes(step, lambda block: block.given) == step.seen.peak_requested_bytes
+    assert "add up" not in step.header.conditions["notices"]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -61,6 +62,7 @@ def test_attention_calls_functions_and_its_products_are_known_all_the_same() -> 
         ("mlp", {"input", "parameter", ""}),
         ("convolutions", {"input", "parameter", "buffer", ""}),
         ("autocast", {"input", "weight copy", ""}),
+        ("reentrant checkpoint", {"input", "parameter", "saved again after it was needed", ""}),
         ("odd", {"input", "parameter", "buffer", "no plain tensor", ""}),
     ],
 )

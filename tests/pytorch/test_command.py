@@ -31,8 +31,10 @@ def two():
 def wrong():
     return make()[0], "a model", make()[2]
 
-def failing():
-    raise ValueError("no data")
+def failing(batch=4):
+    if batch > 2:
+        raise ValueError("no data")
+    return make(batch)
 
 def failing_step():
     return lambda: 1 / 0, *make()[1:]
@@ -73,6 +75,11 @@ def test_several_captures(script: Path, tmp_path: Path) -> None:
         ("two", (), "{script}:two: the call () returned 2 things, expected three: step, model, optimizer"),
         ("wrong", (), "{script}:wrong: the call () returned a str as model, expected a torch.nn.Module"),
         ("failing", (), "{script}:failing: the call () raised ValueError: no data"),
+        (
+            "failing",
+            ("--vary", "batch=2,8"),
+            "batch=8: {script}:failing: the call (batch=8) raised ValueError: no",
+        ),
         ("failing_step", (), "the step: raised ZeroDivisionError in call 1: division by zero ({script}:"),
         ("make", ("--vary", "width=8,9"), "{script}:make: found no argument 'width', expected it, to be called with"),
         ("make", ("--vary", "batch=8,8"), "--vary: found 'batch=8,8', expected an argument and its values, each once"),

@@ -122,7 +122,7 @@ def recorded(how: str, change: Callable[[GpuTrace, str], None] = step) -> Record
 
 
 def packed(address: int, size_bytes: int) -> Packed:
-    return Packed(address, size_bytes, "float32", (size_bytes // 4,), (1,), 0, 0, "", "layer")
+    return Packed(address, size_bytes, "float32", (size_bytes // 4,), (1,), 0, "", "layer")
 
 
 def captured() -> tuple[Blocks, Operators]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from support.torch_models import MODELS, Made, mlp, training
+from support.torch_models import MODELS, ODD_MODELS, Made, mlp, training
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import capture
 
@@ -129,3 +129,20 @@ def test_saved_tensors_are_not_held_afterwards() -> None:
 
     capture(*training(Watched(), torch.randn(4, 8), torch.randint(0, 8, (4,))))
     assert {one() for one in outputs} == {None}
+
+
+@pytest.mark.parametrize("name", ["recurrent", "convolutions"])
+def test_the_step_in_which_everything_leaves_trains_right(name: str) -> None:
+    """Its gradients are those of the plain step, to the bit: what comes back is what was saved."""
+    step, model, optimizer = (MODELS | ODD_MODELS)[name]()
+    optimizer.step = lambda: None  # type: ignore[method-assign,assignment]
+    found: list[list[torch.Tensor]] = []
+
+    def noted() -> None:
+        step()
+        found.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+
+    capture(noted, model, optimizer, smallest_bytes=0)
+    plain, leaving = found[0], found[17]
+    assert len(plain) == len(leaving) > 0
+    assert all(torch.equal(one, other) for one, other in zip(plain, leaving, strict=True))

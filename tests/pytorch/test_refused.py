@@ -98,3 +98,24 @@ def test_too_little_memory() -> None:
 
     _, model, optimizer = mlp()
     assert said((step, model, optimizer)).startswith("the step: too little memory to capture it (")
+
+
+def test_host_memory_that_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What leaves goes to the host."""
+
+    def none(*_: object) -> None:
+        raise MemoryError("Unable to allocate 12.0 GiB")
+
+    monkeypatch.setattr("vdnnsim.pytorch.hooks.np.empty", none)
+    assert said(mlp()) == (
+        "the step: too little memory to capture it (Unable to allocate 12.0 GiB); use a smaller batch, or free memory"
+    )
+
+
+@pytest.mark.parametrize(("place", "name", "expected"), [(0, "step", "a function"), (1, "model", "a torch.nn.Module")])
+def test_what_is_no_training(place: int, name: str, expected: str) -> None:
+    made = list(mlp())
+    made[place] = 7  # type: ignore[call-overload]
+    with pytest.raises(InvalidInput) as failure:
+        capture(*made)
+    assert str(failure.value) == f"capture: found a int as {name}, expected {expected}"

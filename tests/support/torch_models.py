@@ -177,9 +177,28 @@ MODELS: dict[str, Callable[[], Made]] = {
     "tied": tied,
     "skip": skip,
 }
+
+
+class Recurrent(nn.Module):
+    """The gates of its cells lie in one block and are written in their turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.last = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.cells(x)[0])
+
+
+def recurrent() -> Made:
+    torch.manual_seed(0)
+    return training(Recurrent(), torch.randn(4, 3, 8), torch.randint(0, 10, (4, 3)))
+
+
 ODD_MODELS: dict[str, Callable[[], Made]] = {
     "odd": odd,
     "autocast": autocast,
+    "recurrent": recurrent,
     "checkpoint": lambda: checkpointed(False),
     "reentrant checkpoint": lambda: checkpointed(True),
 }

@@ -57,7 +57,12 @@ def capture_command(
         _tell(step, out)
         return
     found.check_takes(varied)
-    steps = {value: _captured(found, {varied: value}, device, gpu, name, smallest_bytes) for value in values}
+    steps = {}
+    for value in values:
+        try:
+            steps[value] = _captured(found, {varied: value}, device, gpu, name, smallest_bytes)
+        except InvalidInput as error:
+            raise InvalidInput(f"{varied}={value}: {error}") from None
     write_steps(varied, steps, out)
     for value, step in steps.items():
         _tell(step, out / f"{varied}_{value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -195,14 +196,21 @@ class Blocks:
 
     def stays(self, smallest_bytes: int) -> list[str]:
         """Of each saved tensor why its block does not leave, "" where it may."""
-        reasons: dict[int, str] = {}
-        versions: dict[int, int] = {}
+        reasons = dict.fromkeys(self._saved_again(), "saved again after it was needed")
         for one, block in zip(self.packed, self.of_saved, strict=True):
-            reason = one.stays or self._block_stays(block, smallest_bytes)
-            if versions.setdefault(block, one.version) != one.version:
-                reason = reason or "changed after it was saved"
-            reasons[block] = reasons.get(block) or reason
+            reasons[block] = reasons.get(block) or one.stays or self._block_stays(block, smallest_bytes)
         return [reasons[block] for block in self.of_saved]
+
+    def _saved_again(self) -> set[int]:
+        """Blocks of which more is saved after backward needed something of them, as reentrant checkpoints do."""
+        needed: set[int] = set()
+        found: set[int] = set()
+        for doing, number in self.deeds:
+            if doing is Doing.NEED:
+                needed.add(self.of_saved[number])
+            elif doing is Doing.SAVE and self.of_saved[number] in needed:
+                found.add(self.of_saved[number])
+        return found
 
     def _block_stays(self, block: int, smallest_bytes: int) -> str:
         if block < len(self.before):
@@ -321,3 +329,19 @@ def _before(view: View) -> list[Before]:
             else:
                 found[address] = found[address]._replace(size_bytes=size)
     return list(found.values())
+
+
+def peak_bytes(blocks: Sequence[Block], deeds: Sequence[Deed]) -> int:
+    """The most at once in a step without hooks, as its blocks add up."""
+    dying: Counter[int] = Counter()
+    for block in blocks:
+        if block.given is not None:
+            dying[block.given] += block.size_bytes
+    now = most = sum(block.size_bytes for block in blocks if block.taken == BEFORE_STEP)
+    now -= dying[BEFORE_STEP]
+    for number, deed in enumerate(deeds):
+        if deed.doing is Doing.TAKE:
+            now += blocks[deed.number].size_bytes
+            most = max(most, now)
+        now -= dying[number]
+    return most

@@ -12,7 +12,7 @@ import torch
 from vdnnsim.calibration.samples import sample
 from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader
 from vdnnsim.errors import InvalidInput
-from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view
+from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view, peak_bytes
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
@@ -27,7 +27,7 @@ from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_co
 from vdnnsim.pytorch.recording import STEP, Does, Recorded
 from vdnnsim.pytorch.state import KeptState, RandomState
 from vdnnsim.pytorch.timing import KernelTimes, gpu_times, host_times
-from vdnnsim.pytorch.user_step import Step, UserStep
+from vdnnsim.pytorch.user_step import Step, UserStep, check_training
 
 _WARM_STEPS = 2
 _LIGHT_STEPS = 5
@@ -41,7 +41,7 @@ def capture(
     optimizer: torch.optim.Optimizer,
     *,
     name: str = "",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     gpu: str | None = None,
     setting: Mapping[str, int | float | str] | None = None,
     smallest_bytes: int | None = None,
@@ -59,7 +59,8 @@ def capture(
     Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
     is too small.
     """
-    opened = open_device(device, model)
+    check_training(step, model, optimizer, "capture: found")
+    opened = open_device(str(device) if device is not None else None, model)
     least = _SMALLEST_BYTES[opened.torch_device.type] if smallest_bytes is None else smallest_bytes
     kept = KeptState(model, optimizer)
     try:
@@ -96,6 +97,8 @@ class _Capture:
         kernels = self._kernels(blocks, operators, timed)
         listed = blocks.listed(plain, operators, [kernel.kind for kernel in kernels])
         saved = _saved(blocks, stays)
+        peaks = _peaks(plain, blocks)
+        told = self._told(blocks, peak_bytes(listed, blocks.deeds), peaks[0])
         header = StepHeader(
             name,
             gpu,
@@ -104,10 +107,9 @@ class _Capture:
             str(torch.__version__),
             model_sha256(self._model),
             order_sha256(saved),
-            {"date": begun} | self._device.conditions() | self._told(blocks),
+            {"date": begun} | self._device.conditions() | told,
         )
         times = sample(one.step_ns for one in timed)
-        peaks = _peaks(plain, blocks)
         seen = Seen(times.median_ns, times.spread_ppm, *peaks)
         memory = plain.recorded.memory
         return CapturedStep(
@@ -148,11 +150,13 @@ class _Capture:
         blocks.without_hooks(plain_view)
         return blocks, plain_view, operators
 
-    def _told(self, blocks: Blocks) -> dict[str, str]:
+    def _told(self, blocks: Blocks, added_up_bytes: int, counted_bytes: int) -> dict[str, str]:
         """What the user should know."""
         needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
         found = notices(blocks.keeping.recorded.recording, blocks.labels, len(blocks.packed), needed)
         found += self._device.notices()
+        if added_up_bytes != counted_bytes:
+            found.append(f"memory: the blocks add up to a peak of {added_up_bytes} B, {counted_bytes} B were counted")
         steps = f"{_WARM_STEPS} to warm up, {_TIMED_STEPS} timed, {_LIGHT_STEPS} profiled for times, 6 for the order"
         return {"steps": steps, "notices": "; ".join([*found, NOT_PUT_BACK])}
 

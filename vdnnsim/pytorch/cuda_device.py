@@ -15,16 +15,18 @@ from torch.profiler import ProfilerActivity
 
 from vdnnsim.captured.memory import DEFAULT_ALLOCATOR, unmodelled_options
 from vdnnsim.captured.step import AllocatorSegment
+from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.nvml import open_card
 from vdnnsim.pytorch.recording import MemoryNow, Peaks
 
 _CUDA = 1
 """The profiler's number of CUDA among kinds of devices."""
+_NATIVE = "native"
 _IN_USE = "active_allocated"
 
 
 class CudaCaptureDevice:
-    """One GPU of this host."""
+    """One GPU of this host. Raises `InvalidInput` where not PyTorch's own allocator is at work."""
 
     host_runs_kernels = False
     profiler_type = _CUDA
@@ -32,6 +34,8 @@ class CudaCaptureDevice:
     light_activities: Sequence[ProfilerActivity] = (ProfilerActivity.CUDA,)
 
     def __init__(self, device: torch.device) -> None:
+        if (backend := torch.cuda.get_allocator_backend()) != _NATIVE:
+            raise InvalidInput(f"PyTorch's allocator: found {backend}, expected {_NATIVE}: others keep no history")
         index = torch.cuda.current_device() if device.index is None else device.index
         self.torch_device = torch.device("cuda", index)
         self.profiler_index = index

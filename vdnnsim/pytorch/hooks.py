@@ -75,7 +75,8 @@ class KeepingHooks:
 
 
 class LeavingHooks:
-    """Hooks that copy whole blocks to the host when they are saved first, and back when they are needed first.
+    """Hooks that copy whole blocks to the host when the last of what lies in them is saved, and back when the first of
+    it is needed.
 
     `blocks` says for each saved tensor, in order, which block it lies in, None for those that stay; `needs` how often
     each saved tensor is needed.
@@ -83,6 +84,8 @@ class LeavingHooks:
 
     def __init__(self, blocks: Sequence[int | None], needed: Sequence[int]) -> None:
         self._blocks = blocks
+        self._last_save = {block: number for number, block in enumerate(blocks)}
+        self._held: dict[int, torch.Tensor] = {}
         self._needs_left = Counter(block for number in needed if (block := blocks[number]) is not None)
         self._saved = 0
         self._on_host: dict[int, torch.Tensor] = {}
@@ -100,8 +103,9 @@ class LeavingHooks:
             block = self._blocks[number]
             if block is None:
                 return number, tensor.detach()
-            if block not in self._on_host:
-                self._on_host[block] = _to_host(tensor)
+            self._held[block] = tensor.detach()
+            if number == self._last_save[block]:
+                self._on_host[block] = _to_host(self._held.pop(block))
             geometry = (tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.device)
             return number, geometry
 
@@ -138,7 +142,6 @@ def _seen(tensor: torch.Tensor, device: torch.device, module: str) -> Packed:
         tuple(tensor.shape),
         stride,
         offset_bytes,
-        0 if tensor.is_inference() else tensor._version,
         _why_it_stays(tensor),
         module,
     )

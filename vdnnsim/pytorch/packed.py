@@ -16,7 +16,6 @@ class Packed(NamedTuple):
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset_bytes: int
-    version: int
     stays: str
     module: str
 

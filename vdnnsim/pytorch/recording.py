@@ -178,7 +178,10 @@ def read_recording(trace: Mapping[str, Any], device_type: int, device_index: int
             if of["Device Type"] == device_type and of["Device Id"] == device_index:
                 at_ns = _ns(event["ts"])
                 within = places.at(at_ns, event["tid"])
-                found = (of["Ev Idx"], MemoryEvent(at_ns, of["Addr"], of["Bytes"], of["Total Allocated"], within))
+                found = (
+                    of.get("Ev Idx", 0),
+                    MemoryEvent(at_ns, of["Addr"], of["Bytes"], of["Total Allocated"], within),
+                )
                 memory.append(found)
     memory.sort(key=lambda one: (one[1].at_ns, one[0]))
     hooked: set[int] = set()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vdnnsim.errors import InvalidInput, UnknownName
-from vdnnsim.pytorch.user_step import Step
+from vdnnsim.pytorch.user_step import Step, check_training
 
 Value = int | float | str
 
@@ -89,13 +89,7 @@ def _training(made: object, what: str) -> Training:
         found = f"{len(made)} things" if isinstance(made, tuple) else f"a {type(made).__name__}"
         raise InvalidInput(f"{what} returned {found}, expected three: step, model, optimizer")
     step, model, optimizer = made
-    for name, one, right, expected in (
-        ("step", step, callable(step), "a function"),
-        ("model", model, isinstance(model, torch.nn.Module), "a torch.nn.Module"),
-        ("optimizer", optimizer, isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer"),
-    ):
-        if not right:
-            raise InvalidInput(f"{what} returned a {type(one).__name__} as {name}, expected {expected}")
+    check_training(step, model, optimizer, f"{what} returned")
     return Training(step, model, optimizer)
 
 

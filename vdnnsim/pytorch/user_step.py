@@ -43,8 +43,19 @@ class UserStep:
         raise failure
 
 
+def check_training(step: object, model: object, optimizer: object, found_by: str) -> None:
+    """Raise `InvalidInput` for what is no step, model or optimiser; `found_by` begins the message."""
+    for name, one, right, expected in (
+        ("step", step, callable(step), "a function"),
+        ("model", model, isinstance(model, torch.nn.Module), "a torch.nn.Module"),
+        ("optimizer", optimizer, isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer"),
+    ):
+        if not right:
+            raise InvalidInput(f"{found_by} a {type(one).__name__} as {name}, expected {expected}")
+
+
 def _failure(error: Exception, call: int) -> InvalidInput:
-    if isinstance(error, torch.cuda.OutOfMemoryError) or _HOST_OUT_OF_MEMORY in str(error):
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or _HOST_OUT_OF_MEMORY in str(error):
         what = str(error).partition(". ")[0]
         return OutOfMemory(f"the step: too little memory to capture it ({what}); use a smaller batch, or free memory")
     frames = traceback.extract_tb(error.__traceback__)[1:]
