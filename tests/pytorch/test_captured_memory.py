@@ -62,6 +62,7 @@ def test_attention_calls_functions_and_its_products_are_known_all_the_same() -> 
         ("mlp", {"input", "parameter", ""}),
         ("convolutions", {"input", "parameter", "buffer", ""}),
         ("autocast", {"input", "weight copy", ""}),
+        ("accumulating", {"input", "parameter", ""}),
         ("reentrant checkpoint", {"input", "parameter", "saved again after it was needed", ""}),
         ("odd", {"input", "parameter", "buffer", "no plain tensor", ""}),
     ],
@@ -129,3 +130,9 @@ def test_what_leaves_dies_when_others_let_go_and_what_is_fetched_behind_its_last
 def test_what_hooks_do_not_see_is_told(name: str, notice: str) -> None:
     assert notice in captured(name).header.conditions["notices"]
     assert notice not in captured("mlp").header.conditions["notices"]
+
+
+def test_the_profiler_says_nothing_past_python(capfd: pytest.CaptureFixture[str]) -> None:
+    """Of its start and stop, and of blocks from before that die while it watches."""
+    capture(*ODD_MODELS["accumulating"]())
+    assert capfd.readouterr() == ("", "")

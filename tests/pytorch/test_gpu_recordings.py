@@ -238,7 +238,7 @@ def test_waits_of_the_host_within_the_step_are_told() -> None:
 
     assert notices(recorded(KEEPING).recording, {}, 2, [0, 1]) == []
     told = notices(recorded(KEEPING, waiting).recording, {}, 2, [0, 1])
-    assert told == ["the host waits for the GPU 1 times within the step (cudaDeviceSynchronize): it cannot run ahead"]
+    assert told == ["the host waits for the GPU within the step (1 x cudaDeviceSynchronize): it cannot run ahead"]
 
 
 def light(kernels: list[tuple[str, float]], host_us: float, waits: bool = False) -> GpuTrace:

@@ -195,10 +195,29 @@ def recurrent() -> Made:
     return training(Recurrent(), torch.randn(4, 3, 8), torch.randint(0, 10, (4, 3)))
 
 
+def accumulating() -> Made:
+    """Two backwards, one for each half of the batch; the loss is kept until the next step."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 8))
+    optimizer, batch, losses = torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(8, 16), {}
+
+    def step() -> None:
+        optimizer.zero_grad()
+        for number, half in enumerate(batch.chunk(2)):
+            loss = model(half).square().sum()
+            loss.backward()
+            losses[number] = loss.detach()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step, model, optimizer
+
+
 ODD_MODELS: dict[str, Callable[[], Made]] = {
     "odd": odd,
     "autocast": autocast,
     "recurrent": recurrent,
+    "accumulating": accumulating,
     "checkpoint": lambda: checkpointed(False),
     "reentrant checkpoint": lambda: checkpointed(True),
 }

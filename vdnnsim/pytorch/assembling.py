@@ -196,9 +196,11 @@ class Blocks:
 
     def stays(self, smallest_bytes: int) -> list[str]:
         """Of each saved tensor why its block does not leave, "" where it may."""
-        reasons = dict.fromkeys(self._saved_again(), "saved again after it was needed")
+        reasons: dict[int, str] = {}
         for one, block in zip(self.packed, self.of_saved, strict=True):
             reasons[block] = reasons.get(block) or one.stays or self._block_stays(block, smallest_bytes)
+        for block in self._saved_again():
+            reasons[block] = reasons[block] or "saved again after it was needed"
         return [reasons[block] for block in self.of_saved]
 
     def _saved_again(self) -> set[int]:

@@ -169,16 +169,12 @@ class _Capture:
 
     def _record(self, hooks: Callable[[], AbstractContextManager[object]] = nullcontext) -> Recorded:
         self._random.put_back()
-        # the CPU's profiler complains of blocks from before that die while it watches
-        held = [one.grad for one in self._model.parameters()] if self._device.host_runs_kernels else []
-        recorded = record_step(
+        return record_step(
             self._step,
             self._device,
             lambda: held_by(self._model, self._optimizer, self._device.torch_device),
             hooks,
         )
-        del held
-        return recorded
 
     def _timed(self, how: Callable[[Step, CaptureDevice], Timed]) -> Timed:
         self._random.put_back()

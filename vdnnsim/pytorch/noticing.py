@@ -40,7 +40,7 @@ def notices(recording: Recording, labels: Mapping[int, Label], saved: int, neede
     waits = host_waits(recording.waits, (begin_ns, end_ns))
     if waits:
         found.append(
-            f"the host waits for the GPU {len(waits)} times within the step ({waits[0].name}): it cannot run ahead"
+            f"the host waits for the GPU within the step ({len(waits)} x {waits[0].name}): it cannot run ahead"
         )
     return found
 

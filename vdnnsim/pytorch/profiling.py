@@ -35,16 +35,19 @@ def record_step(
 ) -> Recorded:
     """Profile a step with memory, after one more that goes before it. `known` is asked between them."""
     with _exported(device, device.activities, memory=True) as read:
-        with record_function(LEAD_IN):
+        # of blocks from before that die while it watches the CPU's profiler complains, past Python
+        with _quiet_stderr() if device.host_runs_kernels else nullcontext(), record_function(LEAD_IN):
             step()
         device.synchronize()
         memory = device.begin(watch_sizes=True)
-        there = known()
-        with record_function(STEP):
-            with hooks():
-                step()
-            device.synchronize()
-        peaks, asked = device.end()
+        try:
+            there = known()
+            with record_function(STEP):
+                with hooks():
+                    step()
+                device.synchronize()
+        finally:
+            peaks, asked = device.end()
     return Recorded(read_recording(read(), device.profiler_type, device.profiler_index), there, memory, peaks, asked)
 
 
