@@ -3,6 +3,7 @@ several workers (`make test`) what is made once for many tests is made by one of
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -56,3 +57,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return room if room in _WHOLE else file
 
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the collector of cyclic garbage need not look at it again, nor
+    as often as usual, since it costs a tenth of all tests' time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
