@@ -64,6 +64,16 @@ DAMAGE: dict[str, tuple[str, str, list[str]]] = {
         ",999999999999999999,0",
         [f"{CSV}:2: duration_ns: found '999999999999999999'; expected {TIME}"],
     ),
+    "a time of a nanosecond too much": (
+        ",1000,0",
+        ",1000000000000001,0",
+        [f"{CSV}:2: duration_ns: found '1000000000000001'; expected {TIME}"],
+    ),
+    "a workspace of a byte too much": (
+        ",700,4096",
+        ",700,281474976710657",
+        [f"{CSV}:3: workspace_bytes: found '281474976710657'; expected {WORKSPACE}"],
+    ),
     "digits that are not ASCII": (
         ",1000,0",
         ",١٠٠٠,0",
@@ -175,6 +185,13 @@ def test_damage_is_told_with_line_and_field(table: Path, name: str) -> None:
     assert TABLE.count(old) >= 1
     table.write_text(TABLE.replace(old, new, 1), encoding="utf-8")
     assert faults_of(table) == expected
+
+
+def test_the_largest_numbers_are_read(table: Path) -> None:
+    text = TABLE.replace(",1000,0", ",1000000000000000,0").replace(",700,4096", ",700,281474976710656")
+    table.write_text(text, encoding="utf-8")
+    first, second = read_trace(table, NETWORK).rows[:2]
+    assert (first.duration_ns, second.workspace_bytes) == (10**15, 2**48)
 
 
 def test_every_fault_is_told_not_only_the_first(table: Path) -> None:

@@ -215,9 +215,7 @@ class Builder:
         action = self._leave(name)
         if name in self.present:
             raise self._broken(name, "a copy in of what is there", "one of what has left")
-        self._allocate([name], Stream.COPY_IN)
-        if action.out is not None:
-            self._wait_for(self.copies_out[name], Stream.COPY_IN)
+        self._allocate([name], Stream.COPY_IN)  # behind whatever was done with blocks that went, its own among them
         stages = self.iteration.stages
         now, wanted = stages[self.stage].layer, stages[action.needed].layer
         self.commands.append(CopyIn(self.buffers[name], now, wanted, action.put_off))
