@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import subprocess
 import sys
 import time
@@ -23,11 +24,13 @@ import simpy
 from support.cases import ROOMY_BYTES, gpu_of
 from support.chains import chain_of, plan_of_chain, trace_of_chain
 from vdnnsim import compare_policies, make_policy, make_study
+from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Durations, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine, simulate
-from vdnnsim.memory import make_pool
+from vdnnsim.machines.steady import steady_memory
+from vdnnsim.memory import ENDLESS_BYTES, CachingPool, make_pool
 from vdnnsim.policies import POLICIES
-from vdnnsim.program import build_iteration
+from vdnnsim.program import Allocate, Buffer, Command, Free, MemoryClass, Program, Step, build_iteration
 from vdnnsim.study import Study
 
 CPU_TIME = pytest.mark.benchmark(timer=time.process_time)
@@ -152,6 +155,29 @@ def test_commands_through_the_simulated_machine(benchmark: Any, monkeypatch: pyt
     median_s = report(benchmark, f"{commands} commands, pool included", limit_s, events)
     print(f"that is {commands / median_s:,.0f} commands/s, limit 200,000")
     assert median_s < limit_s
+
+
+@CPU_TIME
+def test_a_step_of_pytorchs_memory(benchmark: Any) -> None:
+    """10,000 calls of PyTorch's allocator as a step of many blocks makes them, replayed with its peaks counted."""
+    blocks = random.Random(1)
+    kinds = (512, 4096, 100_000, 2_000_000, 5_000_000, 12_000_000, 60_000_000)
+    live: list[Buffer] = []
+    commands: list[Command] = []
+    for number in range(5000):
+        size_bytes = blocks.choice(kinds) + blocks.randrange(5000)
+        live.append(Buffer(f"b{number}", size_bytes, MemoryClass.FEATURE_MAPS, "a", False))
+        commands.append(Allocate(live[-1]))
+        while len(live) > 150 or (live and blocks.random() < 0.45):
+            commands.append(Free(live.pop(blocks.randrange(len(live)))))
+    commands += map(Free, live)
+    program = Program((), tuple(commands), (Step("a", False, False, 0, len(commands)),), {}, ())
+
+    def act() -> object:
+        return steady_memory(program, DeviceMemory(CachingPool(ENDLESS_BYTES)), most_steps=1)
+
+    benchmark(act)
+    assert report(benchmark, f"a step of {len(commands)} calls of PyTorch's allocator", 0.015) < 0.015
 
 
 def test_cost_is_linear_in_layers(benchmark: Any) -> None:

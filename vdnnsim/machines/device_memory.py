@@ -76,13 +76,17 @@ class DeviceMemory:
         self._begun = begun or {}
         self.addresses: dict[str, int] = {}
         self._live: dict[str, Buffer] = {}
-        self.peak_in_use_bytes = 0
+        self.peak_in_use_bytes = pool.in_use_bytes
         self.hole_at_peak_bytes: int | None = None
 
     def set_up(self, buffer: Buffer) -> int:
         """The address of a buffer that is there before the iteration. Raises `OutOfMemory`."""
         address = self._begun.get(buffer.name)
-        return self.allocate(buffer, "set-up") if address is None else self._keep(buffer, address)
+        if address is None:
+            return self.allocate(buffer, "set-up")
+        self.addresses[buffer.name] = address
+        self._live[buffer.name] = buffer
+        return address
 
     def allocate(self, buffer: Buffer, where: str) -> int:
         """The address of the buffer. Raises `OutOfMemory`, saying `where`."""
@@ -90,9 +94,6 @@ class DeviceMemory:
             address = self.pool.allocate(buffer.size_bytes)
         except PoolExhausted as error:
             raise no_room(where, buffer, self.pool, self._live.values(), error) from None
-        return self._keep(buffer, address)
-
-    def _keep(self, buffer: Buffer, address: int) -> int:
         name = buffer.name
         self.addresses[name] = address
         self._live[name] = buffer

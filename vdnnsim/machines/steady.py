@@ -63,15 +63,19 @@ class _Replay:
     def __init__(self, program: Program, memory: DeviceMemory, successors: Mapping[str, str]) -> None:
         self.program = program
         self.pool = memory.pool
-        taken = [command.buffer for command in program.commands if isinstance(command, Allocate)]
-        self.buffers = list({buffer.name: buffer for buffer in (*program.setup, *taken)}.values())
+        self.buffers = list(program.setup)
         numbers = {buffer.name: number for number, buffer in enumerate(self.buffers)}
+        self.calls: list[int] = []
+        for command in program.commands:
+            if isinstance(command, Allocate):
+                buffer = command.buffer
+                number = numbers.setdefault(buffer.name, len(numbers))
+                if number == len(self.buffers):
+                    self.buffers.append(buffer)
+                self.calls.append(number)
+            elif isinstance(command, Free):
+                self.calls.append(~numbers[command.buffer.name])
         self.sizes_bytes = [buffer.size_bytes for buffer in self.buffers]
-        self.calls = [
-            numbers[command.buffer.name] if isinstance(command, Allocate) else ~numbers[command.buffer.name]
-            for command in program.commands
-            if isinstance(command, (Allocate, Free))
-        ]
         self.successors = [(numbers[left], numbers[there]) for left, there in successors.items()]
         for left, there in self.successors:
             if self.sizes_bytes[left] != self.sizes_bytes[there]:
