@@ -130,6 +130,8 @@ class _Building:
         self.dropped: dict[int, list[int]] = {}
         for number in sorted(remakes):
             self.dropped.setdefault(remakes[number].dropped, []).append(number)
+        self.busy = {*self.agenda, *self.again, *self.dropped}
+        """The stages in which anything is done."""
         self.commands: list[Command] = []
         self.copies_out: dict[int, Piece] = {}
         self.copies_in: dict[int, Piece] = {}
@@ -214,6 +216,8 @@ class _Building:
 
     def _hook_call(self, stage: int, layer: str) -> None:
         self.commands.append(_HOOK)
+        if stage not in self.busy:
+            return
         deeds = self.agenda.get(stage, NOTHING)
         here = f"{layer}, call {stage}"
         kernels = self.prepared.kernels_before[stage] + self.kernels_again

@@ -52,6 +52,8 @@ def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
 
 def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, list[Again]]:
     """By stage what runs again there; blocks that the same kernels make are made at once."""
+    if not remakes:
+        return {}
     groups: dict[tuple[int, tuple[Key, ...]], set[int]] = {}
     for number, remake in remakes.items():
         groups.setdefault((remake.again, remake.by), set()).add(number)
