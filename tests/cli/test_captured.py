@@ -79,6 +79,16 @@ def test_a_plan_is_written(cli: Cli) -> None:
     assert found.policy == "offload(min_bytes=10MiB)"
 
 
+def test_a_plan_is_of_one_capture(cli: Cli) -> None:
+    write_steps("batch", {batch: of_batch(batch) for batch in (4, 8)}, Path("varied"))
+    arguments = ("--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "plan.json")
+    code, out, err = cli("plan", "varied", *arguments)
+    assert (code, out) == (2, "")
+    expected = "expected one: name the folder of one of them"
+    assert err == f"vdnnsim: varied: found captures of several batches, {expected}\n"
+    assert cli("plan", "varied/batch_8", *arguments)[0] == 0
+
+
 def test_check(cli: Cli) -> None:
     write_steps("batch", {batch: of_batch(batch) for batch in (4, 8)}, Path("varied"))
     cli("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "plan.json")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.policies import make_policy
-from vdnnsim.policies.grammar import parts_of, split_names
+from vdnnsim.policies.grammar import parameters_of, parts_of, split_names
 from vdnnsim.policies.offload import Offload
 
 
@@ -55,6 +55,11 @@ def test_what_there_is_not_is_told_in_one_line(text: str, message: str) -> None:
     with pytest.raises(InvalidInput) as error:
         make_policy(text)
     assert str(error.value) == message
+
+
+def test_the_list_says_what_there_is_to_set() -> None:
+    assert parameters_of(Offload) == "which=all, ahead=4, in_flight=1GiB, min_bytes=1MiB, keep_last=0"
+    assert make_policy(f"offload({parameters_of(Offload)})") == Offload()
 
 
 def test_a_variant_is_part_of_a_name() -> None:

@@ -74,7 +74,15 @@ def _traces() -> list[tuple[str, str]]:
 
 def _policies() -> list[tuple[str, str]]:
     from vdnnsim.errors import InvalidInput
-    from vdnnsim.policies import built_in_policies, installed_policies, make_policy
+    from vdnnsim.policies import (
+        ONE_WAY_POLICIES,
+        PARAMETERISED,
+        POLICIES,
+        built_in_policies,
+        installed_policies,
+        make_policy,
+    )
+    from vdnnsim.policies.grammar import parameters_of
 
     rows = []
     for name in (*built_in_policies(), *installed_policies()):
@@ -82,5 +90,10 @@ def _policies() -> list[tuple[str, str]]:
             doc = type(make_policy(name)).__doc__ or ""
         except InvalidInput as error:  # an installed one that does not work hides no other
             doc = f"cannot be used: {error}"
-        rows.append((name, doc.strip().partition("\n")[0]))
+        text = doc.strip().partition("\n")[0]
+        if name in PARAMETERISED:
+            text = f"{text} Parameters: {parameters_of(PARAMETERISED[name])}."
+        if name in ONE_WAY_POLICIES and name not in POLICIES:
+            text = f"The same on a captured step, whose kernels have one algorithm each: {text}"
+        rows.append((name, text))
     return rows

@@ -100,6 +100,14 @@ def name_of(name: str, policy: Parameterised) -> str:
     return f"{name}({', '.join(given)})" if given else name
 
 
+def parameters_of(kind: type[Parameterised]) -> str:
+    """All parameters with their defaults, as they are written."""
+    own = kind()
+    return ", ".join(
+        f"{key}={parameter.show(getattr(own, parameter.field))}" for key, parameter in kind.PARAMETERS.items()
+    )
+
+
 def count(text: str, what: str) -> int:
     """A whole number, 0 or more. Raises `InvalidValue`."""
     if not (text.isascii() and text.isdigit()):
