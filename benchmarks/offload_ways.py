@@ -104,13 +104,17 @@ def _measured(bench: StepBench, ways: dict[str, Way]) -> Iterator[str]:
         )
 
 
+def _not_there(why: str) -> AbstractContextManager[Any]:
+    raise ImportError(why)
+
+
 def _torchtune(source: Path | None) -> dict[str, Way]:
     """torchtune's class, if it can be had."""
     if source is None:
         try:
             from torchtune.training import OffloadActivations  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            return {}
+        except ImportError as error:
+            return {"torchtune OffloadActivations": partial(_not_there, str(error))}
         return {"torchtune OffloadActivations": OffloadActivations}
     nothing = type("Nothing", (), {})
     for name, parts in {

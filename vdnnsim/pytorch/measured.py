@@ -129,8 +129,8 @@ def read_step_records(path: Path) -> tuple[StepRecord, ...]:
 
 
 _COLUMNS = (
-    "model | policy | out GB | host binds | measured ms | predicted ms | range ms | error % | spread % | verdict | "
-    "peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
+    "model | policy | within GB | out GB | host binds | measured ms | predicted ms | range ms | error % | "
+    "spread % | verdict | peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
 )
 
 
@@ -153,6 +153,7 @@ def _cells(one: StepRecord) -> list[str]:
     return [
         one.group,
         one.policy,
+        _gigabytes(predicted.capacity_bytes),
         _gigabytes(predicted.offloaded_bytes),
         "yes" if predicted.host_bound else "no",
         measured,

@@ -24,7 +24,7 @@ from vdnnsim.pytorch.saved import Alive, Block, Geometry, Kept, Left, geometry_o
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 OTHER_STEP = "of a step that is not the plan's"
 IN_USE = "of a block whose host memory an earlier step's backward may still ask for"
-ELSEWHERE = "that is part of other memory than the plan has (such as a batch that is a slice of all data)"
+ELSEWHERE = "in other memory than the plan has (such as a batch that is a slice of all data)"
 _WHY = (
     "it is another batch or mode, or something inside the step (checkpoint, other hooks, torch.compile, a thread, a "
     "stream) changes what is saved where"
