@@ -11,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 
 import vdnnsim
+from support.commands import in_process
 from vdnnsim import Comparison, Study, compare_policies, comparison_figure, make_study, run_figure
 
 
@@ -61,6 +62,12 @@ def test_a_session_shows_a_line(study: Study, comparison: Comparison) -> None:
     parts = (run.plan, run.program, run.timeline, study.network, study.trace, run.result.trials[0])
     assert [repr(part) for part in parts if len(repr(part)) > 600] == []
     assert all(re.match(r"<[A-Z]", repr(part)) for part in parts[:-1])
+
+
+def test_a_script_prints_what_the_command_prints(comparison: Comparison) -> None:
+    network = ["vgg16", "--batch", "256", "--gpu", "titan-x-maxwell"]
+    done = in_process(["compare", *network, "--policies", "baseline(p),vdnn-dyn"])
+    assert str(comparison).splitlines() == done.out.rstrip().splitlines()
 
 
 def test_a_notebook_shows_the_terminals_table(comparison: Comparison) -> None:

@@ -172,7 +172,7 @@ class Captured(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Several policies on one network, batch and GPU, or on one captured step; the link's bandwidths are what large
-    copies reach. A notebook shows it as the table that the command prints."""
+    copies reach. Printed, or shown in a notebook, it is the table that the command prints."""
 
     network: str
     batch: int | None
@@ -200,6 +200,12 @@ class Comparison:
         if self.batch is None or not result.iteration_time_ns:
             return None
         return self.batch * 1e9 / result.iteration_time_ns
+
+    def __str__(self) -> str:
+        """What the command prints."""
+        from vdnnsim.report.table import comparison_text  # as below
+
+        return comparison_text(self)
 
     def _repr_html_(self) -> str:
         from vdnnsim.report.html import comparison_html  # as above

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 from rich import box
 from rich.console import Console
@@ -117,6 +118,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
     if not all(result.trainable for result in comparison.results):
         print_text(console, "Numbers of policies that do not train: as they would run if the memory had room.", "dim")
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The same as text, without colours, as wide as the terminal."""
+    text = StringIO()
+    print_comparison(comparison, Console(file=text, force_terminal=False, highlight=False))
+    return text.getvalue().rstrip("\n")
 
 
 def losses_table(comparison: Comparison) -> Table:
