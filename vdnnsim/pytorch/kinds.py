@@ -21,10 +21,9 @@ _BY_KERNEL = (
     ("copy", r"^(memcpy|memset)\b|^mem(cpy|set)"),
     (_OPTIMISER, r"fusedadam|fused_adam|fusedsgd|fused_sgd|fusedoptimizer|multi_tensor_apply.*(adam|sgd|lamb)"),
     ("attention", r"fmha|flash|sdpa|attention"),
-    (
-        "normalisation",
-        r"batch_?norm|layer_?norm|group_?norm|rms_?norm|rowwisemoments|instance_?norm|bn_(fw|bw)|norm_(fw|bw)",
-    ),
+    ("normalisation", r"(batch|layer|group|rms|instance)_?norm|rowwisemoments|gammabeta|(bn|norm)_(fw|bw)"),
+    ("elementwise", r"^triton_poi_"),
+    ("reduction", r"^triton_(red|per)_"),
     ("convolution", r"conv|implicit|fprop|dgrad|wgrad|winograd|nchwtonhwc|nhwctonchw|cudnn.*(nhwc|nchw)"),
     ("gemm", r"gemm|gemv|cublas|cutlass|nvjet|splitk|dot_kernel"),
     ("reduction", r"reduce|softmax|nll_loss|cross_entropy|cunn_|scan|sort|topk|argmax|max_pool|maxpool|avg_pool"),
