@@ -6,6 +6,7 @@ that launches are in order and in their operators, and that the captured step ad
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -193,8 +194,10 @@ def test_it_is_as_before_afterwards(name: str) -> None:
         return [*found, torch.get_rng_state(), torch.cuda.get_rng_state()]
 
     before = state()
+    gc.collect()
     allocated = torch.cuda.memory_allocated()
     capture(step, model, optimizer)
+    gc.collect()
     after = state()
     assert len(after) == len(before)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))  # type: ignore[arg-type]

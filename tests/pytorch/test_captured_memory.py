@@ -18,7 +18,7 @@ ALL = MODELS | ODD_MODELS
 
 @cache
 def captured(name: str) -> CapturedStep:
-    return capture(*ALL[name](), name=name, smallest_bytes=0)
+    return capture(*ALL[name](), name=name, smallest_bytes=0, repetitions=2)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -72,7 +72,7 @@ def test_what_must_stay_says_why(name: str, reasons: set[str]) -> None:
 
 
 def test_small_blocks_stay() -> None:
-    step = capture(*MODELS["mlp"](), smallest_bytes=10_000)
+    step = capture(*MODELS["mlp"](), smallest_bytes=10_000, repetitions=2)
     sizes = {step.blocks[saved.block].size_bytes: saved.stays for saved in step.saved}
     assert (sizes[16384], sizes[1280]) == ("", "small")
 
@@ -100,7 +100,7 @@ def test_gradients_are_known_where_they_die_within_the_step() -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    found = capture(step, model, optimizer)
+    found = capture(step, model, optimizer, repetitions=2)
     gradients = [block for block in found.blocks if block.holds is BlockClass.GRADIENT]
     assert sorted(block.size_bytes for block in gradients) == sorted(4 * one.numel() for one in model.parameters())
     assert all(block.taken != BEFORE_STEP and block.given is not None for block in gradients)
@@ -134,5 +134,5 @@ def test_what_hooks_do_not_see_is_told(name: str, notice: str) -> None:
 
 def test_the_profiler_says_nothing_past_python(capfd: pytest.CaptureFixture[str]) -> None:
     """Of its start and stop, and of blocks from before that die while it watches."""
-    capture(*ODD_MODELS["accumulating"]())
+    capture(*ODD_MODELS["accumulating"](), repetitions=2)
     assert capfd.readouterr() == ("", "")

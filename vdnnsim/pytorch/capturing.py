@@ -30,7 +30,6 @@ from vdnnsim.pytorch.timing import KernelTimes, gpu_times, host_times
 from vdnnsim.pytorch.user_step import Step, UserStep, check_training
 
 _WARM_STEPS = 2
-_LIGHT_STEPS = 5
 _TIMED_STEPS = 10
 _SMALLEST_BYTES = {"cpu": 2**10, "cuda": 2**20}
 
@@ -45,6 +44,7 @@ def capture(
     gpu: str | None = None,
     setting: Mapping[str, int | float | str] | None = None,
     smallest_bytes: int | None = None,
+    repetitions: int = _TIMED_STEPS,
 ) -> CapturedStep:
     """Run a few steps of a training and return what one of them does.
 
@@ -54,7 +54,8 @@ def capture(
 
     `device` ("cuda", "cpu") is checked against where the model is; `gpu` names the profile that the step will be
     simulated with, if not the one titled as the device is called ("NVIDIA H200"); `setting` are the arguments that the
-    model was made with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB.
+    model was made with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB. The step is
+    timed `repetitions` times, its kernels half as often.
 
     Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
     is too small.
@@ -65,7 +66,7 @@ def capture(
     kept = KeptState(model, optimizer)
     try:
         with still_collector():
-            return _Capture(step, model, optimizer, opened, least).run(
+            return _Capture(step, model, optimizer, opened, least, repetitions).run(
                 name or type(model).__name__, gpu or opened.name, setting or {}
             )
     finally:
@@ -80,9 +81,11 @@ class _Capture:
         optimizer: torch.optim.Optimizer,
         device: CaptureDevice,
         smallest_bytes: int,
+        repetitions: int,
     ) -> None:
         self._step, self._model, self._optimizer = UserStep(step), model, optimizer
         self._device, self._smallest_bytes = device, smallest_bytes
+        self._timed_steps, self._light_steps = repetitions, max(1, repetitions // 2)
         self._random = RandomState(device.torch_device)
 
     def run(self, name: str, gpu: str, setting: Mapping[str, int | float | str]) -> CapturedStep:
@@ -90,7 +93,7 @@ class _Capture:
         for _ in range(_WARM_STEPS):
             self._random.put_back()
             self._step()
-        timed = [self._timed(time_step) for _ in range(_TIMED_STEPS)]
+        timed = [self._timed(time_step) for _ in range(self._timed_steps)]
         blocks, plain, operators = self._recorded()
         stays = blocks.stays(self._smallest_bytes)
         self._record_leaving(blocks, operators, stays)
@@ -157,8 +160,8 @@ class _Capture:
         found += self._device.notices()
         if added_up_bytes != counted_bytes:
             found.append(f"memory: the blocks add up to a peak of {added_up_bytes} B, {counted_bytes} B were counted")
-        steps = f"{_WARM_STEPS} to warm up, {_TIMED_STEPS} timed, {_LIGHT_STEPS} profiled for times, 6 for the order"
-        return {"steps": steps, "notices": "; ".join([*found, NOT_PUT_BACK])}
+        numbers = f"{_WARM_STEPS} to warm up, {self._timed_steps} timed, {self._light_steps} profiled for times"
+        return {"steps": f"{numbers}, 6 for the order", "notices": "; ".join([*found, NOT_PUT_BACK])}
 
     def _record_leaving(self, blocks: Blocks, operators: Operators, stays: Sequence[str]) -> None:
         of_saved = [None if why else block for why, block in zip(stays, blocks.of_saved, strict=True)]
@@ -184,7 +187,7 @@ class _Capture:
         keeping = blocks.keeping
         light = []
         hosts = []
-        for _ in range(_LIGHT_STEPS):
+        for _ in range(self._light_steps):
             self._random.put_back()
             recording, times = record_light(self._step, self._device)
             light.append(recording)

@@ -105,13 +105,14 @@ def _quiet_stderr() -> Iterator[None]:
 def still_collector() -> Iterator[None]:
     """Without Python's collector, which would end lives at chance moments, and without what is there already: with many
     objects alive each of its rounds takes the host long."""
-    enabled = gc.isenabled()
+    enabled, frozen = gc.isenabled(), gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not frozen:  # else the user has frozen what there was, and it stays so
+            gc.unfreeze()
         if enabled:
             gc.enable()
