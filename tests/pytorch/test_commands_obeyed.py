@@ -69,7 +69,7 @@ def programmed(step: CapturedStep, plan: PlanFile) -> Iterator[list[Done]]:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_hooks_obey_plans_to_the_command(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)

@@ -24,7 +24,7 @@ def engine(plan: PlanFile, calls: LaggingCalls) -> CudaEngine:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_waits_are_enough_whenever_copies_run(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from support.cases import ROOMY_BYTES, gpu_of
-from support.torch_models import attention, convolutions
+from support.torch_models import attention, convolutions, mlp
 from vdnnsim.calibration.records import Verdict
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import capture, measure
@@ -36,7 +36,7 @@ def test_memory_and_gradients_are_those_predicted() -> None:
 
 
 def test_a_step_that_chance_decides_is_not_compared() -> None:
-    step, model, optimizer = attention()
+    step, model, optimizer = mlp()
     trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
     calls = count()
     model.register_forward_hook(lambda *call: call[-1] + 1e-3 * next(calls))

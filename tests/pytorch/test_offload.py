@@ -22,7 +22,7 @@ from vdnnsim.pytorch.running import Running
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_any_plan_gives_the_gradients_of_the_step_without_it(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)
@@ -265,6 +265,20 @@ def test_a_plan_of_something_else_is_refused_with_the_first_difference() -> None
         pass
     with pytest.raises(InvalidInput, match="plan: found a int, expected the plan of"), offload(model, 3):  # type: ignore[arg-type]
         pass
+
+
+def test_hooks_around_the_block_are_told() -> None:
+    model, step = made("tricky")
+    plan = plan_for(probe(model, step))
+
+    def enter() -> None:
+        with offload(model, plan):
+            pass
+
+    told = pytest.warns(OffloadWarning, match="other saved-tensor hooks are set around it")
+    with torch.autograd.graph.save_on_cpu(), told:
+        enter()
+    enter()
 
 
 def test_hooks_inside_the_step_are_told() -> None:

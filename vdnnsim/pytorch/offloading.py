@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from vdnnsim.captured import PlanFile, SavedView
 from vdnnsim.errors import InvalidInput
+from vdnnsim.pytorch.counting import OffloadWarning
 from vdnnsim.pytorch.course import Script
 from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.engine import CpuEngine, Engine
@@ -31,8 +33,7 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     is taken, and pinned, once at the begin: enter the block once, around the loop. What the plan does not know (a last
     batch of another size, an evaluation, other hooks) stays on the device, is counted in `running.report()` and told
     once by an `OffloadWarning`; gradients are those of the step without offload. A plan by which nothing leaves sets no
-    hooks. `checked` overwrites memory that was
-    let go of with NaN, so that a gradient shows what should not have been.
+    hooks. `checked` overwrites memory that was let go of with NaN, so that a gradient shows what should not have been.
 
     Raises `InvalidInput` for a plan of another model or version of PyTorch, for a model that lies on several devices,
     and where the host has too little memory; within the block `ChangedInPlace`, at the backward of a tensor that was
@@ -41,6 +42,11 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     file = plan if isinstance(plan, PlanFile) else _read(plan)
     file.check_digests(torch.__version__, model_sha256(model))
     device = _device_of(model)
+    if file.leaving and _other_hooks():
+        message = (
+            "offload: other saved-tensor hooks are set around it; PyTorch calls the innermost alone, which are ours"
+        )
+        warnings.warn(OffloadWarning(message), stacklevel=3)
     engine = open_engine(device, {block.block: block.size_bytes for block in file.leaving})
     running = running_by(file, engine, checked)
     handle = model.register_forward_pre_hook(running.begin_model)
@@ -51,6 +57,12 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     finally:
         handle.remove()
         running.close()
+
+
+def _other_hooks() -> bool:
+    """Whether somebody else's hooks are set; where PyTorch does not tell, none are taken to be."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is not None and top(True) is not None
 
 
 def _read(plan: object) -> PlanFile:
