@@ -25,6 +25,7 @@ from vdnnsim.captured import (
     successors_of,
     unmodelled_allocator,
 )
+from vdnnsim.captured.iteration import buffers_of
 from vdnnsim.captured.memory import unmodelled_options
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines import DeviceMemory
@@ -65,6 +66,18 @@ def test_a_step_on_a_gpu_begins_in_its_segments() -> None:
     assert pool.holes() == [(BASE + 5 * MIB, 15 * MIB)]
     assert (pool.capacity_bytes, pool.reserved_bytes) == (100 * MIB, 20 * MIB)
     assert addresses_of(step) == {"b0": BASE}
+
+
+def test_a_block_that_lies_in_no_segment_finds_a_place_of_its_own() -> None:
+    """Nobody knows where it was; the hole behind the other one is large enough."""
+    step = step_of(
+        there(4 * MIB, WEIGHT, BASE),
+        there(2 * MIB, WEIGHT, 0),
+        segments=(AllocatorSegment(BASE, 20 * MIB, small=False),),
+    )
+    memory = DeviceMemory(pool_of(step, 100 * MIB), addresses_of(step))
+    assert addresses_of(step) == {"b0": BASE}
+    assert [memory.set_up(buffer) for buffer in buffers_of(step)] == [BASE, BASE + 4 * MIB]
 
 
 def test_without_segments_it_begins_empty() -> None:

@@ -6,6 +6,8 @@ CPU PyTorch caches nothing, and what is asked for is what is held.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep, StepHeader
 from vdnnsim.memory import CachingPool, HeldBlock, PlainPool, Pool, Segment
@@ -47,15 +49,16 @@ def pool_of(step: CapturedStep, capacity_bytes: int) -> Pool:
         return PlainPool(capacity_bytes)
     if not _begins_as_it_was(step):
         return CachingPool(capacity_bytes)
-    blocks = [HeldBlock(block.address, max(block.held_bytes, block.size_bytes)) for _, block in _there_before(step)]
+    blocks = [HeldBlock(block.address, max(block.held_bytes, block.size_bytes)) for _, block in _in_segments(step)]
     return CachingPool.begun(capacity_bytes, (Segment(*segment) for segment in step.segments), blocks)
 
 
 def addresses_of(step: CapturedStep) -> dict[str, int]:
-    """Where `pool_of` has the blocks that are there before the step, by their names; none where it begins empty."""
+    """Where `pool_of` has the blocks that are there before the step, by their names; none where it begins empty. One
+    that lies in no segment is not among them: where it was is not known, and the pool finds it a place."""
     if not _begins_as_it_was(step):
         return {}
-    return {block_name(number): block.address for number, block in _there_before(step)}
+    return {block_name(number): block.address for number, block in _in_segments(step)}
 
 
 def successors_of(step: CapturedStep) -> dict[str, str]:
@@ -85,6 +88,17 @@ def successors_of(step: CapturedStep) -> dict[str, str]:
 
 def _begins_as_it_was(step: CapturedStep) -> bool:
     return step.header.device != "cpu" and bool(step.segments) and not unmodelled_allocator(step.header)
+
+
+def _in_segments(step: CapturedStep) -> list[tuple[int, Block]]:
+    segments = sorted(step.segments)
+    begins = [segment.address for segment in segments]
+    found = []
+    for number, block in _there_before(step):
+        place = bisect_right(begins, block.address) - 1
+        if place >= 0 and block.address < segments[place].address + segments[place].size_bytes:
+            found.append((number, block))
+    return found
 
 
 def _there_before(step: CapturedStep) -> list[tuple[int, Block]]:
