@@ -60,6 +60,7 @@ def test_a_trace_of_another_model_is_refused() -> None:
         (replace(RECORD, spread_ppm=20_000), Verdict.CANNOT_BE_TOLD),
         (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=103), Verdict.AGREES),
         (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=104), Verdict.DISAGREES),
+        (replace(RECORD, as_planned=0.9), Verdict.DISAGREES),
         (replace(RECORD, step_ns=None), Verdict.DISAGREES),
         (replace(RECORD, predicted=replace(PREDICTED, fits=False), step_ns=None), Verdict.AGREES),
         (replace(RECORD, predicted=replace(PREDICTED, fits=False)), Verdict.DISAGREES),

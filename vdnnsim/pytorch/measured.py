@@ -99,9 +99,11 @@ class StepRecord:
     @property
     def verdict(self) -> Verdict:
         """A case whose host binds agrees where it lies in its range, any other within the largest error. One that runs
-        out of memory agrees where that was predicted."""
+        out of memory agrees where that was predicted; one with steps that were not the plan's never does."""
         if self.step_ns is None or not self.predicted.fits:
             return Verdict.AGREES if (self.step_ns is not None) == self.predicted.fits else Verdict.DISAGREES
+        if self.as_planned < 1:
+            return Verdict.DISAGREES
         if self.predicted.host_bound and self.inside is not None:
             return Verdict.AGREES if self.inside else Verdict.DISAGREES
         if self.spread_ppm > STEADY_PPM:
