@@ -135,3 +135,15 @@ def test_what_is_there_is_not_overwritten(script: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "notes.txt").write_text("mine")
     done = in_process(["capture", f"{script}:make", "--out", str(tmp_path / "out")])
     assert (done.code, done.err.endswith("it is there and no captured step; choose another name\n")) == (2, True)
+
+
+def test_each_notice_has_a_line(script: Path, tmp_path: Path) -> None:
+    script.write_text(
+        SCRIPT.replace("model(inputs)", "torch.utils.checkpoint.checkpoint(model, inputs, use_reentrant=True)")
+    )
+    script.write_text(script.read_text().replace("import torch\n", "import torch\nimport torch.utils.checkpoint\n", 1))
+    script.write_text(script.read_text().replace("torch.randn(batch, 8)", "torch.randn(batch, 8, requires_grad=True)"))
+    done = in_process(["capture", f"{script}:make", "--out", str(tmp_path / "out")])
+    notices = [line.split(":")[0] for line in done.out.splitlines()[1:]]
+    assert notices == ["  checkpoint", "  not put back"]
+    assert len(read_step(tmp_path / "out").header.conditions["notices"].splitlines()) == 2

@@ -103,7 +103,7 @@ def _tell(step: CapturedStep, folder: Path) -> None:
         f"{len(step.saved)} saved tensors of {format_bytes(saved)}, of which "
         f"{format_bytes(sum(step.blocks[block].size_bytes for block in leaving))} may leave"
     )
-    for notice in step.header.conditions["notices"].split("; "):
+    for notice in step.header.conditions["notices"].splitlines():
         typer.echo(f"  {notice}")
 
 

@@ -161,7 +161,7 @@ class _Capture:
         if added_up_bytes != counted_bytes:
             found.append(f"memory: the blocks add up to a peak of {added_up_bytes} B, {counted_bytes} B were counted")
         numbers = f"{_WARM_STEPS} to warm up, {self._timed_steps} timed, {self._light_steps} profiled for times"
-        return {"steps": f"{numbers}, 6 for the order", "notices": "; ".join([*found, NOT_PUT_BACK])}
+        return {"steps": f"{numbers}, 6 for the order", "notices": "\n".join([*found, NOT_PUT_BACK])}
 
     def _record_leaving(self, blocks: Blocks, operators: Operators, stays: Sequence[str]) -> None:
         of_saved = [None if why else block for why, block in zip(stays, blocks.of_saved, strict=True)]
