@@ -71,8 +71,8 @@ def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case, af
 @settings(max_examples=60)
 @given(cases())
 def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case) -> None:
-    """Where nothing slows a copy, the machine leaves out the events by which engines hear of each other: with them
-    every time is the same."""
+    """Where nothing slows a copy or a kernel, the machine leaves out the events by which engines hear of each other:
+    with them every time is the same."""
     rows = [entry._replace(copy_out_slowdown_ppm=PPM, copy_in_slowdown_ppm=PPM) for entry in case.trace.rows]
     link = replace(case.gpu.link, both_ways_out_slowdown_ppm=PPM, both_ways_in_slowdown_ppm=PPM)
     script = script_of(build_program(case.network, case.plan), Trace(case.trace.header, rows), case.gpu.host)
@@ -82,6 +82,19 @@ def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case
     quiet = simulate(script, durations, gpu)
     with patch.object(Script, "slows_copies", return_value=True):
         assert simulate(script, durations, gpu) == quiet
+    with patch.object(Script, "slowed_by_copies", return_value=True):
+        assert simulate(script, durations, gpu) == quiet
+
+
+@settings(max_examples=60)
+@given(cases())
+def test_kernels_that_listen_to_copies_which_do_not_slow_them_run_as_those_that_need_not(case: Case) -> None:
+    """Also where they slow copies, and copies each other."""
+    script = script_of(build_program(case.network, case.plan), case.trace, case.gpu.host)
+    durations = Durations(*script.copies_ns(case.gpu.link), [entry.duration_ns for entry in script.kernels])
+    deaf = simulate(script, durations, case.gpu)
+    with patch.object(Script, "slowed_by_copies", return_value=True):
+        assert simulate(script, durations, case.gpu) == deaf
 
 
 @settings(max_examples=60)
