@@ -33,6 +33,7 @@ from vdnnsim.policies import (
     Plan,
     Policy,
     Problem,
+    Rehearsal,
     Trial,
     check_plan,
     decide,
@@ -158,7 +159,7 @@ class Study:
         if ran.failure is not None:
             needed_bytes = self.needed_bytes(ran.plan, ran.program, needed_bytes)
             reason = self.explain(ran.failure, needed_bytes)
-        fitted = replace(ran.plan, trials=plan.trials)
+        fitted = replace(ran.plan, trials=plan.trials, bound=plan.bound)
         on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
         result = summarise(name, fitted, on, reason, needed_bytes, ran.failure)
         plan_file = self.workload.plan_file(result, fitted)
@@ -216,6 +217,13 @@ class Study:
             timeline = self._simulate(program, self._room_bytes(plan, failure))
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
+
+    def rehearse(self, plan: Plan) -> Rehearsal:
+        """As `Laboratory.rehearse`."""
+        _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
+        if failure is not None:
+            return Rehearsal(0, failure.where, failure.requested_bytes - failure.largest_hole_bytes)
+        return Rehearsal(self._simulate(program, self.gpu.capacity_bytes).iteration_time_ns)
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""

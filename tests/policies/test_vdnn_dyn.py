@@ -8,7 +8,7 @@ import pytest
 
 from support.cases import gpu_of
 from support.staircase import FILTER, NETWORK, OUTCOMES, SMALLEST_UNITS, TRACE, UNIT_BYTES, Outcome, study_with
-from vdnnsim.policies import Plan, Trial, make_policy
+from vdnnsim.policies import Plan, Rehearsal, Trial, make_policy
 from vdnnsim.policies.plan import Layout
 from vdnnsim.study import Study
 
@@ -73,6 +73,9 @@ class ScriptedLaboratory:
         self.asked.append(title)
         fits = title in self.fitting
         return Trial(title, plan, fits, 1000, 10, "" if fits else "no room")
+
+    def rehearse(self, plan: Plan) -> Rehearsal:
+        raise NotImplementedError
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         self.asked.append("shrink")

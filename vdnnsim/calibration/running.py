@@ -21,7 +21,7 @@ from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.script import script_of
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
-from vdnnsim.policies import Plan, Policy, Trial, decide
+from vdnnsim.policies import Plan, Policy, Rehearsal, Trial, decide
 from vdnnsim.program import CopyIn, CopyOut, Kernel, Program
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
@@ -118,6 +118,10 @@ class RealLaboratory:
         loaded.run()
         timeline = loaded.observe()
         return Trial(title, plan, True, timeline.iteration_time_ns, peak_bytes(timeline), "")
+
+    def rehearse(self, plan: Plan) -> Rehearsal:
+        """As `Laboratory.rehearse`."""
+        return self.study.rehearse(plan)
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """As `Laboratory.shrink_workspaces`; addresses do not depend on the machine."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from vdnnsim.cli import options
 from vdnnsim.cli.outputs import Outputs
 
 if TYPE_CHECKING:
+    from vdnnsim.policies import Policy
     from vdnnsim.results import Comparison
 
 
@@ -115,7 +118,20 @@ def _compare(
 
     arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients}
     arguments |= {"trace": trace, "traces": traces or ()}
-    return compare(network, batch=batch, policies=policies, **arguments)
+    named = None if policies is None else [_telling(name) for name in policies]
+    return compare(network, batch=batch, policies=named, **arguments)
+
+
+def _telling(name: str) -> str | Policy:
+    """A policy that is sought for long tells how far it is, on stderr."""
+    if name.partition("(")[0].strip() != "optimal":
+        return name
+    from vdnnsim.policies import make_policy
+    from vdnnsim.policies.optimal import Optimal
+
+    policy = make_policy(name)
+    assert isinstance(policy, Optimal)
+    return replace(policy, told=lambda told: print(told, file=sys.stderr))
 
 
 def _names(policies: str | None) -> list[str] | None:

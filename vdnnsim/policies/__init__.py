@@ -1,6 +1,7 @@
 """Policies: which feature maps leave the GPU, and which algorithm each CONV pass uses. One file each."""
 
 from vdnnsim.iteration import Layout
+from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.policies.deciding import decide
 from vdnnsim.policies.offload import Offload, offload_plan
 from vdnnsim.policies.plan import (
@@ -38,6 +39,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Problem",
+    "Rehearsal",
     "Trial",
     "VdnnDyn",
     "built_in_policies",

@@ -16,6 +16,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.iteration import Iteration, Layout, Schedule, WeightGradients
 from vdnnsim.network import Kind, Network, iteration_of
+from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.policies.schedules import write_schedule
 from vdnnsim.policies.workload import Workload
 from vdnnsim.trace import Trace
@@ -29,12 +30,22 @@ Workspaces = Mapping[tuple[str, str], int]
 """The workspace of each (layer, pass) under its algorithm, in bytes."""
 
 
+class Bound(NamedTuple):
+    """What a solver proved: no iteration takes less than `bound_ns`. `model_ns` is what its model says that the plan
+    takes (None: another policy's plan was the best), `seconds` how long it sought."""
+
+    bound_ns: int
+    model_ns: int | None
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Plan:
     """How one iteration is to be run.
 
     `schedule` says what becomes of each tensor and who waits; `algorithms` has one entry for every kernel of the
-    iteration and `workspaces` the bytes each needs. `endless` marks the oracle, whose memory is never too small.
+    iteration and `workspaces` the bytes each needs. `endless` marks the oracle, whose memory is never too small. A plan
+    of a solver says what `bound` it proved.
     """
 
     schedule: Schedule
@@ -42,6 +53,7 @@ class Plan:
     workspaces: Workspaces
     endless: bool = False
     trials: tuple[Trial, ...] = ()
+    bound: Bound | None = None
 
     @property
     def layout(self) -> Layout:
@@ -85,6 +97,9 @@ class Laboratory(Protocol):
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """Run one iteration of the plan in a pool of the GPU's capacity."""
+
+    def rehearse(self, plan: Plan) -> Rehearsal:
+        """Simulate one iteration of a plan, whatever machine it is for, and forget it."""
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The plan with each CONV pass that finds no room moved to its next slower algorithm with less workspace, as

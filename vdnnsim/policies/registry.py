@@ -12,6 +12,7 @@ from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.deciding import checked_policy
 from vdnnsim.policies.grammar import Parameterised, make_parameterised
 from vdnnsim.policies.offload import Offload
+from vdnnsim.policies.optimal import Optimal
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.plan import Policy
 from vdnnsim.policies.variants import Variant
@@ -48,7 +49,7 @@ ONE_WAY_POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     }
 )
 """The paper's policies for what has one algorithm a kernel, captured steps, as tables show them."""
-PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType({"offload": Offload})
+PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType({"offload": Offload, "optimal": Optimal})
 """Policies that are named with parameters."""
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 

@@ -55,7 +55,8 @@ def _result(run: PolicyRun) -> dict[str, Any]:
     order += sorted(run.plan.offload.difference(order), key=lambda name: (len(name), name))
     document = _record(run.result)
     trials = [_trial(trial, order) for trial in run.result.trials]
-    return {**document, "plan": _decisions(run.plan, order), "trials": trials}
+    bound = {"optimum": run.plan.bound._asdict()} if run.plan.bound else {}
+    return {**document, "plan": _decisions(run.plan, order), "trials": trials, **bound}
 
 
 def _record(record: PolicyResult | FeatureExtraction | LayerResult) -> dict[str, Any]:

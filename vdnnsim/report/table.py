@@ -17,7 +17,7 @@ from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.report.terminal import print_items, print_table, print_text
-from vdnnsim.report.words import band_ms, byte_unit, link, provenance, seen, subject, what_binds
+from vdnnsim.report.words import band_ms, byte_unit, distances, link, provenance, seen, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 
 _FAILED = "bold red"
@@ -116,6 +116,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     print_text(console, "\n".join(comparison_notes(comparison)), "dim")
     _print_losses(comparison, console)
     print_items(console, ((result.policy, _finding(result)) for result in comparison.results))
+    _print_distances(comparison, console)
     if not all(result.trainable for result in comparison.results):
         print_text(console, "Numbers of policies that do not train: as they would run if the memory had room.", "dim")
 
@@ -150,6 +151,14 @@ def _print_losses(comparison: Comparison, console: Console) -> None:
     if any(part for result in comparison.results for part in result.loss):
         print_text(console, "\nWhat an iteration takes longer than the oracle's, and why", "bold")
         print_table(console, losses_table(comparison), _SPARE_OF_LOSSES)
+
+
+def _print_distances(comparison: Comparison, console: Console) -> None:
+    """How far each policy is from the optimum, where one was sought."""
+    lines = distances(comparison)
+    if lines:
+        print_text(console, "How far from the best possible", "bold")
+        print_items(console, ((policy, Text(line)) for policy, line in lines))
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:

@@ -8,7 +8,7 @@ from vdnnsim.captured.interpolation import INTERPOLATED
 from vdnnsim.captured.memory import unmodelled_allocator
 from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
-from vdnnsim.results import Captured, Comparison, PolicyResult
+from vdnnsim.results import Captured, Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -96,3 +96,46 @@ def what_binds(result: PolicyResult) -> str:
 def band_ms(band: Band, decimals: int) -> str:
     """Such as "129.6 to 130.9": both ends in milliseconds."""
     return f"{band.low_ns / 1e6:.{decimals}f} to {band.high_ns / 1e6:.{decimals}f}"
+
+
+def distances(comparison: Comparison) -> list[tuple[str, str]]:
+    """By policy, how far it is over the oracle, how far any must be and how far the optimum is, in percent of the
+    oracle's iteration; nothing where no optimum was sought."""
+    best = next((run for run in comparison.runs if run.plan.bound), None)
+    if best is None or best.plan.bound is None:
+        return []
+    needed = best.plan.bound.bound_ns / _oracle_ns(best.result) - 1
+    found = _over(best.result)
+    lines = []
+    for run in comparison.runs:
+        if run.plan.endless or not run.result.trainable:
+            continue
+        over = f"{100 * _over(run.result):.1f} % over the oracle; at least {100 * max(0.0, needed):.1f} % is needed"
+        least, most = (100 * (_over(run.result) - share) for share in (found, needed))
+        gain = f"; {_points(least, most)} to gain" if run is not best else _of_plan(best)
+        lines.append((run.result.policy, over + gain))
+    return lines
+
+
+def _points(least: float, most: float) -> str:
+    """Points of percent, those that a plan gains and those that the bound leaves open."""
+    low, high = f"{max(0.0, least):.1f}", f"{max(0.0, most):.1f}"
+    return f"{high} points" if low == high else f"{low} to {high} points"
+
+
+def _of_plan(run: PolicyRun) -> str:
+    """What the model said of the optimum's plan."""
+    bound = run.plan.bound
+    assert bound is not None
+    if bound.model_ns is None:
+        return "; another policy's plan"
+    off = 100 * (run.result.iteration_time_ns / bound.model_ns - 1)
+    return f"; the model said {format_ms(bound.model_ns)} ({off:+.1f} %)"
+
+
+def _over(result: PolicyResult) -> float:
+    return 1 / result.performance - 1
+
+
+def _oracle_ns(result: PolicyResult) -> float:
+    return result.iteration_time_ns * result.performance

@@ -15,7 +15,7 @@ from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Script, script_of
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import MemoryUse, memory_use
-from vdnnsim.policies import Plan, Policy, Trial, decide, make_policy
+from vdnnsim.policies import Plan, Policy, Rehearsal, Trial, decide, make_policy
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.offload import Offload
 from vdnnsim.policies.oracle import Oracle
@@ -156,6 +156,9 @@ class _TimelessLaboratory:
     def attempt(self, title: str, plan: Plan) -> Trial:
         plan, _, failure = self._study.prepare(plan)
         return Trial(title, plan, failure is None, 0, 0, "" if failure is None else str(failure))
+
+    def rehearse(self, plan: Plan) -> Rehearsal:
+        return self._study.rehearse(plan)
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         return self._study.shrink_workspaces(plan)

@@ -1,0 +1,55 @@
+"""The solver's optimum is that of trying everything, and its relaxation is below."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from support.brute_force import least_ns
+from vdnnsim.optimum import Choice, Gap, Instance, Model, Step, Unsolvable
+
+MB = 10**6
+MS = 10**6
+_TIMES = st.integers(0, 40).map(lambda number: number * MS)
+_SIZES = st.integers(0, 60).map(lambda number: number * MB)
+
+
+@st.composite
+def instances(draw: DrawFn) -> Instance:
+    """Chains of up to six layers, some of whose maps may leave or be made again."""
+    layers = draw(st.integers(2, 6))
+    steps = []
+    for number in range(2 * layers):
+        choices = [Choice("fast", draw(_TIMES), draw(_SIZES))]
+        if number in (1, 2 * layers - 2) and choices[0].workspace_bytes:
+            choices.append(Choice("lean", choices[0].duration_ns + MS + draw(_TIMES), 0))
+        steps.append(Step((f"l{number}", "pass"), number, tuple(choices), draw(_SIZES)))
+    gaps: list[Gap] = []
+    for number in sorted(draw(st.sets(st.integers(0, layers - 2), min_size=1, max_size=2 if layers > 4 else 3))):
+        first, needed = number + 2, 2 * layers - 1 - number
+        if first < needed:
+            out_ns = draw(_TIMES) if number else 0
+            remake_ns = draw(st.none() | _TIMES)
+            sources = tuple(gap.tensor for gap in gaps[-1:]) if remake_ns is not None else ()
+            size_bytes, in_ns = MB + draw(_SIZES), MS + draw(_TIMES)
+            gaps.append(
+                Gap(f"m{number}", size_bytes, first, needed - 1, needed, number, out_ns, in_ns, remake_ns, sources)
+            )
+    return Instance(tuple(steps), tuple(gaps), 10 * MB, draw(st.integers(60, 220)) * MB)
+
+
+@settings(max_examples=60)
+@given(instances())
+def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> None:
+    least = least_ns(instance)
+    model = Model(instance)
+    if least is None:
+        with pytest.raises(Unsolvable):
+            model.solve(whole=True, seconds=60)
+        return
+    found = model.solve(whole=True, seconds=60)
+    assert found.time_ns == pytest.approx(least, abs=100)
+    assert found.bound_ns == pytest.approx(least, abs=100)
+    assert model.solve(whole=False, seconds=60).bound_ns <= least + 100

@@ -1,0 +1,83 @@
+"""The policy `optimal`: its plan runs as the model says, its bound holds, and what it tells."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.optimum import Told
+from vdnnsim.policies import make_policy
+from vdnnsim.policies.optimal import Optimal
+from vdnnsim.report.words import distances
+from vdnnsim.study import Study, compare_policies, make_study
+
+
+def alexnet(capacity: str) -> Study:
+    return make_study("alexnet", batch=128, gpu="titan-x-maxwell", capacity=capacity)
+
+
+def test_a_plan_as_quick_as_endless_memory_where_one_exists() -> None:
+    told: list[Told] = []
+    comparison = compare_policies(alexnet("1000 MB"), ["vdnn-dyn", "vdnn++", Optimal(seconds=20, told=told.append)])
+    best = comparison.runs[-1]
+    bound = best.plan.bound
+    assert bound is not None
+    assert bound.model_ns is not None
+    assert best.result.trainable
+    assert best.result.peak_bytes <= 1000 * 10**6
+    assert bound.bound_ns <= best.result.iteration_time_ns <= bound.bound_ns * 1.001
+    assert best.result.iteration_time_ns == pytest.approx(bound.model_ns, rel=0.01)
+    assert [line for _, line in distances(comparison)][:2] == [
+        "0.9 % over the oracle; at least 0.0 % is needed; 0.9 points to gain",
+        "5.2 % over the oracle; at least 0.0 % is needed; 5.2 points to gain",
+    ]
+    assert told[0].what == "other policies' plans"
+    assert told[-1].time_ns == best.result.iteration_time_ns
+    assert told[-1].bound_ns == bound.bound_ns
+
+
+def test_more_memory_than_any_plan_needs_is_proven_to_do_at_once() -> None:
+    run = alexnet("12 GB").run("optimal")
+    assert run.plan.bound is not None
+    assert run.result.iteration_time_ns == alexnet("12 GB").run("baseline(p)").result.iteration_time_ns
+
+
+def test_less_than_the_largest_operator_needs() -> None:
+    with pytest.raises(InvalidInput, match="expected at least 490425504: the largest operator and the weights"):
+        alexnet("400 MB").run("optimal")
+
+
+def test_out_of_time_without_a_plan() -> None:
+    with pytest.raises(InvalidInput, match=r"found no plan that fits within 0 s, .* no iteration takes less than"):
+        alexnet("500 MB").run("optimal(seconds=0)")
+
+
+def test_no_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(InvalidInput, match=r"found no scipy, expected it: pip install scipy"):
+        alexnet("1000 MB").run("optimal")
+
+
+def test_ctrl_c_keeps_the_best_so_far() -> None:
+    def stop(told: Told) -> None:
+        if told.what == "relaxation":
+            raise KeyboardInterrupt
+
+    run = alexnet("800 MB").run(Optimal(told=stop))
+    assert run.plan.bound is not None
+    assert run.plan.bound.model_ns is None  # another policy's plan was the best
+    assert run.result.trainable
+
+
+def test_names() -> None:
+    assert make_policy("optimal").name == "optimal"
+    assert make_policy("optimal(seconds=9)").name == "optimal(seconds=9)"
+
+
+def test_its_program_is_right_for_all_times() -> None:
+    study = replace(alexnet("700 MB"), checked=True)
+    run = study.run("optimal(seconds=3)")
+    assert run.result.offloaded_bytes > 0

@@ -1,0 +1,142 @@
+"""What an optimum is sought of: kernels one after the other, what must lie beside each, and what could be elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from vdnnsim.gpu import Link
+from vdnnsim.iteration import Iteration, Key, MemoryClass, WeightGradients
+from vdnnsim.trace import Trace
+
+
+class Choice(NamedTuple):
+    """One way of running a kernel."""
+
+    algorithm: str
+    duration_ns: int
+    workspace_bytes: int
+
+
+class Step(NamedTuple):
+    """A kernel, its stage, and its choices, fastest first and each with less workspace than the one before.
+    `used_bytes` is what its whole stage uses: blocks are taken before a stage's first kernel and go back after its
+    last one."""
+
+    key: Key
+    stage: int
+    choices: tuple[Choice, ...]
+    used_bytes: int
+
+
+class Gap(NamedTuple):
+    """Steps `first` to `last` that do not use a tensor which is used before and after them, at `needed` for the first
+    time again.
+
+    It may go out from behind step `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
+    be made again in `remake_ns`, None where nothing makes it in forward, from `sources`.
+    """
+
+    tensor: str
+    size_bytes: int
+    first: int
+    last: int
+    needed: int
+    written: int
+    out_ns: int
+    in_ns: int
+    remake_ns: int | None
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An iteration on a GPU, as the model has it; `fixed_bytes` are there all the time."""
+
+    steps: tuple[Step, ...]
+    gaps: tuple[Gap, ...]
+    fixed_bytes: int
+    capacity_bytes: int
+
+    @property
+    def least_bytes(self) -> int:
+        """What the largest operator needs by itself: with less nothing runs, whatever leaves."""
+        return self.fixed_bytes + max(step.used_bytes + step.choices[-1].workspace_bytes for step in self.steps)
+
+    @property
+    def fastest_ns(self) -> int:
+        """All kernels at their fastest, one after the other."""
+        return sum(step.choices[0].duration_ns for step in self.steps)
+
+
+def instance_of(
+    iteration: Iteration, trace: Trace, link: Link, capacity_bytes: int, weight_gradients: WeightGradients
+) -> Instance:
+    """The instance of an iteration in so many bytes."""
+    fixed = {name for name, tensor in iteration.tensors.items() if tensor.buffer.memory_class is MemoryClass.WEIGHTS}
+    uncounted = iteration.weight_gradients if weight_gradients is WeightGradients.NONE else frozenset()
+    if weight_gradients is WeightGradients.RESIDENT:
+        fixed |= iteration.weight_gradients
+    moving = {name: buffer.size_bytes for name, buffer in iteration.buffers.items() if name not in fixed | uncounted}
+    used: list[set[str]] = [set() for _ in iteration.stages]
+    for operator in iteration.operators:
+        used[operator.stage].update(name for name in (*operator.reads, *operator.writes) if name in moving)
+    steps = tuple(
+        Step(
+            operator.key,
+            operator.stage,
+            _choices(trace, operator.key),
+            sum(moving[name] for name in used[operator.stage]),
+        )
+        for operator in iteration.operators
+    )
+    gaps = tuple(gap for name in moving for gap in _gaps(iteration, trace, link, steps, name, fixed))
+    return Instance(steps, gaps, sum(iteration.buffers[name].size_bytes for name in fixed), capacity_bytes)
+
+
+def _choices(trace: Trace, key: Key) -> tuple[Choice, ...]:
+    """Those that no other beats in both time and workspace."""
+    rows = sorted(trace.choices(*key), key=lambda row: (row.duration_ns, row.workspace_bytes, row.algorithm))
+    kept: list[Choice] = []
+    for row in rows:
+        if not kept or row.workspace_bytes < kept[-1].workspace_bytes:
+            kept.append(Choice(row.algorithm, row.duration_ns, row.workspace_bytes))
+    return tuple(kept)
+
+
+def _gaps(
+    iteration: Iteration, trace: Trace, link: Link, steps: tuple[Step, ...], name: str, fixed: set[str]
+) -> Iterable[Gap]:
+    numbers = {step.key: number for number, step in enumerate(steps)}
+    users = [(numbers[key], iteration.by_key[key]) for key in iteration.users[name]]
+    stages = list(dict.fromkeys(operator.stage for _, operator in users))
+    given = name in iteration.inputs and name not in iteration.written
+    if given and stages and stages[0] > 0:
+        stages.insert(0, 0)  # there before the iteration; it may go at the end of the first stage
+    size_bytes = iteration.buffers[name].size_bytes
+    for before, after in pairwise(stages):
+        first = sum(step.stage <= before for step in steps)
+        last = sum(step.stage < after for step in steps) - 1
+        if first > last:
+            continue
+        written = max((number for number, operator in users if number < first and name in operator.writes), default=-1)
+        makers = (
+            [key for key in iteration.makers[name] if name in iteration.again[key].writes] if iteration.again else []
+        )
+        sources = {read for key in makers for read in iteration.again[key].reads} - {name}
+        there = all(iteration.last_stage[source] >= after for source in sources if source not in fixed)
+        remade = bool(makers) and there and all(numbers[key] < first for key in makers)
+        yield Gap(
+            name,
+            size_bytes,
+            first,
+            last,
+            last + 1,
+            written,
+            0 if given else link.copy_out.duration_ns(size_bytes),
+            link.copy_in.duration_ns(size_bytes),
+            sum(trace.fastest(*key).duration_ns for key in makers) if remade else None,
+            tuple(sorted(sources)) if remade else (),
+        )

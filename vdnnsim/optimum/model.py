@@ -1,0 +1,293 @@
+"""The mixed-integer model of an instance, and its relaxation: docs/optimum.md writes it out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vdnnsim.errors import InvalidInput
+from vdnnsim.optimum.instance import Gap, Instance
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_HALF = 0.5
+
+
+class Solution(NamedTuple):
+    """What the solver found: a `bound_ns` that no schedule is below, and where it found one the time of its best
+    choice, which steps each gap is gone for (by gap, a share of each step from `first` to `last`), the step before
+    which it is made again, if so, and the algorithm of each step."""
+
+    bound_ns: float
+    time_ns: float | None
+    gone: tuple[tuple[float, ...], ...] = ()
+    remade: tuple[int | None, ...] = ()
+    algorithms: tuple[str, ...] = ()
+
+
+class Unsolvable(Exception):  # noqa: N818 - reads as what it is
+    """There is no solution at all."""
+
+
+@dataclass
+class _Rows:
+    """Constraints sum(coefficient * variable) <= upper, as they are written down."""
+
+    row: list[int]
+    column: list[int]
+    value: list[float]
+    upper: list[float]
+
+    def add(self, terms: Iterable[tuple[int, float]], upper: float) -> None:
+        number = len(self.upper)
+        for column, value in terms:
+            self.row.append(number)
+            self.column.append(column)
+            self.value.append(value)
+        self.upper.append(upper)
+
+
+class Model:
+    """Variables, by number, and constraints.
+
+    Step k is a *wait* and then its kernel. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernel). With
+    `changes` tensors go and come before these steps alone: what schedules do at the begin of a stage. The bound is
+    without, since a stage's second kernel may find room that its first one did not have.
+    """
+
+    def __init__(self, instance: Instance, changes: Collection[int] | None = None) -> None:
+        self.instance = instance
+        self.changes = changes
+        # The solver works with numbers near 1.
+        self.unit_ns = max(1, instance.fastest_ns) / 1000
+        self.unit_bytes = instance.capacity_bytes / 100
+        self.cost: list[float] = []
+        self.upper: list[float] = []
+        self.integer: list[int] = []
+        self.rows = _Rows([], [], [], [])
+        steps = instance.steps
+        self.wait = [self._variable(cost=1.0, upper=float("inf")) for _ in steps]
+        self.chosen = [[self._variable(integer=len(step.choices) > 1) for _ in step.choices] for step in steps]
+        self.kernel: list[list[tuple[int, float]]] = []
+        for step, chosen in zip(steps, self.chosen, strict=True):
+            times = [choice.duration_ns / self.unit_ns for choice in step.choices]
+            for variable, time in zip(chosen, times, strict=True):
+                self.cost[variable] = time
+            self.rows.add([(variable, -1.0) for variable in chosen], -1.0)
+            self.kernel.append(list(zip(chosen, times, strict=True)))
+        self.gone = [self._gone(gap) for gap in instance.gaps]
+        self.out: list[dict[int, int]] = []
+        self.back: list[dict[int, int]] = []
+        self.remake: list[dict[int, int]] = []
+        self.returned: list[dict[int, int]] = []
+        """The share that is back, or on its way, by the end of each step's kernel."""
+        for number, gap in enumerate(instance.gaps):
+            self._add_gap(number, gap)
+        self._one_action_each()
+        self._copies(self.out, [gap.out_ns for gap in instance.gaps])
+        self._copies(self.back, [gap.in_ns for gap in instance.gaps])
+        self._remakes()
+        self._memory()
+
+    def _variable(self, cost: float = 0.0, upper: float = 1.0, integer: bool = False) -> int:
+        self.cost.append(cost)
+        self.upper.append(upper)
+        self.integer.append(int(integer))
+        return len(self.cost) - 1
+
+    def _gone(self, gap: Gap) -> list[int]:
+        """Whether what fills the gap is gone at each of its steps."""
+        gone: list[int] = []
+        for step in range(gap.first, gap.last + 1):
+            same = step > gap.first and not self._begins(step)
+            gone.append(gone[-1] if same else self._variable(integer=True))
+        return gone
+
+    def _begins(self, step: int) -> bool:
+        """Whether something may change before this step."""
+        return self.changes is None or step in self.changes
+
+    def _add_gap(self, number: int, gap: Gap) -> None:
+        steps = range(gap.first, gap.last + 1)
+        gone = dict(zip(steps, self.gone[number], strict=True))
+        # Out: the share that has left by the begin of each kernel; in cells behind the one that wrote it.
+        out = {cell: self._variable() for cell in range(2 * gap.written + 2, 2 * gap.last + 1)} if gap.out_ns else {}
+        back = {cell: self._variable() for cell in range(2 * gap.first + 2, 2 * gap.needed + 1)}
+        remake = {}
+        total = None
+        if gap.remake_ns is not None:
+            remake = {
+                step: self._variable(integer=True)
+                for step in range(gap.first + 1, gap.needed + 1)
+                if self._begins(step)
+            }
+            total = self._variable()
+            self._equal([*((variable, 1.0) for variable in remake.values()), (total, -1.0)])
+        self.out.append(out)
+        self.back.append(back)
+        self.remake.append(remake)
+        self.returned.append({})
+        made = [(total, 1.0)] if total is not None else []
+        if out:  # what is gone has left by copies, or is made again; where the host has it, it may just go
+            share = self._left_by(gap, out)
+            for step in steps:
+                self.rows.add([(gone[step], 1.0), (share[step], -1.0), *((v, -1.0) for v, _ in made)], 0.0)
+            self.rows.add([(share[gap.last], 1.0), *made], 1.0)
+        # What has begun to come back, or was made again, is there.
+        returned = self.returned[number]
+        before: int | None = None
+        for step in range(gap.first + 1, gap.needed + 1):
+            cells = (2 * step, 2 * step + 1) if step < gap.needed else (2 * step,)
+            coming = [back[cell] for cell in cells]
+            if step in remake:
+                coming.append(remake[step])
+            variable = self._variable()
+            returned[step] = variable
+            self._equal(
+                [(variable, 1.0), *((c, -1.0) for c in coming), *([(before, -1.0)] if before is not None else [])]
+            )
+            before = variable
+            if step <= gap.last:
+                self.rows.add([(gone[step], 1.0), (variable, 1.0)], 1.0)
+        assert before is not None
+        for step in steps:
+            self.rows.add([(gone[step], 1.0), (before, -1.0)], 0.0)
+
+    def _left_by(self, gap: Gap, out: dict[int, int]) -> dict[int, int]:
+        """The share that has left by the begin of the kernel of each step of the gap."""
+        share: dict[int, int] = {}
+        before: int | None = None
+        done = min(out)
+        for step in range(gap.first, gap.last + 1):
+            cells = range(done, 2 * step + 1)
+            done = 2 * step + 1
+            variable = self._variable()
+            terms = [(variable, 1.0), *((out[cell], -1.0) for cell in cells)]
+            self._equal([*terms, *([(before, -1.0)] if before is not None else [])])
+            share[step] = before = variable
+        return share
+
+    def _equal(self, terms: list[tuple[int, float]]) -> None:
+        self.rows.add(terms, 0.0)
+        self.rows.add([(column, -value) for column, value in terms], 0.0)
+
+    def _one_action_each(self) -> None:
+        """A tensor leaves, or is made again, in one of its gaps."""
+        by_tensor: dict[str, list[int]] = {}
+        for number, gap in enumerate(self.instance.gaps):
+            by_tensor.setdefault(gap.tensor, []).append(number)
+        for numbers in by_tensor.values():
+            if len(numbers) < 2:
+                continue
+            acts = [self._variable(integer=True) for _ in numbers]
+            self.rows.add([(act, 1.0) for act in acts], 1.0)
+            for act, number in zip(acts, numbers, strict=True):
+                for variable in self.gone[number]:
+                    self.rows.add([(variable, 1.0), (act, -1.0)], 0.0)
+
+    def _copies(self, cells_of: list[dict[int, int]], durations_ns: list[int]) -> None:
+        """In each cell a direction's copies take no longer than it lasts."""
+        cells: dict[int, list[tuple[int, float]]] = {}
+        for cells_of_gap, duration_ns in zip(cells_of, durations_ns, strict=True):
+            for cell, variable in cells_of_gap.items():
+                cells.setdefault(cell, []).append((variable, duration_ns / self.unit_ns))
+        for cell, terms in cells.items():
+            step, beside = divmod(cell, 2)
+            lasts = self.kernel[step] if beside else [(self.wait[step], 1.0)]
+            self.rows.add([*terms, *((variable, -time) for variable, time in lasts)], 0.0)
+
+    def _remakes(self) -> None:
+        """Kernels that run again do so in a wait, one after the other, and what they read is there: not gone yet, or
+        wholly back."""
+        waits: dict[int, list[tuple[int, float]]] = {}
+        gaps = self.instance.gaps
+        has_gone: dict[int, dict[int, int]] = {}
+        for gap, remake in zip(gaps, self.remake, strict=True):
+            for step, variable in remake.items():
+                assert gap.remake_ns is not None
+                waits.setdefault(step, []).append((variable, gap.remake_ns / self.unit_ns))
+            for other, source in enumerate(gaps):
+                if source.tensor in gap.sources and remake:
+                    if other not in has_gone:
+                        has_gone[other] = self._has_gone(other, source)
+                    self._found(remake, other, source, has_gone[other])
+        for step, terms in waits.items():
+            self.rows.add([*terms, (self.wait[step], -1.0)], 0.0)
+
+    def _has_gone(self, number: int, gap: Gap) -> dict[int, int]:
+        """Whether what fills the gap was gone at some step up to this one."""
+        ever: dict[int, int] = {}
+        for step, gone in zip(range(gap.first, gap.last + 1), self.gone[number], strict=True):
+            ever[step] = variable = self._variable()
+            self.rows.add([(gone, 1.0), (variable, -1.0)], 0.0)
+            if step > gap.first:
+                self.rows.add([(ever[step - 1], 1.0), (variable, -1.0)], 0.0)
+        return ever
+
+    def _found(self, remake: dict[int, int], other: int, source: Gap, ever: dict[int, int]) -> None:
+        returned, back = self.returned[other], self.back[other]
+        for step in range(source.first, source.last + 1):
+            if step not in remake:
+                continue
+            made = (remake[step], 1.0)
+            self.rows.add([made, (self.gone[other][step - source.first], 1.0)], 1.0)
+            if step > source.first:
+                beside = back[2 * step + 1]
+                self.rows.add([made, (ever[step - 1], 1.0), (returned[step], -1.0), (beside, 1.0)], 1.0)
+
+    def _memory(self) -> None:
+        """Beside each kernel lie what its stage uses, its workspace, and what is not gone."""
+        instance = self.instance
+        idle: list[list[tuple[int, int]]] = [[] for _ in instance.steps]
+        for gap, gone in zip(instance.gaps, self.gone, strict=True):
+            for step, variable in zip(range(gap.first, gap.last + 1), gone, strict=True):
+                idle[step].append((variable, gap.size_bytes))
+        for number, now in enumerate(instance.steps):
+            room = instance.capacity_bytes - instance.fixed_bytes - now.used_bytes
+            held = sum(size_bytes for _, size_bytes in idle[number])
+            most = now.choices[0].workspace_bytes
+            if held + most <= room:
+                continue
+            terms = [(variable, -size_bytes / self.unit_bytes) for variable, size_bytes in idle[number]]
+            spaces = zip(self.chosen[number], now.choices, strict=True)
+            terms += [(variable, choice.workspace_bytes / self.unit_bytes) for variable, choice in spaces]
+            self.rows.add(terms, (room - held) / self.unit_bytes)
+
+    def solve(self, *, whole: bool, seconds: float, gap: float = 0.0) -> Solution:
+        """The optimum of the model; with `whole` tensors leave whole or not at all, without it is a relaxation. Raises
+        `Unsolvable`, and `InvalidInput` where scipy is not installed."""
+        try:
+            import numpy as np
+            from scipy.optimize import Bounds, LinearConstraint, milp
+            from scipy.sparse import csr_array
+        except ImportError:
+            raise InvalidInput("optimum: found no solver; expected scipy: pip install scipy") from None
+        rows = self.rows
+        matrix = csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.upper), len(self.cost)))
+        found: Any = milp(
+            np.array(self.cost),
+            integrality=np.array(self.integer) if whole else np.zeros(len(self.cost)),
+            bounds=Bounds(0.0, np.array(self.upper)),
+            constraints=LinearConstraint(matrix, -np.inf, np.array(rows.upper)),
+            options={"time_limit": seconds, "mip_rel_gap": gap},
+        )
+        if found.status == 2:
+            raise Unsolvable
+        bound = found.mip_dual_bound if whole else found.fun
+        if found.x is None:
+            return Solution(0.0 if bound is None else bound * self.unit_ns, None)
+        return self._read(found.x, bound * self.unit_ns, found.fun * self.unit_ns)
+
+    def _read(self, values: np.ndarray[Any, Any], bound_ns: float, time_ns: float) -> Solution:
+        algorithms = []
+        for step, chosen in zip(self.instance.steps, self.chosen, strict=True):
+            shares = [float(values[variable]) for variable in chosen]
+            algorithms.append(step.choices[shares.index(max(shares))].algorithm)
+        gone = tuple(tuple(float(values[variable]) for variable in gone) for gone in self.gone)
+        remade = tuple(
+            next((step for step, variable in remake.items() if values[variable] > _HALF), None)
+            for remake in self.remake
+        )
+        return Solution(bound_ns, time_ns, gone, remade, tuple(algorithms))

@@ -1,0 +1,18 @@
+"""What came of a schedule on the simulated machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rehearsal(NamedTuple):
+    """What came of a plan that was only rehearsed: its time where it fits, else the stage in which something found no
+    room, and by how much the largest hole is too small."""
+
+    time_ns: int
+    no_room_in: str = ""
+    missing_bytes: int = 0
+
+    @property
+    def fits(self) -> bool:
+        return not self.no_room_in
