@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import pytest
 
 from support.commands import Done, in_process
 from tests.support.legible import assert_legible, figure_of
+from vdnnsim import make_policy
 from vdnnsim.captured import read_step
-from vdnnsim.figures.calibration import steps_figure
+from vdnnsim.figures.calibration import compose_steps, steps_figure
 from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records
 
+_CASES = tomllib.loads((Path(__file__).parents[2] / "experiments/pytorch/cases.toml").read_text(encoding="utf-8"))
+LISTED = list(dict.fromkeys(make_policy(one).name for one in (*_CASES["policies"], *_CASES["capped"]["policies"])))
+"""The policies that a GPU is measured by."""
 SCRIPT = """
 import torch
 from torch import nn
@@ -156,11 +161,27 @@ def test_other_ways_of_offloading_are_set_beside_ours(folder: Path) -> None:
     assert [row[-1] for row in rows[1:]][:3] == ["equal |"] * 3
 
 
-def test_the_figure_can_be_read() -> None:
-    def record(model: str, policy: str, error: float) -> StepRecord:
-        step_ns = round(10**8 * (1 + error))
-        predicted = Prediction(model, "h100", policy, "", 10**10, step_ns, 1, 2, error < -0.05, True, 7, 8, 10**9, 5)
-        return StepRecord(predicted, 10**8, 100, 10, 7, 8, 10**9, "equal", 1.0)
+def record_of(model: str, policy: str, error: float, reserved_bytes: int = 10**9) -> StepRecord:
+    step_ns = round(10**8 * (1 + error))
+    predicted = Prediction(
+        model, "h100", policy, "", 10**10, step_ns, 1, 2, error < -0.05, True, 7, 8, reserved_bytes, 5
+    )
+    return StepRecord(predicted, 10**8, 100, 10, 7, 8, reserved_bytes, "equal", 1.0)
 
-    records = [record(model, policy, -0.1 * (model == "vit")) for model in ("gpt", "vit") for policy in ("a", "b")]
+
+@pytest.mark.parametrize("reserved_bytes", [10**6, 16 * 10**9])
+@pytest.mark.parametrize("policies", [["a", "b"], LISTED], ids=["two", "those of the list"])
+def test_the_figure_can_be_read(policies: list[str], reserved_bytes: int) -> None:
+    models = ["gpt", "vit", *(f"model {number}" for number in range(len(policies) // 2))]
+    cases = [(model, policy, -0.1 * (model == "vit")) for model in models for policy in policies]
+    records = [record_of(*case, reserved_bytes) for case in cases]
     assert_legible(figure_of(lambda: steps_figure(records, Path("errors.png"))))
+
+
+def test_policies_that_differ_in_when_have_one_colour() -> None:
+    figure = compose_steps([record_of("gpt", policy, 0.0) for policy in LISTED], "title")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [
+        *["baseline", "offload all", "offload gemm", "offload half", "offload quarter", "vdnn++", "vdnn-dyn"],
+        *["vdnn-all", "within 1 %"],
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
     from vdnnsim.pytorch.measured import StepRecord
 
 _ROW_IN, _LEAST_IN = 0.19, 2.0
+_CASE_IN = 0.035
+"""Room for each policy in a row, where they are many."""
 _STEPS_IN, _STEPS_LEFT_IN = 2.45, 0.55
 _WITHIN = 1.0
 """The shaded errors, in percent."""
 _MARKER = 3.6
+_SPREAD, _STEPS_SPREAD = 0.5, 0.8
+"""Of a row's height what its policies lie apart."""
 _NOTE = (
     "Hollow: measured to make the traces or the profile. (b) is measured with marks around each kernel and copy, "
     "which take some microseconds."
 )
-_STEPS_NOTE = "Hollow: the host binds, decided before the case was measured."
+_STEPS_NOTE = (
+    "Hollow: the host binds, decided before the case was measured. Policies of one colour differ in how far ahead "
+    "copies come back, and in how much may be under way."
+)
 _DOT, _CROSS = "o", "x"
 _UNTOLD = "cannot be told"
 
@@ -61,30 +69,41 @@ def steps_figure(records: Sequence[StepRecord], path: Path | str | None = None) 
 
 def compose(records: Sequence[CaseRecord], title: str) -> Figure:
     """The figure, not yet written."""
-    page_ = _page(records)
-    _draw_errors(page_.left, records, page_, [record.held_out for record in records])
+    page_ = _page(records, {record.policy: record.policy for record in records})
+    _draw_errors(page_.left, records, page_, [record.held_out for record in records], _SPREAD)
     _draw_steps(page_.right, records, page_.colours)
     return _dressed(page_, records, title, _NOTE)
 
 
 def compose_steps(records: Sequence[StepRecord], title: str) -> Figure:
     """The figure of steps by plans, not yet written."""
-    page_ = _page(records)
-    _draw_errors(page_.left, records, page_, [not record.predicted.host_bound for record in records])
+    page_ = _page(records, {record.policy: family_of(record.policy) for record in records}, _CASE_IN)
+    _draw_errors(page_.left, records, page_, [not one.predicted.host_bound for one in records], _STEPS_SPREAD)
     page_.left.set_xlabel("(a) step time, predicted less measured (%)")
-    pairs = [(pair, page_.colours[record.policy]) for record in records if (pair := peaks_gb(record))]
+    peaks = [(pair, page_.colour_of(record)) for record in records if (pair := peaks_bytes(record))]
+    in_gigabytes = any(max(pair) >= 1e9 for pair, _ in peaks)
+    unit, size = ("GB", 1e9) if in_gigabytes else ("MB", 1e6)
+    pairs = [((measured / size, predicted / size), colour) for (measured, predicted), colour in peaks]
     _draw_pairs(page_.right, pairs, 12.0, "linear")
-    page_.right.set_xlabel("(b) peak of memory, measured (GB)")
-    page_.right.set_ylabel("predicted (GB)")
+    page_.right.locator_params(nbins=6)
+    page_.right.set_xlabel(f"(b) peak of memory, measured ({unit})")
+    page_.right.set_ylabel(f"predicted ({unit})")
     return _dressed(page_, records, title, _STEPS_NOTE)
 
 
-def peaks_gb(record: StepRecord) -> tuple[float, float] | None:
+def family_of(policy: str) -> str:
+    """What a policy is drawn as: those of `offload` that differ in more than what leaves look the same."""
+    name, _, rest = policy.partition("(")
+    which = re.search(r"which=([^,)]+)", rest)
+    return f"offload {which[1] if which else 'all'}" if name == "offload" else policy
+
+
+def peaks_bytes(record: StepRecord) -> tuple[int, int] | None:
     """(measured, predicted) bytes that the allocator held at most, or where nobody counts them those asked for."""
     if record.reserved_bytes is not None:
-        return record.reserved_bytes / 1e9, record.predicted.reserved_bytes / 1e9
+        return record.reserved_bytes, record.predicted.reserved_bytes
     if record.requested_bytes is not None:
-        return record.requested_bytes / 1e9, record.predicted.requested_bytes / 1e9
+        return record.requested_bytes, record.predicted.requested_bytes
     return None
 
 
@@ -102,26 +121,31 @@ class Case(Protocol):
 
 
 class _Page(NamedTuple):
-    """A page with two panels, the groups that (a) has a row for, and the policies' colours."""
+    """A page with two panels, the groups that (a) has a row for, what each policy is drawn as, and the colours."""
 
     figure: Figure
     left: Axes
     right: Axes
     groups: list[str]
+    drawn_as: Mapping[str, str]
     colours: dict[str, str]
 
+    def colour_of(self, record: Case) -> str:
+        return self.colours[self.drawn_as[record.policy]]
 
-def _page(records: Sequence[Case]) -> _Page:
+
+def _page(records: Sequence[Case], drawn_as: Mapping[str, str], case_in: float = 0.0) -> _Page:
     groups = list(dict.fromkeys(record.group for record in records))
-    height_in = max(_LEAST_IN, _ROW_IN * len(groups))
-    figure = page.new_figure(page.TOP_IN + height_in + page.BOTTOM_IN)
+    height_in = max(_LEAST_IN, max(_ROW_IN, case_in * len(drawn_as)) * len(groups))
+    figure = page.new_figure(page.TOP_IN + page.LEGEND_ROW_IN * bool(case_in) + height_in + page.BOTTOM_IN)
     left_in = page.MARGIN_IN + max(page.text_width_in(figure, name) for name in groups) + 0.1
     errors_in = page.WIDTH_IN - left_in - _STEPS_LEFT_IN - _STEPS_IN - page.MARGIN_IN
     left = page.add_axes(figure, left_in, page.BOTTOM_IN, errors_in, height_in)
     steps_left_in = left_in + errors_in + _STEPS_LEFT_IN
-    right = page.add_axes(figure, steps_left_in, page.BOTTOM_IN, _STEPS_IN, height_in)
-    looked = looks.policy_looks(record.policy for record in records)
-    return _Page(figure, left, right, groups, {name: look.colour for name, look in looked.items()})
+    right_in = min(height_in, _STEPS_IN) if case_in else height_in
+    right = page.add_axes(figure, steps_left_in, page.BOTTOM_IN + height_in - right_in, _STEPS_IN, right_in)
+    looked = looks.policy_looks(drawn_as.values())
+    return _Page(figure, left, right, groups, drawn_as, {name: look.colour for name, look in looked.items()})
 
 
 def _dressed(page_: _Page, records: Sequence[Case], title: str, note: str) -> Figure:
@@ -140,16 +164,15 @@ def _marker(colour: str, filled: bool, label: str = "", shape: str = _DOT) -> Li
     return look
 
 
-def _draw_errors(axes: Axes, records: Sequence[Case], page_: _Page, filled: Sequence[bool]) -> None:
-    groups, colours = page_.groups, page_.colours
+def _draw_errors(axes: Axes, records: Sequence[Case], page_: _Page, filled: Sequence[bool], spread: float) -> None:
+    groups, policies = page_.groups, list(page_.drawn_as)
     axes.axvspan(-_WITHIN, _WITHIN, color=looks.SHADE, linewidth=0, zorder=0)
     axes.axvline(0, color=looks.FAINT, linewidth=0.6, zorder=1)
-    policies = list(colours)
     for record, full in zip(records, filled, strict=True):
         shape = _CROSS if record.verdict is Verdict.CANNOT_BE_TOLD else _DOT
-        marker = _marker(colours[record.policy], full, shape=shape)
+        marker = _marker(page_.colour_of(record), full, shape=shape)
         # policies of one group a little apart, so that equal errors are seen
-        shift = 0.5 * ((policies.index(record.policy) + 0.5) / len(policies) - 0.5)
+        shift = spread * ((policies.index(record.policy) + 0.5) / len(policies) - 0.5)
         marker.set_data([100 * record.error], [groups.index(record.group) + shift])
         axes.add_line(marker)
     largest = max(_WITHIN, *(100 * abs(record.error) for record in records))

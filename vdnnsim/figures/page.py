@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,11 +21,16 @@ WIDTH_IN = 7.0
 MARGIN_IN = 0.08
 TOP_IN = 0.7
 """Room above the axes, for the title and the legend."""
+LEGEND_ROW_IN = 0.17
+"""Room for a second row of the legend."""
 BOTTOM_IN = 0.64
 """Room below the axes, for the axis' label and the footer."""
 DPI = 300
 FAR = 2.5
 """A capacity this many times the most that was in use is written at the edge: to scale, the rest would be specks."""
+
+_HANDLE_IN = 0.3
+"""A legend's mark and the room beside it."""
 
 TEXT_SIZE = 7.0
 SMALL_SIZE = 6.0
@@ -44,14 +50,16 @@ def add_axes(figure: Figure, left_in: float, bottom_in: float, width_in: float, 
 
 
 def dress(figure: Figure, title: str, handles: Sequence[Patch | Line2D], note: str) -> None:
-    """Put a title and a legend in one row above the axes, and a footer below them."""
+    """Put a title and a legend above the axes, in one row where it is wide enough, else in two, and a footer below."""
     height_in = figure.get_size_inches()[1]
+    width_in = sum(text_width_in(figure, str(handle.get_label())) + _HANDLE_IN for handle in handles)
+    rows = 1 if width_in <= WIDTH_IN else 2
     _place_line(figure, height_in - 0.09, title, weight="bold", va="top", size=TEXT_SIZE + 1)
     figure.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(0.0, 1 - 0.24 / height_in),
-        ncols=len(handles),
+        ncols=math.ceil(len(handles) / rows),
         columnspacing=1.2,
         handlelength=1.2,
         handletextpad=0.5,
