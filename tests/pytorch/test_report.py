@@ -11,6 +11,7 @@ import pytest
 from support.commands import Done, in_process
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim import make_policy
+from vdnnsim.calibration.records import Verdict
 from vdnnsim.captured import read_step
 from vdnnsim.figures.calibration import compose_steps, steps_figure
 from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records
@@ -159,6 +160,17 @@ def test_other_ways_of_offloading_are_set_beside_ours(folder: Path) -> None:
     names = ["nothing leaves", "vdnnsim vdnn-all", "save_on_cpu(pin_memory=True)"]
     assert [row[0].removeprefix("| ") for row in rows[1:]][:3] == names
     assert [row[-1] for row in rows[1:]][:3] == ["equal |"] * 3
+
+
+def test_what_nobody_caps_is_counted(folder: Path) -> None:
+    """PyTorch on a CPU takes what it is asked for: whether a plan fits is told by its peak."""
+    done = calibrate(folder, "made", "--policies", "baseline")
+    peak_bytes = read_step_records(folder / "made" / "results.json")[0].requested_bytes
+    assert peak_bytes is not None
+    done = calibrate(folder, "capped", "--policies", "baseline", "--capacity", f"{peak_bytes - 1} B")
+    assert done.code == 0
+    (found,) = read_step_records(folder / "capped" / "results.json")
+    assert (found.step_ns, found.gradients, found.verdict) == (None, "out of memory", Verdict.AGREES)
 
 
 def record_of(model: str, policy: str, error: float, reserved_bytes: int = 10**9) -> StepRecord:

@@ -99,10 +99,14 @@ class StepBench:
         """Measure a plan's steps, within the prediction's capacity if `capped`. Raises `StepFailed`."""
         hooks = partial(offload, self._model, plan)
         _ = self._base  # without a cap
+        capacity_bytes = prediction.capacity_bytes if capped else None
         try:
-            with _capped(self._device, prediction.capacity_bytes if capped else None):
+            with _capped(self._device, capacity_bytes):
                 ran = self.run(hooks)
+            fits = capacity_bytes is None or ran.peaks.requested_bytes <= capacity_bytes  # where nobody caps
         except OutOfMemory:
+            fits = False
+        if not fits:
             return StepRecord(prediction, None, 0, 0, None, None, None, "out of memory", 0.0, self._machine)
         measured = ran.times.median_ns, ran.times.spread_ppm, ran.times.repetitions
         return StepRecord(prediction, *measured, *ran.peaks, ran.gradients, ran.as_planned, self._machine)
