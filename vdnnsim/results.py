@@ -112,7 +112,7 @@ class PolicyResult:
     def plan(self) -> PlanFile:
         """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network."""
         if self.plan_file is None:
-            found = "a network of layers, or tensors that are made again"
+            found = "a network of layers, tensors that are made again, or one stream for copies both ways"
             raise InvalidInput(f"plan of {self.policy}: found {found}, expected what leaves of a captured step")
         return self.plan_file
 
@@ -188,6 +188,8 @@ class Comparison:
     sources: Mapping[str, str]
     origin: Origin
     captured: Captured | None = None
+    left_out: tuple[str, ...] = ()
+    """Policies of a group that cannot work here, and why."""
 
     def __repr__(self) -> str:
         return (

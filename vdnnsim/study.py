@@ -36,10 +36,10 @@ from vdnnsim.policies import (
     Rehearsal,
     Trial,
     check_plan,
+    chosen_policies,
     decide,
     make_policy,
 )
-from vdnnsim.policies.variants import without_variant
 from vdnnsim.program import Program, WeightGradients
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import Ran, against, step_names, summarise
@@ -428,14 +428,9 @@ def compare(
 def compare_policies(study: Study, policies: Iterable[str | Policy] | None = None) -> Comparison:
     """Run policies of a study, the paper's where none are named, and compare them with its oracle."""
     usual = ONE_WAY_POLICIES if study.workload.one_way else POLICIES
-    chosen = [make_policy(policy) for policy in (usual if policies is None else policies)]
-    if study.workload.one_way:  # (m) and (p) are one
-        chosen = list({policy.name: policy for policy in map(without_variant, chosen)}.values())
+    chosen, left_out = chosen_policies(usual if policies is None else policies, study.problem())
     if not chosen:
         raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
-    names = [policy.name for policy in chosen]
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"policies: found {', '.join(names)}, expected each one once")
     oracle = study.run(make_policy("oracle"))
     runs = tuple(oracle if policy.name == oracle.result.policy else study.run(policy) for policy in chosen)
     runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in runs)
@@ -454,6 +449,7 @@ def compare_policies(study: Study, policies: Iterable[str | Policy] | None = Non
         dict(study.trace.header.sources),
         _origin(study),
         study.workload.captured,
+        tuple(left_out),
     )
 
 

@@ -22,7 +22,7 @@ from vdnnsim.captured.trace import host_of_step, trace_of_step
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.host_pace import Paces, paces_of
-from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
+from vdnnsim.iteration import CopyStreams, Iteration, Key, Layout, Schedule, WeightGradients
 from vdnnsim.machines import DeviceMemory, OutOfMemory, check_program, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
 from vdnnsim.machines.steady import StepMemory, steady_memory
@@ -307,6 +307,8 @@ class StepWorkload:
     def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | None:
         if len(plan.schedule.leaves) < len(plan.schedule.actions):
             return None  # training makes nothing again: that is torch.utils.checkpoint's business
+        if plan.schedule.copies is not CopyStreams.EACH_WAY:
+            return None  # training has a stream for each way
         return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
 
 

@@ -25,6 +25,7 @@ from vdnnsim.policies.offload import Offload
         ("offload(in_flight=none)", Offload(in_flight_bytes=None), "offload(in_flight=none)"),
         ("offload(min_bytes=0, in_flight=0)", Offload("all", 4, 0, 0), "offload(in_flight=0, min_bytes=0)"),
         ("offload(min_bytes=1000B)", Offload(min_bytes=1000), "offload(min_bytes=1000B)"),
+        ("offload(min_bytes=1000)", Offload(min_bytes=1000), "offload(min_bytes=1000B)"),
     ],
 )
 def test_parameters(text: str, policy: Offload, name: str) -> None:
@@ -47,8 +48,8 @@ def test_parameters(text: str, policy: Offload, name: str) -> None:
         ("offload(ahead=2, ahead=3)", "policy 'offload(ahead=2, ahead=3)': found ahead twice, expected each parameter "
          "once"),
         ("offload(ahead=2", "policy 'offload(ahead=2': found no closing bracket, expected one at the end"),
-        ("offload(min_bytes=5)", "policy 'offload(min_bytes=5)': min_bytes: found '5', expected a size with its unit, "
-         "such as 12GB or 12GiB"),
+        ("offload(min_bytes=5x)", "policy 'offload(min_bytes=5x)': min_bytes: found '5x', expected a size with its "
+         "unit, such as 12GB or 12GiB"),
     ],
 )  # fmt: skip
 def test_what_there_is_not_is_told_in_one_line(text: str, message: str) -> None:

@@ -11,7 +11,7 @@ from vdnnsim.captured.checks import actions_of, checked_leave
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
 from vdnnsim.captured.remaking import Again, again_of, checked_remake
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.iteration import Buffer, Leave, Remake, Schedule
+from vdnnsim.iteration import Buffer, CopyStreams, Leave, Remake, Schedule
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -103,7 +103,7 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             leaves[number] = checked_leave(step, number, action)
         else:
             remakes[number] = checked_remake(step, number, action)
-    return _Building(step, prepared, leaves, remakes).build()
+    return _Building(step, prepared, leaves, remakes, plan.copies).build()
 
 
 class _Away(NamedTuple):
@@ -117,8 +117,15 @@ class _Building:
     """One program under way: what is usual, up to where a plan has it otherwise."""
 
     def __init__(
-        self, step: CapturedStep, prepared: _Prepared, leaves: Mapping[int, Leave], remakes: Mapping[int, Remake]
+        self,
+        step: CapturedStep,
+        prepared: _Prepared,
+        leaves: Mapping[int, Leave],
+        remakes: Mapping[int, Remake],
+        copies: CopyStreams,
     ) -> None:
+        self.copies = copies
+        self.last_copy: Piece | None = None
         self.step = step
         self.prepared = prepared
         self.leaves = leaves
@@ -270,8 +277,8 @@ class _Building:
         """Behind all kernels given so far, which may still be writing it."""
         self.commands.append(_HOOK_COPY_OUT)
         self._behind(kernels, Stream.COPY_OUT)
-        self.commands.append(CopyOut(self.prepared.buffers[number], layer))
-        self.copies_out[number] = Piece(Stream.COPY_OUT, len(self.copies_out) + 1)
+        piece = Piece(Stream.COPY_OUT, len(self.copies_out) + 1)
+        self.copies_out[number] = self._copy(CopyOut(self.prepared.buffers[number], layer), piece)
 
     def _copy_in(self, number: int, here: str, kernels: int) -> None:
         """Behind all kernels given so far, which may still use the memory that it gets, and behind its copy out."""
@@ -281,8 +288,18 @@ class _Building:
         self.commands += (Allocate(buffer), _HOOK_COPY_IN)
         self._behind(kernels, Stream.COPY_IN)
         self.commands.append(StreamWait(Stream.COPY_IN, self.copies_out[number]))
-        self.commands.append(CopyIn(buffer, here, there))
-        self.copies_in[number] = Piece(Stream.COPY_IN, len(self.copies_in) + 1)
+        piece = Piece(Stream.COPY_IN, len(self.copies_in) + 1)
+        self.copies_in[number] = self._copy(CopyIn(buffer, here, there), piece)
+
+    def _copy(self, copy: CopyOut | CopyIn, piece: Piece) -> Piece:
+        """Gives a copy; one that shares its stream waits for the one before, on the compute stream kernels for it."""
+        if self.copies is not CopyStreams.EACH_WAY and self.last_copy and self.last_copy.stream is not piece.stream:
+            self.commands.append(StreamWait(piece.stream, self.last_copy))
+        self.commands.append(copy)
+        self.last_copy = piece
+        if self.copies is CopyStreams.COMPUTE:
+            self.commands.append(StreamWait(Stream.COMPUTE, piece))
+        return piece
 
     def _behind(self, kernels: int, stream: Stream) -> None:
         if kernels:

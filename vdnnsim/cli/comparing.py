@@ -26,7 +26,7 @@ def compare_command(
         typer.Option(
             "--policies",
             help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
-            "own; all of the paper's when left out.",
+            "own; or runtimes, papers, all, which stand for several; all of the paper's when left out.",
         ),
     ] = None,
     capacity: options.Capacity = None,

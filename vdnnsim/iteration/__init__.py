@@ -3,6 +3,7 @@
 from vdnnsim.iteration.operators import Buffer, Iteration, Key, MemoryClass, Operator, Stage, Tensor
 from vdnnsim.iteration.schedule import (
     Action,
+    CopyStreams,
     Layout,
     Leave,
     Remake,
@@ -15,6 +16,7 @@ from vdnnsim.iteration.schedule import (
 __all__ = [
     "Action",
     "Buffer",
+    "CopyStreams",
     "Iteration",
     "Key",
     "Layout",

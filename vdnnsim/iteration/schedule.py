@@ -49,6 +49,16 @@ class Waits(StrEnum):
     """The host at the end of the iteration; before, streams wait for each other's work by events."""
 
 
+class CopyStreams(StrEnum):
+    """On which streams copies are put."""
+
+    EACH_WAY = "one each way"
+    SHARED = "one for both ways"
+    """A copy begins when the one given before it is done, whichever way that goes."""
+    COMPUTE = "the compute stream"
+    """As kernels are: a copy begins when all that was given before is done, and all that is given after it waits."""
+
+
 class Leave(NamedTuple):
     """A tensor leaves for the host and comes back.
 
@@ -92,7 +102,7 @@ class Schedule:
 
     `before` are the tensors and shared blocks that are taken before the iteration, in order; `stays` those tensors of
     them that are never given back. `actions` are in the order of the pinned host buffers. With a `shared_workspace` all
-    operators have one, taken before the iteration.
+    operators have one, taken before the iteration. `copies` says on which streams copies are.
 
     `offload` are the layers whose X was to leave, in the words of whoever wrote it. `fences` are the kinds of layers
     over which no prefetch reaches: with them, prefetches follow the paper's window, and `deferred` are the layers
@@ -109,11 +119,12 @@ class Schedule:
     offload: frozenset[str] = frozenset()
     fences: frozenset[str] | None = None
     deferred: frozenset[str] = frozenset()
+    copies: CopyStreams = CopyStreams.EACH_WAY
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
-        return self.waits, self.weight_gradients, self.before, self.stays, frozenset(self.actions.items())
+        return self.waits, self.weight_gradients, self.before, self.stays, frozenset(self.actions.items()), self.copies
 
     @property
     def leaves(self) -> dict[str, Leave]:

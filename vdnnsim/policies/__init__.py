@@ -17,11 +17,13 @@ from vdnnsim.policies.plan import (
     performance_optimal,
 )
 from vdnnsim.policies.registry import (
+    GROUPS,
     LATER_POLICIES,
     ONE_WAY_POLICIES,
     PARAMETERISED,
     POLICIES,
     built_in_policies,
+    chosen_policies,
     installed_policies,
     make_policy,
 )
@@ -29,6 +31,7 @@ from vdnnsim.policies.schedules import replace_window, write_schedule
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 
 __all__ = [
+    "GROUPS",
     "LATER_POLICIES",
     "ONE_WAY_POLICIES",
     "PARAMETERISED",
@@ -44,6 +47,7 @@ __all__ = [
     "VdnnDyn",
     "built_in_policies",
     "check_plan",
+    "chosen_policies",
     "decide",
     "feature_extraction_layers",
     "installed_policies",

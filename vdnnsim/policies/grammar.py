@@ -116,8 +116,29 @@ def count(text: str, what: str) -> int:
 
 
 def size(text: str, what: str) -> int:
-    """Bytes, or 0. Raises `InvalidValue`."""
-    return 0 if text == "0" else parse_bytes(text, what)
+    """Bytes, with a unit or bare, or 0. Raises `InvalidValue`."""
+    return int(text) if text.isascii() and text.isdigit() else parse_bytes(text, what)
+
+
+def count_or_none(text: str, what: str) -> int | None:
+    """A whole number, 0 or more, or none. Raises `InvalidValue`."""
+    return None if text == NONE else count(text, what)
+
+
+def shown_count(value: int | None) -> str:
+    """As a parameter is written."""
+    return NONE if value is None else str(value)
+
+
+def share(text: str, what: str) -> float:
+    """A share, from 0 to 1. Raises `InvalidValue`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InvalidValue(what, f"'{text}'", "a share from 0 to 1, such as 0.5")
+    return value
 
 
 def size_or_none(text: str, what: str) -> int | None:

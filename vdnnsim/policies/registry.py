@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.checkpoint import Checkpoint
 from vdnnsim.policies.deciding import checked_policy
 from vdnnsim.policies.grammar import Parameterised, make_parameterised
+from vdnnsim.policies.megatron import Megatron
 from vdnnsim.policies.offload import Offload
 from vdnnsim.policies.optimal import Optimal
 from vdnnsim.policies.oracle import Oracle
-from vdnnsim.policies.plan import Policy
-from vdnnsim.policies.variants import Variant
+from vdnnsim.policies.plan import Policy, Problem
+from vdnnsim.policies.save_on_cpu import SaveOnCpu
+from vdnnsim.policies.te import TransformerEngine
+from vdnnsim.policies.te_v1 import TransformerEngineV1
+from vdnnsim.policies.torchtitan import Torchtitan
+from vdnnsim.policies.torchtune import Torchtune
+from vdnnsim.policies.variants import Variant, without_variant
 from vdnnsim.policies.vdnn_all import VdnnAll
 from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
@@ -49,8 +56,32 @@ ONE_WAY_POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     }
 )
 """The paper's policies for what has one algorithm a kernel, captured steps, as tables show them."""
-PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType({"offload": Offload, "optimal": Optimal})
+RUNTIMES: Mapping[str, type[Parameterised]] = MappingProxyType(
+    {
+        "torchtune": Torchtune,
+        "save-on-cpu": SaveOnCpu,
+        "te": TransformerEngine,
+        "te-v1": TransformerEngineV1,
+        "megatron": Megatron,
+        "torchtitan": Torchtitan,
+        "checkpoint": Checkpoint,
+    }
+)
+"""What runtimes in use do."""
+PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
+    {"offload": Offload, "optimal": Optimal, **RUNTIMES}
+)
 """Policies that are named with parameters."""
+_RUNTIMES = (*RUNTIMES, "checkpoint(every=sqrt)")
+_PAPERS = ("vdnn++",)
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "runtimes": _RUNTIMES,
+        "papers": _PAPERS,
+        "all": tuple(dict.fromkeys((*POLICIES, *LATER_POLICIES, *_RUNTIMES, *_PAPERS))),
+    }
+)
+"""Names that stand for several policies; `all` is all that takes no search."""
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 
 
@@ -82,7 +113,33 @@ def make_policy(name: str | Policy) -> Policy:
     installed = installed_policies()
     if name in installed:
         return _from_module(installed[name])
-    raise UnknownName("policy", name, (*built_in_policies(), *installed))
+    raise UnknownName("policy", name, (*built_in_policies(), *GROUPS, *installed))
+
+
+def chosen_policies(names: Iterable[str | Policy], problem: Problem) -> tuple[list[Policy], list[str]]:
+    """The policies of these names, those of groups among them, once each; and which of a group were left out because
+    they cannot work on this problem, with why. (m) and (p) are one where every kernel has one algorithm. Raises as
+    `make_policy`, `InvalidInput` for a policy that is named twice."""
+    chosen: dict[str, Policy] = {}
+    left_out: list[str] = []
+    one_way = problem.workload.one_way
+    for name in names:
+        of_group = GROUPS.get(name) if isinstance(name, str) else None
+        for member in of_group or (name,):
+            policy = without_variant(make_policy(member)) if one_way else make_policy(member)
+            if policy.name in chosen:
+                if of_group is None and not one_way:
+                    found = ", ".join((*chosen, policy.name))
+                    raise InvalidInput(f"policies: found {found}, expected each one once")
+                continue
+            if of_group is not None:
+                try:
+                    policy.check(problem)
+                except InvalidInput as error:
+                    left_out.append(f"{policy.name}: {error}")
+                    continue
+            chosen[policy.name] = policy
+    return list(chosen.values()), left_out
 
 
 def _from_module(reference: str) -> Policy:

@@ -43,10 +43,13 @@ class Agenda:
         for name, action in schedule.actions.items():
             self._add(name, action)
         place = iteration.order
-        for found in (self.out, self.done, self.again):
+        for found in (self.out, self.done):
             for names in found.values():
                 if len(names) > 1:
                     names.sort(key=place.__getitem__)
+        for names in self.again.values():
+            if len(names) > 1:  # what is made of others behind them
+                names.sort(key=lambda name: (iteration.by_key[iteration.makers[name][-1]].stage, place[name]))
 
     def _lifetimes(self) -> None:
         """Blocks that are not there before the iteration come with the first use and go with the last one."""
@@ -85,6 +88,8 @@ class Agenda:
             self._check_remake(name, action)
             self.done[action.dropped].append(name)
             self.again[action.again].append(name)
+            if self.iteration.last_stage[name] < action.again:  # made for what is made of it, and gone with that
+                self.done[action.again].append(name)
 
     def _check_leave(self, name: str, action: Leave) -> None:
         stages = len(self.iteration.stages)
@@ -112,8 +117,17 @@ class Agenda:
         if any(self.iteration.by_key[key].stage > action.dropped for key in makers):
             rule = "dropped behind the last operator that makes it"
             raise BrokenSchedule(name, self.title(action.dropped), "dropped before it is made", rule)
-        if self.iteration.last_stage[name] < action.again:
+        if self.iteration.last_stage[name] < action.again and not self._made_of(name, action.again):
             raise BrokenSchedule(name, self.title(action.again), "made again for nobody", "a use then or later")
+
+    def _made_of(self, name: str, again: int) -> bool:
+        """Whether something else is made of it in this stage."""
+        others = (
+            action for other, action in self.schedule.actions.items() if other != name and isinstance(action, Remake)
+        )
+        return any(
+            name in self.iteration.again[key].reads for action in others if action.again == again for key in action.by
+        )
 
     def _writes_again(self, key: Key, name: str) -> bool:
         """What forward keeps beside its result is there already when it runs once more."""

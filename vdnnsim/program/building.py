@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vdnnsim.iteration import (
     Buffer,
+    CopyStreams,
     Iteration,
     Leave,
     MemoryClass,
@@ -66,6 +67,7 @@ _STATE = (
     "copies_in",
     "written_by",
     "last_kernel",
+    "last_copy",
     "freed",
     "gone",
 )
@@ -98,6 +100,7 @@ class Builder:
         self.copies_in: dict[str, Piece] = {}
         self.written_by: dict[str, Piece] = {}
         self.last_kernel: Piece | None = None
+        self.last_copy: Piece | None = None
         self.freed: dict[Stream, Piece] = {}
         self.gone: dict[str, str] = {}
         self.kept: list[dict[str, Any]] = []
@@ -218,8 +221,20 @@ class Builder:
         self._allocate([name], Stream.COPY_IN)  # behind whatever was done with blocks that went, its own among them
         stages = self.iteration.stages
         now, wanted = stages[self.stage].layer, stages[action.needed].layer
-        self.commands.append(CopyIn(self.buffers[name], now, wanted, action.put_off))
-        self.copies_in[name] = self._give(Stream.COPY_IN)
+        self.copies_in[name] = self._copy(CopyIn(self.buffers[name], now, wanted, action.put_off), Stream.COPY_IN)
+
+    def _copy(self, copy: CopyOut | CopyIn, stream: Stream) -> Piece:
+        """Gives a copy; one that shares its stream waits for what was put on that before, and has what comes wait."""
+        copies = self.schedule.copies
+        if copies is not CopyStreams.EACH_WAY and self.last_copy:
+            self._wait_for(self.last_copy, stream)
+        if copies is CopyStreams.COMPUTE and self.last_kernel:
+            self._wait_for(self.last_kernel, stream)
+        self.commands.append(copy)
+        self.last_copy = piece = self._give(stream)
+        if copies is CopyStreams.COMPUTE:
+            self._wait_for(piece, Stream.COMPUTE)
+        return piece
 
     def _give(self, stream: Stream) -> Piece:
         self.given += 1
@@ -233,8 +248,8 @@ class Builder:
                 self._wait_for(writer, Stream.COPY_OUT)
             elif name not in self.iteration.inputs:
                 raise self._broken(name, "a copy out before it is written", "one of what is written")
-            self.commands.append(CopyOut(self.buffers[name], self.iteration.stages[self.stage].layer))
-            self.copies_out[name] = self._give(Stream.COPY_OUT)
+            copy_out = CopyOut(self.buffers[name], self.iteration.stages[self.stage].layer)
+            self.copies_out[name] = self._copy(copy_out, Stream.COPY_OUT)
         return Stream.COPY_OUT
 
     def _remake(self, again: list[str]) -> None:
@@ -380,7 +395,7 @@ class Builder:
         if self.order.known(piece):
             return
         if self.waits is Waits.STREAMS:
-            self.freed[piece.stream] = piece
+            self.freed[piece.stream] = max(piece, self.freed.get(piece.stream, piece))
         else:
             self._host_wait(piece)
 

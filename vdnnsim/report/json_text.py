@@ -36,6 +36,7 @@ def comparison_json(comparison: Comparison) -> str:
         "sources": dict(comparison.sources),
         "origin": asdict(comparison.origin),
         **_captured(comparison),
+        **({"left_out": list(comparison.left_out)} if comparison.left_out else {}),
         "results": [_result(run) for run in comparison.runs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -168,7 +168,8 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     legend = words.format(unit=unit, exponent=len(str(unit_bytes)) - 1)
     measured = [seen(comparison.captured)] if comparison.captured else []
     bands = [_BANDS] if any(result.band for result in comparison.results) else []
-    return [*measured, link(comparison), provenance(comparison), legend, *bands]
+    left_out = [f"Left out: {'; '.join(comparison.left_out)}."] if comparison.left_out else []
+    return [*measured, link(comparison), provenance(comparison), legend, *bands, *left_out]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
