@@ -60,7 +60,7 @@ def _actions(draw: DrawFn, iteration: Iteration, name: str) -> Action | None:
     return Leave(out, freed, back, draw(st.integers(back, after)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(schedules())
 def test_no_schedule_is_quicker_than_the_bound(case: Case) -> None:
     study = Study(case.network, case.trace, case.gpu, weight_gradients=case.weight_gradients)

@@ -40,7 +40,15 @@ def instances(draw: DrawFn) -> Instance:
     return Instance(tuple(steps), tuple(gaps), 10 * MB, draw(st.integers(60, 220)) * MB)
 
 
-@settings(max_examples=60)
+def test_a_solver_out_of_time_proves_nothing() -> None:
+    step = Step(("l", "pass"), 0, (Choice("fast", 10, 0),), 1)
+    assert Model(Instance((step,), (), 0, 10)).solve(whole=False, seconds=60).bound_ns == pytest.approx(10)
+    gaps = tuple(Gap(f"m{number}", 5, 1, 38, 39, 0, 50, 50, None, ()) for number in range(9))
+    steps = tuple(Step((f"l{number}", "pass"), number, (Choice("fast", 10, 0),), 1) for number in range(40))
+    assert Model(Instance(steps, gaps, 0, 20)).solve(whole=False, seconds=0).bound_ns == 0
+
+
+@settings(max_examples=40)
 @given(instances())
 def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> None:
     least = least_ns(instance)

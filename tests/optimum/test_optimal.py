@@ -21,17 +21,17 @@ def alexnet(capacity: str) -> Study:
 
 def test_a_plan_as_quick_as_endless_memory_where_one_exists() -> None:
     told: list[Told] = []
-    comparison = compare_policies(alexnet("1000 MB"), ["vdnn-dyn", "vdnn++", Optimal(seconds=20, told=told.append)])
+    comparison = compare_policies(alexnet("930 MB"), ["vdnn-dyn", "vdnn++", Optimal(seconds=20, told=told.append)])
     best = comparison.runs[-1]
     bound = best.plan.bound
     assert bound is not None
     assert bound.model_ns is not None
     assert best.result.trainable
-    assert best.result.peak_bytes <= 1000 * 10**6
+    assert best.result.peak_bytes <= 930 * 10**6
     assert bound.bound_ns <= best.result.iteration_time_ns <= bound.bound_ns * 1.001
     assert best.result.iteration_time_ns == pytest.approx(bound.model_ns, rel=0.01)
     assert [line for _, line in distances(comparison)][:2] == [
-        "0.9 % over the oracle; at least 0.0 % is needed; 0.9 points to gain",
+        "4.6 % over the oracle; at least 0.0 % is needed; 4.6 points to gain",
         "5.2 % over the oracle; at least 0.0 % is needed; 5.2 points to gain",
     ]
     assert told[0].what == "other policies' plans"
@@ -79,5 +79,5 @@ def test_names() -> None:
 
 def test_its_program_is_right_for_all_times() -> None:
     study = replace(alexnet("700 MB"), checked=True)
-    run = study.run("optimal(seconds=3)")
+    run = study.run("optimal(seconds=2)")
     assert run.result.offloaded_bytes > 0

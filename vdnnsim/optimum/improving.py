@@ -117,5 +117,26 @@ def _keep(_iteration: Iteration, schedule: Schedule, random: Random) -> Schedule
     return replace(schedule, actions={kept: action for kept, action in schedule.actions.items() if kept != name})
 
 
-_CHANGES: tuple[Change, ...] = (_shift, _shift, _shift, _keep, _take_before, _take_later, _swap_order)
-_CHANGES_FOR_ROOM: tuple[Change, ...] = (_take_before, _take_later, _move_before, _move_before, _shift)
+def _leave(iteration: Iteration, schedule: Schedule, random: Random) -> Schedule | None:
+    """One more map leaves between forward and backward: out behind its last use, back some stages before the next."""
+    stay = schedule.stays.union(schedule.actions)
+    maps = [
+        name
+        for name, read in iteration.first_read_in_backward.items()
+        if name not in stay
+        and iteration.last_input_of.get(name, read) + 1 < read
+        and iteration.tensors[name].buffer.memory_class is MemoryClass.FEATURE_MAPS
+    ]
+    if not maps:
+        return None
+    name = random.choice(maps)
+    last, needed = iteration.last_input_of[name], iteration.first_read_in_backward[name]
+    freed = min(last + random.choice((0, 1, 2, 4)), needed - 1)
+    back = max(needed - random.choice((0, 1, 2, 4)), freed + 1)
+    given = name in iteration.inputs and name not in iteration.written
+    leave = Leave(None if given else last, freed, back, needed)
+    return replace(schedule, actions={**schedule.actions, name: leave})
+
+
+_CHANGES: tuple[Change, ...] = (_shift, _shift, _shift, _keep, _leave, _take_before, _take_later, _swap_order)
+_CHANGES_FOR_ROOM: tuple[Change, ...] = (_take_before, _take_later, _move_before, _move_before, _shift, _leave)

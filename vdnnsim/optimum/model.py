@@ -275,9 +275,10 @@ class Model:
         )
         if found.status == 2:
             raise Unsolvable
-        bound = found.mip_dual_bound if whole else found.fun
+        proven = found.mip_dual_bound if whole else found.fun if found.status == 0 else None
+        bound = 0.0 if proven is None else float(proven)
         if found.x is None:
-            return Solution(0.0 if bound is None else bound * self.unit_ns, None)
+            return Solution(bound * self.unit_ns, None)
         return self._read(found.x, bound * self.unit_ns, found.fun * self.unit_ns)
 
     def _read(self, values: np.ndarray[Any, Any], bound_ns: float, time_ns: float) -> Solution:

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Iteration, Key, MemoryClass, Schedule, WeightGradients
+from vdnnsim.iteration import Iteration, Key, MemoryClass, Schedule, Waits, WeightGradients
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Gap, Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
@@ -17,14 +17,18 @@ from vdnnsim.optimum.rehearsal import Rehearsal
 
 _MARGINS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25)
 """Shares of the capacity that plans do without, since blocks do not lie without holes."""
+_FEW_MARGINS = (0.03, 0.0, 0.08)
+"""The same of models that take long to solve."""
 _LARGE = 1 / 500
 """Of large models only tensors of this share of the capacity leave, between forward and backward, ..."""
 _COARSE = 40
 """... and at so many places."""
 _IMPROVED = 3
 """So many drafts are changed in small ways."""
-_SMALL_MODEL = 15_000
+_SMALL_MODEL = 20_000
 """Variables of a model that is solved as it is."""
+_LARGE_MODEL = 300_000
+"""Variables of a model that is solved at all; beyond, kernels are the bound, and other policies' plans are changed."""
 
 Algorithms = Mapping[Key, str]
 
@@ -100,11 +104,11 @@ class Search:
         try:
             for schedule, algorithms in others:
                 self._try(schedule, algorithms, None)
+                self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None)
             self._tell("other policies' plans")
-            for what in self._rounds():
+            rounds = self._rounds()
+            while not self._done() and (what := next(rounds, None)):
                 self._tell(what)
-                if self._done():
-                    break
         except KeyboardInterrupt:
             if self.best is None:
                 raise
@@ -127,24 +131,33 @@ class Search:
         self.told(Told(what, None if self.best is None else self.best.time_ns, self.bound_ns, self.seconds))
 
     def _rounds(self) -> Iterator[str]:
-        if self._done():
-            return
-        exact = Model(self.instance)
-        self._raise_bound(exact.solve(whole=False, seconds=self._left_s))
-        yield "relaxation"
-        simple = len(exact.cost) <= _SMALL_MODEL
-        for margin in _MARGINS:
-            yield self._plan(margin, simple)
+        size = sum(4 * (gap.last - gap.first + 1) for gap in self.instance.gaps)
+        simple = size <= _SMALL_MODEL
         if simple:
-            self._raise_bound(exact.solve(whole=True, seconds=self._left_s, gap=self.goal / 4))
-            yield "whole tensors"
-        drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)
-        for number, draft in enumerate(drafts[:_IMPROVED]):
-            self._improve(draft, self._left_s / (min(len(drafts), _IMPROVED) - number + 1))
-            yield f"small changes of plan {number + 1}"
+            yield from self._whole_bound()
+        if size <= _LARGE_MODEL:
+            for margin in _MARGINS if simple else _FEW_MARGINS:
+                yield self._plan(margin, simple)
+        drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)[:_IMPROVED]
+        for number, draft in enumerate(drafts, 1):
+            self._improve(draft, self._left_s / 6)
+            yield f"small changes of plan {number}"
         if self.best is not None:
-            self._improve(_Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
+            share = 1.0 if simple else 0.6
+            self._improve(
+                _Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), share * self._left_s
+            )
             yield "small changes of the best"
+        if size <= _LARGE_MODEL and not simple:
+            self._raise_bound(Model(_relaxed(self.instance)).solve(whole=False, seconds=self._left_s))
+            yield "relaxation"
+
+    def _whole_bound(self) -> Iterator[str]:
+        model = Model(self.instance)
+        self._raise_bound(model.solve(whole=False, seconds=self._left_s / 4))
+        yield "relaxation"
+        self._raise_bound(model.solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4))
+        yield "whole tensors"
 
     def _improve(self, draft: _Draft, seconds: float) -> None:
         end = self.seconds + seconds
@@ -172,7 +185,7 @@ class Search:
         what = f"plans in {100 * (1 - margin):.0f} % of the memory"
         try:
             model = Model(instance, frozenset(changes))
-            solution = model.solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4)
+            solution = model.solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
         except Unsolvable:
             return f"{what}: none"
         if solution.time_ns is None:
@@ -212,6 +225,18 @@ def _large(instance: Instance, iteration: Iteration) -> Iterator[Gap]:
         before, after = (iteration.stages[instance.steps[step].stage] for step in (max(0, gap.first - 1), gap.needed))
         if not before.backward and after.backward and gap.size_bytes > instance.capacity_bytes * _LARGE:
             yield gap._replace(remake_ns=None, sources=())
+
+
+def _relaxed(instance: Instance) -> Instance:
+    """An instance whose optimum is no larger, and sooner found: small tensors, and those used again soon, take no room
+    while they are not used, and things are made again out of nothing."""
+    wide = len(instance.steps) / 10
+    gaps = [
+        gap._replace(sources=())
+        for gap in instance.gaps
+        if gap.size_bytes > instance.capacity_bytes * _LARGE and gap.last - gap.first >= wide
+    ]
+    return replace(instance, gaps=tuple(gaps))
 
 
 def _layouts(iteration: Iteration, schedule: Schedule) -> Iterator[Schedule]:
