@@ -187,7 +187,7 @@ def summary_of(records: Sequence[StepRecord]) -> str:
     ran = [record for record in records if record.step_ns is not None]
     bound = [record for record in ran if record.predicted.host_bound]
     other = [record for record in ran if not record.predicted.host_bound]
-    parts = [f"{len(records)} cases" if records else "no cases"]
+    parts = [f"{len(records)} case{'s' * (len(records) > 1)}" if records else "no cases"]
     if other:
         errors = sorted(abs(record.error) for record in other)
         told = sum(record.verdict is Verdict.AGREES for record in other)
