@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.optimum import Told
+from vdnnsim.iteration import Schedule
+from vdnnsim.optimum import Rehearsal, Told
+from vdnnsim.optimum.improving import improve
 from vdnnsim.policies import make_policy
 from vdnnsim.policies.optimal import Optimal
+from vdnnsim.program import BrokenSchedule
 from vdnnsim.report.words import distances
 from vdnnsim.study import Study, compare_policies, make_study
 
@@ -81,3 +84,22 @@ def test_its_program_is_right_for_all_times() -> None:
     study = replace(alexnet("700 MB"), checked=True)
     run = study.run("optimal(seconds=2)")
     assert run.result.offloaded_bytes > 0
+
+
+def test_small_changes_of_a_schedule_by_the_papers_window() -> None:
+    """Whatever is put off for want of room stays where the change had it, or the schedule is refused."""
+    study = make_study("overfeat", batch=128, gpu="titan-x-maxwell", capacity="3700 MB")
+    plan = make_policy("vdnn-all(p)").plan(study.problem())
+    count = iter(range(300))
+
+    def rehearse(schedule: Schedule) -> Rehearsal | None:
+        try:
+            return study.rehearse(replace(plan, schedule=schedule))
+        except BrokenSchedule:
+            return None
+
+    changed = list(improve(study.iteration, plan.schedule, rehearse, lambda: next(count) < 299))
+    found = [tried.time_ns for _, tried in changed]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < found[0]
+    assert all(schedule.fences is None for schedule, _ in changed)

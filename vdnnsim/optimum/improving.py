@@ -33,6 +33,8 @@ def improve(
             return 0, tried.time_ns, 0
         return 1, -stages.get(tried.no_room_in, -1), tried.missing_bytes
 
+    # The paper's window would put copies in where it wants them whenever one is put off.
+    schedule = replace(schedule, fences=None)
     best = rehearse(schedule)
     if best is None:
         return
