@@ -9,8 +9,12 @@ from types import MappingProxyType
 
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.policies.baseline import Baseline
+from vdnnsim.policies.capuchin import Capuchin
 from vdnnsim.policies.checkpoint import Checkpoint
 from vdnnsim.policies.deciding import checked_policy
+from vdnnsim.policies.dtr import Dtr
+from vdnnsim.policies.flashneuron import FlashNeuron
+from vdnnsim.policies.g10 import G10
 from vdnnsim.policies.grammar import Parameterised, make_parameterised
 from vdnnsim.policies.megatron import Megatron
 from vdnnsim.policies.offload import Offload
@@ -18,6 +22,8 @@ from vdnnsim.policies.optimal import Optimal
 from vdnnsim.policies.oracle import Oracle
 from vdnnsim.policies.plan import Policy, Problem
 from vdnnsim.policies.save_on_cpu import SaveOnCpu
+from vdnnsim.policies.ssdtrain import SsdTrain
+from vdnnsim.policies.superneurons import SuperNeurons
 from vdnnsim.policies.te import TransformerEngine
 from vdnnsim.policies.te_v1 import TransformerEngineV1
 from vdnnsim.policies.torchtitan import Torchtitan
@@ -68,12 +74,23 @@ RUNTIMES: Mapping[str, type[Parameterised]] = MappingProxyType(
     }
 )
 """What runtimes in use do."""
+PAPERS: Mapping[str, type[Parameterised]] = MappingProxyType(
+    {
+        "superneurons": SuperNeurons,
+        "flashneuron": FlashNeuron,
+        "g10": G10,
+        "ssdtrain": SsdTrain,
+        "dtr": Dtr,
+        "capuchin": Capuchin,
+    }
+)
+"""What papers have proposed since, beside `LATER_POLICIES`."""
 PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
-    {"offload": Offload, "optimal": Optimal, **RUNTIMES}
+    {"offload": Offload, "optimal": Optimal, **RUNTIMES, **PAPERS}
 )
 """Policies that are named with parameters."""
 _RUNTIMES = (*RUNTIMES, "checkpoint(every=sqrt)")
-_PAPERS = ("vdnn++",)
+_PAPERS = ("vdnn++", *PAPERS)
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "runtimes": _RUNTIMES,
