@@ -212,10 +212,24 @@ def test_another_kernel_is_told_with_its_operator() -> None:
 
 
 def test_a_history_of_other_blocks_is_refused() -> None:
-    keeping = keeping_view(recorded(KEEPING, lambda trace, how: step(trace, how, gradient=0x70000)), False)
-    blocks = Blocks(keeping, [packed(X, 600), packed(R, 1000)], {}, [[0x70000]])
-    with pytest.raises(StepsDiffer, match="the allocator's history"):
-        blocks.size_bytes(len(blocks.before))
+    with pytest.raises(StepsDiffer, match=r"the allocator's history 6, or others \(the first is number 6\)"):
+        keeping_view(recorded(KEEPING, lambda trace, how: step(trace, how, gradient=0x70000)), False)
+
+
+def test_pieces_that_the_allocator_did_not_split_make_no_other_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profiler tells what was held for a block: with up to 1 MiB of rest, by the pieces that there are."""
+    blocks, operators = captured()
+    monkeypatch.setitem(HELD, SPACE, HELD[SPACE] + 700_416)
+    plain = other_view(recorded(PLAIN), blocks.keeping, operators, PLAIN)
+    assert [one.size_bytes for one in plain.happenings if one.number == SPACE] == [8_000_000, 8_700_928]  # taken, given
+    assert blocks.size_bytes(len(blocks.before) + 1) == 8_000_000
+
+
+def test_a_step_that_asks_for_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, operators = captured()
+    monkeypatch.setitem(ASKED, A, 1001)  # held all the same in 1024 B
+    with pytest.raises(StepsDiffer, match="is 1001 B, where the step captured first had 1000 B"):
+        other_view(recorded(PLAIN), blocks.keeping, operators, PLAIN)
 
 
 def on_two_streams(trace: GpuTrace, how: str) -> None:

@@ -14,6 +14,7 @@ from support.torch_models import attention, convolutions, mlp
 from vdnnsim.calibration.records import Verdict
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import capture, measure
+from vdnnsim.pytorch.counting import OffloadWarning
 from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records, records_text, stored_for, table_of
 
 GPU = replace(gpu_of(ROOMY_BYTES, 2, 2), name="cpu")
@@ -42,6 +43,28 @@ def test_a_step_that_chance_decides_is_not_compared() -> None:
     model.register_forward_hook(lambda *call: call[-1] + 1e-3 * next(calls))
     found = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], own_link=False)
     assert found.records[0].gradients == "cannot be told: the step without offload differs from itself"
+
+
+class SavesMoreWhenDeterministic(torch.nn.Linear):
+    """As attention does: with deterministic algorithms another one is at work, which saves other tensors; without them
+    it is not the same twice."""
+
+    calls = count()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = super().forward(x)
+        chance = 0.0 if torch.are_deterministic_algorithms_enabled() else 1e-3 * next(self.calls)
+        return torch.tanh(x * 2.0) if not chance else x * torch.tensor(1.0 + chance)
+
+
+def test_gradients_of_a_step_that_is_another_one_with_deterministic_algorithms_cannot_be_told() -> None:
+    step, model, optimizer = mlp()
+    model[0].__class__ = SavesMoreWhenDeterministic
+    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    with pytest.warns(OffloadWarning, match="not the plan's|another batch"):
+        found = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], optimizer=optimizer, own_link=False)
+    assert found.records[0].as_planned == 1.0
+    assert found.records[0].gradients.startswith("cannot be told: with deterministic algorithms")
 
 
 def test_a_trace_of_another_model_is_refused() -> None:

@@ -59,6 +59,8 @@ class View:
         recording = recorded.recording
         window = recording.window(STEP)
         ordered = happenings(recording, window, kernels)
+        if recorded.asked is not None:
+            ordered = with_asked_sizes(ordered, recorded.asked)
         begin_ns, _ = recording.window(LEAD_IN)
         left: dict[int, int] = {}
         sizes: dict[int, int] = {}
@@ -231,12 +233,7 @@ class Blocks:
     @cached_property
     def _taken(self) -> list[tuple[int, int | None]]:
         """Of the blocks that the step takes size and range."""
-        takes = [one for one in self.keeping.happenings if one.does is Does.TAKE]
-        asked = self.keeping.recorded.asked
-        if asked is None:
-            return [(one.size_bytes, one.within) for one in takes]
-        asked_of_takes = asked_sizes(self.keeping)
-        return [(size, one.within) for size, one in zip(asked_of_takes, takes, strict=True)]
+        return [(one.size_bytes, one.within) for one in self.keeping.happenings if one.does is Does.TAKE]
 
     def listed(self, plain: View, operators: Operators, kinds: Sequence[str]) -> tuple[Block, ...]:
         """All blocks. `kinds` are those of the kernels, `operators` numbers the operators that take blocks."""
@@ -302,17 +299,22 @@ class Blocks:
         return found
 
 
-def asked_sizes(view: View) -> list[int]:
-    """The sizes asked for of the blocks that a step takes, in order. Raises `StepsDiffer` where the allocator's history
-    and the profiler tell of other blocks."""
-    takes = [one for one in view.happenings if one.does in (Does.TAKE, Does.FETCH)]
-    asked = view.recorded.asked or []
-    if [one.number for one in takes] != [address for address, _ in asked]:
+def with_asked_sizes(happenings: Sequence[Happening], asked: Sequence[tuple[int, int]]) -> list[Happening]:
+    """Blocks taken, of the size that was asked for: what the profiler tells is what the allocator held for them, which
+    depends on the pieces that it had. `asked` are address and size of all, in order. Raises `StepsDiffer` where the
+    allocator's history and the profiler tell of other blocks."""
+    taken = [one.number for one in happenings if one.does in (Does.TAKE, Does.FETCH)]
+    if taken != [address for address, _ in asked]:
+        same = next((n for n, (one, (other, _)) in enumerate(zip(taken, asked, strict=False)) if one != other), None)
+        first = min(len(taken), len(asked)) if same is None else same
         raise StepsDiffer(
-            f"memory: the profiler saw {len(takes)} blocks taken, the allocator's history {len(asked)}, or others; "
-            "expected the same; is another thread at work on this device?"
+            f"memory: the profiler saw {len(taken)} blocks taken, the allocator's history {len(asked)}, or others (the "
+            f"first is number {first + 1}); expected the same; is another thread at work on this device?"
         )
-    return [size for one, (_, size) in zip(takes, asked, strict=True) if one.does is Does.TAKE]
+    sizes = iter(asked)
+    return [
+        one._replace(size_bytes=next(sizes)[1]) if one.does in (Does.TAKE, Does.FETCH) else one for one in happenings
+    ]
 
 
 def _before(view: View) -> list[Before]:

@@ -123,7 +123,7 @@ class StepBench:
             times = sample(time_step(self._step, device).step_ns for _ in range(count))
             counted, _ = device.end()
             report = running.report() if isinstance(running, Running) else None
-            gradients = base if isinstance(base, str) else self._compared(base)
+            gradients = base if isinstance(base, str) else self._compared(base, running)
         peaks = Counted(*counted) if counted else self._profiled(hooks)
         return Ran(times, peaks, report.as_planned / report.steps if report and report.steps else 1.0, gradients)
 
@@ -145,9 +145,14 @@ class StepBench:
 
     # Gradients
 
-    def _compared(self, base: _Base) -> str:
+    def _compared(self, base: _Base, running: object) -> str:
+        before = _strayed(running)
         with deterministic(base.deterministic):
-            return EQUAL if same_bits(gradients_of(self._step, self._model, self._kept), base.gradients) else DIFFER
+            if not same_bits(gradients_of(self._step, self._model, self._kept), base.gradients):
+                return DIFFER
+        if _strayed(running) > before:  # other attention saves other tensors, which stay: nothing was put to the test
+            return "cannot be told: with deterministic algorithms, which it takes, the step is not the plan's"
+        return EQUAL
 
     @cached_property
     def _base(self) -> _Base | str:
@@ -165,6 +170,14 @@ class StepBench:
             if same_bits(found, again):
                 return _Base(found, wanted)
         return "cannot be told: the step without offload differs from itself"
+
+
+def _strayed(running: object) -> int:
+    """How many steps so far were not the plan's."""
+    if not isinstance(running, Running):
+        return 0
+    report = running.report()
+    return report.steps - report.as_planned
 
 
 @contextmanager
