@@ -1,10 +1,13 @@
 """Models for the measuring list that are no examples: ViT-B/16, a U-Net, and a stack of Llama-style blocks."""
 
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from vdnnsim.pytorch.script import Script
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -167,6 +170,17 @@ def make_llama(batch=4, device=DEVICE, tokens=2048, tiny=False):
     return training(model, text, text, next_words, autocast=False)
 
 
+# A GPT whose gradients are the same twice
+
+GPT = Path(__file__).parents[2] / "examples" / "pytorch_gpt.py"
+
+
+def make_deterministic_gpt(batch=4, device=DEVICE, size="124M"):
+    torch.use_deterministic_algorithms(True)
+    return tuple(Script(f"{GPT}:make").make({"batch": batch, "size": size}, device))
+
+
+make_small_unet = partial(make_unet, batch=256, tiny=True)
 make_tiny_vit = partial(make_vit, batch=2, tiny=True)
 make_tiny_unet = partial(make_unet, batch=2, tiny=True)
 make_tiny_llama = partial(make_llama, batch=2, tiny=True)

@@ -7,12 +7,9 @@ that launches are in order and in their operators, and that the captured step ad
 from __future__ import annotations
 
 import gc
-import os
 import time
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -20,10 +17,8 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("needs an NVIDIA GPU", allow_module_level=True)
 
-from torch import nn  # noqa: E402
-
+from pytorch.gpu_models import MODELS  # noqa: E402
 from support.captured_peak import peak_bytes  # noqa: E402
-from support.torch_models import Attention, training  # noqa: E402
 from vdnnsim.captured import check_step  # noqa: E402
 from vdnnsim.captured.step import CapturedStep, Doing  # noqa: E402
 from vdnnsim.pytorch import capture  # noqa: E402
@@ -31,56 +26,7 @@ from vdnnsim.pytorch.cuda_device import CudaCaptureDevice  # noqa: E402
 from vdnnsim.pytorch.holding import held_by  # noqa: E402
 from vdnnsim.pytorch.profiling import record_light, record_step, still_collector  # noqa: E402
 from vdnnsim.pytorch.recording import STEP, Recorded  # noqa: E402
-from vdnnsim.pytorch.script import Script  # noqa: E402
 from vdnnsim.pytorch.user_step import UserStep  # noqa: E402
-
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-Made = tuple[Callable[[], object], nn.Module, torch.optim.Optimizer]
-
-
-def on_gpu(model: nn.Module, *inputs: torch.Tensor, **options: Any) -> Made:
-    return training(model.cuda(), *(one.cuda() for one in inputs), **options)
-
-
-def transformer() -> Made:
-    torch.manual_seed(0)
-
-    class Autocast(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks, self.head = nn.Sequential(*(Attention() for _ in range(3))), nn.Linear(32, 96)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cuda", torch.bfloat16):
-                return self.head(self.blocks(x)).float()
-
-    return on_gpu(Autocast(), torch.randn(32, 256, 32), torch.randint(0, 96, (32, 256)))
-
-
-def convolutions() -> Made:
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((3, 32), (32, 64), (64, 64)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-    model = nn.Sequential(*layers, nn.MaxPool2d(4), nn.Flatten(), nn.Linear(64 * 64, 10))
-    return on_gpu(model, torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,)), optimizer=torch.optim.SGD)
-
-
-def example(name: str, **setting: Any) -> Callable[[], Made]:
-    return lambda: tuple(Script(f"{EXAMPLES / name}.py:make").make(setting, "cuda"))  # type: ignore[return-value]
-
-
-SMALL: dict[str, Callable[[], Made]] = {
-    "transformer": transformer,
-    "convolutions": convolutions,
-}
-FULL: dict[str, Callable[[], Made]] = {
-    "gpt 124M": example("pytorch_gpt"),
-    "gpt 350M": example("pytorch_gpt", size="350M", batch=8),
-    "resnet50": example("pytorch_resnet"),
-    "resnet50, channels last": example("pytorch_resnet", precision="bf16"),
-}
-MODELS = FULL if os.environ.get("VDNNSIM_CAPTURE") == "full" else SMALL
 
 
 class Seen(NamedTuple):

@@ -56,8 +56,8 @@ class CudaEngine:
         try:
             touch(self._arena.memory)
             calls.pin(self._arena.memory)
-        except (OSError, CudaFailure):
-            raise out_of_pinned_memory(self._arena.size_bytes, self._arena.size_bytes) from None
+        except (OSError, CudaFailure) as error:
+            raise out_of_pinned_memory(self._arena.size_bytes, self._arena.size_bytes) from error
         self._events: list[int] = []
         self._newest = self._event()
         self._is_out = {block: self._event() for block in sizes_bytes}
