@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vdnnsim.figures.calibration import calibration_figure
     from vdnnsim.figures.comparison import comparison_figure
+    from vdnnsim.figures.memory_map import memory_map
     from vdnnsim.figures.run import run_figure
     from vdnnsim.figures.sweep import plot_sweep
     from vdnnsim.files import whole_file, write_text
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     )
     from vdnnsim.processes import Processes, finished, usable_cores
     from vdnnsim.program import Program, WeightGradients, build_program
+    from vdnnsim.report.memory_snapshot import write_snapshot
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
     from vdnnsim.sweep import Sweep, plan_sweep, read_sweep, run_sweep
@@ -138,6 +140,7 @@ __all__ = [
     "make_plan",
     "make_policy",
     "make_study",
+    "memory_map",
     "memory_optimal",
     "offload_plan",
     "performance_optimal",
@@ -160,6 +163,7 @@ __all__ = [
     "weakest",
     "whole_file",
     "write_schedule",
+    "write_snapshot",
     "write_text",
     "write_trace",
 ]
@@ -181,6 +185,7 @@ _ROOMS = MappingProxyType(
         ),
         "figures.calibration": ("calibration_figure",),
         "figures.comparison": ("comparison_figure",),
+        "figures.memory_map": ("memory_map",),
         "figures.run": ("run_figure",),
         "figures.sweep": ("plot_sweep",),
         "files": ("whole_file", "write_text"),
@@ -205,6 +210,7 @@ _ROOMS = MappingProxyType(
         ),
         "processes": ("Processes", "finished", "usable_cores"),
         "program": ("Program", "WeightGradients", "build_program"),
+        "report.memory_snapshot": ("write_snapshot",),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),
         "sweep": ("Sweep", "plan_sweep", "read_sweep", "run_sweep"),

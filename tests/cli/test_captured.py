@@ -163,3 +163,27 @@ def test_an_example_of_a_policy_of_ones_own(cli: Cli, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     (result,) = json.loads(out)["results"]
     assert (result["policy"], result["plan"]["offload"]) == ("large-saved", ["b9"])
+
+
+def test_a_map_and_a_snapshot_of_its_memory(cli: Cli, tmp_path: Path) -> None:
+    code, out, err = cli("memory-map", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "map.png")
+    assert (code, out, err) == (0, f"memory map: {tmp_path / 'map.png'}\n", "")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    code, out, err = cli("run", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--snapshot", "s.pickle")
+    assert (code, err) == (0, "")
+    assert out.endswith(f"memory snapshot: {tmp_path / 's.pickle'}\n")
+    assert (tmp_path / "s.pickle").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--snapshot", "-"], "--snapshot: found '-', expected a name ending in .pickle"),
+        (["run", "--snapshot", "no/s.pickle"], "is no folder; make it first"),
+        (["memory-map", "--out", "map.gif"], "--out: found 'map.gif', expected a name ending in .png, .pdf, .svg"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_runs(cli: Cli, arguments: list[str], told: str) -> None:
+    command, *rest = arguments
+    code, out, err = cli(command, "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", *rest)
+    assert (code, out, told in err, err.count("\n")) == (2, "", True, 1), err

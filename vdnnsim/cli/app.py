@@ -61,6 +61,7 @@ def _global_options(
 
 app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
+app.command("memory-map")(comparing.memory_map_command)
 app.command("capture")(capture.capture_command)
 app.command("plan")(planning.plan_command)
 app.command("list")(listing.list_command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vdnnsim.cli import options
-from vdnnsim.cli.outputs import Outputs
+from vdnnsim.cli.outputs import Outputs, check_targets, tell
 
 if TYPE_CHECKING:
     from vdnnsim.policies import Policy
@@ -80,10 +80,11 @@ def run_command(
     csv: options.LayersCsv = None,
     figure: options.Figure = None,
     timeline: options.Timeline = None,
+    snapshot: options.Snapshot = None,
     explain: options.Explain = False,
 ) -> None:
     """Run one policy: a table of its layers, and its memory over time as a figure."""
-    outputs = Outputs(json, csv, figure, timeline)
+    outputs = Outputs(json, csv, figure, timeline, snapshot)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
     comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
@@ -102,6 +103,31 @@ def run_command(
         run_figure(run, comparison, path)
 
     outputs.write(comparison, console, draw, "layers_csv")
+
+
+def memory_map_command(
+    network: options.Workload,
+    gpu: options.Gpu,
+    policy: options.Policy,
+    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .pdf or .svg.")],
+    batch: options.OwnBatch = None,
+    capacity: options.Capacity = None,
+    link_bandwidth: options.LinkBandwidth = None,
+    math: options.OwnMath = None,
+    pool: options.Pool = None,
+    weight_gradients: options.WeightGradients = "per-layer",
+    trace: options.TraceFile = None,
+    traces: options.TraceFolders = None,
+) -> None:
+    """Draw where every block of one policy's iteration lies in memory, and how long, as wide as a paper's column."""
+    check_targets({}, {"--out": out})
+    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
+    from vdnnsim.figures.memory_map import memory_map
+    from vdnnsim.report.terminal import output_console
+
+    memory_map(comparison.runs[0], comparison, out)
+    tell(output_console(), "memory map", out)
 
 
 def _compare(

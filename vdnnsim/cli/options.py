@@ -70,6 +70,10 @@ Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure: .
 Timeline = Annotated[
     str | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto; - as above.")
 ]
+Snapshot = Annotated[
+    Path | None,
+    typer.Option("--snapshot", help="Write a memory snapshot of PyTorch (.pickle), for its viewers of memory."),
+]
 Json = Annotated[str | None, typer.Option("--json", help="Write all numbers as JSON; - writes only them to stdout.")]
 Csv = Annotated[
     str | None, typer.Option("--csv", help="Write one row per policy as CSV; - writes only them to stdout.")

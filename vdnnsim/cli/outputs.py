@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+_SNAPSHOT_SUFFIX = ".pickle"
 
 
 def check_targets(texts: Mapping[str, str | None], pictures: Mapping[str, Path | None] = MappingProxyType({})) -> None:
@@ -42,16 +43,20 @@ def put_text(target: str, text: str) -> None:
 
 
 class Outputs(NamedTuple):
-    """What the options `--json`, `--csv`, `--figure` and `--timeline` named."""
+    """What the options `--json`, `--csv`, `--figure`, `--timeline` and `--snapshot` named, the last of a run alone."""
 
     json: str | None
     csv: str | None
     figure: Path | None
     timeline: str | None
+    snapshot: Path | None = None
 
     def check(self) -> None:
         """Raise `InvalidInput` for what could not be written in the end."""
+        if self.snapshot and self.snapshot.suffix != _SNAPSHOT_SUFFIX:
+            raise InvalidInput(f"--snapshot: found '{self.snapshot}', expected a name ending in {_SNAPSHOT_SUFFIX}")
         texts = {"--json": self.json, "--csv": self.csv, "--timeline": self.timeline}
+        texts |= {"--snapshot": str(self.snapshot) if self.snapshot else None}
         check_targets(texts, {"--figure": self.figure})
 
     def console(self) -> Console | None:
@@ -77,16 +82,22 @@ class Outputs(NamedTuple):
         )
         if self.figure:
             figure(self.figure)
-            _tell(console, "figure", self.figure)
+            tell(console, "figure", self.figure)
+        if self.snapshot:
+            from vdnnsim.report.memory_snapshot import write_snapshot
+
+            write_snapshot(comparison.runs[0], comparison, self.snapshot)
+            tell(console, "memory snapshot", self.snapshot)
         for what, target, module, function in texts:
             if target is None:
                 continue
             make: Any = getattr(importlib.import_module(f"vdnnsim.report.{module}"), function)
             put_text(target, make(comparison))
             if target != STDOUT:
-                _tell(console, what, Path(target))
+                tell(console, what, Path(target))
 
 
-def _tell(console: Console | None, what: str, path: Path) -> None:
+def tell(console: Console | None, what: str, path: Path) -> None:
+    """Say where something was written."""
     if console:
         console.print(f"{what}: {path.resolve()}", soft_wrap=True)

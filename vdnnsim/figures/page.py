@@ -36,9 +36,9 @@ TEXT_SIZE = 7.0
 SMALL_SIZE = 6.0
 
 
-def new_figure(height_in: float) -> Figure:
-    """An empty figure of the page's width."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), facecolor="white")
+def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
+    """An empty figure, of the page's width unless another is said."""
+    figure = Figure(figsize=(width_in, height_in), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -54,7 +54,7 @@ def dress(figure: Figure, title: str, handles: Sequence[Patch | Line2D], note: s
     height_in = figure.get_size_inches()[1]
     width_in = sum(text_width_in(figure, str(handle.get_label())) + _HANDLE_IN for handle in handles)
     rows = 1 if width_in <= WIDTH_IN else 2
-    _place_line(figure, height_in - 0.09, title, weight="bold", va="top", size=TEXT_SIZE + 1)
+    place_line(figure, height_in - 0.09, title, weight="bold", va="top", size=TEXT_SIZE + 1)
     figure.legend(
         handles=handles,
         loc="upper left",
@@ -64,7 +64,7 @@ def dress(figure: Figure, title: str, handles: Sequence[Patch | Line2D], note: s
         handlelength=1.2,
         handletextpad=0.5,
     )
-    _place_line(figure, 0.07, note, size=SMALL_SIZE, color=FAINT, va="bottom")
+    place_line(figure, 0.07, note, size=SMALL_SIZE, color=FAINT, va="bottom")
 
 
 def class_handles(colours: Mapping[str, str]) -> list[Patch | Line2D]:
@@ -104,10 +104,11 @@ def place_text(figure: Figure, x_in: float, y_in: float, text: str, **options: A
     return figure.text(x_in / width_in, y_in / height_in, text, **options)
 
 
-def _place_line(figure: Figure, y_in: float, text: str, **options: Any) -> None:
+def place_line(figure: Figure, y_in: float, text: str, **options: Any) -> None:
     """A line across the page, in smaller letters where it is too long."""
     placed = place_text(figure, MARGIN_IN, y_in, text, **options)
-    room_in, needed_in = WIDTH_IN - 2 * MARGIN_IN, placed.get_window_extent().width / figure.dpi
+    room_in = float(figure.get_size_inches()[0]) - 2 * MARGIN_IN
+    needed_in = placed.get_window_extent().width / figure.dpi
     if needed_in > room_in:
         placed.set_fontsize(float(placed.get_fontsize()) * room_in / needed_in)
 
@@ -118,3 +119,10 @@ def text_width_in(figure: Figure, text: str, size: float = TEXT_SIZE) -> float:
     width = probe.get_window_extent().width / figure.dpi
     probe.remove()
     return float(width)
+
+
+def time_unit(end_ns: int) -> tuple[str, float]:
+    """The unit of a time axis that ends there, and what nanoseconds are multiplied with."""
+    if end_ns >= 10**10:
+        return "s", 1e-9
+    return ("ms", 1e-6) if end_ns >= 10**6 else ("µs", 1e-3)

@@ -50,7 +50,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     lanes = page.add_axes(figure, _LEFT_IN, lanes_bottom_in, LANE_IN, _LANES_IN)
     memory = page.add_axes(figure, _LEFT_IN, memory_bottom_in, LANE_IN, _MEMORY_IN)
     end_ns = max(1, run.timeline.iteration_time_ns)
-    unit, scale = _time_unit(end_ns)
+    unit, scale = page.time_unit(end_ns)
     colours = _draw_memory(memory, run, comparison, end_ns, scale)
     _draw_lanes(lanes, run, end_ns, scale)
     _draw_boundary(memory, lanes, run, scale)
@@ -68,19 +68,12 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
 
 def _loss(loss: Loss) -> str:
     """What the iteration takes longer than the oracle's, the largest part first."""
-    unit, scale = _time_unit(loss.total_ns)
+    unit, scale = page.time_unit(loss.total_ns)
     parts = sorted(zip(loss, loss._fields, strict=True), key=lambda part: -abs(part[0]))
     words = [f"{LOSS_WORDS[name]} {part_ns * scale:.1f}" for part_ns, name in parts if round(part_ns * scale, 1)]
     if not words:
         return ""
     return f"Longer than the oracle's by {loss.total_ns * scale:.1f} {unit}: {', '.join(words)}"
-
-
-def _time_unit(end_ns: int) -> tuple[str, float]:
-    """The unit of the time axis, and what nanoseconds are multiplied with."""
-    if end_ns >= 10**10:
-        return "s", 1e-9
-    return ("ms", 1e-6) if end_ns >= 10**6 else ("µs", 1e-3)
 
 
 def _draw_memory(axes: Axes, run: PolicyRun, comparison: Comparison, end_ns: int, scale: float) -> dict[str, str]:

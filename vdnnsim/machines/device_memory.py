@@ -54,9 +54,13 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
         return int(self.args[5])
 
     @property
+    def free_bytes(self) -> int:
+        return int(self.args[6])
+
+    @property
     def fragmented(self) -> bool:
         """Whether the free bytes would have been enough in one piece."""
-        return bool(self.args[2] <= self.args[6])
+        return self.requested_bytes <= self.free_bytes
 
     def __str__(self) -> str:
         _, _, _, capacity, by_class, hole, _ = self.args
