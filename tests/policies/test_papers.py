@@ -15,7 +15,8 @@ from vdnnsim.network.builtin import NETWORKS
 from vdnnsim.policies import GROUPS, make_policy
 from vdnnsim.policies.registry import PAPERS
 from vdnnsim.policies.remaking import remakes_in_turn
-from vdnnsim.study import Study, compare, make_study
+from vdnnsim.report.table import comparison_notes
+from vdnnsim.study import Study, compare, compare_policies, make_study
 
 from .test_runtimes import SHIPPED
 
@@ -68,6 +69,13 @@ def test_of_a_step_what_leaves_comes_back(name: str) -> None:
     actions = study.run(name).plan.schedule.actions
     assert actions
     assert all(isinstance(action, Leave) for action in actions.values())
+
+
+def test_results_of_recalled_rules_say_so() -> None:
+    study = Study(CHAIN, trace_of(CHAIN), gpu_of())  # type: ignore[arg-type]
+    notes = comparison_notes(compare_policies(study, ["capuchin", "g10", "superneurons"]))
+    assert "Rules recalled, not checked: capuchin, superneurons (its cache)." in notes
+    assert not any("recalled" in note for note in comparison_notes(compare_policies(study, ["g10"])))
 
 
 def test_an_unknown_heuristic_is_told() -> None:

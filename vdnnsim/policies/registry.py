@@ -85,6 +85,8 @@ PAPERS: Mapping[str, type[Parameterised]] = MappingProxyType(
     }
 )
 """What papers have proposed since, beside `LATER_POLICIES`."""
+RECALLED: Mapping[str, str] = MappingProxyType({"capuchin": "capuchin", "superneurons": "superneurons (its cache)"})
+"""The policies whose rules nobody has checked in code or paper, with what of them."""
 PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
     {"offload": Offload, "optimal": Optimal, **RUNTIMES, **PAPERS}
 )

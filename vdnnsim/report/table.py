@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.policies import Plan, Trial
+from vdnnsim.policies.registry import RECALLED
 from vdnnsim.report.terminal import print_items, print_table, print_text
 from vdnnsim.report.words import band_ms, byte_unit, distances, link, provenance, seen, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
@@ -169,7 +170,9 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     measured = [seen(comparison.captured)] if comparison.captured else []
     bands = [_BANDS] if any(result.band for result in comparison.results) else []
     left_out = [f"Left out: {'; '.join(comparison.left_out)}."] if comparison.left_out else []
-    return [*measured, link(comparison), provenance(comparison), legend, *bands, *left_out]
+    named = (RECALLED[result.policy] for result in comparison.results if result.policy in RECALLED)
+    recalled = [f"Rules recalled, not checked: {', '.join(found)}."] if (found := list(named)) else []
+    return [*measured, link(comparison), provenance(comparison), legend, *bands, *recalled, *left_out]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
