@@ -89,6 +89,11 @@ def check_known(kind: str, name: str, known: Iterable[str]) -> None:
         raise UnknownName(kind, name, names)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says that is not ours: PyTorch's and users' may go on for pages."""
+    return next(iter(f"{error}".strip().splitlines()), "")
+
+
 class Fault(NamedTuple):
     """One fault in a file: where it is, what stands there, what was expected. Without `found`, `expected` is all that
     is said of the place."""

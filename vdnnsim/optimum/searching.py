@@ -140,7 +140,7 @@ class Search:
                 yield self._plan(margin, simple)
         drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)[:_IMPROVED]
         for number, draft in enumerate(drafts, 1):
-            self._improve(draft, self._left_s / 6)
+            self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
         if self.best is not None:
             share = 1.0 if simple else 0.6

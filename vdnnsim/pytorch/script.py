@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.errors import InvalidInput, UnknownName, first_line
 from vdnnsim.pytorch.user_step import Step, check_training
 
 Value = int | float | str
@@ -70,7 +70,7 @@ class Script:
         try:
             made = self._function(**arguments)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            said = f"{type(error).__name__}: {first_line(error)}"
             failure = InvalidInput(f"{self.named}: {_called(arguments)} raised {said}")
             raise failure from None
         return _training(made, f"{self.named}: {_called(arguments)}")
@@ -116,6 +116,6 @@ def _module(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        said = f"{type(error).__name__}: {first_line(error)}"
         raise InvalidInput(f"{path}: running it raised {said}") from None
     return module

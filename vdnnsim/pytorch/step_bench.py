@@ -15,6 +15,7 @@ import torch
 
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample
 from vdnnsim.captured import CapturedStep, PlanFile
+from vdnnsim.errors import first_line
 from vdnnsim.pytorch.devices import CaptureDevice
 from vdnnsim.pytorch.gradients import Gradients, deterministic, gradients_of, same_bits
 from vdnnsim.pytorch.measured import DIFFER, EQUAL, Prediction, StepRecord
@@ -166,7 +167,7 @@ class StepBench:
             except Exception as error:  # an operator that has no deterministic algorithm
                 if not wanted:
                     raise
-                return f"cannot be told: {str(error).splitlines()[0]}"
+                return f"cannot be told: {first_line(error)}"
             if same_bits(found, again):
                 return _Base(found, wanted)
         return "cannot be told: the step without offload differs from itself"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from vdnnsim.errors import InvalidInput, VdnnsimError
+from vdnnsim.errors import InvalidInput, VdnnsimError, first_line
 
 Step = Callable[[], object]
 _HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"
@@ -56,12 +56,11 @@ def check_training(step: object, model: object, optimizer: object, found_by: str
 
 def _failure(error: Exception, call: int) -> InvalidInput:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or _HOST_OUT_OF_MEMORY in str(error):
-        what = str(error).partition(". ")[0]
+        what = first_line(error).partition(". ")[0]
         return OutOfMemory(f"the step: too little memory to capture it ({what}); use a smaller batch, or free memory")
     frames = traceback.extract_tb(error.__traceback__)[1:]
     own = [frame for frame in frames if frame.filename == frames[0].filename]
     place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    said = str(error).strip().splitlines() or [""]
-    failure = StepFailed(f"the step: raised {type(error).__name__} in call {call}: {said[0]}{place}")
+    failure = StepFailed(f"the step: raised {type(error).__name__} in call {call}: {first_line(error)}{place}")
     failure.add_note("".join(traceback.format_exception(error)))
     return failure
