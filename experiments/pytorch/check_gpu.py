@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +67,19 @@ def parts_of(gpu: str, out: Path, cases: Path, models: Sequence[str], device: st
     ]
 
 
+def checkout_metadata(folder: Path) -> Path:
+    """A folder that tells of this checkout what an installation would: its results name the version of vdnnsim."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    told = folder / "vdnnsim.dist-info"
+    told.mkdir(parents=True, exist_ok=True)
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vdnnsim\nVersion: {version}\n", encoding="utf-8")
+    return folder
+
+
 def run(part: Part, log: Path, limit_s: float) -> str:
     """Run it with all that it starts; return how it went. What it prints goes to the log."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    there = [os.environ.get("PYTHONPATH", ""), str(checkout_metadata(log.parent / "checkout"))]
+    paths = os.pathsep.join(filter(None, [str(ROOT), *there]))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **part.environment}
     begun = time.monotonic()
     with (

@@ -37,6 +37,14 @@ def saved_of(name: str, *fields: str) -> list[tuple[object, ...]]:
     return [tuple(getattr(saved, field) for field in fields) for saved in captured(name).saved]
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_is_known_where_pytorch_does_not_tell_what_hooks_keep(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vdnnsim.pytorch.hooks._TELLS", False)
+    assert capture(*ALL[name](), name=name, smallest_bytes=0, repetitions=2).saved == captured(name).saved
+
+
 def test_saved_tensors_know_node_attribute_and_module() -> None:
     assert saved_of("mlp", "node", "attribute", "module") == [
         ("AddmmBackward0", "mat1", "0"),

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 import time
+from importlib.metadata import distributions, version
 from pathlib import Path
 from types import ModuleType
 
@@ -44,6 +45,11 @@ def test_parts_that_fail_or_hang_are_told_and_the_rest_runs(
     assert json.loads((tmp_path / "parts.json").read_text()) == found
     assert (tmp_path / "hangs.txt").read_text() in ("begun\n", "")
     assert "A 7" in capsys.readouterr().out
+
+
+def test_a_checkout_tells_its_version(check: ModuleType, tmp_path: Path) -> None:
+    (found,) = distributions(name="vdnnsim", path=[str(check.checkout_metadata(tmp_path))])
+    assert found.version == version("vdnnsim")
 
 
 def test_no_part_begins_without_time_for_it(check: ModuleType, tmp_path: Path) -> None:

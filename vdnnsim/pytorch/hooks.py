@@ -24,6 +24,8 @@ _VIEWS = ("TBackward", "TransposeBackward", "PermuteBackward", "ViewBackward", "
 
 
 _RAW = "_raw_saved_"
+_TELLS = hasattr(torch._C._autograd.SavedTensor, "data")
+"""Whether PyTorch tells what hooks keep of a saved tensor without asking them for it."""
 
 
 class _Kept(NamedTuple):
@@ -43,6 +45,8 @@ class KeepingHooks:
         self.modules: list[str] = []
         """The modules whose forward is under way, the innermost last; `modules_marked` keeps it."""
         self._device = device
+        self._asked: list[_Kept] | None = None
+        """What is asked for to be labelled alone."""
 
     def pack(self, tensor: torch.Tensor) -> _Kept:
         number = len(self.packed)
@@ -51,6 +55,9 @@ class KeepingHooks:
             return _Kept(number, tensor.detach())
 
     def unpack(self, kept: _Kept) -> torch.Tensor:
+        if self._asked is not None:
+            self._asked.append(kept)
+            return kept.tensor
         self.needed.append(kept.number)
         with record_function(f"{NEED}{kept.number}"):
             if kept.number not in self.labels:
@@ -58,20 +65,41 @@ class KeepingHooks:
             return kept.tensor
 
     def _label(self) -> None:
-        """See what the node at work has saved, without asking for it: that would call hooks, those of checkpoints too.
-        PyTorch tells it from 2.7 on."""
+        """See what the node at work has saved."""
+        if not _TELLS and _asked_by_checkpoint():
+            return  # which is asked by the node, and would be asked once more
         node = torch._C._current_autograd_node()
         for attribute in dir(node):
             if attribute.startswith(_RAW):
-                try:
-                    found = getattr(node, attribute)
-                except RuntimeError:  # released
-                    continue
                 name = attribute.removeprefix(_RAW)
-                for place, one in enumerate(several := found if isinstance(found, tuple) else (found,)):
-                    kept = getattr(one, "data", None)
+                for place, kept in enumerate(several := self._kept_as(node, name)):
                     if isinstance(kept, _Kept):
                         self.labels[kept.number] = Label(node.name(), name if len(several) == 1 else f"{name}[{place}]")
+
+    def _kept_as(self, node: Any, name: str) -> Sequence[object]:
+        """What hooks keep of the tensors that a node has saved under this name."""
+        try:
+            if _TELLS:
+                found = getattr(node, f"{_RAW}{name}")
+                return [getattr(one, "data", None) for one in (found if isinstance(found, tuple) else (found,))]
+            asked: list[_Kept] = []
+            self._asked = asked
+            own = f"_saved_{name}"
+            getattr(node, own if own in dir(node) else f"saved_{name}")  # the second of a Function in Python
+            return asked
+        except RuntimeError:  # released
+            return ()
+        finally:
+            self._asked = None
+
+
+def _asked_by_checkpoint() -> bool:
+    """Whether a hook of checkpoint's asks for a saved tensor, and not the backward of its Function. Where a thread of
+    autograd's asks there is no caller."""
+    caller = sys._getframe(2).f_back
+    if caller is None or caller.f_globals.get("__name__") != "torch.utils.checkpoint":
+        return False
+    return caller.f_code.co_name != "backward"
 
 
 class LeavingHooks:
