@@ -36,7 +36,8 @@ class Gap(NamedTuple):
     time again.
 
     It may go out from behind step `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
-    be made again in `remake_ns`, None where nothing makes it in forward, from `sources`.
+    be made again in `remake_ns`, None where nothing makes it in forward, from `sources`: those that are used as late as
+    it. Where there are `others`, these have to be made again before it, at a cost that is not counted.
     """
 
     tensor: str
@@ -49,6 +50,7 @@ class Gap(NamedTuple):
     in_ns: int
     remake_ns: int | None
     sources: tuple[str, ...]
+    others: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,9 @@ def _gaps(
         makers = (
             [key for key in iteration.makers[name] if name in iteration.again[key].writes] if iteration.again else []
         )
-        sources = {read for key in makers for read in iteration.again[key].reads} - {name}
-        there = all(iteration.last_stage[source] >= after for source in sources if source not in fixed)
-        remade = bool(makers) and there and all(numbers[key] < first for key in makers)
+        sources = {read for key in makers for read in iteration.again[key].reads} - {name} - fixed
+        there = {source for source in sources if iteration.last_stage[source] >= after}
+        remade = bool(makers) and all(numbers[key] < first for key in makers)
         yield Gap(
             name,
             size_bytes,
@@ -138,5 +140,6 @@ def _gaps(
             0 if given else link.copy_out.duration_ns(size_bytes),
             link.copy_in.duration_ns(size_bytes),
             sum(trace.fastest(*key).duration_ns for key in makers) if remade else None,
-            tuple(sorted(sources)) if remade else (),
+            tuple(sorted(there)) if remade else (),
+            remade and there < sources,
         )

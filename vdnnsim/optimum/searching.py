@@ -177,7 +177,8 @@ class Search:
 
     def _plan(self, margin: float, simple: bool) -> str:
         capacity_bytes = int(self.instance.capacity_bytes * (1 - margin))
-        instance = replace(self.instance, capacity_bytes=capacity_bytes)
+        gaps = (gap._replace(remake_ns=None, sources=()) if gap.others else gap for gap in self.instance.gaps)
+        instance = replace(self.instance, capacity_bytes=capacity_bytes, gaps=tuple(gaps))
         changes = begins = _begins(instance)
         if not simple:
             instance = replace(instance, gaps=tuple(_large(instance, self.iteration)))
