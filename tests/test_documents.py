@@ -1,15 +1,13 @@
 """Documentation that runs: every command in the README and the documents is run, and its output compared."""
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from support.documents import DOCUMENTS, ROOT, agrees, commands, run_all
+from support.session import run_session
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -23,11 +21,7 @@ def test_commands_print_what_the_document_shows(document: Path, tmp_path: Path) 
         else:
             assert done.code == 0, f"$ {command}\n{done.output}"
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    if blocks:
-        command = [sys.executable, "-c", "\n".join(blocks)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        python = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert python.returncode == 0, python.stderr
+    run_session(["\n".join(blocks)], tmp_path)
 
 
 def test_what_is_to_be_installed_can_be_installed_from_a_clone() -> None:
