@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from pytorch.lagging import BACK, COMPUTE, OUT, LaggingCalls
 from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, equal, gradients, made, tricky_step
 from vdnnsim.captured import PlanFile
+from vdnnsim.machines.real.device import DeviceRefused
 from vdnnsim.pytorch.engine_cuda import CudaEngine
 from vdnnsim.pytorch.offloading import running_by
 
@@ -69,6 +72,28 @@ def test_steps_that_are_not_the_plans_wait_for_what_is_under_way() -> None:
     assert all(map(equal, found, expected))
     running.close()
     assert calls.under_way == 0
+
+
+def test_host_memory_is_taken_as_it_comes_and_refused_where_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5 pages in pieces of 2 there is room for one piece at first, and no more comes after the second."""
+    room: list[bool] = [True, True, False]
+    asked: list[int] = []
+
+    def has_room(size_bytes: int) -> bool:
+        asked.append(size_bytes)
+        return room.pop(0)
+
+    monkeypatch.setattr("vdnnsim.pytorch.engine._PIECE_BYTES", 2 * mmap.PAGESIZE)
+    monkeypatch.setattr("vdnnsim.pytorch.engine.host_has_room", has_room)
+    monkeypatch.setattr("vdnnsim.pytorch.engine.available_host_bytes", lambda: 7)
+    sizes = {0: 5 * mmap.PAGESIZE}
+    found = f"found .* \\({4 * mmap.PAGESIZE + 7} bytes\\) available, expected .* \\({5 * mmap.PAGESIZE} bytes\\)"
+    with pytest.raises(DeviceRefused, match=found):
+        CudaEngine(CPU, sizes, LaggingCalls(), lambda: COMPUTE, OUT, BACK)
+    assert asked == [2 * mmap.PAGESIZE, 2 * mmap.PAGESIZE, mmap.PAGESIZE]
+    room = [True] * 3
+    CudaEngine(CPU, sizes, LaggingCalls(), lambda: COMPUTE, OUT, BACK).close()
+    assert not room
 
 
 def test_a_copy_without_its_wait_would_be_seen() -> None:

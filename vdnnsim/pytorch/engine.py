@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
-from vdnnsim.machines.real.cuda_driver import PageMemory
-from vdnnsim.machines.real.device import available_host_bytes, out_of_pinned_memory
+from vdnnsim.machines.real.cuda_driver import PageMemory, touch
+from vdnnsim.machines.real.device import available_host_bytes, host_has_room, out_of_pinned_memory
 
 if TYPE_CHECKING:
     import torch
 
 _ALIGNED_BYTES = 256
+_PIECE_BYTES = 1 << 30
 _SPARE_HOST_BYTES = 1 << 28
 
 
@@ -56,13 +57,13 @@ class Engine(Protocol):
 
 class Arena:
     """Host memory for blocks of these sizes, one behind the other, in whole pages in all. Raises `DeviceRefused` where
-    the host has too little."""
+    the host has too little; one that is `written` piece by piece takes what memory a virtual machine gets meanwhile."""
 
-    def __init__(self, sizes_bytes: Mapping[int, int]) -> None:
+    def __init__(self, sizes_bytes: Mapping[int, int], written: bool = False) -> None:
         ends = list(accumulate(-(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES for size in sizes_bytes.values()))
         asked_bytes = ends[-1] if ends else 0
         available_bytes = available_host_bytes()
-        if asked_bytes and available_bytes and asked_bytes + _SPARE_HOST_BYTES > available_bytes:
+        if not written and asked_bytes and available_bytes and asked_bytes + _SPARE_HOST_BYTES > available_bytes:
             raise out_of_pinned_memory(asked_bytes, available_bytes)
         try:
             self.memory = PageMemory(max(1, asked_bytes))
@@ -72,6 +73,16 @@ class Arena:
             block: self.memory.address + start for block, start in zip(sizes_bytes, (0, *ends), strict=False)
         }
         self.size_bytes = asked_bytes
+        if written:
+            self._write()
+
+    def _write(self) -> None:
+        size_bytes = self.memory.size_bytes
+        for begin in range(0, size_bytes, _PIECE_BYTES):
+            end = min(begin + _PIECE_BYTES, size_bytes)
+            if not host_has_room(end - begin):
+                raise out_of_pinned_memory(self.size_bytes, begin + available_host_bytes())
+            touch(self.memory, begin, end)
 
 
 class CpuEngine:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from vdnnsim.machines.real.cuda_driver import CudaFailure, PageMemory, touch
+from vdnnsim.machines.real.cuda_driver import CudaFailure, PageMemory
 from vdnnsim.machines.real.device import out_of_pinned_memory
 from vdnnsim.pytorch.cudart import Runtime
 from vdnnsim.pytorch.engine import Arena
@@ -51,12 +51,11 @@ class CudaEngine:
         self._calls = calls
         self._out, self._back = out, back
         self._sizes = sizes_bytes
-        self._arena: Arena | None = Arena(sizes_bytes)
+        self._arena: Arena | None = Arena(sizes_bytes, written=True)
         self._addresses = self._arena.addresses
         try:
-            touch(self._arena.memory)
             calls.pin(self._arena.memory)
-        except (OSError, CudaFailure) as error:
+        except CudaFailure as error:
             raise out_of_pinned_memory(self._arena.size_bytes, self._arena.size_bytes) from error
         self._events: list[int] = []
         self._newest = self._event()

@@ -20,7 +20,12 @@ import torch
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.cuda_driver import Action, CudaFailure, Driver, PageMemory, touch
 from vdnnsim.machines.real.cudnn import Cudnn, CudnnFailure
-from vdnnsim.machines.real.device import available_host_bytes, out_of_device_memory, out_of_pinned_memory
+from vdnnsim.machines.real.device import (
+    available_host_bytes,
+    host_has_room,
+    out_of_device_memory,
+    out_of_pinned_memory,
+)
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState, open_card
 from vdnnsim.program import Stream
@@ -28,8 +33,6 @@ from vdnnsim.program import Stream
 _POISON = 255
 _GRANULE_BYTES = 4096
 _PIECE_BYTES = 1 << 30
-_SPARE_HOST_BYTES = 1 << 28
-_PATIENCE_S = 10
 
 
 class CudaDevice:
@@ -255,11 +258,7 @@ class CudaDevice:
     def _pin(self, size_bytes: int, asked_bytes: int) -> PageMemory:
         """Fresh pinned memory. Raises `DeviceRefused`."""
         available_bytes = sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
-        for _ in range(_PATIENCE_S):  # more memory of a virtual machine may be on its way
-            if available_host_bytes() >= size_bytes + _SPARE_HOST_BYTES:
-                break
-            time.sleep(1)
-        else:
+        if not host_has_room(size_bytes):
             raise out_of_pinned_memory(asked_bytes, available_bytes)
         try:
             memory = PageMemory(size_bytes)

@@ -161,13 +161,14 @@ class PageMemory:
         return self._map
 
 
-def touch(memory: PageMemory) -> None:
-    """Write every page from several threads: the first write is what takes the time in pinning."""
+def touch(memory: PageMemory, begin: int = 0, end: int | None = None) -> None:
+    """Write every page, or those of a part, from several threads: the first write is what takes the time in pinning."""
+    end = memory.size_bytes if end is None else end
     threads = min(8, os.cpu_count() or 1)
-    part_bytes = -(-memory.size_bytes // threads)
+    part_bytes = -(-(end - begin) // threads)
 
     def write(start: int) -> None:
-        ctypes.memset(memory.address + start, 0, min(part_bytes, memory.size_bytes - start))
+        ctypes.memset(memory.address + start, 0, min(part_bytes, end - start))
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(write, range(0, memory.size_bytes, part_bytes)))
+        list(pool.map(write, range(begin, end, part_bytes)))

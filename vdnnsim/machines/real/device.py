@@ -7,6 +7,7 @@ memory. Its three streams are those of the program. Everything that the timed lo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,9 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.host import Host
 from vdnnsim.program import Stream
 from vdnnsim.units import format_bytes
+
+_SPARE_HOST_BYTES = 1 << 28
+_PATIENCE_S = 10
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +177,16 @@ def out_of_pinned_memory(asked_bytes: int, available_bytes: int) -> DeviceRefuse
         f"{format_bytes(asked_bytes)} ({asked_bytes} bytes) for the offloaded maps; use a smaller batch or a policy "
         "that offloads less"
     )
+
+
+def host_has_room(size_bytes: int) -> bool:
+    """Whether so much host memory can be taken, with some left. Waits some seconds where not: more memory of a virtual
+    machine may be on its way."""
+    for _ in range(_PATIENCE_S):
+        if available_host_bytes() >= size_bytes + _SPARE_HOST_BYTES:
+            return True
+        time.sleep(1)
+    return False
 
 
 def available_host_bytes(kind: str = "MemAvailable") -> int:
