@@ -318,7 +318,7 @@ def workers_of(process: subprocess.Popen[str], count: int) -> list[int]:
 
 
 def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, MANY)
+    spec = write_spec(tmp_path, SMALL)
     out = tmp_path / "out"
     process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference")
     os.kill(workers_of(process, 2)[0], signal.SIGKILL)
@@ -327,7 +327,7 @@ def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
     assert "ended with code -9" in err
     assert "run again with --resume" in err
     assert run("sweep", spec, "--out", out, "--resume", "--engine", "reference")[0] == 0
-    assert points_of(out) == list(range(MANY_POINTS))
+    assert points_of(out) == list(range(90))
 
 
 def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 
 def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path) -> None:
     """As under nohup. Whoever starts workers starts them in one place."""
-    words = ("sweep", write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
+    words = ("sweep", write_spec(tmp_path, SMALL), "--jobs", 2, "--engine", "reference")
     process = start(*words, "--out", tmp_path / "out", interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)
