@@ -106,3 +106,8 @@ def test_ten_thousand_blocks_take_no_two_seconds(roomy: Comparison, tmp_path: Pa
     before_s = time.process_time()
     memory_map(run, roomy, tmp_path / "map.png")
     assert time.process_time() - before_s < 2
+
+
+def test_long_names_are_broken_into_lines(roomy: Comparison) -> None:
+    wide = replace(roomy, network="W" * 60, gpu="M" * 40)
+    assert_legible(figure_of(lambda: memory_map(roomy.runs[0], wide, "map.png")))

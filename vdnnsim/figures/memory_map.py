@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,6 @@ _MAP_IN = 2.3
 _LINE_IN = (page.SMALL_SIZE + 2) / 72
 _LEGEND_COLUMNS = 2
 _LEGEND_LINE_IN = 0.128
-_CHARACTERS = 74
-"""In a line of small letters."""
 _DOT_IN = 1 / page.DPI
 _EDGED_IN = 0.03
 """Blocks of this width and height are told from their neighbours by a thin white edge."""
@@ -62,12 +59,13 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     far = comparison.capacity_bytes > page.FAR * packed.size_bytes
     top_bytes = 1.04 * max(1, packed.size_bytes, 0 if far else comparison.capacity_bytes)
     handles: list[Patch | Line2D] = [*page.class_handles(used), Patch(facecolor=SHADE, edgecolor=HATCH, label="free")]
-    heading, note = wrap(subject(comparison), _CHARACTERS), _note(run, comparison, packed)
+    heading, note = _lines(subject(comparison)), _note(run, comparison, packed)
     bottom_in = 0.4 + _LINE_IN * len(note)
     marks = 2 + any(step.backward for step in run.steps) + (unplaced(run, blocks) is not None)
     legend_lines = -(-(len(handles) + marks) // _LEGEND_COLUMNS)
     top_in = 0.34 + _LINE_IN * len(heading) + _LEGEND_LINE_IN * legend_lines
     figure = page.new_figure(bottom_in + _MAP_IN + top_in, COLUMN_IN)
+    figure.set_dpi(page.DPI)  # letters are not equally wide at every resolution
     axes = page.add_axes(figure, _LEFT_IN, bottom_in, COLUMN_IN - _LEFT_IN - _RIGHT_IN, _MAP_IN)
     axes.set_xlim(0, max(1, run.timeline.iteration_time_ns) * scale)
     axes.set_ylim(0, top_bytes / unit_bytes)
@@ -95,7 +93,11 @@ def _note(run: PolicyRun, comparison: Comparison, packed: Packed) -> list[str]:
         told.append("Blocks come and go as the host calls for it, ahead of the kernels")
     if not run.result.trainable:
         told.append("This policy does not train here: shown as it would run if the memory had room")
-    return wrap(". ".join(told), _CHARACTERS)
+    return _lines(". ".join(told))
+
+
+def _lines(text: str) -> list[str]:
+    return page.wrapped(text, COLUMN_IN - 2 * page.MARGIN_IN, page.SMALL_SIZE).splitlines()
 
 
 def _draw_blocks(
@@ -182,8 +184,8 @@ def _dress(
     height_in = figure.get_size_inches()[1]
     page.place_line(figure, height_in - 0.07, title, weight="bold", va="top", size=page.TEXT_SIZE + 1)
     lines_in = height_in - 0.22
-    figure_text: dict[str, Any] = {"size": page.SMALL_SIZE, "va": "top", "linespacing": 1.25}
-    page.place_text(figure, page.MARGIN_IN, lines_in, "\n".join(heading), **figure_text)
+    for number, line in enumerate(heading):
+        page.place_line(figure, lines_in - number * _LINE_IN, line, size=page.SMALL_SIZE, va="top")
     figure.legend(
         handles=handles,
         loc="upper left",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,6 +120,20 @@ def text_width_in(figure: Figure, text: str, size: float = TEXT_SIZE) -> float:
     width = probe.get_window_extent().width / figure.dpi
     probe.remove()
     return float(width)
+
+
+def wrapped(text: str, width_in: float, size: float) -> str:
+    """The text in lines that are no wider, broken between words; a word that is wider has a line to itself."""
+    probe = new_figure(1)
+    probe.set_dpi(DPI)  # letters are not equally wide at every resolution
+    words = text.split(" ")
+    lines: list[str] = []
+    while words:
+        more = range(2, len(words) + 1)
+        fit = 1 + bisect_right(more, width_in, key=lambda count: text_width_in(probe, " ".join(words[:count]), size))
+        lines.append(" ".join(words[:fit]))
+        words = words[fit:]
+    return "\n".join(lines)
 
 
 def time_unit(end_ns: int) -> tuple[str, float]:

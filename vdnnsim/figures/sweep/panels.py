@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -14,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.looks import FAINT, GRID, INK, Look
 from vdnnsim.figures.page import (
-    DPI,
     MARGIN_IN,
     SMALL_SIZE,
     TEXT_SIZE,
@@ -22,7 +20,7 @@ from vdnnsim.figures.page import (
     add_axes,
     new_figure,
     place_text,
-    text_width_in,
+    wrapped,
 )
 from vdnnsim.figures.sweep.scales import plain
 
@@ -92,20 +90,6 @@ def panel_grid(
         )
     place_text(figure, MARGIN_IN, 0.05, footer, fontsize=SMALL_SIZE, color=FAINT, va="bottom")
     return figure, axes
-
-
-def wrapped(text: str, width_in: float, size: float) -> str:
-    """The text in lines that are no wider, broken between words; a word that is wider has a line to itself."""
-    probe = new_figure(1)
-    probe.set_dpi(DPI)  # letters are not equally wide at every resolution
-    words = text.split(" ")
-    lines: list[str] = []
-    while words:
-        more = range(2, len(words) + 1)
-        fit = 1 + bisect_right(more, width_in, key=lambda count: text_width_in(probe, " ".join(words[:count]), size))
-        lines.append(" ".join(words[:fit]))
-        words = words[fit:]
-    return "\n".join(lines)
 
 
 def legend_lines(looks: dict[str, Look], lines: bool = True) -> list[Line2D]:
