@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from vdnnsim.advice import Advice, advise
     from vdnnsim.calibration.records import CaseRecord, read_records
     from vdnnsim.captured.files import read_step
     from vdnnsim.captured.step import CapturedStep
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         UnknownName,
         VdnnsimError,
     )
+    from vdnnsim.figures.advice import advice_figure
     from vdnnsim.figures.calibration import calibration_figure
     from vdnnsim.figures.comparison import comparison_figure
     from vdnnsim.figures.memory_map import memory_map
@@ -79,6 +81,7 @@ __all__ = [
     "COPY_IN",
     "COPY_OUT",
     "DEFAULT_ALGORITHM",
+    "Advice",
     "Answer",
     "CannotWrite",
     "CapturedStep",
@@ -123,6 +126,8 @@ __all__ = [
     "VdnnsimError",
     "Waits",
     "WeightGradients",
+    "advice_figure",
+    "advise",
     "build_network",
     "build_program",
     "calibration_figure",
@@ -170,6 +175,7 @@ __all__ = [
 
 _ROOMS = MappingProxyType(
     {
+        "advice": ("Advice", "advise"),
         "calibration.records": ("CaseRecord", "read_records"),
         "captured.files": ("read_step",),
         "captured.step": ("CapturedStep",),
@@ -183,6 +189,7 @@ _ROOMS = MappingProxyType(
             "UnknownName",
             "VdnnsimError",
         ),
+        "figures.advice": ("advice_figure",),
         "figures.calibration": ("calibration_figure",),
         "figures.comparison": ("comparison_figure",),
         "figures.memory_map": ("memory_map",),

@@ -133,6 +133,12 @@ class Study:
         whose addresses depend on no link."""
         return self._sharing_fits(replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth)))
 
+    def within(self, capacity_bytes: int) -> Study:
+        """The same with another device memory; shares the iteration, which hangs on none."""
+        other = replace(self, gpu=self.gpu.with_capacity(capacity_bytes))
+        other.__dict__["iteration"] = self.iteration
+        return other
+
     def timed_by(self, trace: Trace) -> Study:
         """The same with a trace of other times, or of fewer algorithms; shares fitted plans as above. Raises
         `InvalidInput` for one of another network, GPU or math."""
@@ -223,7 +229,8 @@ class Study:
         _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
         if failure is not None:
             return Rehearsal(0, failure.where, failure.requested_bytes - failure.largest_hole_bytes)
-        return Rehearsal(self._simulate(program, self.gpu.capacity_bytes).iteration_time_ns)
+        timeline = self._simulate(program, self.gpu.capacity_bytes)
+        return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""

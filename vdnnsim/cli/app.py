@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vdnnsim.cli import calibrate, capture, check, comparing, listing, planning, solve, sweep
+from vdnnsim.cli import advising, calibrate, capture, check, comparing, listing, planning, solve, sweep
 from vdnnsim.cli.added import add_commands
 from vdnnsim.errors import VdnnsimError
 
@@ -59,6 +59,7 @@ def _global_options(
     """Options before the command."""
 
 
+app.command("advise")(advising.advise_command)
 app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
 app.command("memory-map")(comparing.memory_map_command)

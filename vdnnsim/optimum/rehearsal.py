@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 
 class Rehearsal(NamedTuple):
-    """What came of a plan that was only rehearsed: its time where it fits, else the stage in which something found no
-    room, and by how much the largest hole is too small."""
+    """What came of a plan that was only rehearsed: its time, and how far up its pool was used, where it fits, else the
+    stage in which something found no room, and by how much the largest hole is too small."""
 
     time_ns: int
     no_room_in: str = ""
     missing_bytes: int = 0
+    pool_high_water_bytes: int = 0
 
     @property
     def fits(self) -> bool:

@@ -6,7 +6,7 @@ value does at every easier one too; every point tried is shown, so that one can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,12 @@ class Setting:
         which one is the largest."""
         if self.captures is not None:
             self.captures.check_several("the largest batch")
+        return self.batches(shelf)
+
+    def batches(self, shelf: TraceShelf) -> list[int]:
+        """The batches that were timed or captured, ascending; none of a captured step that does not say its batch.
+        Raises `InvalidInput` for a network of which none was timed, and for a table that is of no use."""
+        if self.captures is not None:
             return self.captures.batches
         assert not isinstance(self.network, CapturedStep)
         gpu, math = self.profile().name, self.math or DEFAULT_MATH
@@ -169,20 +175,25 @@ class _Search:
         return self.oracles[batch]
 
     def boundary(self, bad: int, good: int, step: int) -> int:
-        """The last good value on the way from a good one to a bad one, in whole steps from the bad one."""
-        while abs(good - bad) > step:
-            middle = bad + (good - bad) // 2 // step * step if good > bad else bad - (bad - good) // 2 // step * step
-            if middle == bad:
-                break
-            if self.good(middle):
-                good = middle
-            else:
-                bad = middle
-        return good
+        """As `last_good`, of points of the search."""
+        return last_good(self.good, bad, good, step)
 
     def answer(self, value: int | None, note: str) -> Answer:
         tried = tuple(self.tried[key] for key in sorted(self.tried))
         return Answer(value, note, tried, weakest(self.labels), self.trace_checked)
+
+
+def last_good(is_good: Callable[[int], bool], bad: int, good: int, step: int) -> int:
+    """The last good value on the way from a good one to a bad one, in whole steps from the bad one."""
+    while abs(good - bad) > step:
+        middle = bad + (good - bad) // 2 // step * step if good > bad else bad - (bad - good) // 2 // step * step
+        if middle == bad:
+            break
+        if is_good(middle):
+            good = middle
+        else:
+            bad = middle
+    return good
 
 
 def _judged(value: int, result: PolicyResult, loss: float | None) -> Tried:
@@ -225,14 +236,28 @@ def largest_batch(
     setting = Setting(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces))
     shelf = setting.shelf()
     timed = setting.timed(shelf)
-    search = _Search(policy, loss, lambda batch: setting.study(shelf, batch))
+    return largest_of(
+        timed, lambda batch: setting.study(shelf, batch), policy, loss, lambda: setting.error(shelf, timed)
+    )
+
+
+def largest_of(
+    timed: Sequence[int],
+    study_at: Callable[[int], Study],
+    policy: str | Policy,
+    loss: float | None,
+    error: Callable[[], str],
+) -> Answer:
+    """As `largest_batch`, of studies by batch; `timed` are the batches that were, ascending, `error` says how far off
+    those between may be. Raises as `study_at` and `Study.run`."""
+    search = _Search(policy, loss, study_at)
     low, high = timed[0], timed[-1]
     if search.good(high):
         return search.answer(high, f"the largest batch that was timed; beyond {high} nothing is extrapolated")
     if not search.good(low):
         return search.answer(None, f"not even batch {low}, the smallest that was timed")
     found = search.boundary(high, low, 1)
-    note = f"batches that were not timed are interpolated, {setting.error(shelf, timed)}"
+    note = f"batches that were not timed are interpolated, {error()}"
     return search.answer(found, note)
 
 
@@ -251,12 +276,14 @@ def smallest_capacity(study: Study, policy: str | Policy, *, loss: float | None 
     return search.answer(found, f"to {CAPACITY_STEP_BYTES // 10**6} MB")
 
 
-def smallest_link(study: Study, policy: str | Policy, *, loss: float | None = 0.05) -> Answer:
-    """The slowest link, to `LINK_STEP_BYTES_PER_S` and up to the bandwidth of the device memory, behind which a study's
+def smallest_link(
+    study: Study, policy: str | Policy, *, loss: float | None = 0.05, step_bytes_per_s: int = LINK_STEP_BYTES_PER_S
+) -> Answer:
+    """The slowest link, to `step_bytes_per_s` and up to the bandwidth of the device memory, behind which a study's
     network trains under a policy and loses no more than `loss` against the oracle. Raises `InvalidInput` (and its
     kinds) for what cannot be used."""
     search = _Search(policy, loss, study.behind)
-    low = LINK_STEP_BYTES_PER_S
+    low = step_bytes_per_s
     high = study.gpu.memory_bandwidth_bytes_per_s // low * low
     if not search.good(high):
         return search.answer(None, "not even behind a link as fast as the device memory")
