@@ -344,7 +344,7 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 
 def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path) -> None:
     """As under nohup. Whoever starts workers starts them in one place."""
-    words = ("sweep", write_spec(tmp_path, SMALL), "--jobs", 2, "--engine", "reference")
+    words = ("sweep", write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
     process = start(*words, "--out", tmp_path / "out", interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)
