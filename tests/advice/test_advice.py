@@ -14,7 +14,7 @@ from captured.batches import of_batch
 from captured.steps import three_layers
 from captured.strategies import steps
 from support.strategies import Case, cases
-from vdnnsim import CapturedStep, Study, advice_figure, advise, compare, load_profile
+from vdnnsim import CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
 from vdnnsim.advice.plans import Plans
 from vdnnsim.captured import write_step, write_steps
 from vdnnsim.errors import InvalidInput, MissingTrace
@@ -161,3 +161,15 @@ def test_a_shipped_network_is_answered_at_once() -> None:
     begun = time.process_time()
     advise("googlenet", gpu="h200", capacity="2GB")
     assert time.process_time() - begun < 3
+
+
+def test_a_policy_that_more_memory_makes_slower_is_planned_for_less() -> None:
+    """vdnn-dyn itself: with 12.79 GB it lets everything leave, with less it finds what is faster."""
+    study = make_study("vgg16", batch=256, gpu=TITAN)
+    plans = Plans(study)
+    some = plans.best(10_800_000_000)
+    more = plans.best(study.gpu.capacity_bytes)
+    assert some is not None
+    assert more is not None
+    assert more.result.iteration_time_ns <= some.result.iteration_time_ns
+    assert study.run("vdnn-dyn").result.iteration_time_ns > some.result.iteration_time_ns
