@@ -85,6 +85,7 @@ def test_figures_come_last() -> None:
     assert found == {
         "__init__.py",
         "calibration/report.py",
+        "cli/advising.py",
         "cli/comparing.py",
         "cli/sweep.py",
         "pytorch/reporting.py",

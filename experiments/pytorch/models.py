@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vdnnsim.pytorch.script import Script
+from vdnnsim.pytorch.reporting import Script
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "pytorch"
 
 @pytest.fixture(scope="module")
 def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_gpu", FOLDER / "check_gpu.py")
+    spec = importlib.util.spec_from_file_location("check_gpu", FOLDER.parents[1] / "benchmarks" / "check_gpu.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

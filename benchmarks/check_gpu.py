@@ -1,6 +1,6 @@
 """All that only a GPU can show of captures and plans, in parts that do not need each other, each with a limit of time.
 
-python experiments/pytorch/check_gpu.py --gpu h100 --out DIR --seconds 570
+python benchmarks/check_gpu.py --gpu h100 --out DIR --seconds 570
 
 Parts: "machine" (versions, libraries, host memory), "tests" (the tests of tests/pytorch that need a GPU), "measured M"
 for each model M of check.toml (captured, predicted, trained by its plans), "checks gpt" and "checks resnet" (the same
@@ -24,8 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+LIST = ROOT / "experiments" / "pytorch"
 MEASURED = "measured"
 LEAST_S = 10
 """A part is not begun with less time than this."""
@@ -52,8 +52,8 @@ def pytest_command(*arguments: str) -> list[str]:
 
 def parts_of(gpu: str, out: Path, cases: Path, models: Sequence[str], device: str | None, host_gib: int) -> list[Part]:
     """In the order in which they tell most."""
-    own = [sys.executable, str(HERE / "check_gpu.py"), "--gpu", gpu, "--out", str(out)]
-    measure = [sys.executable, str(HERE / "measure.py"), "--gpu", gpu, "--out", str(out / MEASURED)]
+    own = [sys.executable, str(Path(__file__).resolve()), "--gpu", gpu, "--out", str(out)]
+    measure = [sys.executable, str(LIST / "measure.py"), "--gpu", gpu, "--out", str(out / MEASURED)]
     measure += ["--cases", str(cases), *(["--device", device] if device else [])]
     of_captures = "tests/pytorch/test_capture_gpu.py"
     full = {"VDNNSIM_CAPTURE": "full"}
@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=570, help="for all parts together")
     parser.add_argument("--only", action="append", help="parts whose names begin so; may be given several times")
-    parser.add_argument("--cases", type=Path, default=HERE / "check.toml")
+    parser.add_argument("--cases", type=Path, default=LIST / "check.toml")
     parser.add_argument("--device", help="cuda or cpu")
     parser.add_argument("--host-gib", type=int, default=24, help="host memory that is written first")
     parser.add_argument("--look", type=int, help=argparse.SUPPRESS)
