@@ -25,6 +25,8 @@ ALEXNET = ("alexnet", "--batch", "128", "--gpu", "titan-x-maxwell")
 INTERRUPTED_IN = {
     "compare": ("vdnnsim.study.compare", (*ALEXNET,)),
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
+    "memory-map": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle", "--out", "map.png")),
+    "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
     "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),
