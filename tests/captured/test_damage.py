@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from captured.steps import one_block_thrice, three_layers
@@ -19,7 +19,6 @@ FILES = ("header.toml", "operators.csv", "kernels.csv", "blocks.csv", "saved.csv
 
 
 @pytest.mark.parametrize("file", FILES)
-@settings(max_examples=50)
 @given(data=st.data())
 def test_a_damaged_step_is_refused_or_can_be_run(file: str, data: st.DataObject) -> None:
     with TemporaryDirectory() as temporary:
@@ -35,7 +34,6 @@ def test_a_damaged_step_is_refused_or_can_be_run(file: str, data: st.DataObject)
             assert read_step(folder) == step
 
 
-@settings(max_examples=50)
 @given(st.data())
 def test_a_damaged_plan_is_refused_or_read(data: st.DataObject) -> None:
     step = three_layers()

@@ -70,7 +70,6 @@ def test_hook_schedules_can_be_carried_out(step: CapturedStep, data: st.DataObje
     check(step, schedule)
 
 
-@settings(max_examples=60)
 @given(steps(), st.data())
 def test_any_schedule_is_refused_or_right(step: CapturedStep, data: st.DataObject) -> None:
     if not step.saved:
