@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import Done, in_process
+from support.cpu_profile import PROFILE
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim import make_policy
 from vdnnsim.calibration.records import Verdict
@@ -48,37 +49,6 @@ def broken():
         step()
 
     return sometimes, model, optimizer
-"""
-PROFILE = """
-schema = 1
-name = "cpu"
-title = "cpu"
-[memory]
-capacity = "1 GB"
-bandwidth = "100 GB/s"
-provenance = "modelled"
-source = "a test"
-[link.copy_out]
-points = [{ size = "4 KiB", duration = "1 us" }, { size = "1 MiB", duration = "100 us" }]
-provenance = "modelled"
-source = "a test"
-[link.copy_in]
-points = [{ size = "4 KiB", duration = "1 us" }, { size = "1 MiB", duration = "100 us" }]
-provenance = "modelled"
-source = "a test"
-[link.both_ways]
-copy_out_slowdown = 1.0
-copy_in_slowdown = 1.0
-provenance = "modelled"
-source = "a test"
-[host]
-kernel_ns = 1000
-copy_ns = 1000
-synchronise_ns = 1000
-allocate_ns = 0
-free_ns = 0
-provenance = "modelled"
-source = "a test"
 """
 
 

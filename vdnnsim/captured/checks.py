@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from vdnnsim.captured.step import CapturedStep, Doing
-from vdnnsim.iteration import Action, Leave, Schedule
-from vdnnsim.program import BrokenSchedule
+from vdnnsim.iteration import Action, BrokenSchedule, Leave, Schedule
 
 
 def actions_of(step: CapturedStep, schedule: Schedule) -> dict[int, Action]:

@@ -3,6 +3,7 @@
 from vdnnsim.iteration.operators import Buffer, Iteration, Key, MemoryClass, Operator, Stage, Tensor
 from vdnnsim.iteration.schedule import (
     Action,
+    BrokenSchedule,
     CopyStreams,
     Layout,
     Leave,
@@ -15,6 +16,7 @@ from vdnnsim.iteration.schedule import (
 
 __all__ = [
     "Action",
+    "BrokenSchedule",
     "Buffer",
     "CopyStreams",
     "Iteration",

@@ -12,7 +12,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration.operators import Buffer, Key
+
+
+class BrokenSchedule(InvalidInput):
+    """A schedule that no program can carry out; ``args`` is (tensor, stage, what is wrong, the rule)."""
+
+    def __str__(self) -> str:
+        tensor, stage, found, rule = self.args
+        return f"plan: {tensor}, {stage}: found {found}; expected {rule}"
 
 
 class Layout(StrEnum):

@@ -9,6 +9,7 @@ on how fast that goes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -215,7 +216,7 @@ class _SlowingKernels(Engine):
         self.over(moment)
 
 
-class _Slowed(Engine):
+class _Slowed(Engine, ABC):
     """Pieces whose rate changes while they are under way, so that only their begin is known ahead."""
 
     def __init__(self, environment: simpy.Environment, durations_ns: Sequence[int], beside: _Beside) -> None:
@@ -226,13 +227,13 @@ class _Slowed(Engine):
         self._arrival: simpy.Event
         self.happens = self._begins
 
+    @abstractmethod
     def begun(self) -> int:
         """Tells the others that the piece at the head begins, and what slows it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self) -> None:
         """Tells the others that the piece at the head has ended."""
-        raise NotImplementedError
 
     def _begins(self, _moment: Any) -> None:
         self.moment = self.environment.event()  # its end

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Iteration, Schedule
+from vdnnsim.iteration import BrokenSchedule, Iteration, Schedule
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.grammar import Parameter, count, name_of
 from vdnnsim.policies.plan import Algorithms, Bound, Plan, Policy, Problem, workspaces_of
@@ -16,7 +16,6 @@ from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.policies.vdnn_plus_plus import VdnnPlusPlus
-from vdnnsim.program import BrokenSchedule
 
 if TYPE_CHECKING:
     from vdnnsim.optimum import Instance, Rehearsal, Told

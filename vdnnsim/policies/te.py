@@ -31,22 +31,22 @@ class TransformerEngine:
 
     layers: int | None = None
 
+    KIND: ClassVar[str] = "te"
     PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
         {"layers": Parameter("layers", count_or_none, shown_count)}
     )
 
     @property
     def name(self) -> str:
-        return name_of("te", self)
+        return name_of(self.KIND, self)
 
     def check(self, problem: Problem) -> None:
         """Raise `InvalidInput` where the model repeats no blocks, or fewer than are to leave."""
-        leaving_of(self.name, self.layers, repeated_blocks(self.name, problem, Saves(problem)))
+        self._blocks(problem, Saves(problem))
 
     def plan(self, problem: Problem) -> Plan:
         saves = Saves(problem)
-        blocks = repeated_blocks(self.name, problem, saves)
-        leaving = leaving_of(self.name, self.layers, blocks)
+        blocks, leaving = self._blocks(problem, saves)
         stay = len(blocks) - leaving
         actions = {
             one.name: saves.leave(one, blocks[stay + number].first - 1, blocks[stay - 1 + number].backward)
@@ -56,10 +56,11 @@ class TransformerEngine:
         }
         return saves.plan(actions, CopyStreams.SHARED)
 
-
-def leaving_of(name: str, layers: int | None, blocks: tuple[ModelBlock, ...]) -> int:
-    """How many of the blocks leave. Raises `InvalidInput` where at least one would not stay."""
-    leaving = len(blocks) // 2 if layers is None else layers
-    if not 1 <= leaving < len(blocks):
-        raise InvalidInput(f"policy '{name}': found layers={layers}, expected 1 to {len(blocks) - 1}, one stays")
-    return leaving
+    def _blocks(self, problem: Problem, saves: Saves) -> tuple[tuple[ModelBlock, ...], int]:
+        """The blocks, and how many of them leave. Raises `InvalidInput` where at least one would not stay."""
+        blocks = repeated_blocks(self.name, problem, saves)
+        leaving = len(blocks) // 2 if self.layers is None else self.layers
+        if not 1 <= leaving < len(blocks):
+            most = len(blocks) - 1
+            raise InvalidInput(f"policy '{self.name}': found layers={self.layers}, expected 1 to {most}, one stays")
+        return blocks, leaving

@@ -10,40 +10,23 @@ Deviation: what comes back has blocks of its own in place of two fixed buffers t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
-from vdnnsim.policies.blocks import repeated_blocks
-from vdnnsim.policies.grammar import Parameter, count_or_none, name_of, shown_count
 from vdnnsim.policies.plan import Plan, Problem
 from vdnnsim.policies.saves import Saves
-from vdnnsim.policies.te import FEWEST_ELEMENTS, leaving_of
+from vdnnsim.policies.te import FEWEST_ELEMENTS, TransformerEngine
 
 
 @dataclass(frozen=True)
-class TransformerEngineV1:
+class TransformerEngineV1(TransformerEngine):
     """Transformer Engine's double buffer (rule read): the first blocks leave one by one, spread over forward."""
 
-    layers: int | None = None
-
-    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
-        {"layers": Parameter("layers", count_or_none, shown_count)}
-    )
-
-    @property
-    def name(self) -> str:
-        return name_of("te-v1", self)
-
-    def check(self, problem: Problem) -> None:
-        """Raise `InvalidInput` where the model repeats no blocks, or fewer than are to leave."""
-        leaving_of(self.name, self.layers, repeated_blocks(self.name, problem, Saves(problem)))
+    KIND: ClassVar[str] = "te-v1"
 
     def plan(self, problem: Problem) -> Plan:
         saves = Saves(problem)
-        blocks = repeated_blocks(self.name, problem, saves)
-        leaving = leaving_of(self.name, self.layers, blocks)
+        blocks, leaving = self._blocks(problem, saves)
         each, left = divmod(len(blocks), leaving)
         window = [each * (n + 1) - 1 + min(n + 1, left) for n in range(leaving)]
         actions = {}

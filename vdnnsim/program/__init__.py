@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vdnnsim.iteration import Buffer, MemoryClass, WeightGradients
+from vdnnsim.iteration import BrokenSchedule, Buffer, MemoryClass, WeightGradients
 from vdnnsim.network import Network, iteration_of
-from vdnnsim.program.agenda import BrokenSchedule
 from vdnnsim.program.building import Builder, build_iteration
 from vdnnsim.program.commands import (
     Allocate,

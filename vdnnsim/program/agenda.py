@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from enum import StrEnum
 
-from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Action, Iteration, Key, Leave, MemoryClass, Remake, Schedule, Shared, WeightGradients
+from vdnnsim.iteration import (
+    Action,
+    BrokenSchedule,
+    Iteration,
+    Key,
+    Leave,
+    MemoryClass,
+    Remake,
+    Schedule,
+    Shared,
+    WeightGradients,
+)
 
 _TAKEN: dict[StrEnum, int] = {
     MemoryClass.FEATURE_MAPS: 0,
@@ -16,14 +26,6 @@ _TAKEN: dict[StrEnum, int] = {
 """The order in which a stage takes blocks for what it writes first."""
 
 ByStage = defaultdict[int, list[str]]
-
-
-class BrokenSchedule(InvalidInput):
-    """A schedule that no program can carry out; ``args`` is (tensor, stage, what is wrong, the rule)."""
-
-    def __str__(self) -> str:
-        tensor, stage, found, rule = self.args
-        return f"plan: {tensor}, {stage}: found {found}; expected {rule}"
 
 
 class Agenda:

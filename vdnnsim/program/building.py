@@ -17,6 +17,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from vdnnsim.iteration import (
+    BrokenSchedule,
     Buffer,
     CopyStreams,
     Iteration,
@@ -27,7 +28,7 @@ from vdnnsim.iteration import (
     Shared,
     Waits,
 )
-from vdnnsim.program.agenda import Agenda, BrokenSchedule
+from vdnnsim.program.agenda import Agenda
 from vdnnsim.program.commands import (
     Allocate,
     Command,
