@@ -14,7 +14,7 @@ from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, equal, gradients, made, tricky_step
 from vdnnsim.captured import PlanFile
 from vdnnsim.machines.real.device import DeviceRefused
-from vdnnsim.pytorch.engine_cuda import CudaEngine
+from vdnnsim.pytorch.engine_cuda import CudaEngine, PinnedMemory
 from vdnnsim.pytorch.offloading import running_by
 
 CPU = torch.device("cpu")
@@ -111,3 +111,16 @@ def test_a_copy_without_its_wait_would_be_seen() -> None:
         assert not equal(gradients(model, step), expected)
     calls.given[BACK].clear()  # into memory that is long gone
     running.close()
+
+
+def test_pinned_memory_serves_one_engine_after_the_other_and_stays_its_owners() -> None:
+    calls = LaggingCalls()
+    pinned = PinnedMemory(5000, calls)
+    for sizes, own in (({0: 4000, 1: 10}, 0), ({0: 100}, 0), ({0: 4000, 1: 4000}, 1)):
+        made_now = CudaEngine(CPU, sizes, calls, lambda: COMPUTE, OUT, BACK, pinned)
+        assert len(calls.pinned) == 1 + own
+        made_now.close()
+        made_now.close()
+    assert len(calls.pinned) == 1
+    pinned.close()
+    assert calls.pinned == []

@@ -55,34 +55,38 @@ class Engine(Protocol):
         """Give everything back; nothing may be under way."""
 
 
-class Arena:
-    """Host memory for blocks of these sizes, one behind the other, in whole pages in all. Raises `DeviceRefused` where
-    the host has too little; one that is `written` piece by piece takes what memory a virtual machine gets meanwhile."""
+def arena_bytes(sizes_bytes: Mapping[int, int]) -> int:
+    """Host memory for blocks of these sizes, one behind the other."""
+    return sum(map(_aligned, sizes_bytes.values()))
 
-    def __init__(self, sizes_bytes: Mapping[int, int], written: bool = False) -> None:
-        ends = list(accumulate(-(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES for size in sizes_bytes.values()))
-        asked_bytes = ends[-1] if ends else 0
-        available_bytes = available_host_bytes()
-        if not written and asked_bytes and available_bytes and asked_bytes + _SPARE_HOST_BYTES > available_bytes:
-            raise out_of_pinned_memory(asked_bytes, available_bytes)
-        try:
-            self.memory = PageMemory(max(1, asked_bytes))
-        except OSError:
-            raise out_of_pinned_memory(asked_bytes, available_bytes) from None
-        self.addresses = {
-            block: self.memory.address + start for block, start in zip(sizes_bytes, (0, *ends), strict=False)
-        }
-        self.size_bytes = asked_bytes
-        if written:
-            self._write()
 
-    def _write(self) -> None:
-        size_bytes = self.memory.size_bytes
-        for begin in range(0, size_bytes, _PIECE_BYTES):
-            end = min(begin + _PIECE_BYTES, size_bytes)
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // _ALIGNED_BYTES) * _ALIGNED_BYTES
+
+
+def host_addresses(memory: PageMemory, sizes_bytes: Mapping[int, int]) -> dict[int, int]:
+    """Where each block lies in the memory."""
+    begins = accumulate(map(_aligned, sizes_bytes.values()), initial=memory.address)
+    return dict(zip(sizes_bytes, begins, strict=False))
+
+
+def host_memory(size_bytes: int, written: bool = False) -> PageMemory:
+    """Host memory in whole pages. Raises `DeviceRefused` where the host has too little; what is `written` piece by
+    piece takes what memory a virtual machine gets meanwhile."""
+    available_bytes = available_host_bytes()
+    if not written and size_bytes and available_bytes and size_bytes + _SPARE_HOST_BYTES > available_bytes:
+        raise out_of_pinned_memory(size_bytes, available_bytes)
+    try:
+        memory = PageMemory(max(1, size_bytes))
+    except OSError:
+        raise out_of_pinned_memory(size_bytes, available_bytes) from None
+    if written:
+        for begin in range(0, memory.size_bytes, _PIECE_BYTES):
+            end = min(begin + _PIECE_BYTES, memory.size_bytes)
             if not host_has_room(end - begin):
-                raise out_of_pinned_memory(self.size_bytes, begin + available_host_bytes())
-            touch(self.memory, begin, end)
+                raise out_of_pinned_memory(size_bytes, begin + available_host_bytes())
+            touch(memory, begin, end)
+    return memory
 
 
 class CpuEngine:
@@ -93,8 +97,8 @@ class CpuEngine:
     def __init__(self, device: torch.device, sizes_bytes: Mapping[int, int]) -> None:
         self.device = device
         self._sizes = sizes_bytes
-        self._arena: Arena | None = Arena(sizes_bytes)
-        self._addresses = self._arena.addresses
+        self._memory: PageMemory | None = host_memory(arena_bytes(sizes_bytes))
+        self._addresses = host_addresses(self._memory, sizes_bytes)
 
     def here(self) -> int:
         """As `Engine.here`."""
@@ -119,4 +123,4 @@ class CpuEngine:
 
     def close(self) -> None:
         """As `Engine.close`."""
-        self._arena = None
+        self._memory = None

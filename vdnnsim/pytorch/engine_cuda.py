@@ -15,7 +15,7 @@ import torch
 from vdnnsim.machines.real.cuda_driver import CudaFailure, PageMemory
 from vdnnsim.machines.real.device import out_of_pinned_memory
 from vdnnsim.pytorch.cudart import Runtime
-from vdnnsim.pytorch.engine import Arena
+from vdnnsim.pytorch.engine import arena_bytes, host_addresses, host_memory
 
 
 class Calls(Protocol):
@@ -32,9 +32,28 @@ class Calls(Protocol):
     def unpin(self, memory: PageMemory) -> None: ...
 
 
+class PinnedMemory:
+    """Host memory that copies go to and from; one engine at a time. Raises `DeviceRefused` where the host has too
+    little, or it cannot be pinned."""
+
+    def __init__(self, size_bytes: int, calls: Calls) -> None:
+        self._calls = calls
+        self.size_bytes = size_bytes
+        self.pages = host_memory(size_bytes, written=True)
+        try:
+            calls.pin(self.pages)
+        except CudaFailure as error:
+            raise out_of_pinned_memory(size_bytes, size_bytes) from error
+
+    def close(self) -> None:
+        """Give it back."""
+        self._calls.unpin(self.pages)
+
+
 class CudaEngine:
     """See `Engine`. `here` returns the current stream of the calling thread; `out` and `back` are the raw handles of
-    the two streams for copies. Raises `DeviceRefused` where the host's memory cannot be pinned."""
+    the two streams for copies; `pinned` is used where it is given and large enough, and stays its owner's. Raises
+    `DeviceRefused` where the host's memory cannot be pinned."""
 
     def __init__(
         self,
@@ -44,6 +63,7 @@ class CudaEngine:
         here: Callable[[], int],
         out: int,
         back: int,
+        pinned: PinnedMemory | None = None,
     ) -> None:
         self.device = device
         self.here = here
@@ -51,12 +71,13 @@ class CudaEngine:
         self._calls = calls
         self._out, self._back = out, back
         self._sizes = sizes_bytes
-        self._arena: Arena | None = Arena(sizes_bytes, written=True)
-        self._addresses = self._arena.addresses
-        try:
-            calls.pin(self._arena.memory)
-        except CudaFailure as error:
-            raise out_of_pinned_memory(self._arena.size_bytes, self._arena.size_bytes) from error
+        asked_bytes = arena_bytes(sizes_bytes)
+        lent = pinned is not None and pinned.size_bytes >= asked_bytes
+        self._own = None if lent else PinnedMemory(asked_bytes, calls)
+        memory = pinned if lent else self._own
+        assert memory is not None
+        self._addresses = host_addresses(memory.pages, sizes_bytes)
+        self._closed = False
         self._events: list[int] = []
         self._newest = self._event()
         self._is_out = {block: self._event() for block in sizes_bytes}
@@ -98,17 +119,25 @@ class CudaEngine:
 
     def close(self) -> None:
         """As `Engine.close`."""
-        if self._arena is not None:
+        if not self._closed:
+            self._closed = True
             for event in self._events:
                 self._calls.destroy(event)
-            self._calls.unpin(self._arena.memory)
-            self._arena = None
+            if self._own is not None:
+                self._own.close()
+                self._own = None
 
 
-def open_cuda_engine(device: torch.device, sizes_bytes: Mapping[int, int]) -> CudaEngine:
+def cuda_runtime() -> Runtime:
+    """The runtime that PyTorch has loaded. Raises `InvalidInput`."""
+    return Runtime(torch.version.cuda or "")
+
+
+def open_cuda_engine(
+    device: torch.device, sizes_bytes: Mapping[int, int], pinned: PinnedMemory | None = None
+) -> CudaEngine:
     """The engine of this GPU, which must be the current one, with two streams of PyTorch's. Raises `InvalidInput` and
     its kinds."""
-    calls = Runtime(torch.version.cuda or "")
     here = partial(torch._C._cuda_getCurrentRawStream, device.index)
-    streams = [torch.cuda.Stream(device).cuda_stream for _ in range(2)]  # of PyTorch's pool, which keeps them
-    return CudaEngine(device, sizes_bytes, calls, here, *streams)
+    out, back = (torch.cuda.Stream(device).cuda_stream for _ in range(2))  # of PyTorch's pool, which keeps them
+    return CudaEngine(device, sizes_bytes, cuda_runtime(), here, out, back, pinned)

@@ -18,6 +18,7 @@ from vdnnsim.policies import Policy
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.measured import Prediction, StepRecord, summary_of, table_of
+from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.step_bench import step_bench
 from vdnnsim.pytorch.user_step import Step
 from vdnnsim.study import compare_policies, study_of_step
@@ -75,10 +76,13 @@ def measure(
         profile = profile.with_capacity(capacity)
     cases = predicted(trace, profile, policies)
     records = []
-    with step_bench(step, model, trace, optimizer, device) as bench:
+    with (
+        pinned_memory(device.torch_device, (plan for _, plan in cases)) as pinned,
+        step_bench(step, model, trace, optimizer, device) as bench,
+    ):
         for number, (prediction, plan) in enumerate(cases):
             progress(number, len(cases), prediction.policy)
-            records.append(bench.case(prediction, plan, capped=capacity is not None))
+            records.append(bench.case(prediction, plan, capped=capacity is not None, pinned=pinned))
     return Measurement(tuple(records), device.conditions())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,13 +15,18 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch.counting import OffloadWarning
 from vdnnsim.pytorch.course import Script
 from vdnnsim.pytorch.digests import model_sha256
-from vdnnsim.pytorch.engine import CpuEngine, Engine
+from vdnnsim.pytorch.engine import CpuEngine, Engine, arena_bytes
 from vdnnsim.pytorch.running import Part, Running
 from vdnnsim.pytorch.saved import Geometry
 
+if TYPE_CHECKING:
+    from vdnnsim.pytorch.engine_cuda import PinnedMemory
+
 
 @contextmanager
-def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: bool = False) -> Iterator[Running]:
+def offload(
+    model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: bool = False, pinned: PinnedMemory | None = None
+) -> Iterator[Running]:
     """Train by a plan: within this block saved tensors leave for the host and come back as it says, for any number of
     steps.
 
@@ -34,6 +40,7 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
     batch of another size, an evaluation, other hooks) stays on the device, is counted in `running.report()` and told
     once by an `OffloadWarning`; gradients are those of the step without offload. A plan by which nothing leaves sets no
     hooks. `checked` overwrites memory that was let go of with NaN, so that a gradient shows what should not have been.
+    `pinned` is host memory for several plans, one after the other (`pinned_memory`).
 
     Raises `InvalidInput` for a plan of another model or version of PyTorch, for a model that lies on several devices,
     and where the host has too little memory; within the block `ChangedInPlace`, at the backward of a tensor that was
@@ -47,7 +54,7 @@ def offload(model: torch.nn.Module, plan: PlanFile | str | Path, *, checked: boo
             "offload: other saved-tensor hooks are set around it; PyTorch calls the innermost alone, which are ours"
         )
         warnings.warn(OffloadWarning(message), stacklevel=3)
-    engine = open_engine(device, {block.block: block.size_bytes for block in file.leaving})
+    engine = open_engine(device, sizes_of(file), pinned)
     running = running_by(file, engine, checked)
     handle = model.register_forward_pre_hook(running.begin_model)
     hooks = torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack)
@@ -96,13 +103,34 @@ def running_by(file: PlanFile, engine: Engine, checked: bool = False) -> Running
     return Running(Script(file.leaves, saved, file.hook_runs), parts, engine, checked)
 
 
-def open_engine(device: torch.device, sizes_bytes: Mapping[int, int]) -> Engine:
+def sizes_of(file: PlanFile) -> dict[int, int]:
+    """The blocks that leave, with their bytes."""
+    return {block.block: block.size_bytes for block in file.leaving}
+
+
+def open_engine(device: torch.device, sizes_bytes: Mapping[int, int], pinned: PinnedMemory | None = None) -> Engine:
     """What moves blocks of these sizes between this device and the host. Raises `InvalidInput` and its kinds."""
     if device.type == "cpu":
         return CpuEngine(device, sizes_bytes)
     from vdnnsim.pytorch.engine_cuda import open_cuda_engine  # where there is a GPU
 
-    return open_cuda_engine(device, sizes_bytes)
+    return open_cuda_engine(device, sizes_bytes, pinned)
+
+
+@contextmanager
+def pinned_memory(device: torch.device, plans: Iterable[PlanFile]) -> Iterator[PinnedMemory | None]:
+    """Host memory for any of these plans: pinning gigabytes takes seconds. None where there is no GPU."""
+    size_bytes = max((arena_bytes(sizes_of(plan)) for plan in plans), default=0)
+    if device.type == "cpu" or not size_bytes:
+        yield None
+        return
+    from vdnnsim.pytorch.engine_cuda import PinnedMemory, cuda_runtime  # where there is a GPU
+
+    memory = PinnedMemory(size_bytes, cuda_runtime())
+    try:
+        yield memory
+    finally:
+        memory.close()
 
 
 def _geometry(view: SavedView) -> Geometry:

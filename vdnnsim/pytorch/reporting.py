@@ -27,6 +27,7 @@ from vdnnsim.pytorch.capturing import capture
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.measured import StepRecord, read_step_records, records_text, stored_for, table_of
 from vdnnsim.pytorch.measuring import check_step_of, copies_now, predicted
+from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.script import Script, Training
 from vdnnsim.pytorch.step_bench import step_bench
 
@@ -102,14 +103,17 @@ class _Making:
         missing = [number for number, record in enumerate(found) if record is None]
         training = self.training
         if missing:
-            with step_bench(
-                training.step, training.model, self.step, training.optimizer, self.device, self.machine
-            ) as bench:
+            with (
+                pinned_memory(self.device.torch_device, (cases[number][1] for number in missing)) as pinned,
+                step_bench(
+                    training.step, training.model, self.step, training.optimizer, self.device, self.machine
+                ) as bench,
+            ):
                 for done, number in enumerate(missing):
                     prediction, plan = cases[number]
                     self.progress(done, len(missing), prediction.policy)
                     try:
-                        found[number] = bench.case(prediction, plan, capped=self.wanted.capacity is not None)
+                        found[number] = bench.case(prediction, plan, self.wanted.capacity is not None, pinned)
                     except CannotWrite:
                         raise
                     except VdnnsimError as error:

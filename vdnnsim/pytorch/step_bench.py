@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -26,10 +26,13 @@ from vdnnsim.pytorch.running import Running
 from vdnnsim.pytorch.state import KeptState
 from vdnnsim.pytorch.user_step import OutOfMemory, Step, UserStep
 
+if TYPE_CHECKING:
+    from vdnnsim.pytorch.engine_cuda import PinnedMemory
+
 WARM_STEPS = 3
 """The third step of an optimiser is the first that is like all others."""
 _FEWEST, _MOST = 5, 20
-_BUDGET_NS = 3_000_000_000
+_BUDGET_NS = 2_000_000_000
 Hooks = Callable[[], AbstractContextManager[object]]
 
 
@@ -96,9 +99,11 @@ class StepBench:
             step()
         self._kept = keep()
 
-    def case(self, prediction: Prediction, plan: PlanFile, capped: bool = False) -> StepRecord:
+    def case(
+        self, prediction: Prediction, plan: PlanFile, capped: bool = False, pinned: PinnedMemory | None = None
+    ) -> StepRecord:
         """Measure a plan's steps, within the prediction's capacity if `capped`. Raises `StepFailed`."""
-        hooks = partial(offload, self._model, plan)
+        hooks = partial(offload, self._model, plan, pinned=pinned)
         _ = self._base  # without a cap
         capacity_bytes = prediction.capacity_bytes if capped else None
         try:
