@@ -62,10 +62,13 @@ def read_toml(path: Path, model: type[Model]) -> Model:
 
 def parse_toml(text: str, file: str, model: type[Model]) -> Model:
     """As `read_toml`, from text already read; `file` is what the faults call it."""
-    from pydantic import ValidationError  # slow to import, needed by nobody who only asks for help
+    return check_document(toml_document(text, file), text, file, model)
 
+
+def toml_document(text: str, file: str) -> dict[str, Any]:
+    """What TOML says, unchecked. Raises `InvalidFile` for what is none."""
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         fault = Fault(file, int(line[1]) if line else None, "TOML", str(error), "well-formed TOML")
@@ -74,6 +77,12 @@ def parse_toml(text: str, file: str, model: type[Model]) -> Model:
         raise InvalidFile([Fault(file, None, "TOML", "a number of too many digits", "well-formed TOML")]) from None
     except RecursionError:
         raise InvalidFile([Fault(file, None, "TOML", "too deep a nesting", "well-formed TOML")]) from None
+
+
+def check_document(document: Mapping[str, Any], text: str, file: str, model: type[Model]) -> Model:
+    """The checked contents of a document whose lines are those of `text`. Raises `InvalidFile` with every fault."""
+    from pydantic import ValidationError  # slow to import, needed by nobody who only asks for help
+
     try:
         return model.model_validate(document)
     except ValidationError as error:

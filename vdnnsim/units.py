@@ -19,6 +19,7 @@ _BYTE_UNITS = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
+_RATE_UNITS = {"FLOP": 1, "GFLOP": 10**9, "TFLOP": 10**12, "PFLOP": 10**15}
 _TIME_UNITS = {"NS": 1, "US": 10**3, "MS": 10**6, "S": 10**9}
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9][0-9_.eE+]*?)\s*([A-Za-z]+)\s*", re.ASCII)
 _LARGEST = Decimal(2**62)
@@ -42,6 +43,15 @@ def parse_bandwidth(text: str, what: str = "bandwidth") -> int:
     if not slash or tail.strip().lower() != "s":
         raise InvalidValue(what, shown(text, _LONGEST_TEXT), expected)
     return _parse(text, head, what, _BYTE_UNITS, expected, "B/s")
+
+
+def parse_rate(text: str, what: str = "rate") -> int:
+    """Operations per second from text such as "19.5 TFLOP/s". Raises `InvalidValue`."""
+    expected = "a rate with its unit, such as 19.5 TFLOP/s"
+    head, slash, tail = text.rpartition("/")
+    if not slash or tail.strip().lower() != "s":
+        raise InvalidValue(what, shown(text, _LONGEST_TEXT), expected)
+    return _parse(text, head, what, _RATE_UNITS, expected, "FLOP/s")
 
 
 def parse_duration(text: str, what: str = "duration") -> int:

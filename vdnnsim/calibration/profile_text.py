@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from vdnnsim.gpu import AfterWait, GpuProfile, Link, LinkCurve
+from vdnnsim.gpu import AfterWait, GpuProfile, Link, LinkCurve, ProfileFile
+from vdnnsim.gpu.picture import picture
 from vdnnsim.units import PPM, parse_bandwidth
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def profile_text(report: LinkReport, name: str) -> str:
         "spread": _spreads(report),
         **({"disturbed": ", ".join(report.disturbed)} if report.disturbed else {}),
     }
-    return tomli_w.dumps(document)
+    return _text_of(document)
 
 
 def with_link(text: str, copies: Copies, date: str) -> str:
@@ -91,7 +92,12 @@ def with_link(text: str, copies: Copies, date: str) -> str:
         "copy_in": _curve(link.copy_in, source, copies.back.spread_ppm),
         "both_ways": _both_ways(link, source),
     }
-    return tomli_w.dumps(document)
+    return _text_of(document)
+
+
+def _text_of(document: dict[str, object]) -> str:
+    """The file, with the machine drawn on top."""
+    return picture(ProfileFile.model_validate(document)) + tomli_w.dumps(document)
 
 
 def _both_ways(link: Link, source: str) -> dict[str, object]:
@@ -143,4 +149,4 @@ def with_host_costs(text: str, profile: GpuProfile, measuring: Iterable[tuple[st
     host |= {"allocate_ns": profile.host.allocate_ns, "free_ns": profile.host.free_ns}
     rest = re.sub(r"Allocations and frees: [^.]*\. ", "", host["source"], count=1)
     host["source"] = f"Allocations and frees: from the offloading cases of {groups}, which are not held out. {rest}"
-    return tomli_w.dumps(document)
+    return _text_of(document)

@@ -86,10 +86,11 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
 
         network = read_network(path, batch=1)
         return _Checked(f"network of {_count(len(network.layers), 'layer')}")
-    if "memory" in keys or "link" in keys:
-        from vdnnsim.gpu import read_profile
+    if keys & {"memory", "link", "base"}:
+        from vdnnsim.gpu import read_profile, read_profile_file
 
-        return _Checked(f"GPU profile of {read_profile(path).name}")
+        profile = read_profile_file(path)
+        return _Checked(f"GPU profile of {(profile if profile.no_link else read_profile(path)).name}")
     if "axes" in keys:
         from vdnnsim.sweep.spec import read_spec
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vdnnsim.errors import UnknownName
+
+if TYPE_CHECKING:
+    from vdnnsim.gpu import ProfileFile
+    from vdnnsim.gpu.schema import Curve
 
 
 def list_command(
     what: Annotated[str, typer.Argument(help="networks, gpus, traces or policies.")],
 ) -> None:
     """List the networks, GPUs, traces or policies that can be named."""
-    lists: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    lists: dict[str, Callable[[], list[tuple[str, str]] | None]] = {
         "networks": _networks,
-        "gpus": _gpus,
+        "gpus": _print_gpus,
         "traces": _traces,
         "policies": _policies,
     }
     if what not in lists:
         raise UnknownName("list", what, lists)
-    rows = lists[what]()
+    rows = lists[what]() or []
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         typer.echo(f"{name:{width}}  {text}".rstrip())
@@ -46,21 +50,48 @@ def _networks() -> list[tuple[str, str]]:
     return rows
 
 
-def _gpus() -> list[tuple[str, str]]:
-    from vdnnsim.gpu import list_profiles, read_profile
-    from vdnnsim.units import format_bytes
+def _print_gpus() -> None:
+    """A table: what was not found of a GPU is "-"."""
+    from rich.table import Table
 
-    rows = []
+    from vdnnsim.gpu import list_profiles, read_profile_file
+    from vdnnsim.report.terminal import output_console, print_table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("\nGPU", no_wrap=True)
+    for heading in ("memory\nGB", "link out\nGB/s", "link in\nGB/s", "both ways\nout / in", "other socket\nout / in"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("memory and link are\n", no_wrap=True)
     for path in list_profiles():
-        gpu = read_profile(path)
-        link = gpu.link
-        out, back = link.copy_out.bandwidth_bytes_per_s, link.copy_in.bandwidth_bytes_per_s
-        text = (
-            f"{gpu.title}; {format_bytes(gpu.capacity_bytes)}, "
-            f"link {format_bytes(out)}/s out, {format_bytes(back)}/s in"
-        )
-        rows.append((gpu.name, text))
-    return rows
+        table.add_row(*_gpu_cells(read_profile_file(path)))
+    print_table(output_console(), table)
+
+
+def _gpu_cells(file: ProfileFile) -> list[str]:
+    from vdnnsim.units import parse_bytes
+
+    parts: dict[str, str] = {"memory": file.memory.provenance}
+    cells = [file.name, f"{parse_bytes(file.memory.capacity) / 1e9:.2f}"]
+    if file.link is None:
+        return [*cells, "none", "none", "-", "-", parts["memory"]]
+    out, back = file.link.copy_out, file.link.copy_in
+    parts |= {"out": out.provenance, "in": back.provenance}
+    slowed = file.link.both_ways
+    if slowed:
+        parts["both"] = slowed.label
+    remote = file.link.remote
+    return [
+        *cells,
+        _rate(out),
+        _rate(back),
+        f"{_rate(out, slowed.copy_out_slowdown)} / {_rate(back, slowed.copy_in_slowdown)}" if slowed else "-",
+        f"{_rate(remote.copy_out)} / {_rate(remote.copy_in)}" if remote else "-",
+        ", ".join(dict.fromkeys(parts.values())),
+    ]
+
+
+def _rate(curve: Curve, slowdown: float | None = 1.0) -> str:
+    return f"{curve.curve().bandwidth_bytes_per_s / slowdown / 1e9:.1f}" if slowdown else "-"
 
 
 def _traces() -> list[tuple[str, str]]:

@@ -1,8 +1,18 @@
-"""GPU profiles: capacity, link, host costs, power."""
+"""GPU profiles: capacity, link, host costs, pinned memory, power; and what their kernels cannot be faster than."""
 
 from vdnnsim.gpu.after_wait import AfterWait, CallKind
-from vdnnsim.gpu.files import ProfileName, check_profile_name, list_profiles, load_profile, profile_file, read_profile
-from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.files import (
+    list_profiles,
+    load_profile,
+    load_roofline,
+    profile_file,
+    read_profile,
+    read_profile_file,
+)
+from vdnnsim.gpu.pinning import Pinning
+from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.roofline import Roofline
+from vdnnsim.gpu.schema import ProfileFile, ProfileName, check_profile_name
 
 __all__ = [
     "AfterWait",
@@ -10,14 +20,20 @@ __all__ = [
     "CallKind",
     "GpuProfile",
     "HostCosts",
+    "HostMemory",
     "Link",
     "LinkCurve",
     "LinkPoint",
+    "Pinning",
     "Power",
+    "ProfileFile",
     "ProfileName",
+    "Roofline",
     "check_profile_name",
     "list_profiles",
     "load_profile",
+    "load_roofline",
     "profile_file",
     "read_profile",
+    "read_profile_file",
 ]

@@ -11,7 +11,12 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidValue
 from vdnnsim.gpu.after_wait import AfterWait
+from vdnnsim.gpu.pinning import Pinning
 from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes
+
+_SMALLEST_BYTES = 4096
+_LARGEST_BYTES = 1 << 30
+"""Between which a curve of one bandwidth is drawn."""
 
 
 class LinkPoint(NamedTuple):
@@ -46,6 +51,14 @@ class LinkCurve:
         left, right = points[index - 1], points[index]
         rise = (right.duration_ns - left.duration_ns) * (size_bytes - left.size_bytes)
         return left.duration_ns + rise // (right.size_bytes - left.size_bytes)
+
+    @classmethod
+    def straight(cls, bandwidth_bytes_per_s: int, latency_ns: int = 0) -> LinkCurve:
+        """The curve of which only what large copies reach is known, and, if so, what the smallest takes (as 4 KiB,
+        and at least the time of these bytes)."""
+        start_ns = max(latency_ns, 1, _SMALLEST_BYTES * 10**9 // bandwidth_bytes_per_s)
+        rest_ns = round((_LARGEST_BYTES - _SMALLEST_BYTES) * 1e9 / bandwidth_bytes_per_s)
+        return cls((LinkPoint(_SMALLEST_BYTES, start_ns), LinkPoint(_LARGEST_BYTES, start_ns + max(1, rest_ns))))
 
     @property
     def bandwidth_bytes_per_s(self) -> int:
@@ -125,6 +138,15 @@ class HostCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class HostMemory:
+    """Memory of the host behind the link, and how fast all that reads and writes it together can be; None where it is
+    not known."""
+
+    capacity_bytes: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """Watts for the power estimate: idle, with kernels running, and added while the link copies."""
 
@@ -135,7 +157,8 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class GpuProfile:
-    """One GPU. `provenance` says, field by field, where the numbers are from."""
+    """One GPU. `link` is the way to memory of its own socket, `remote` to another one's (None: not known).
+    `provenance` says, field by field, where the numbers are from."""
 
     name: str
     title: str
@@ -146,6 +169,9 @@ class GpuProfile:
     power: Power | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    remote: Link | None = None
+    pinning: Pinning = field(default_factory=Pinning)
+    host_memory: HostMemory = HostMemory()
 
     @property
     def sha256(self) -> str:

@@ -1,0 +1,22 @@
+"""What a GPU's kernels cannot be faster than, by its specification: arithmetic and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """Operations a second of each math mode and bytes a second of the device memory, both as specified; `lacks` are
+    algorithms that its library does not have."""
+
+    gpu: str
+    operations_per_s: Mapping[str, int]
+    memory_bytes_per_s: int
+    lacks: frozenset[str] = frozenset()
+    source: str = ""
+
+    def limit_ns(self, math: str, operations: int, moved_bytes: int) -> float:
+        """What these operations on these bytes take at least: arithmetic or memory, whichever is longer."""
+        return 1e9 * max(operations / self.operations_per_s[math], moved_bytes / self.memory_bytes_per_s)
