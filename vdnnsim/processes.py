@@ -49,12 +49,12 @@ class Processes(ProcessPoolExecutor):
     its job, and with this process, however that ends. Where Ctrl-C is ignored, as under nohup, they ignore it too."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+        super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker)
         self._others = set(multiprocessing.active_children())
         self._own: set[multiprocessing.process.BaseProcess] = set()
 
     def submit(self, call: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        with _interrupts_put_off():  # processes are started here; one that is loading would print a traceback
+        with interrupts_put_off():  # processes are started here; one that is loading would print a traceback
             future = super().submit(call, *args, **kwargs)
             self._own |= set(multiprocessing.active_children()) - self._others
         return future
@@ -107,7 +107,7 @@ def finished(
 
 
 @contextmanager
-def _interrupts_put_off() -> Iterator[None]:
+def interrupts_put_off() -> Iterator[None]:
     """Ctrl-C reaches this thread at the end of the block, and processes started in it not at all until they ask."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -119,7 +119,7 @@ def _interrupts_put_off() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
+def begin_worker() -> None:
     """In a worker: Ctrl-C ends it at once and without a traceback; the parent is told as well, and speaks."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

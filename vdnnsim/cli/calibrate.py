@@ -19,6 +19,7 @@ from vdnnsim.files import check_writable
 
 if TYPE_CHECKING:
     from vdnnsim.calibration.bench import Bench
+    from vdnnsim.calibration.cases import CasesFile
     from vdnnsim.calibration.progress import OnProgress
     from vdnnsim.calibration.records import CaseRecord
     from vdnnsim.calibration.running import CaseRun
@@ -181,21 +182,49 @@ def report_command(
     cases: Annotated[Path, typer.Argument(help="The list of cases (.toml); docs/calibration.md shows one.")],
     out: Annotated[Path, typer.Option("--out", help="The folder for profile, traces, table, JSON and figure.")],
     device: Device = "cuda",
+    gpus: Annotated[
+        int,
+        typer.Option("--gpus", help="So many GPUs of this host: their links and every case at once.", min=1, max=64),
+    ] = 1,
 ) -> None:
     """Measure profile and traces where the folder has none, run every case on both machines, write the report."""
     from vdnnsim.calibration.cases import read_cases
 
     chosen = read_cases(cases)
+    if gpus > 1:
+        _report_of_several(chosen, out, device, gpus)
+        return
     with _bench(device) as bench:
         from vdnnsim.calibration.report import make_report, summary
 
-        try:
+        with _kept_in(out):
             report = make_report(bench, chosen, out, _progress())
-        except KeyboardInterrupt:
-            typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
-            raise
     typer.echo(summary(report.records))
     _tell_failures(report.failures)
+
+
+def _report_of_several(cases: CasesFile, out: Path, device: str, gpus: int) -> None:
+    _check_torch("calibrate")
+    from vdnnsim.calibration.bench import DEVICES
+    from vdnnsim.calibration.several.report import make_several_report, open_crew
+    from vdnnsim.calibration.several.table import summary
+    from vdnnsim.errors import check_known
+
+    check_known("device", device, DEVICES)
+    with _kept_in(out), open_crew(device, gpus) as crew:
+        report = make_several_report(crew, cases, out, _progress())
+    typer.echo(summary(report.cases))
+    _tell_failures(report.failures)
+
+
+@contextmanager
+def _kept_in(out: Path) -> Iterator[None]:
+    """What an interrupted report leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
+        raise
 
 
 def _tell_failures(failures: Mapping[str, str]) -> None:
@@ -245,11 +274,8 @@ def pytorch_command(
         check_available(device)
     found = Script(script)
     wanted = Wanted(found, name or found.name, gpu, chosen, capacity, device)
-    try:
+    with _kept_in(out):
         report = make_step_report(wanted, out, _progress())
-    except KeyboardInterrupt:
-        typer.echo(f"{out} keeps what is measured so far; the same command goes on from there", err=True)
-        raise
     typer.echo(summary_of(report.records))
     _tell_failures(report.failures)
 

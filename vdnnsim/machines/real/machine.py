@@ -108,9 +108,21 @@ class LoadedProgram:
 
     def run(self) -> int:
         """One iteration as fast as it goes; returns its nanoseconds, from the first command until all is done."""
-        duration_ns = self._pass(self.orders, self._begin().pool)
+        begin_ns, end_ns = self._pass(self.orders, self._begin().pool)
         self.machine.device.drain()
-        return duration_ns
+        return end_ns - begin_ns
+
+    def poised(self) -> Callable[[int], tuple[int, int]]:
+        """One iteration with everything in place. The call that is returned begins it at a moment of the host's clock,
+        which all processes of a machine have in common, and returns when it began and when all was done."""
+        pool = self._begin().pool
+
+        def begin(at_ns: int) -> tuple[int, int]:
+            span_ns = self._pass(self.orders, pool, at_ns=at_ns)
+            self.machine.device.drain()
+            return span_ns
+
+        return begin
 
     def run_in_parts(self) -> list[int]:
         """One iteration as fast as it goes, as the nanoseconds of each of its `parts` and of what follows the last."""
@@ -144,21 +156,25 @@ class LoadedProgram:
         """Iterations one right after the other, each with images and weights put in place anew; returns the
         nanoseconds of all without that."""
         self._begin()
-        duration_ns = sum(self._pass(self.orders, self._fresh_memory().pool) for _ in range(iterations))
+        spans = [self._pass(self.orders, self._fresh_memory().pool) for _ in range(iterations)]
         self.machine.device.drain()
-        return duration_ns
+        return sum(end_ns - begin_ns for begin_ns, end_ns in spans)
 
     def prepare(self) -> None:
         """Put images and weights where the program has them, as every iteration does before it begins."""
         self._begin()
 
-    def _pass(self, orders: Sequence[Prepared], pool: Pool, times: list[int] | None = None) -> int:
+    def _pass(
+        self, orders: Sequence[Prepared], pool: Pool, times: list[int] | None = None, at_ns: int | None = None
+    ) -> tuple[int, int]:
         allocate, free = pool.allocate, pool.free
         paced = times is not None
         now_ns = self.machine.device.now_ns
         with self.machine.device.host.quiet():
             self._rehearse()
             begin_ns = now_ns()
+            while at_ns is not None and begin_ns < at_ns:
+                begin_ns = now_ns()
             for kind, call, size_bytes, address, buffer in orders:
                 if kind == 0:
                     call()
@@ -173,15 +189,14 @@ class LoadedProgram:
             for wait in () if paced else self._last_waits:
                 wait()
             end_ns = now_ns()
-        return end_ns - begin_ns
+        return begin_ns, end_ns
 
     def run_paced(self) -> tuple[list[int], int]:
         """One iteration with the host's clock read after every command: those times, and when it began."""
         times: list[int] = []
-        begin_ns = self.machine.device.now_ns()
-        duration_ns = self._pass(self.orders, self._begin().pool, times)
+        begin_ns, _ = self._pass(self.orders, self._begin().pool, times)
         self.machine.device.drain()
-        return times, times[-1] - duration_ns if times else begin_ns
+        return times, begin_ns
 
     def observe(self, head_start_ns: int = 0) -> Timeline:
         """One iteration with the beginning and end of every kernel and copy marked on its stream; the marks cost a

@@ -43,6 +43,7 @@ _COUNTERS = (
 """Nanoseconds since the driver was loaded. nvmlDeviceGetViolationStatus tells the first six as well and is to go; the
 counter of low utilisation, and the sums that contain it, grow while nothing runs."""
 _CLOCK_DROP = 0.98
+_MOST_CORES = 4096
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,28 @@ def open_card(uuid: str, library: Any = None) -> Card | None:
         with suppress(library.NVMLError):
             library.nvmlShutdown()
         return None
+
+
+def near_cores(gpu: str, library: Any = None) -> set[int]:
+    """The host's cores that are nearest to a GPU, which goes by its number in the order of the bus or by its UUID; none
+    where that is not told. `library` stands in as above."""
+    library = library or _library()
+    if library is None:
+        return set()
+    try:
+        library.nvmlInit()
+    except library.NVMLError:
+        return set()
+    try:
+        by_number = gpu.isdecimal()
+        find = library.nvmlDeviceGetHandleByIndex if by_number else library.nvmlDeviceGetHandleByUUID
+        words = library.nvmlDeviceGetCpuAffinity(find(int(gpu) if by_number else gpu), _MOST_CORES // 64)
+        return {64 * place + bit for place, word in enumerate(words) for bit in range(64) if int(word) >> bit & 1}
+    except (library.NVMLError, AttributeError):
+        return set()
+    finally:
+        with suppress(library.NVMLError):
+            library.nvmlShutdown()
 
 
 def what_changed(before: GpuState | None, after: GpuState | None) -> tuple[str, ...]:

@@ -1,0 +1,281 @@
+"""`calibrate report --gpus`: the CPU stands for two GPUs of one host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from typer.testing import CliRunner  # noqa: E402
+
+from support.cpu_profile import PROFILE  # noqa: E402
+from support.crews import thread_crew  # noqa: E402
+from vdnnsim.calibration.cases import CasesFile, read_cases  # noqa: E402
+from vdnnsim.calibration.several import links, placing, report  # noqa: E402
+from vdnnsim.calibration.several.links import combinations_of, rates  # noqa: E402
+from vdnnsim.calibration.several.placing import divided, visible_gpus  # noqa: E402
+from vdnnsim.calibration.several.records import read_stored  # noqa: E402
+from vdnnsim.calibration.several.report import make_several_report  # noqa: E402
+from vdnnsim.calibration.several.seat import Card, Ran, Seat  # noqa: E402
+from vdnnsim.cli.calibrate import app  # noqa: E402
+from vdnnsim.crew import Crew  # noqa: E402
+from vdnnsim.errors import InvalidInput  # noqa: E402
+from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
+from vdnnsim.machines.real.nvml import near_cores  # noqa: E402
+from vdnnsim.network import Kind, load_network  # noqa: E402
+from vdnnsim.processes import WorkerEnded  # noqa: E402
+from vdnnsim.trace import Trace, TraceHeader, TraceRow, required_passes, write_trace  # noqa: E402
+
+NETWORK = """schema = 1
+name = "one"
+input = [3, 8, 8]
+layer = [
+  { name = "conv1", kind = "CONV", channels = 4, kernel = 3, padding = 1 },
+  { name = "relu1", kind = "ACTV" },
+  { name = "fc2", kind = "FC", channels = 10 },
+  { name = "softmax", kind = "SOFTMAX" },
+]
+"""
+CASES = """schema = 1
+gpu = "cpu"
+[[case]]
+network = "one.toml"
+batch = 2
+policies = ["baseline(p)", "vdnn-all(m)"]
+limited = {}
+"""
+BOTH = ("GPU 0", "GPU 1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few copies, few iterations: on a CPU nobody believes their times anyway."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(links, "_COPIES", 4)
+        patch.setattr(links, "_TIMES", 1)
+        patch.setattr(links, "_LEAD_NS", 2_000_000)
+        patch.setattr(report, "_FEWEST", 1)
+        patch.setattr(report, "_MOST", 1)
+        patch.setattr(report, "_ATTEMPTS", 1)
+        yield
+
+
+def two(seat: Callable[[str, int], Seat] = Seat) -> Crew:
+    return thread_crew({name: partial(seat, "cpu", number) for number, name in enumerate(BOTH)})
+
+
+def write_inputs(folder: Path) -> CasesFile:
+    """A list, with profile and trace of both GPUs as if they had been measured before."""
+    (folder / "one.toml").write_text(NETWORK)
+    (folder / "cases.toml").write_text(CASES)
+    network = load_network(folder / "one.toml", 2)
+    rows = [
+        TraceRow(layer, pass_, "IMPLICIT_GEMM" if kind is Kind.CONV else "default", 1000 * number, 0, source="test")
+        for number, (layer, pass_, kind) in enumerate(
+            ((layer, pass_, network.by_name[layer].kind) for layer, pass_ in required_passes(network)), start=1
+        )
+    ]
+    trace = Trace(TraceHeader("cpu", "one", 2, "fp32", sources={"test": "made up"}), rows)
+    for gpu in range(2):
+        inputs = report.inputs_of(folder / "out", "cpu", gpu, "one", 2, "fp32")
+        inputs.trace.parent.mkdir(parents=True)
+        inputs.profile.write_text(PROFILE)
+        write_trace(trace, inputs.trace)
+    return read_cases(folder / "cases.toml")
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report that Ctrl-C reached in its second case."""
+    folder = tmp_path_factory.mktemp("several")
+    cases = write_inputs(folder)
+
+    def stop(_done: int, _total: int, now: str) -> None:
+        if now.endswith("vdnn-all(m)"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), two() as crew:
+        make_several_report(crew, cases, folder / "out", stop)
+    return folder
+
+
+def test_an_interrupted_report_keeps_what_it_has_and_goes_on(interrupted: Path) -> None:
+    out = interrupted / "out"
+    before = read_stored(out / "results.json")
+    assert [one.policy for one in before.cases] == 4 * ["baseline(p)"] + 2 * ["baseline(p)"]
+    assert len(before.streams) == 15
+    moments: list[tuple[int, int]] = []
+
+    class Noting(Seat):
+        def run(self, at_ns: int) -> Ran:
+            moments.append((self.number, at_ns))
+            return super().run(at_ns)
+
+    with two(Noting) as crew:
+        found = make_several_report(crew, read_cases(interrupted / "cases.toml"), out)
+    assert found.failures == {}
+    assert found.cases[:6] == before.cases
+    assert found.streams == before.streams
+    for case in (found.cases[:6], found.cases[6:]):
+        assert [(one.start, one.gpu) for one in case] == [
+            *(("alone", 0), ("alone", 1), ("together", 0), ("together", 1), ("staggered", 0), ("staggered", 1))
+        ]
+    assert all(one.equal and one.measured_ns > 0 for one in found.cases)
+    [at_ns, beside_ns], [first_ns, later_ns] = (
+        [at_ns for _, at_ns in sorted(moments[begin : begin + 2])] for begin in (2, 4)
+    )
+    assert beside_ns == at_ns
+    assert later_ns - first_ns == found.cases[6].simulated_alone_ns // 2
+    table = (out / "table.md").read_text()
+    assert "GPU 0 out + GPU 0 in + GPU 1 out + GPU 1 in" in table
+    assert table.count("| equal |") == 12
+    assert read_stored(out / "results.json").cases == found.cases
+
+
+def test_other_cards_than_the_folder_is_of_are_refused(interrupted: Path) -> None:
+    class Other(Seat):
+        def card(self) -> Card:
+            return super().card()._replace(machine=f"other-{self.number}")
+
+    with two(Other) as crew, pytest.raises(InvalidInput, match=r"expected other-0, other-1; give an empty folder"):
+        make_several_report(crew, read_cases(interrupted / "cases.toml"), interrupted / "out")
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (
+            {"is_gpu": True, "free_bytes": 30 * 10**9, "total_bytes": 80 * 10**9, "others": 1},
+            "GPU 1: found 30.0 of 80.0 GB free beside 1 other process, expected a GPU that nothing else uses; end what "
+            "runs on it (nvidia-smi), or choose others by CUDA_VISIBLE_DEVICES",
+        ),
+        (
+            {"conditions": {"gpu": "NVIDIA L4", "clocks": ""}},
+            "GPU 1: found NVIDIA L4, expected NVIDIA H100 as GPU 0 is; choose GPUs of one kind by CUDA_VISIBLE_DEVICES",
+        ),
+    ],
+)
+def test_a_busy_gpu_and_unequal_ones_are_one_line_each(
+    second: Mapping[str, Any], message: str, tmp_path: Path, interrupted: Path
+) -> None:
+    class Told:
+        def __init__(self, card: Card) -> None:
+            self._card = card
+
+        def card(self) -> Card:
+            return self._card
+
+        def close(self) -> None:
+            pass
+
+    first = Card("a-0", {"gpu": "NVIDIA H100", "clocks": ""}, False, 1, 1, 0, 1)
+    cards = (first, first._replace(**second))
+    makes = {name: partial(Told, card) for name, card in zip(BOTH, cards, strict=True)}
+    with thread_crew(makes) as crew, pytest.raises(InvalidInput) as refused:
+        make_several_report(crew, read_cases(interrupted / "cases.toml"), tmp_path)
+    assert str(refused.value) == message
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot go on ends all in one line, the devices are given back, and what was measured stays."""
+    calls = count(1)
+    closed: list[CpuDevice] = []
+    close = CpuDevice.close
+
+    class Failing(Seat):
+        def run(self, at_ns: int) -> Ran:
+            if self.number == 1 and next(calls) > 3:
+                raise RuntimeError("CUDA error: unspecified launch failure\nand more")
+            return super().run(at_ns)
+
+    def tell_close(device: CpuDevice) -> None:
+        closed.append(device)
+        close(device)
+
+    monkeypatch.setattr(CpuDevice, "close", tell_close)
+    cases = write_inputs(tmp_path)
+    monkeypatch.setattr(report, "combinations_of", lambda _gpus: [((0, "out"),)])
+    with pytest.raises(WorkerEnded) as ended, two(Failing) as crew:
+        make_several_report(crew, cases, tmp_path / "out")
+    assert str(ended.value) == "GPU 1: RuntimeError: CUDA error: unspecified launch failure; the other was stopped"
+    assert len(closed) == 2
+    assert {one.policy for one in read_stored(tmp_path / "out" / "results.json").cases} == {"baseline(p)"}
+
+
+def test_what_does_not_fit_fails_its_network_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_inputs(tmp_path)
+    cases = (tmp_path / "cases.toml").read_text().replace('["baseline(p)", "vdnn-all(m)"]', '["baseline(p)"]')
+    (tmp_path / "cases.toml").write_text(cases.replace("limited = {}", 'limited = { "vdnn-all(m)" = "1KB" }'))
+    monkeypatch.setattr(report, "combinations_of", lambda _gpus: [((0, "out"),)])
+    with two() as crew:
+        found = make_several_report(crew, read_cases(tmp_path / "cases.toml"), tmp_path / "out")
+    assert len(found.cases) == 6
+    assert "GPU 0: vdnn-all(m) does not fit: out of memory" in found.failures["one batch 2, fp32"]
+    assert "failed: one batch 2, fp32" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_more_gpus_than_there_are_is_one_line(monkeypatch: pytest.MonkeyPatch, interrupted: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    words = ["report", str(interrupted / "cases.toml"), "--out", str(interrupted / "none"), "--gpus", "2"]
+    refused = CliRunner().invoke(app, words)
+    assert str(refused.exception) == (
+        "--gpus: found 1 GPU on this host (CUDA_VISIBLE_DEVICES is 3), expected 2; ask for fewer, or use --device cpu "
+        "to try the same without"
+    )
+    assert not (interrupted / "none").exists()
+    assert visible_gpus(1) == ["3"]
+
+
+def test_rates_are_of_the_time_in_which_all_copy() -> None:
+    """Copies of 100 bytes: one a nanosecond from 0 to 4, the others half as fast from 2 to 6. From 2 to 4 both copy."""
+    fast = [(at, at + 1) for at in range(4)]
+    slow = [(2, 4), (4, 6)]
+    streams = ((0, "out"), (1, "in"))
+    assert rates({0: {"out": fast}, 1: {"in": slow}}, streams, 100) == [100 * 10**9, 50 * 10**9]
+    assert rates({0: {"out": fast}, 1: {"in": [(5, 7)]}}, streams, 100) == []
+
+
+def test_which_copies_are_measured_together() -> None:
+    assert len(set(combinations_of(2))) == len(combinations_of(2)) == 15
+    of_three = combinations_of(3)
+    assert len(set(of_three)) == len(of_three)
+    assert set(combinations_of(2)) < set(of_three)
+    assert tuple((gpu, way) for gpu in range(3) for way in ("out", "in")) in of_three
+
+
+def test_cores_are_divided_whole_and_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [[0, 4], [1, 5], [2, 6], [3, 7]]
+    everywhere = range(8)
+    assert divided(whole, [everywhere, everywhere]) == [[0, 4, 2, 6], [1, 5, 3, 7]]
+    assert divided(whole, [[0, 1, 4, 5], [2, 3, 6, 7]]) == [[0, 4, 1, 5], [2, 6, 3, 7]]
+    assert divided([[0]], [[0], [0]]) == [[], []]
+    monkeypatch.setattr(placing, "_siblings", lambda core: (core % 2, core % 2 + 2))
+    assert placing.whole_cores({0, 1, 2, 3}) == [[0, 2], [1, 3]]
+
+
+def test_near_cores_are_those_of_the_mask() -> None:
+    class Error(Exception):
+        pass
+
+    def refuse(_uuid: str) -> None:
+        raise Error
+
+    library = SimpleNamespace(
+        NVMLError=Error,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetHandleByUUID=refuse,
+        nvmlDeviceGetCpuAffinity=lambda number, words: [5 << number, 1][:words],
+    )
+    assert near_cores("1", library) == {1, 3, 64}
+    assert near_cores("GPU-1", library) == set()

@@ -1,0 +1,88 @@
+"""The links of several GPUs, each alone and all at once: which copies run together, and what each of them reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from vdnnsim.calibration.samples import sample
+from vdnnsim.calibration.several.records import StreamsRecord
+from vdnnsim.calibration.several.streaming import IN, OUT
+from vdnnsim.crew import Crew
+from vdnnsim.errors import InvalidInput
+
+_COPIES, _MOST_COPIES = 100, 1600
+"""In a chain; more of them where some had ended before others began."""
+_TIMES, _MOST_TIMES = 5, 12
+_LEAD_NS = 100_000_000
+"""From when it is said until copies begin: all of them have to be prepared by then."""
+_PATIENCE_S = 60.0
+_WAYS = (OUT, IN)
+_MOST_IN_FULL = 2
+Streams = tuple[tuple[int, str], ...]
+Spans = Sequence[tuple[int, int]]
+
+
+def combinations_of(gpus: int) -> list[Streams]:
+    """Copies that are measured together. Of two GPUs every combination of directions; of more, each alone, each pair,
+    and all of them: in one direction, and in both."""
+    every: list[Streams] = [
+        tuple(streams)
+        for count in range(1, 2 * min(gpus, _MOST_IN_FULL) + 1)
+        for streams in combinations([(gpu, way) for gpu in range(min(gpus, _MOST_IN_FULL)) for way in _WAYS], count)
+    ]
+    if gpus <= _MOST_IN_FULL:
+        return every
+    some = [*((gpu,) for gpu in range(gpus)), *combinations(range(gpus), 2), tuple(range(gpus))]
+    alike: list[Streams] = [
+        tuple((gpu, way) for gpu in chosen for way in ways) for chosen in some for ways in ((OUT,), (IN,), _WAYS)
+    ]
+    return every + [streams for streams in alike if streams not in every]
+
+
+def measure_streams(crew: Crew, streams: Streams, piece_bytes: int) -> StreamsRecord:
+    """What each of these reaches beside the others: the median of some turns. Raises as `Crew.ask_each`, and
+    `InvalidInput` where they were never all under way."""
+    ways: dict[int, tuple[str, ...]] = {}
+    for gpu, way in streams:
+        ways[gpu] = (*ways.get(gpu, ()), way)
+    turns: list[list[int]] = []
+    copies = _COPIES
+    for _ in range(_MOST_TIMES):
+        at_ns = time.perf_counter_ns() + _LEAD_NS
+        asked = {gpu: (directions, copies, at_ns) for gpu, directions in ways.items()}
+        found = rates(crew.ask_each(asked, "stream", _PATIENCE_S), streams, piece_bytes)
+        if found:
+            turns.append(found)
+        else:
+            copies = min(2 * copies, _MOST_COPIES)
+        if len(turns) == _TIMES:
+            break
+    if not turns:
+        raise InvalidInput(f"copies of {title_of(streams)}: found none under way at once; end what else uses the cores")
+    samples = [sample(values) for values in zip(*turns, strict=True)]
+    return StreamsRecord(streams, tuple(one.median_ns for one in samples), tuple(one.spread_ppm for one in samples))
+
+
+def rates(spans: Mapping[int, Mapping[str, Spans]], streams: Streams, piece_bytes: int) -> list[int]:
+    """Bytes per second of each stream while all of them were under way. A copy that was under way only for a part of
+    that time counts as so much of its bytes. Empty where they never were."""
+    chains = [spans[gpu][way] for gpu, way in streams]
+    begin_ns = max(chain[0][0] for chain in chains)
+    end_ns = min(chain[-1][1] for chain in chains)
+    if end_ns <= begin_ns:
+        return []
+    return [
+        round(piece_bytes * _copies_within(chain, begin_ns, end_ns) * 1e9 / (end_ns - begin_ns)) for chain in chains
+    ]
+
+
+def title_of(streams: Streams) -> str:
+    """In words."""
+    return StreamsRecord(streams, (), ()).title
+
+
+def _copies_within(chain: Spans, begin_ns: int, end_ns: int) -> float:
+    within = ((min(end, end_ns) - max(begin, begin_ns), end - begin) for begin, end in chain)
+    return sum(part / max(1, whole) for part, whole in within if part > 0)

@@ -1,0 +1,285 @@
+"""`calibrate report --gpus`: the same programs on several GPUs of one host at once, and what their links carry.
+
+The process that calls has no GPU: it gives the time, and keeps what the others measured. What cannot be told while
+several are at work (profiles and traces) is measured on one GPU after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from vdnnsim.calibration.cases import CaseGroup, CasesFile
+from vdnnsim.calibration.progress import OnProgress, silent
+from vdnnsim.calibration.samples import quiet_ones, repetitions_within, sample
+from vdnnsim.calibration.several.links import combinations_of, measure_streams, title_of
+from vdnnsim.calibration.several.placing import own_cores, visible_gpus
+from vdnnsim.calibration.several.records import (
+    Start,
+    StartRecord,
+    Stored,
+    StreamsRecord,
+    of_case,
+    read_stored,
+    stored_text,
+)
+from vdnnsim.calibration.several.seat import Card, Case, Expected, Inputs, Observed, Ran, Seat, open_seat
+from vdnnsim.calibration.several.table import table_text
+from vdnnsim.calibration.watch import Seen
+from vdnnsim.crew import Crew, MemberFailed
+from vdnnsim.errors import InvalidInput
+from vdnnsim.files import write_text
+from vdnnsim.folder_lock import only_writer
+from vdnnsim.network import load_network
+from vdnnsim.trace import trace_path
+
+RESULTS, TABLE = "results.json", "table.md"
+_LEAST_FREE = 0.9
+_FEWEST, _MOST = 5, 30
+_ATTEMPTS = 3
+_LEAD_NS = 5_000_000
+"""From when it is said until an iteration begins."""
+_PATIENCE_S = 120.0
+
+
+class SeveralReport(NamedTuple):
+    """All measurements in the order of the list; and of each network that failed, why."""
+
+    streams: tuple[StreamsRecord, ...]
+    cases: tuple[StartRecord, ...]
+    failures: Mapping[str, str]
+
+
+def open_crew(device: str, gpus: int) -> Crew:
+    """A process for each of so many GPUs of this host, or so many times the CPU. Raises `InvalidInput` where there are
+    fewer."""
+    visible: Sequence[str | None] = visible_gpus(gpus) if device == "cuda" else [None] * gpus
+    shares = own_cores(visible)
+    makes: dict[str, Callable[[], Seat]] = {
+        f"GPU {number}": partial(open_seat, device, number, gpu, cores)
+        for number, (gpu, cores) in enumerate(zip(visible, shares, strict=True))
+    }
+    return Crew(makes)
+
+
+def make_several_report(crew: Crew, cases: CasesFile, out: Path, progress: OnProgress = silent) -> SeveralReport:
+    """Measure all that is missing. `out` receives a profile and traces for each GPU, and after every measurement the
+    JSON of all so far; what is there already is used, so that an interruption loses one case at most. At the end, or
+    where a process ends, the table is written.
+
+    Raises `InvalidInput` where a GPU is busy or another one than the first, where the folder is of other cards, and
+    where a process ended: the others are stopped then.
+    """
+    with only_writer(out):
+        return _Making(crew, cases, out, progress).report()
+
+
+class _Making:
+    """A report while it is made."""
+
+    def __init__(self, crew: Crew, cases: CasesFile, out: Path, progress: OnProgress) -> None:
+        self.crew = crew
+        self.cases = cases
+        self.out = out
+        self.progress = progress
+        self.gpus = range(len(crew.names))
+        cards: list[Card] = crew.ask_all("card")
+        _check_cards(crew.names, cards)
+        self.budget_ns = cards[0].budget_ns
+        self.machines = tuple(card.machine for card in cards)
+        stored = self._stored()
+        self.streams = list(stored.streams)
+        self.records = list(stored.cases)
+        self.conditions = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), **_told(crew.names, cards)}
+        self.failures: dict[str, str] = {}
+
+    def report(self) -> SeveralReport:
+        """Measure what is missing, links first."""
+        try:
+            self._measure()
+        finally:
+            self._keep()
+            write_text(self.out / TABLE, table_text(self.streams, self.records, self.conditions | self._failed()))
+        return SeveralReport(tuple(self.streams), tuple(self.records), self.failures)
+
+    def _measure(self) -> None:
+        for gpu in self.gpus:
+            path = self._profile(gpu)
+            if not path.is_file():
+                self.progress(0, 1, f"{self.crew.names[gpu]}: link and host, alone")
+                self.crew.ask(gpu, "measure_profile", self.cases.gpu, path)
+            self.crew.ask(gpu, "expect", path)
+        self._measure_links()
+        groups = [(group, math) for group in self.cases.case for math in group.math]
+        for number, (group, math) in enumerate(groups):
+            title = f"{load_network(group.network, group.batch).name} batch {group.batch}, {math}"
+            try:
+                self._measure_group(group, math, partial(self._tell, number, len(groups), title))
+            except MemberFailed as error:
+                self._tell(number, len(groups), title, f"failed: {error}")
+                self.failures[title] = str(error)
+
+    def _tell(self, number: int, groups: int, title: str, now: str) -> None:
+        self.progress(number, groups, f"{title}: {now}")
+
+    def _measure_links(self) -> None:
+        measured = {one.streams for one in self.streams}
+        missing = [streams for streams in combinations_of(len(self.gpus)) if streams not in measured]
+        if not missing:
+            return
+        piece_bytes, *_ = self.crew.ask_all("prepare_streams")
+        for number, streams in enumerate(missing):
+            self.progress(number, len(missing), f"link: {title_of(streams)}")
+            self.streams.append(measure_streams(self.crew, streams, piece_bytes))
+            self._keep()
+
+    def _measure_group(self, group: CaseGroup, math: str, tell: Callable[[str], None]) -> None:
+        name = load_network(group.network, group.batch).name
+        inputs = [self._inputs(gpu, name, group.batch, math) for gpu in self.gpus]
+        wanted: dict[str, str | None] = {**dict.fromkeys(group.policies), **group.limited}
+        missing = [policy for policy in wanted if not self._complete((name, group.batch, math, policy))]
+        if not missing:
+            return
+        for gpu in self.gpus:
+            if not inputs[gpu].trace.is_file():
+                tell(f"trace on {self.crew.names[gpu]}, alone")
+                asked = (group.network, group.batch, math, self.cases.gpu, inputs[gpu])
+                self.crew.ask(gpu, "measure_trace", *asked)
+        for policy in missing:
+            tell(policy)
+            case = Case(group.network, group.batch, math, policy, wanted[policy])
+            self._measure_case(name, case, inputs)
+
+    def _complete(self, case: tuple[str, int, str, str]) -> bool:
+        return len(of_case(self.records, case)) == len(self.gpus) * len(Start)
+
+    def _measure_case(self, name: str, case: Case, inputs: Sequence[Inputs]) -> None:
+        """Every start of a case; they are kept together, since they are compared."""
+        asked = {gpu: (case, inputs[gpu], inputs[0]) for gpu in self.gpus}
+        expected: dict[int, Expected] = self.crew.ask_each(asked, "load")
+        observed: list[Observed] = self.crew.ask_all("observe")
+        half_ns = expected[0].iteration_time_ns // 2
+        starts = [
+            *((Start.ALONE, {gpu: 0}) for gpu in self.gpus),
+            (Start.TOGETHER, dict.fromkeys(self.gpus, 0)),
+            (Start.STAGGERED, {gpu: gpu % 2 * half_ns for gpu in self.gpus}),
+        ]
+        found = []
+        for start, delays_ns in starts:
+            ran = self._repeated(delays_ns, expected[0].iteration_time_ns)
+            for gpu in delays_ns:
+                times = sample(one[gpu].end_ns - one[gpu].begin_ns for one in ran.value)
+                begins = sample(one[gpu].begin_ns - one[min(one)].begin_ns for one in ran.value)
+                found.append(
+                    StartRecord(
+                        name,
+                        case.batch,
+                        case.math,
+                        case.policy,
+                        start.value,
+                        gpu,
+                        expected[gpu].capacity_bytes,
+                        expected[gpu].pool,
+                        times.median_ns,
+                        times.spread_ppm,
+                        times.repetitions,
+                        begins.median_ns,
+                        expected[gpu].iteration_time_ns,
+                        observed[gpu].peak_bytes,
+                        expected[gpu].peak_bytes,
+                        observed[gpu].offloaded_bytes,
+                        observed[gpu].placements,
+                        observed[gpu].same_addresses,
+                        ran.disturbed_by,
+                    )
+                )
+        key = (name, case.batch, case.math, case.policy)
+        self.records = [record for record in self.records if record.case != key] + found
+        self._keep()
+
+    def _repeated(self, delays_ns: Mapping[int, int], one_ns: int) -> Seen[list[dict[int, Ran]]]:
+        """Iterations of these GPUs, each so much later than the first, again and again; as many more while too few of
+        them were undisturbed."""
+        count = repetitions_within(self.budget_ns, one_ns, _FEWEST, _MOST)
+        outcomes: list[Seen[dict[int, Ran]]] = []
+        for _ in range(_ATTEMPTS):
+            outcomes += [self._once(delays_ns) for _ in range(count)]
+            found = quiet_ones(outcomes)
+            if found.quiet:
+                break
+        return found
+
+    def _once(self, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
+        for gpu in delays_ns:
+            self.crew.ask(gpu, "settle")
+        self.crew.ask_each(dict.fromkeys(delays_ns, ()), "ready")
+        begin_ns = time.perf_counter_ns() + _LEAD_NS
+        moments = {gpu: (begin_ns + delay_ns,) for gpu, delay_ns in delays_ns.items()}
+        ran = self.crew.ask_each(moments, "run", _PATIENCE_S)
+        disturbed = {name for gpu in delays_ns for name in self.crew.ask(gpu, "after")}
+        return Seen(ran, tuple(sorted(disturbed)))
+
+    def _profile(self, gpu: int) -> Path:
+        return profile_of(self.out, gpu)
+
+    def _inputs(self, gpu: int, network: str, batch: int, math: str) -> Inputs:
+        return inputs_of(self.out, self.cases.gpu, gpu, network, batch, math)
+
+    def _stored(self) -> Stored:
+        path = self.out / RESULTS
+        if not path.is_file():
+            return Stored(self.machines, {}, (), ())
+        stored = read_stored(path)
+        if stored.machines != self.machines:
+            found, ours = ", ".join(stored.machines), ", ".join(self.machines)
+            raise InvalidInput(f"{path}: found measurements of {found}, expected {ours}; give an empty folder")
+        return stored
+
+    def _keep(self) -> None:
+        kept = Stored(self.machines, self.conditions | self._failed(), tuple(self.streams), tuple(self.records))
+        write_text(self.out / RESULTS, stored_text(kept))
+
+    def _failed(self) -> dict[str, str]:
+        return {f"failed: {title}": why for title, why in self.failures.items()}
+
+
+def profile_of(out: Path, gpu: int) -> Path:
+    """Where the profile of a GPU lies in a report's folder."""
+    return out / f"gpu{gpu}" / "profile.toml"
+
+
+def inputs_of(out: Path, name: str, gpu: int, network: str, batch: int, math: str) -> Inputs:
+    """The files of one GPU that a case is simulated with; `name` is the GPU's in files."""
+    return Inputs(profile_of(out, gpu), trace_path(out / f"gpu{gpu}" / "traces", name, network, batch, math))
+
+
+def _check_cards(names: Sequence[str], cards: Sequence[Card]) -> None:
+    """Raise `InvalidInput` where a GPU is busy, or another one than the first."""
+    for name, card in zip(names, cards, strict=True):
+        if card.is_gpu and card.free_bytes < _LEAST_FREE * card.total_bytes:
+            free = f"{card.free_bytes / 1e9:.1f} of {card.total_bytes / 1e9:.1f} GB free"
+            beside = f" beside {card.others} other process{'es' * (card.others > 1)}" if card.others else ""
+            raise InvalidInput(
+                f"{name}: found {free}{beside}, expected a GPU that nothing else uses; end what runs on it "
+                "(nvidia-smi), or choose others by CUDA_VISIBLE_DEVICES"
+            )
+        if _kind(card) != _kind(cards[0]):
+            raise InvalidInput(
+                f"{name}: found {_kind(card)}, expected {_kind(cards[0])} as {names[0]} is; choose GPUs of one kind by "
+                "CUDA_VISIBLE_DEVICES"
+            )
+
+
+def _kind(card: Card) -> str:
+    return card.conditions["gpu"]
+
+
+def _told(names: Iterable[str], cards: Sequence[Card]) -> dict[str, str]:
+    """The cards' conditions: what is the same on all once, and the state of each."""
+    common = {key: text for key, text in cards[0].conditions.items() if key != "clocks"}
+    return common | {
+        name: f"{card.machine}; {card.conditions['clocks']}" for name, card in zip(names, cards, strict=True)
+    }
