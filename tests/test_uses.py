@@ -19,6 +19,7 @@ PUBLIC_MODULES = (
     "vdnnsim.figures",
     "vdnnsim.pytorch",
     "vdnnsim.pytorch.reporting",
+    "vdnnsim.replay",
     "vdnnsim.report.terminal",
 )
 """Those that docs/api.md tells of; what is public in them stands in their `__all__`."""

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -206,6 +206,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
+    except OSError as error:
+        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+
+
+def check_folder_writable(folder: Path, is_ours: Callable[[Path], bool], what: str) -> None:
+    """Before long work: raise `CannotWrite` for a folder that could not be written in the end, or holds something else
+    than `what`, as `is_ours` tells."""
+    if folder.exists() and not is_ours(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CannotWrite(str(folder), f"it is there and no {what}", "choose another name")
+    if not folder.parent.is_dir():
+        raise CannotWrite(str(folder), f"{folder.parent} is no folder", "make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
     except OSError as error:
         raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
 

@@ -29,6 +29,8 @@ INTERRUPTED_IN = {
     "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
     "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
+    "import": ("vdnnsim.readers.reader_of", ("any.log", "--out", "out")),
+    "replay": ("vdnnsim.replay.read_log", ("any",)),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),
     "check": ("vdnnsim.cli.check._check", ("any.toml",)),
     "reproduce": ("vdnnsim_paper.reproduce", ("12", "--out", "out")),

@@ -15,13 +15,13 @@ Rows are counted from 0, behind the line of the columns.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.captured.consistency import wrongs_of
 from vdnnsim.captured.step import (
+    BEFORE_STEP,
     AllocatorSegment,
     Block,
     BlockClass,
@@ -33,28 +33,37 @@ from vdnnsim.captured.step import (
     Phase,
     SavedTensor,
 )
-from vdnnsim.captured.tables import (
-    DEED,
+from vdnnsim.errors import Fault, InvalidFile
+from vdnnsim.files import check_folder_writable, read_text, whole_folder
+from vdnnsim.tables import (
     FLAG,
     MOST_FAULTS,
     NAME,
     NUMBERS,
-    SOME_DEED,
     SOME_WHOLE,
     TEXT,
     WHOLE,
+    Cell,
     Table,
     choice,
+    if_any,
     read_table,
     table_text,
+    whole,
 )
-from vdnnsim.errors import CannotWrite, Fault, InvalidFile
-from vdnnsim.files import read_text, whole_folder
 
 if TYPE_CHECKING:
     from vdnnsim.captured.header import HeaderFile
 
 HEADER = "header.toml"
+
+
+def _deed(text: str) -> int:
+    return BEFORE_STEP if text == str(BEFORE_STEP) else whole(text)
+
+
+_DEED = Cell(_deed, "the number of a deed, or -1 for before the step")
+_SOME_DEED = Cell(lambda text: _deed(text) if text else None, f"nothing, or {_DEED.expected}", if_any)
 
 
 class _Kind(NamedTuple):
@@ -80,11 +89,11 @@ _TABLES: Mapping[str, _Kind] = {
         {
             "size_bytes": WHOLE,
             "holds": choice(BlockClass),
-            "taken": DEED,
-            "given": SOME_DEED,
-            "given_hooked": SOME_DEED,
-            "released": SOME_DEED,
-            "fetched_given": SOME_DEED,
+            "taken": _DEED,
+            "given": _SOME_DEED,
+            "given_hooked": _SOME_DEED,
+            "released": _SOME_DEED,
+            "fetched_given": _SOME_DEED,
             "operator": SOME_WHOLE,
             "address": WHOLE,
             "held_bytes": WHOLE,
@@ -193,15 +202,7 @@ def write_step(step: CapturedStep, folder: str | Path) -> None:
 
 def check_step_writable(folder: Path) -> None:
     """Before long work: raise `CannotWrite` where a step could not be written in the end."""
-    if folder.exists() and not is_step(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise CannotWrite(str(folder), "it is there and no captured step", "choose another name")
-    if not folder.parent.is_dir():
-        raise CannotWrite(str(folder), f"{folder.parent} is no folder", "make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder.parent):
-            pass
-    except OSError as error:
-        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+    check_folder_writable(folder, is_step, "captured step")
 
 
 def _header_text(step: CapturedStep) -> str:

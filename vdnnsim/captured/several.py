@@ -12,15 +12,13 @@ value = 8
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdnnsim.captured.files import is_step, read_step, write_step
 from vdnnsim.captured.step import CapturedStep
-from vdnnsim.errors import CannotWrite
-from vdnnsim.files import read_toml, whole_folder, write_text
+from vdnnsim.files import check_folder_writable, read_toml, whole_folder, write_text
 
 if TYPE_CHECKING:
     from vdnnsim.captured.index import IndexFile
@@ -66,12 +64,4 @@ def write_steps(varied: str, steps: Mapping[Value, CapturedStep], folder: str | 
 
 def check_steps_writable(folder: Path) -> None:
     """Before long work: raise `CannotWrite` where captures could not be written in the end."""
-    if folder.exists() and not is_steps(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise CannotWrite(str(folder), "it is there and no folder of captures", "choose another name")
-    if not folder.parent.is_dir():
-        raise CannotWrite(str(folder), f"{folder.parent} is no folder", "make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder.parent):
-            pass
-    except OSError as error:
-        raise CannotWrite(str(folder), error.strerror or "an error", "choose a writable folder") from None
+    check_folder_writable(folder, is_steps, "folder of captures")

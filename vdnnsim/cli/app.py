@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vdnnsim.cli import advising, calibrate, capture, check, comparing, listing, planning, solve, sweep
+from vdnnsim.cli import advising, calibrate, capture, check, comparing, importing, listing, planning, solve, sweep
 from vdnnsim.cli.added import add_commands
 from vdnnsim.errors import VdnnsimError
 
@@ -65,6 +65,8 @@ app.command("run")(comparing.run_command)
 app.command("memory-map")(comparing.memory_map_command)
 app.command("capture")(capture.capture_command)
 app.command("plan")(planning.plan_command)
+app.command("import")(importing.import_command)
+app.command("replay")(importing.replay_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
 add_commands(app)

@@ -12,15 +12,16 @@ from vdnnsim.results import Comparison, flat_row, layer_rows
 
 def comparison_csv(comparison: Comparison) -> str:
     """One row per policy under a header of column names; a cell is empty where a policy lacks the column."""
-    return _table([flat_row(comparison, result) for result in comparison.results])
+    return rows_csv([flat_row(comparison, result) for result in comparison.results])
 
 
 def layers_csv(comparison: Comparison) -> str:
     """One row per policy and layer under a header of column names; a cell is empty where a layer lacks the column."""
-    return _table(layer_rows(comparison))
+    return rows_csv(layer_rows(comparison))
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def rows_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows under a header of all their column names."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -25,18 +25,15 @@ class Cell(NamedTuple):
     write: Callable[[Any], str] = str
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """A whole number from 0 to `LARGEST`, as cells are read. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 19) or (value := int(text)) > LARGEST:
         raise ValueError
     return value
 
 
-def _deed(text: str) -> int:
-    return -1 if text == "-1" else _whole(text)
-
-
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple([_whole(part) for part in text.split("x")]) if text else ()
+    return tuple([whole(part) for part in text.split("x")]) if text else ()
 
 
 def _name(text: str) -> str:
@@ -45,7 +42,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _if_any(value: int | None) -> str:
+def if_any(value: int | None) -> str:
+    """The number as a cell, empty for none."""
     return "" if value is None else str(value)
 
 
@@ -57,10 +55,8 @@ def choice(kind: type[StrEnum]) -> Cell:
 
 TEXT = Cell(str, "text")
 NAME = Cell(_name, "a name")
-WHOLE = Cell(_whole, f"a whole number from 0 to {LARGEST}, without unit")
-SOME_WHOLE = Cell(lambda text: _whole(text) if text else None, "nothing, or a whole number", _if_any)
-DEED = Cell(_deed, "the number of a deed, or -1 for before the step")
-SOME_DEED = Cell(lambda text: _deed(text) if text else None, f"nothing, or {DEED.expected}", _if_any)
+WHOLE = Cell(whole, f"a whole number from 0 to {LARGEST}, without unit")
+SOME_WHOLE = Cell(lambda text: whole(text) if text else None, "nothing, or a whole number", if_any)
 NUMBERS = Cell(_numbers, "whole numbers with x between them, such as 16x1024", lambda value: "x".join(map(str, value)))
 FLAG = Cell({"yes": True, "no": False}.__getitem__, "yes or no", lambda value: "yes" if value else "no")
 
