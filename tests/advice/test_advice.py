@@ -14,7 +14,7 @@ from captured.batches import of_batch
 from captured.steps import three_layers
 from captured.strategies import steps
 from support.strategies import Case, cases
-from vdnnsim import CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
+from vdnnsim import Advice, CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
 from vdnnsim.advice.plans import Plans
 from vdnnsim.captured import write_step, write_steps
 from vdnnsim.errors import InvalidInput, MissingTrace
@@ -24,6 +24,12 @@ from vdnnsim.study import study_of_step
 TITAN = "titan-x-maxwell"
 H200 = replace(load_profile("h200"), name="test-gpu", title="test-gpu")
 BUDGETS = st.lists(st.integers(1, 130), min_size=2, max_size=4)
+
+
+@pytest.fixture(scope="module")
+def vgg16() -> Advice:
+    """On a Titan X with its 12 GB."""
+    return advise("vgg16", gpu=TITAN)
 
 
 def check_budgets(study: Study, percents: list[int]) -> None:
@@ -47,7 +53,7 @@ def check_budgets(study: Study, percents: list[int]) -> None:
         assert best is not None
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(cases(), st.sampled_from(tuple(POOLS)), BUDGETS)
 def test_a_network_is_advised_within_its_budget_and_never_slower_with_more(
     case: Case, pool: str, percents: list[int]
@@ -55,23 +61,30 @@ def test_a_network_is_advised_within_its_budget_and_never_slower_with_more(
     check_budgets(Study(case.network, case.trace, case.gpu, pool, case.weight_gradients), percents)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(steps(), BUDGETS)
 def test_so_is_a_captured_step(step: CapturedStep, percents: list[int]) -> None:
     gpu = replace(H200, name=step.header.gpu, title=step.header.gpu)
     check_budgets(study_of_step(step, gpu), percents)
 
 
-@pytest.mark.parametrize("batch", [None, 256])
-def test_more_memory_never_gives_less_of_a_shipped_network(batch: int | None) -> None:
-    rates = []
-    for capacity in range(4, 30, 2):
-        advice = advise("vgg16", gpu=TITAN, batch=batch, capacity=f"{capacity}GB")
-        own = advice.units_per_s(advice.best) if advice.best else 0
-        other = advice.alternative
-        rates.append(max(own or 0, other.units_per_s or 0 if other else 0))
-    assert rates == sorted(rates)
-    assert rates[0] < rates[-1]
+def test_more_memory_never_gives_less_of_a_shipped_network() -> None:
+    plans = Plans(make_study("vgg16", batch=256, gpu=TITAN))
+    found = [plans.best(capacity * 10**9) for capacity in range(4, 30, 3)]
+    times_ns = [plan.result.iteration_time_ns for plan in found if plan]
+    assert found[: len(found) - len(times_ns)] == [None] * (len(found) - len(times_ns))
+    assert times_ns == sorted(times_ns, reverse=True)
+    assert times_ns[0] > times_ns[-1]
+
+
+def test_a_batch_that_is_free_is_one_with_a_plan(vgg16: Advice) -> None:
+    """With 6 GB vdnn-dyn reaches a batch for which, by the steps of memory that plans are made for, there is none."""
+    advice = advise("vgg16", gpu=TITAN, capacity="6GB")
+    assert advice.best is not None
+    assert advice.batch is not None
+    assert 64 < advice.batch < max(reach.batch or 0 for reach in advice.reaches)
+    assert vgg16.best is not None
+    assert (advice.units_per_s(advice.best) or 0) <= (vgg16.units_per_s(vgg16.best) or 0)
 
 
 def test_what_fits_needs_no_offload() -> None:
@@ -84,29 +97,34 @@ def test_what_fits_needs_no_offload() -> None:
     assert "traces of other batches than 64" in str(advice)
 
 
-def test_it_does_not_pay_where_a_smaller_batch_trains_more() -> None:
+def test_it_does_not_pay_where_a_smaller_batch_trains_more(vgg16: Advice) -> None:
     """The number that decides is the baseline's at its largest batch, not the oracle's at this one."""
-    advice = advise("vgg16", gpu=TITAN)
-    assert (advice.batch, advice.fits, advice.pays) == (256, False, False)
-    other = advice.alternative
+    assert (vgg16.batch, vgg16.fits, vgg16.pays) == (256, False, False)
+    other = vgg16.alternative
     assert other is not None
     assert (other.policy, other.interpolated) == ("baseline(p)", True)
-    assert advice.policy == "baseline(p)"
-    assert f"baseline(p) ~{other.batch}" in str(advice)
+    assert vgg16.policy == "baseline(p)"
+    assert f"baseline(p) ~{other.batch}" in str(vgg16)
 
 
-def test_beyond_the_flips_the_answer_is_the_other() -> None:
-    before = advise("vgg16", gpu=TITAN)
-    assert before.link is not None
-    assert before.link.bytes_per_s is not None
-    after = advise("vgg16", gpu=TITAN, link_bandwidth=before.link.bytes_per_s * 11 // 10)
-    assert (before.pays, after.pays) == (False, True)
-    enough = before.capacity.without_offload_bytes
-    assert advise("vgg16", gpu=TITAN, batch=256, capacity=enough).fits
-    assert not advise("vgg16", gpu=TITAN, batch=256, capacity=enough - 1).fits
-    least = before.capacity.least_bytes
-    assert advise("vgg16", gpu=TITAN, batch=256, capacity=least).best is not None
-    nothing = advise("vgg16", gpu=TITAN, batch=256, capacity=least - 2 * before.capacity.step_bytes)
+def test_with_a_faster_link_the_answer_is_the_other(vgg16: Advice) -> None:
+    assert vgg16.link is not None
+    assert vgg16.link.bytes_per_s is not None
+    after = advise("vgg16", gpu=TITAN, link_bandwidth=vgg16.link.bytes_per_s * 11 // 10)
+    assert (vgg16.pays, after.pays) == (False, True)
+
+
+def test_with_more_and_less_memory_the_answer_is_the_other() -> None:
+    enough = advise("alexnet", gpu=TITAN).capacity.without_offload_bytes
+    assert advise("alexnet", gpu=TITAN, capacity=enough).fits
+    short = advise("alexnet", gpu=TITAN, capacity=enough - 1)
+    assert not short.fits
+    assert advise("alexnet", gpu=TITAN, capacity=short.capacity.least_bytes).best is not None
+
+
+def test_where_nothing_fits_a_smaller_batch_is_named(vgg16: Advice) -> None:
+    capacity = vgg16.capacity.least_bytes - 2 * vgg16.capacity.step_bytes
+    nothing = advise("vgg16", gpu=TITAN, batch=256, capacity=capacity)
     assert (nothing.best, nothing.policy) == (None, "baseline(p)")
     assert "no policy fits" in str(nothing)
     assert "nothing fits at batch 256; baseline(p) at batch ~" in str(nothing)

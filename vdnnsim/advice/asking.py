@@ -51,10 +51,12 @@ def advise(
         batch = timed[0]
     reaches = _reaches(setting, shelf, timed, study_at) if len(timed) > 1 else ()
     if batch is None and reaches:
-        batch = max((reach.batch for reach in reaches if reach.batch), default=timed[0])
-    study = study_at(batch)
-    plans = Plans(study)
-    best, baseline = plans.best(study.gpu.capacity_bytes), plans.baseline(study.gpu.capacity_bytes)
+        reached = max((reach.batch for reach in reaches if reach.batch), default=timed[0])
+        batch, plans = _largest_planned(reached, timed[0], study_at)
+    else:
+        plans = Plans(study_at(batch))
+    study = plans.at(plans.capacity_bytes)
+    best, baseline = plans.best(plans.capacity_bytes), plans.baseline(plans.capacity_bytes)
     used = [plan.result.provenance for plan in (baseline, best) if plan]
     own = [Point(best.policy, best.budget_bytes, best.result.iteration_time_ns)] if best else []
     link = study.gpu.link
@@ -93,6 +95,16 @@ def _reach(policy: str, answer: Answer, timed: list[int]) -> Reach:
         return Reach(policy, None, None, False, answer.note)
     rate = tried.value * 1e9 / tried.iteration_time_ns if tried.iteration_time_ns else None
     return Reach(policy, tried.value, rate, tried.value not in timed, answer.note)
+
+
+def _largest_planned(reached: int, least: int, study_at: Callable[[int], Study]) -> tuple[int, Plans]:
+    """The largest batch, by steps of a fiftieth from what a policy reaches, with a plan that fits: plans are made for
+    memories by steps, and the very last batch may lie between two."""
+    plans = Plans(study_at(reached))
+    while reached > least and plans.best(plans.capacity_bytes) is None:
+        reached = max(least, reached * 98 // 100)
+        plans = Plans(study_at(reached))
+    return reached, plans
 
 
 def _missing(setting: Setting, timed: list[int]) -> str:

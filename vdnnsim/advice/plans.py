@@ -44,6 +44,7 @@ class Plans:
         self._offloading = {name: free for name, free in self._free.items() if not is_baseline(name)}
         self._leanest = min(self._offloading, key=lambda name: self._offloading[name].budget_bytes)
         self._oracle = study.run(ORACLE).result
+        self._times_ns: dict[tuple[str, int], int | None] = {}
 
     @cached_property
     def least_bytes(self) -> int:
@@ -126,6 +127,12 @@ class Plans:
         return _Free(ROOMY_BYTES, roomy.time_ns)
 
     def _time_ns(self, name: str, budget_bytes: int) -> int | None:
+        """A policy's time in a memory, if it fits; asked again for every capacity, and worked out once."""
+        if (name, budget_bytes) not in self._times_ns:
+            self._times_ns[name, budget_bytes] = self._rehearsed_ns(name, budget_bytes)
+        return self._times_ns[name, budget_bytes]
+
+    def _rehearsed_ns(self, name: str, budget_bytes: int) -> int | None:
         study = self.at(budget_bytes)
         rehearsal = study.rehearse(self._decided.get(name) or decide(make_policy(name), study.problem()))
         return rehearsal.time_ns if rehearsal.fits else None
