@@ -45,5 +45,5 @@ def test_progress_reaches_the_end(whole: Whole) -> None:
 
 
 def test_in_time(whole: Whole) -> None:
-    """9 s on two idle cores; what else runs there counts little in the time of the processor."""
+    """What else runs there counts little in the time of the processor."""
     assert 1 < whole.cpu_seconds < 60
