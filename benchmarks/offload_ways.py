@@ -28,6 +28,7 @@ from vdnnsim.pytorch import capture, offload
 from vdnnsim.pytorch.devices import open_device
 from vdnnsim.pytorch.hook_costs import measure_hook_costs
 from vdnnsim.pytorch.measuring import predicted
+from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.script import Script
 from vdnnsim.pytorch.step_bench import Ran, StepBench, step_bench
 
@@ -43,11 +44,15 @@ def main(arguments: list[str] | None = None) -> None:
     profile = load_profile(asked.gpu)
     trace = capture(*training, name=script.name, device=asked.device, gpu=profile.name)
     ways: dict[str, Way] = {"nothing leaves": nullcontext}
-    for prediction, plan in predicted(trace, profile, asked.policies.split(";")):
-        ways[f"vdnnsim {prediction.policy}"] = partial(offload, training.model, plan)
-    ways["save_on_cpu(pin_memory=True)"] = partial(torch.autograd.graph.save_on_cpu, pin_memory=True)
-    ways |= _torchtune(asked.torchtune)
-    with step_bench(training.step, training.model, trace, training.optimizer, device) as bench:
+    plans = predicted(trace, profile, asked.policies.split(";"))
+    with (
+        pinned_memory(device.torch_device, (plan for _, plan in plans)) as pinned,
+        step_bench(training.step, training.model, trace, training.optimizer, device) as bench,
+    ):
+        for prediction, plan in plans:
+            ways[f"vdnnsim {prediction.policy}"] = partial(offload, training.model, plan, pinned=pinned)
+        ways["save_on_cpu(pin_memory=True)"] = partial(torch.autograd.graph.save_on_cpu, pin_memory=True)
+        ways |= _torchtune(asked.torchtune)
         rows = list(_measured(bench, ways))
     costs = measure_hook_costs(device.torch_device)
     lines = [

@@ -31,6 +31,12 @@ _WHY = (
 )
 
 
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return (
+        type(tensor) is torch.Tensor and tensor.layout is torch.strided and not tensor.is_conj() and not tensor.is_neg()
+    )
+
+
 @dataclass(frozen=True)
 class Part:
     """What is to be known of a block that leaves: its bytes, the geometry of its saved tensors by their numbers, and
@@ -103,9 +109,16 @@ class Running:
         deeds = self._script.agenda.get(course.call)
         if number is None and deeds is None:
             return Kept(tensor, alive)
-        if reason := self._why_not(number, tensor):
-            return self._stray(tensor, alive, reason)
-        kept = Kept(tensor, alive) if number is None else self._leave(number, tensor, alive)
+        if self._engine.here() != self._engine.home:
+            return self._stray(tensor, alive, "on another stream than the one on which offloading began")
+        if number is None:
+            kept: Kept | Left = Kept(tensor, alive)
+        else:
+            storage = tensor.untyped_storage() if _is_plain(tensor) else None
+            if storage is None or (reason := self._why_not(number, tensor, storage)):
+                other = f"a {type(tensor).__name__} that is not a plain dense tensor"
+                return self._stray(tensor, alive, other if storage is None else reason)
+            kept = self._leave(number, tensor, storage, alive)
         if deeds is not None:
             self._do(deeds)
         return kept
@@ -125,22 +138,10 @@ class Running:
 
     # Saving
 
-    def _why_not(self, number: int | None, tensor: torch.Tensor) -> str:
-        """What is otherwise than the plan has it, "" where nothing is. `number` is that of the tensor's block where it
-        is to leave."""
-        if self._engine.here() != self._engine.home:
-            return "on another stream than the one on which offloading began"
-        if number is None:
-            return ""
-        if (
-            type(tensor) is not torch.Tensor
-            or tensor.layout is not torch.strided
-            or tensor.is_conj()
-            or tensor.is_neg()
-        ):
-            return f"a {type(tensor).__name__} that is not a plain dense tensor"
+    def _why_not(self, number: int, tensor: torch.Tensor, storage: torch.UntypedStorage) -> str:
+        """What is otherwise than the plan has it of a tensor that is to leave with block `number`; "" where nothing
+        is."""
         part, block = self._parts[number], self._blocks.get(number)
-        storage = tensor.untyped_storage()
         found, expected = geometry_of(tensor), self._geometry[self._course.saves - 1]
         elsewhere = found.offset != expected.offset or storage.nbytes() != part.size_bytes
         if found[:3] != expected[:3] or (elsewhere and block is not None):
@@ -153,18 +154,18 @@ class Running:
             return "in a block that was changed in place after its copy out"
         return ""
 
-    def _leave(self, number: int, tensor: torch.Tensor, alive: Alive) -> Kept | Left:
+    def _leave(self, number: int, tensor: torch.Tensor, storage: torch.UntypedStorage, alive: Alive) -> Kept | Left:
         block = self._blocks.get(number)
         if block is None:
             part = self._parts[number]
             last = self._last.get(number)
             expected = self._geometry[self._course.saves - 1].offset, part.size_bytes
-            reason = ELSEWHERE if (tensor.storage_offset(), tensor.untyped_storage().nbytes()) != expected else ""
+            reason = ELSEWHERE if (tensor.storage_offset(), storage.nbytes()) != expected else ""
             if reason or self._course.saves - 1 != min(part.saved) or (last is not None and last() is not None):
                 self._counts.stayed[reason or IN_USE] += 1
                 self._counts.tell(reason or IN_USE, f"found a tensor {reason or IN_USE}: it stays on the device")
                 return Kept(tensor, alive)
-            block = self._blocks[number] = Block(number, tensor, part.needs, self._nothing)
+            block = self._blocks[number] = Block(number, tensor, storage, part.needs)
             self._last[number] = weakref.ref(block)
         return Left(tensor, self._geometry[self._course.saves - 1], block, alive, self._nothing)
 

@@ -88,8 +88,7 @@ class Kept(_Versioned):
 
 class Block:
     """A block of one step that leaves. `held` is a tensor in it until the block is dropped; `fetched` holds its bytes
-    from the copy in to the last of its `needs`; `awaited` says that the compute stream waits for that copy.
-    `nothing` is an empty tensor of the device."""
+    from the copy in to the last of its `needs`; `awaited` says that the compute stream waits for that copy."""
 
     __slots__ = (
         "__weakref__",
@@ -104,8 +103,7 @@ class Block:
         "storage",
     )
 
-    def __init__(self, number: int, tensor: torch.Tensor, needs: int, nothing: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
+    def __init__(self, number: int, tensor: torch.Tensor, storage: torch.UntypedStorage, needs: int) -> None:
         self.number = number
         self.address = storage.data_ptr()
         self.storage = StorageWeakRef(storage)
@@ -114,17 +112,24 @@ class Block:
         self.awaited = False
         self.needed = False
         self.needs = needs
-        self._first = tensor._version, _without_memory(tensor, nothing)
+        self._first: tuple[torch.Tensor, int] | None = None
 
     @property
     def changed(self) -> bool:
         """Whether the block was written after its first tensor was saved."""
-        version, first = self._first
-        return first._version != version
+        if self._first is None:
+            return False
+        witness, version = self._first
+        return witness._version != version
+
+    def note(self, left: Left) -> None:
+        """A tensor in it was saved: the first one is its witness."""
+        if self._first is None:
+            self._first = left.tensor, left.version
 
 
 class Left(_Versioned):
-    """A tensor in a block that leaves."""
+    """A tensor in a block that leaves; `nothing` is an empty tensor of the device."""
 
     __slots__ = ("block", "geometry")
 
@@ -135,17 +140,11 @@ class Left(_Versioned):
         self.tensor.data = nothing
         self.geometry = geometry
         self.block = block
+        block.note(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.geometry.shape
-
-
-def _without_memory(tensor: torch.Tensor, nothing: torch.Tensor) -> torch.Tensor:
-    """An empty tensor that shares the count of versions."""
-    witness = tensor.detach()
-    witness.data = nothing
-    return witness
 
 
 def poison(tensor: torch.Tensor) -> None:
