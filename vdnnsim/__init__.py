@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vdnnsim.calibration.records import CaseRecord, read_records
     from vdnnsim.captured.files import read_step
     from vdnnsim.captured.step import CapturedStep
+    from vdnnsim.differences import Change, Difference, LayerChange, diff
     from vdnnsim.errors import (
         CannotWrite,
         Fault,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vdnnsim.figures.advice import advice_figure
     from vdnnsim.figures.calibration import calibration_figure
     from vdnnsim.figures.comparison import comparison_figure
+    from vdnnsim.figures.difference import difference_figure
     from vdnnsim.figures.memory_map import memory_map
     from vdnnsim.figures.run import run_figure
     from vdnnsim.figures.sweep import plot_sweep
@@ -86,7 +88,9 @@ __all__ = [
     "CannotWrite",
     "CapturedStep",
     "CaseRecord",
+    "Change",
     "Comparison",
+    "Difference",
     "Fault",
     "FeatureExtraction",
     "GpuProfile",
@@ -96,6 +100,7 @@ __all__ = [
     "Iteration",
     "Kind",
     "Layer",
+    "LayerChange",
     "LayerResult",
     "LayerSpec",
     "LayerTraffic",
@@ -134,6 +139,8 @@ __all__ = [
     "compare",
     "compare_policies",
     "comparison_figure",
+    "diff",
+    "difference_figure",
     "feature_extraction_layers",
     "find_trace",
     "finished",
@@ -179,6 +186,7 @@ _ROOMS = MappingProxyType(
         "calibration.records": ("CaseRecord", "read_records"),
         "captured.files": ("read_step",),
         "captured.step": ("CapturedStep",),
+        "differences": ("Change", "Difference", "LayerChange", "diff"),
         "errors": (
             "CannotWrite",
             "Fault",
@@ -192,6 +200,7 @@ _ROOMS = MappingProxyType(
         "figures.advice": ("advice_figure",),
         "figures.calibration": ("calibration_figure",),
         "figures.comparison": ("comparison_figure",),
+        "figures.difference": ("difference_figure",),
         "figures.memory_map": ("memory_map",),
         "figures.run": ("run_figure",),
         "figures.sweep": ("plot_sweep",),

@@ -27,6 +27,7 @@ INTERRUPTED_IN = {
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
     "memory-map": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle", "--out", "map.png")),
     "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
+    "diff": ("vdnnsim.differences.diff", ("a.json", "b.json")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
     "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
     "import": ("vdnnsim.readers.reader_of", ("any.log", "--out", "out")),

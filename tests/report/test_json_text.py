@@ -48,7 +48,7 @@ def test_every_number_of_a_result_is_there(tight: Comparison) -> None:
         told_elsewhere = {"band", "failure"}  # which stands in its reason
         of_captured_steps = {"memory", "plan_file", "pace"}
         names = {field.name for field in fields(PolicyResult)}
-        assert set(document) == (names | {"plan"}) - told_elsewhere - of_captured_steps
+        assert set(document) == (names | {"plan", "timeline"}) - told_elsewhere - of_captured_steps
         for name in ("trainable", "reason", "needed_bytes", "iteration_time_ns", "performance", "stall_ns", "verdict"):
             assert document[name] == getattr(result, name)
         assert document["bytes_by_class_at_peak"] == dict(result.bytes_by_class_at_peak)

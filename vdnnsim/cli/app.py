@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vdnnsim.cli import advising, calibrate, capture, check, comparing, importing, listing, planning, solve, sweep
+from vdnnsim.cli import (
+    advising,
+    calibrate,
+    capture,
+    check,
+    comparing,
+    differing,
+    importing,
+    listing,
+    planning,
+    solve,
+    sweep,
+)
 from vdnnsim.cli.added import add_commands
 from vdnnsim.errors import VdnnsimError
 
@@ -63,6 +75,7 @@ app.command("advise")(advising.advise_command)
 app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
 app.command("memory-map")(comparing.memory_map_command)
+app.command("diff")(differing.diff_command)
 app.command("capture")(capture.capture_command)
 app.command("plan")(planning.plan_command)
 app.command("import")(importing.import_command)

@@ -7,14 +7,15 @@ busy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from vdnnsim.figures.page import DPI, SMALL_SIZE
+from vdnnsim.figures.looks import ENGINE_COLOURS, FAINT
+from vdnnsim.figures.page import DPI, SMALL_SIZE, write_beside
+from vdnnsim.report.lanes import STALL, Interval
 
 LANE_IN = 5.3
 DOTS = round(LANE_IN * DPI)
@@ -26,14 +27,33 @@ _BOX_DOTS = 6
 _NAME_SIZE = SMALL_SIZE - 1.2
 _CHARACTER_EM = 0.62
 _HEIGHT = 0.72
+_SHADE = 0.16
 
 
-class Interval(NamedTuple):
-    """A busy time, in nanoseconds, and what it was busy with."""
+def draw_lanes(
+    axes: Axes, lanes: Mapping[str, Sequence[Interval]], end_ns: int, scale: float, of_ns: int | None = None
+) -> None:
+    """Draw lanes by engine from the top, with how much of the time (`of_ns`, the whole axis unless said) each was busy
+    at the right; where compute stood still for copies, all of them are shaded."""
+    rows = (-0.5, len(lanes) - 0.5)
+    stalled = lanes.get(STALL, ())
+    if stalled:
+        draw_density(axes, rows, stalled, end_ns, scale, ENGINE_COLOURS["stall"], strength=_SHADE, zorder=0)
+    for row, (engine, intervals) in enumerate(lanes.items()):
+        colour = ENGINE_COLOURS.get(engine, ENGINE_COLOURS["copy"])
+        draw_lane(axes, row, intervals, end_ns, scale, colour)
+        busy_ns = sum(interval.end_ns - interval.begin_ns for interval in intervals)
+        coords = ("axes fraction", "data")
+        shade = colour if intervals else FAINT
+        write_beside(axes, _share(busy_ns, of_ns or end_ns), 1, row, coords=coords, shift_pt=(4, 0), color=shade)
+    axes.set_ylim(rows[1], rows[0])
+    axes.set_yticks(range(len(lanes)), list(lanes))
+    axes.tick_params(axis="y", length=0)
 
-    begin_ns: int
-    end_ns: int
-    name: str = ""
+
+def _share(busy_ns: int, end_ns: int) -> str:
+    share = 100 * busy_ns / end_ns
+    return f"{share:.0f} % of the time" if share >= 10 or not busy_ns else f"{share:.1f} % of the time"
 
 
 def draw_lane(axes: Axes, row: float, intervals: Sequence[Interval], end_ns: int, scale: float, colour: str) -> None:

@@ -14,20 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdnnsim.figures import looks, page, saving
-from vdnnsim.figures.lanes import COARSER, DOTS, LANE_IN, Interval, draw_density, draw_lane
-from vdnnsim.figures.looks import ENGINE_COLOURS, FAINT, INK, LIMIT_LINE
+from vdnnsim.figures.lanes import COARSER, DOTS, LANE_IN, draw_lanes
+from vdnnsim.figures.looks import INK, LIMIT_LINE
 from vdnnsim.metrics.loss import LOSS_WORDS, Loss
+from vdnnsim.report.lanes import lanes_of
 from vdnnsim.report.levels import Level, memory_levels
 from vdnnsim.report.words import byte_unit, provenance, shortened, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT
 from vdnnsim.units import format_bytes
 
 _LEFT_IN = 0.68
 _LANES_IN = 0.95
 _GAP_IN = 0.12
 _MEMORY_IN = 1.95
-_SHADE = 0.16
 _LINE_PT = page.SMALL_SIZE + 2.5
 _LINE_IN = _LINE_PT / 72
 
@@ -52,7 +51,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     end_ns = max(1, run.timeline.iteration_time_ns)
     unit, scale = page.time_unit(end_ns)
     colours = _draw_memory(memory, run, comparison, end_ns, scale)
-    _draw_lanes(lanes, run, end_ns, scale)
+    draw_lanes(lanes, lanes_of(run.timeline), end_ns, scale)
     _draw_boundary(memory, lanes, run, scale)
     for axes in (memory, lanes):
         axes.set_xlim(0, end_ns * scale)
@@ -152,41 +151,6 @@ def most_per_dot(levels: Sequence[Level], end_ns: int, dots: int) -> list[Level]
         if not shown or shown[-1].bytes_by_class != most.bytes_by_class:
             shown.append(Level(begin_ns, most.bytes_by_class))
     return [*shown, Level(end_ns, shown[-1].bytes_by_class)]
-
-
-def _draw_lanes(axes: Axes, run: PolicyRun, end_ns: int, scale: float) -> None:
-    timeline = run.timeline
-    kernels = [Interval(kernel.begin_ns, kernel.end_ns, kernel.layer) for kernel in timeline.kernels]
-    copies = {
-        direction: [
-            Interval(copy.begin_ns, copy.end_ns, copy.buffer.partition(":")[2])
-            for copy in timeline.copies
-            if copy.direction == direction
-        ]
-        for direction in (COPY_OUT, COPY_IN)
-    }
-    stalled = [Interval(stall.begin_ns, stall.end_ns) for stall in timeline.stalls]
-    lanes = (
-        ("compute", kernels, ENGINE_COLOURS["compute"]),
-        (COPY_OUT, copies[COPY_OUT], ENGINE_COLOURS["copy"]),
-        (COPY_IN, copies[COPY_IN], ENGINE_COLOURS["copy"]),
-        ("stall", stalled, ENGINE_COLOURS["stall"]),
-    )
-    rows = (-0.5, len(lanes) - 0.5)
-    if stalled:
-        draw_density(axes, rows, stalled, end_ns, scale, ENGINE_COLOURS["stall"], strength=_SHADE, zorder=0)
-    for row, (_, intervals, colour) in enumerate(lanes):
-        draw_lane(axes, row, intervals, end_ns, scale, colour)
-        busy_ns = sum(interval.end_ns - interval.begin_ns for interval in intervals)
-        _write_right(axes, _share(busy_ns, end_ns), row, colour if intervals else FAINT)
-    axes.set_ylim(rows[1], rows[0])
-    axes.set_yticks(range(len(lanes)), [name for name, _, _ in lanes])
-    axes.tick_params(axis="y", length=0)
-
-
-def _share(busy_ns: int, end_ns: int) -> str:
-    share = 100 * busy_ns / end_ns
-    return f"{share:.0f} % of the time" if share >= 10 or not busy_ns else f"{share:.1f} % of the time"
 
 
 def _draw_boundary(memory: Axes, lanes: Axes, run: PolicyRun, scale: float) -> None:

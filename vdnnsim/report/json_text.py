@@ -7,13 +7,16 @@ once published keeps its name and meaning within a schema number; new fields may
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
+from vdnnsim.differences.records import Change, Difference
 from vdnnsim.metrics import Loss, Spent
 from vdnnsim.policies import Plan, Trial
+from vdnnsim.report.lanes import stored_lanes
 from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun, fields_of
 
 SCHEMA = 1
@@ -42,6 +45,25 @@ def comparison_json(comparison: Comparison) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def difference_json(difference: Difference) -> str:
+    """Every change of a difference as JSON text. `share` is null where it has none, or one side has no such number."""
+    document = {
+        "schema": SCHEMA,
+        "kind": difference.before.kind,
+        "before": difference.before.name,
+        "after": difference.after.name,
+        "inputs": [_change(change) for change in difference.inputs],
+        "numbers": [_change(change) for change in difference.numbers],
+        "layers": [{**layer._asdict(), "gained_ns": layer.gained_ns} for layer in difference.layers],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _change(change: Change) -> dict[str, Any]:
+    share = change.share
+    return {**change._asdict(), "share": None if share is None or math.isinf(share) else share}
+
+
 def _captured(comparison: Comparison) -> dict[str, Any]:
     """What a captured step says of itself."""
     if comparison.captured is None:
@@ -57,7 +79,7 @@ def _result(run: PolicyRun) -> dict[str, Any]:
     document = _record(run.result)
     trials = [_trial(trial, order) for trial in run.result.trials]
     bound = {"optimum": run.plan.bound._asdict()} if run.plan.bound else {}
-    return {**document, "plan": _decisions(run.plan, order), "trials": trials, **bound}
+    return {**document, "plan": _decisions(run.plan, order), "timeline": stored_lanes(run), "trials": trials, **bound}
 
 
 def _record(record: PolicyResult | FeatureExtraction | LayerResult) -> dict[str, Any]:

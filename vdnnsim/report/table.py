@@ -49,7 +49,7 @@ def comparison_table(comparison: Comparison) -> Table:
     numbers of a memory that has room. Of captured steps it says what PyTorch's allocator gives and holds."""
     results = comparison.results
     unit, unit_bytes = _unit(comparison)
-    table = _table()
+    table = plain_table()
     table.add_column("policy", no_wrap=True)
     table.add_column("trains", no_wrap=True)
     times_ms = [result.iteration_time_ns / 1e6 for result in results]
@@ -133,7 +133,7 @@ def losses_table(comparison: Comparison) -> Table:
     """One row per policy: what its iteration takes longer than the oracle's, by cause, in ms."""
     losses = [result.loss for result in comparison.results]
     largest = [max(abs(part) for loss in losses for part in (loss.total_ns, *loss)) / 1e6]
-    table = _table()
+    table = plain_table()
     table.add_column("policy", no_wrap=True)
     columns = [_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
     for name, heading in _LOSS_HEADINGS.items():
@@ -189,7 +189,7 @@ def layers_table(run: PolicyRun) -> Table:
     """One row per layer, with totals."""
     result = run.result
     layers = result.layers
-    table = _table()
+    table = plain_table()
     forward_ms = sum(layer.forward_ns for layer in layers) / 1e6
     backward_ms = sum(layer.backward_ns for layer in layers) / 1e6
     stall_ms, times_ms = result.stall_ns / 1e6, (forward_ms, backward_ms)
@@ -251,7 +251,7 @@ def print_trials(run: PolicyRun, console: Console) -> None:
     if not result.trials:
         print_text(console, f"{result.policy} decides without trying anything.")
         return
-    table = _table()
+    table = plain_table()
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("configuration", overflow="fold")
     table.add_column("outcome", no_wrap=True)
@@ -293,7 +293,7 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
         print_text(console, "Every pass runs its fastest algorithm.")
         return
     print_text(console, "passes that do not run their fastest algorithm", "bold")
-    table = _table()
+    table = plain_table()
     for title in ("layer", "pass", "fastest", "chosen"):
         table.add_column(title, no_wrap=True)
     wanted_mb = [fastest.workspaces.get(key, 0) / 1e6 for key in slower]
@@ -306,7 +306,7 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
     print_table(console, table, ("workspace", "chosen's"))
 
 
-def _table() -> Table:
+def plain_table() -> Table:
     """The box has a blank between columns already."""
     return Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
 
