@@ -88,6 +88,7 @@ def test_figures_come_last() -> None:
         "calibration/report.py",
         "cli/advising.py",
         "cli/comparing.py",
+        "cli/differing.py",
         "cli/sweep.py",
         "pytorch/reporting.py",
     }
