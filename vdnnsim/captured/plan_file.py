@@ -61,9 +61,12 @@ class PlanFile:
 
     @classmethod
     def of(cls, step: CapturedStep, policy: str, schedule: Schedule, step_ns: int, peak_bytes: int) -> PlanFile:
-        """The file of a schedule. Raises `BrokenSchedule`, `InvalidInput` for one that makes something again."""
+        """The file of a schedule. Raises `BrokenSchedule`, `InvalidInput` for one that makes something again, or
+        compresses copies."""
         if len(schedule.leaves) < len(schedule.actions):
             raise InvalidInput("plan: found tensors that are made again: in training torch.utils.checkpoint does that")
+        if schedule.compression:
+            raise InvalidInput("plan: found copies that are compressed; expected plain ones: no GPU has that engine")
         views: dict[int, list[SavedView]] = {}
         for number, one in enumerate(step.saved):
             view = SavedView(number, one.dtype, one.shape, one.stride, one.offset_bytes)

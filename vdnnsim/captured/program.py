@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
@@ -103,7 +104,12 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             leaves[number] = checked_leave(step, number, action)
         else:
             remakes[number] = checked_remake(step, number, action)
-    return _Building(step, prepared, leaves, remakes, plan.copies).build()
+    building = _Building(step, prepared, leaves, remakes, plan.copies)
+    program = building.build()
+    if plan.compression is None:
+        return program
+    back = {building.fetched[number].name: prepared.buffers[number].name for number in leaves}
+    return replace(program, compression=plan.compression.of_others_too(back))
 
 
 class _Away(NamedTuple):

@@ -67,6 +67,9 @@ def trace_command(
     math: options.Math = "fp32",
     device: Device = "cuda",
     name: Name = None,
+    density: Annotated[
+        bool, typer.Option("--density", help="Measure how much of each map is zero at initialisation, too, for cdma.")
+    ] = False,
 ) -> None:
     """Time every layer and pass, CONV with every algorithm, with workspaces and the slowdown of copies: a trace."""
     from vdnnsim.network import load_network
@@ -83,6 +86,10 @@ def trace_command(
 
         gpu = name or ("cpu" if device == "cpu" else profile_name(bench.device.describe()["gpu"]))
         trace = measure_trace(bench, chosen, math, gpu, _CREATED_BY, _progress())
+        if density:
+            from vdnnsim.calibration.densities import with_densities
+
+            trace = with_densities(trace, bench, chosen)
         write_trace(trace, out)
         unsteady = trace.header.conditions.get("unsteady", "")
         typer.echo(f"{out}: {len(trace.rows)} rows, {trace.header.title}; {unsteady}")

@@ -1,5 +1,6 @@
 """One training iteration as operators and tensors, and schedules: what becomes of each tensor, and who waits."""
 
+from vdnnsim.iteration.compression import Compression
 from vdnnsim.iteration.operators import Buffer, Iteration, Key, MemoryClass, Operator, Stage, Tensor
 from vdnnsim.iteration.schedule import (
     Action,
@@ -18,6 +19,7 @@ __all__ = [
     "Action",
     "BrokenSchedule",
     "Buffer",
+    "Compression",
     "CopyStreams",
     "Iteration",
     "Key",

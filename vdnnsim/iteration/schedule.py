@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.iteration.compression import Compression
 from vdnnsim.iteration.operators import Buffer, Key
 
 
@@ -111,7 +112,8 @@ class Schedule:
 
     `before` are the tensors and shared blocks that are taken before the iteration, in order; `stays` those tensors of
     them that are never given back. `actions` are in the order of the pinned host buffers. With a `shared_workspace` all
-    operators have one, taken before the iteration. `copies` says on which streams copies are.
+    operators have one, taken before the iteration. `copies` says on which streams copies are,
+    `compression` what they put on the wire where that is less than they move.
 
     `offload` are the layers whose X was to leave, in the words of whoever wrote it. `fences` are the kinds of layers
     over which no prefetch reaches: with them, prefetches follow the paper's window, and `deferred` are the layers
@@ -129,11 +131,13 @@ class Schedule:
     fences: frozenset[str] | None = None
     deferred: frozenset[str] = frozenset()
     copies: CopyStreams = CopyStreams.EACH_WAY
+    compression: Compression | None = None
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
-        return self.waits, self.weight_gradients, self.before, self.stays, frozenset(self.actions.items()), self.copies
+        actions, compression = frozenset(self.actions.items()), self.compression and self.compression.key
+        return self.waits, self.weight_gradients, self.before, self.stays, actions, self.copies, compression
 
     @property
     def leaves(self) -> dict[str, Leave]:

@@ -150,10 +150,15 @@ class Script:
 
     def copies_ns(self, link: Link) -> tuple[list[int], list[int]]:
         """How long the copies out and in take alone on this link."""
-        return (
-            [link.copy_out.duration_ns(buffer.size_bytes) for buffer in self.outs],
-            [link.copy_in.duration_ns(buffer.size_bytes) for buffer in self.ins],
-        )
+        ways = ((self.outs, link.copy_out.duration_ns), (self.ins, link.copy_in.duration_ns))
+        if (squeezed := self.program.compression) is None:
+            outs, ins = ([takes_ns(buffer.size_bytes) for buffer in buffers] for buffers, takes_ns in ways)
+        else:
+            outs, ins = (
+                [squeezed.copy_ns(buffer.name, buffer.size_bytes, takes_ns) for buffer in buffers]
+                for buffers, takes_ns in ways
+            )
+        return outs, ins
 
 
 def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:

@@ -17,6 +17,8 @@ from vdnnsim.units import parse_bytes
 
 NONE = "none"
 """The value of a parameter that is without a bound."""
+OF = "of"
+"""The parameter of a policy that is made of another one, which may be named without it."""
 
 
 class Parameter(NamedTuple):
@@ -54,8 +56,9 @@ def split_names(text: str, what: str) -> list[str]:
     return [name.strip() for name in names]
 
 
-def parts_of(text: str) -> tuple[str, dict[str, str]]:
-    """A policy's name, and its parameters as they stand. Raises `InvalidInput`."""
+def parts_of(text: str, of_policy: bool = False) -> tuple[str, dict[str, str]]:
+    """A policy's name, and its parameters as they stand; with `of_policy` the first may be another policy, which is the
+    parameter `OF`. Raises `InvalidInput`."""
     name, bracket, rest = text.partition("(")
     what = f"policy '{text}'"
     if not bracket:
@@ -66,6 +69,8 @@ def parts_of(text: str) -> tuple[str, dict[str, str]]:
     given: dict[str, str] = {}
     for part in split_names(inside, what) if inside else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
+        if of_policy and not given and (not equals or "(" in key):
+            key, equals, value = OF, "=", part
         if not equals or not key or not value:
             raise InvalidInput(f"{what}: found '{part}', expected a parameter and its value, as in ahead=8")
         if key in given:
@@ -76,7 +81,7 @@ def parts_of(text: str) -> tuple[str, dict[str, str]]:
 
 def make_parameterised(kind: type[Parameterised], text: str) -> Policy:
     """The policy of this kind that a text describes. Raises `InvalidInput` for an unknown parameter or value."""
-    _, given = parts_of(text)
+    _, given = parts_of(text, OF in kind.PARAMETERS)
     values = {}
     for key, value in given.items():
         if key not in kind.PARAMETERS:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.capuchin import Capuchin
+from vdnnsim.policies.cdma import Cdma
 from vdnnsim.policies.checkpoint import Checkpoint
 from vdnnsim.policies.deciding import checked_policy
 from vdnnsim.policies.dtr import Dtr
@@ -88,7 +89,7 @@ PAPERS: Mapping[str, type[Parameterised]] = MappingProxyType(
 RECALLED: Mapping[str, str] = MappingProxyType({"capuchin": "capuchin", "superneurons": "superneurons (its cache)"})
 """The policies whose rules nobody has checked in code or paper, with what of them."""
 PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
-    {"offload": Offload, "optimal": Optimal, **RUNTIMES, **PAPERS}
+    {"offload": Offload, "optimal": Optimal, "cdma": Cdma, **RUNTIMES, **PAPERS}
 )
 """Policies that are named with parameters."""
 _RUNTIMES = (*RUNTIMES, "checkpoint(every=sqrt)")

@@ -121,7 +121,8 @@ class Builder:
         leaves = self.schedule.leaves
         offloaded = tuple(self.buffers[name] for name in leaves)
         on_host = frozenset(name for name, leave in leaves.items() if leave.out is None)
-        return Program(self.setup, tuple(self.commands), tuple(self.steps), operands, offloaded, on_host)
+        commands, steps = tuple(self.commands), tuple(self.steps)
+        return Program(self.setup, commands, steps, operands, offloaded, on_host, self.schedule.compression)
 
     def from_stage(self, stage: int, plan: Plan) -> Builder:
         """The builder of a plan whose schedule is the same before this stage; this one has built its own."""

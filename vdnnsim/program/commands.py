@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from vdnnsim.iteration import Buffer
+from vdnnsim.iteration import Buffer, Compression
 
 
 class Stream(StrEnum):
@@ -133,7 +133,7 @@ class Program:
     `setup` is allocated before the iteration and stays; `commands` are the iteration, cut into `steps`. `operands` maps
     what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
     to the name of the buffer that holds it; several may share one. `offloaded` are the buffers that leave, `on_host`
-    those of them whose bytes the host has before the iteration.
+    those of them whose bytes the host has before the iteration. With a `compression` copies put less on the wire.
     """
 
     setup: tuple[Buffer, ...]
@@ -142,6 +142,7 @@ class Program:
     operands: Mapping[str, str]
     offloaded: tuple[Buffer, ...]
     on_host: frozenset[str] = frozenset()
+    compression: Compression | None = None
 
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
@@ -162,4 +163,5 @@ class Program:
     @property
     def pinned_host_bytes(self) -> int:
         """Host memory that the copies need: one pinned buffer for each offloaded map, allocated once."""
-        return sum(buffer.size_bytes for buffer in self.offloaded)
+        squeezed = self.compression or Compression()
+        return sum(squeezed.wire_bytes(buffer.name, buffer.size_bytes) for buffer in self.offloaded)

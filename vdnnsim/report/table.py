@@ -172,7 +172,9 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     left_out = [f"Left out: {'; '.join(comparison.left_out)}."] if comparison.left_out else []
     named = (RECALLED[result.policy] for result in comparison.results if result.policy in RECALLED)
     recalled = [f"Rules recalled, not checked: {', '.join(found)}."] if (found := list(named)) else []
-    return [*measured, link(comparison), provenance(comparison), legend, *bands, *recalled, *left_out]
+    labels = {run.plan.schedule.compression.label for run in comparison.runs if run.plan.schedule.compression}
+    squeezed = [f"Compressed copies, by an engine that no GPU has: {'; '.join(sorted(labels))}."] if labels else []
+    return [*measured, link(comparison), provenance(comparison), legend, *bands, *recalled, *squeezed, *left_out]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:

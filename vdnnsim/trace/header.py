@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vdnnsim.errors import InvalidFile, InvalidInput
 from vdnnsim.files import read_toml
 from vdnnsim.trace.table import Trace, TraceHeader
+from vdnnsim.units import PPM
 
 MATH_MODES = ("fp32", "tf32")
 _LINE = 116
@@ -41,6 +42,7 @@ class HeaderFile(BaseModel):
     sources: dict[str, str] = Field(default_factory=dict)
     conditions: dict[str, str] = Field(default_factory=dict)
     identity: _Identity = _Identity()
+    densities_ppm: dict[str, Annotated[int, Field(ge=0, le=PPM, strict=True)]] = Field(default_factory=dict)
 
     def header(self) -> TraceHeader:
         return TraceHeader(
@@ -52,6 +54,7 @@ class HeaderFile(BaseModel):
             self.sources,
             self.conditions,
             self.identity.layers,
+            self.densities_ppm,
         )
 
 
@@ -94,7 +97,11 @@ def header_text(trace: Trace) -> str:
         "math": header.math,
         "created_by": header.created_by,
     }
-    told = {"sources": dict(header.sources), "conditions": dict(header.conditions)}
+    told: dict[str, dict[str, str] | dict[str, int]] = {
+        "sources": dict(header.sources),
+        "conditions": dict(header.conditions),
+        "densities_ppm": dict(header.densities_ppm),
+    }
     document |= {title: entries for title, entries in told.items() if entries}
     text = tomli_w.dumps(document | {"identity": {"rows": len(trace.rows)}})
     if not header.layers:

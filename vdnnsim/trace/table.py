@@ -104,7 +104,9 @@ class TraceRow(NamedTuple):
 class TraceHeader:
     """What a trace is of, and where it is from. `sources` explains each row's source in words; `conditions` says GPU,
     driver, library versions, clocks, date, repetitions and spread, as far as they are known. `layers` are the
-    `layer_digests` of its network, by which a trace of another network is told; none where they are not known."""
+    `layer_digests` of its network, by which a trace of another network is told; none where they are not known.
+    `densities_ppm` says of feature maps, by their names, how many millionths of their 32-bit words are not zero as they
+    would leave; none where nobody measured it."""
 
     gpu: str
     network: str
@@ -114,6 +116,7 @@ class TraceHeader:
     sources: Mapping[str, str] = field(default_factory=dict)
     conditions: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    densities_ppm: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -152,7 +155,10 @@ class Trace:
     @cached_property
     def sha256(self) -> str:
         """A digest of everything in it: two traces that differ anywhere have two of them."""
-        return hashlib.sha256(json.dumps([asdict(self.header), self.rows]).encode()).hexdigest()
+        header = asdict(self.header)
+        if not header["densities_ppm"]:  # as before there were any
+            del header["densities_ppm"]
+        return hashlib.sha256(json.dumps([header, self.rows]).encode()).hexdigest()
 
     @cached_property
     def has_spreads(self) -> bool:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import torch
 
-from vdnnsim.errors import VdnnsimError
+from vdnnsim.errors import InvalidInput, VdnnsimError
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.checked import LAG_NS, Checked, Poison, Results
@@ -67,6 +67,8 @@ class RealMachine:
 
     def load(self, program: Program, make_pool: PoolMaker) -> LoadedProgram:
         """Make a program ready in a fresh slab. Raises `OutOfMemory`, `DeviceRefused`, `InvalidInput`."""
+        if program.compression:
+            raise InvalidInput("policy: found copies that are compressed; expected plain ones: no GPU has that engine")
         pool = make_pool()
         replay_memory(program, DeviceMemory(pool))
         self.device.enter()
