@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no
 TYPES := $(VENV)/types.txt
 OUT := out
 
-.PHONY: demo test types suite bench traces lint clean
+.PHONY: demo test types suite bench page-test traces lint clean
 
 demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (256), say where figure and timeline lie
 	@mkdir -p $(OUT)
@@ -30,6 +30,11 @@ suite: $(VENV)/.installed-for-tests
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s
+
+page-test: $(VENV)/.installed-for-tests  ## open pages in headless Chromium, use them, print them
+	$(INSTALL) --editable '.[browser]'
+	@command -v chromium chromium-browser google-chrome > /dev/null || apt-get install --yes chromium
+	$(BIN)/python -m pytest benchmarks/check_page.py
 
 traces: $(VENV)/.installed  ## regenerate every shipped trace that was built, not measured
 	$(BIN)/python -m vdnnsim.builder --all --out traces

@@ -45,6 +45,7 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
         ("distributed", ("sweep/cluster.py",)),
         ("typer", ("cli/",)),
         ("matplotlib", ("figures/",)),
+        ("jinja2", ("pages/writing.py",)),
         ("multiprocessing", ("processes.py", "crew.py")),
     ],
 )

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from vdnnsim.gpu import GpuProfile, load_profile
     from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
+    from vdnnsim.pages.comparing import comparison_page
     from vdnnsim.policies import (
         Layout,
         Plan,
@@ -139,6 +140,7 @@ __all__ = [
     "compare",
     "compare_policies",
     "comparison_figure",
+    "comparison_page",
     "diff",
     "difference_figure",
     "feature_extraction_layers",
@@ -208,6 +210,7 @@ _ROOMS = MappingProxyType(
         "gpu": ("GpuProfile", "load_profile"),
         "iteration": ("Iteration", "Leave", "Remake", "Schedule", "Waits"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
+        "pages.comparing": ("comparison_page",),
         "policies": (
             "Layout",
             "Plan",

@@ -25,6 +25,7 @@ ALEXNET = ("alexnet", "--batch", "128", "--gpu", "titan-x-maxwell")
 INTERRUPTED_IN = {
     "compare": ("vdnnsim.study.compare", (*ALEXNET,)),
     "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
+    "page": ("vdnnsim.study.compare", (*ALEXNET, "--out", "page.html")),
     "memory-map": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle", "--out", "map.png")),
     "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
     "diff": ("vdnnsim.differences.diff", ("a.json", "b.json")),

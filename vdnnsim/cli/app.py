@@ -17,6 +17,7 @@ from vdnnsim.cli import (
     differing,
     importing,
     listing,
+    paging,
     planning,
     solve,
     sweep,
@@ -74,6 +75,7 @@ def _global_options(
 app.command("advise")(advising.advise_command)
 app.command("compare")(comparing.compare_command)
 app.command("run")(comparing.run_command)
+app.command("page")(paging.page_command)
 app.command("memory-map")(comparing.memory_map_command)
 app.command("diff")(differing.diff_command)
 app.command("capture")(capture.capture_command)

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from vdnnsim.policies import Policy
     from vdnnsim.results import Comparison
 
+Policies = Annotated[
+    str | None,
+    typer.Option(
+        "--policies",
+        help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
+        "own; or runtimes, papers, all, which stand for several; all of the paper's when left out.",
+    ),
+]
+
 
 def compare_command(
     network: options.Workload,
     gpu: options.Gpu,
     batch: options.OwnBatch = None,
-    policies: Annotated[
-        str | None,
-        typer.Option(
-            "--policies",
-            help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
-            "own; or runtimes, papers, all, which stand for several; all of the paper's when left out.",
-        ),
-    ] = None,
+    policies: Policies = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
     math: options.OwnMath = None,
@@ -46,7 +48,7 @@ def compare_command(
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
-    comparison = _compare(network, batch, _names(policies), hardware, math, weight_gradients, trace, traces)
+    comparison = compared(network, batch, policies, hardware, math, weight_gradients, trace, traces)
     console = outputs.console()
     if console:
         from vdnnsim.report.table import print_comparison, print_trials
@@ -128,6 +130,11 @@ def memory_map_command(
 
     memory_map(comparison.runs[0], comparison, out)
     tell(output_console(), "memory map", out)
+
+
+def compared(network: str, batch: int | None, policies: str | None, *setting: Any) -> Comparison:
+    """The policies that are named, as `--policies` has them, on what the other options say."""
+    return _compare(network, batch, _names(policies), *setting)
 
 
 def _compare(

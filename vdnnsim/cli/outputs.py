@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+PAGE_SUFFIXES = (".html", ".htm")
 _SNAPSHOT_SUFFIX = ".pickle"
 
 
@@ -32,6 +33,14 @@ def check_targets(texts: Mapping[str, str | None], pictures: Mapping[str, Path |
         if picture and picture.suffix not in FIGURE_SUFFIXES:
             raise InvalidInput(f"{option}: found '{picture}', expected a name ending in {', '.join(FIGURE_SUFFIXES)}")
     check_writable(Path(target) for target in (*texts.values(), *pictures.values()) if target not in (None, STDOUT))
+
+
+def check_pages(pages: Mapping[str, Path | None]) -> None:
+    """The same for pages, by the option that names each."""
+    for option, page in pages.items():
+        if page and page.suffix not in PAGE_SUFFIXES:
+            raise InvalidInput(f"{option}: found '{page}', expected a name ending in {', '.join(PAGE_SUFFIXES)}")
+    check_writable(page for page in pages.values() if page)
 
 
 def put_text(target: str, text: str) -> None:

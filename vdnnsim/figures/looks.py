@@ -89,6 +89,17 @@ BLOCK_COLOURS: Mapping[str, str] = MappingProxyType(
 ENGINE_COLOURS: Mapping[str, str] = MappingProxyType({"compute": "#555555", "copy": "#997700", "stall": LIMIT})
 PASS_COLOURS: Mapping[str, str] = MappingProxyType({"forward": "#6699CC", "backward": "#994455"})
 """Kernels, where forward and backward are told apart."""
+LOSS_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "algorithms_ns": "#004488",
+        "copies_out_ns": "#997700",
+        "copies_in_ns": "#EECC66",
+        "late_fetches_ns": LIMIT,
+        "host_ns": "#555555",
+        "synchronise_ns": "#AAAAAA",
+    }
+)
+"""The parts of a loss."""
 PERFORMANCE_COLOUR = "#44AA99"
 _OTHER_CLASSES = ("#997700", "#EE99AA", "#44AA99", "#332288")
 _OTHER_POLICIES = ("#44AA99", "#332288", "#EE99AA", "#117733")

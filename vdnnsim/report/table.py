@@ -247,27 +247,33 @@ def _algorithms(layer: LayerResult) -> str:
     return " ".join(f"{passes}:{algorithm}" for algorithm, passes in letters.items())
 
 
+def trials_table(run: PolicyRun) -> Table:
+    """One row for each configuration that a policy tried, in order."""
+    trials = run.result.trials
+    table = plain_table()
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("configuration", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in trials])
+    unit, unit_bytes = byte_unit(max((trial.peak_bytes for trial in trials), default=0))
+    peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in trials])
+    taken = _taken(run)
+    for index, trial in enumerate(trials):
+        dim = "" if trial.fits else "dim"
+        outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
+        table.add_row(str(index + 1), Text(trial.title), outcome, Text(times[index], dim), Text(peaks[index], dim))
+    return table
+
+
 def print_trials(run: PolicyRun, console: Console) -> None:
     """What a policy tried, in order, and where the algorithms it chose are not the fastest."""
     result = run.result
     if not result.trials:
         print_text(console, f"{result.policy} decides without trying anything.")
         return
-    table = plain_table()
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("configuration", overflow="fold")
-    table.add_column("outcome", no_wrap=True)
-    times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in result.trials])
-    unit, unit_bytes = byte_unit(max(trial.peak_bytes for trial in result.trials))
-    peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in result.trials])
-    taken = _taken(run)
     console.print()
     print_text(console, f"{result.policy}: what it tried, in this order", "bold")
-    for index, trial in enumerate(result.trials):
-        dim = "" if trial.fits else "dim"
-        outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
-        table.add_row(str(index + 1), Text(trial.title), outcome, Text(times[index], dim), Text(peaks[index], dim))
-    print_table(console, table)
+    print_table(console, trials_table(run))
     rejected = [(str(number), trial) for number, trial in enumerate(result.trials, start=1) if not trial.fits]
     print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
     if rejected:
