@@ -19,7 +19,7 @@ from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.host_pace import HostPace, Paces
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
-from vdnnsim.machines.fitting import Candidate, Fitted
+from vdnnsim.machines.fitting import Candidate, Fitted, lives_of
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
 from vdnnsim.memory import ENDLESS_BYTES, POOLS
@@ -228,7 +228,9 @@ class Study:
         """As `Laboratory.rehearse`."""
         _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
         if failure is not None:
-            return Rehearsal(0, failure.where, failure.requested_bytes - failure.largest_hole_bytes)
+            missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
+            placing = POOLS[self.pool].places and self.workload.captured is None
+            return Rehearsal(0, failure.where, missing_bytes, lives=lives_of(program) if placing else ())
         timeline = self._simulate(program, self.gpu.capacity_bytes)
         return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)
 

@@ -60,7 +60,7 @@ def _actions(draw: DrawFn, iteration: Iteration, name: str) -> Action | None:
     return Leave(out, freed, back, draw(st.integers(back, after)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(schedules())
 def test_no_schedule_is_quicker_than_the_bound(case: Case) -> None:
     study = Study(case.network, case.trace, case.gpu, weight_gradients=case.weight_gradients)
@@ -73,6 +73,5 @@ def test_no_schedule_is_quicker_than_the_bound(case: Case) -> None:
         case.weight_gradients,
     )
     assert instance.least_bytes <= run.timeline.pool_high_water_bytes
-    for whole in (False, True):
-        bound_ns = Model(instance).solve(whole=whole, seconds=10).bound_ns
-        assert bound_ns * (1 - 1e-6) - 1 <= run.result.iteration_time_ns
+    bound_ns = Model(instance).solve(whole=True, seconds=10).bound_ns
+    assert bound_ns * (1 - 1e-6) - 1 <= run.result.iteration_time_ns

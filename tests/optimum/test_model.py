@@ -9,6 +9,7 @@ from hypothesis.strategies import DrawFn
 
 from support.brute_force import least_ns
 from vdnnsim.optimum import Choice, Gap, Instance, Model, Step, Unsolvable
+from vdnnsim.optimum.coarsening import at_marks, in_periods
 
 MB = 10**6
 MS = 10**6
@@ -48,7 +49,7 @@ def test_a_solver_out_of_time_proves_nothing() -> None:
     assert Model(Instance(steps, gaps, 0, 20)).solve(whole=False, seconds=0).bound_ns == 0
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(instances())
 def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> None:
     least = least_ns(instance)
@@ -61,3 +62,33 @@ def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> No
     assert found.time_ns == pytest.approx(least, abs=100)
     assert found.bound_ns == pytest.approx(least, abs=100)
     assert model.solve(whole=False, seconds=60).bound_ns <= least + 100
+
+
+@settings(max_examples=15)
+@given(instances(), st.data())
+def test_coarser_ones_are_below_or_above(instance: Instance, data: st.DataObject) -> None:
+    """Looking at some kernels alone only lessens what is needed; going and coming at some alone takes no less."""
+    least = least_ns(instance)
+    steps = len(instance.steps)
+    some = data.draw(st.sets(st.integers(1, steps - 2)))
+    seen = at_marks(instance, [*sorted(some), steps - 1])
+    coarse = in_periods(instance, [0, *sorted(some)])
+    assert seen.least_bytes <= instance.least_bytes
+    if least is not None:
+        assert Model(seen).solve(whole=True, seconds=60).bound_ns <= least + 100
+    try:
+        found = Model(coarse).solve(whole=True, seconds=60).time_ns
+    except Unsolvable:
+        return
+    assert least is not None
+    assert found is not None
+    assert found >= least - 100
+
+
+def test_a_coarser_one_keeps_what_cannot_go_for_a_whole_period() -> None:
+    steps = tuple(Step((f"l{number}", "pass"), number, (Choice("fast", 10, 0),), 1) for number in range(8))
+    gap = Gap("m", 5, 2, 6, 7, 1, 3, 3, None, ())
+    coarse = in_periods(Instance(steps, (gap,), 0, 20), [0, 1, 3, 5])
+    assert [step.used_bytes for step in coarse.steps] == [1, 1, 6, 1, 1, 6, 6, 1]
+    assert [(gap.first, gap.last, gap.needed, gap.written) for gap in coarse.gaps] == [(2, 2, 3, 1)]
+    assert coarse.fastest_ns == at_marks(coarse, [3, 7]).fastest_ns == 80

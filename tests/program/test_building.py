@@ -14,15 +14,17 @@ from support.checker import check_run
 from support.render import command_line, step_lines
 from support.strategies import Case, cases
 from vdnnsim.iteration import Action, Iteration, Layout, Leave, Remake, Schedule, Waits
-from vdnnsim.machines import DeviceMemory
+from vdnnsim.machines import DeviceMemory, replay_memory
 from vdnnsim.machines.checking import BrokenProgram, check_program
+from vdnnsim.machines.fitting import lives_of
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Kind, Network, iteration_of
 from vdnnsim.policies import Plan
-from vdnnsim.program import BrokenSchedule, CopyOut, Program, Stream, StreamWait, Synchronise, build_program
+from vdnnsim.program import Allocate, BrokenSchedule, CopyOut, Program, Stream, StreamWait, Synchronise, build_program
 
 LOSS = layer(Kind.SOFTMAX, "loss")
+MIB = 2**20
 NETWORK = network_of(conv("a"), conv("b"), conv("c"), LOSS)
 PLAN = plan_of(NETWORK, trace_of(NETWORK))
 """Stages: a, b, c, loss forward are 0 to 3, loss, c, b, a backward 4 to 7; nothing leaves."""
@@ -286,3 +288,23 @@ def _leaving(schedule: Schedule, actions: Mapping[str, Action], waits: Waits) ->
     given_up = frozenset(actions)
     before = tuple(item for item in schedule.before if item not in given_up or item == "map:data")
     return replace(schedule, actions=actions, waits=waits, stays=schedule.stays - given_up, before=before)
+
+
+def test_blocks_where_the_schedule_has_them_lie() -> None:
+    plan = scheduled(NETWORK, {})
+    free = lives_of(build_program(NETWORK, plan))
+    addresses = tuple(MIB * number for number in range(len(free)))
+    program = build_program(NETWORK, replace(plan, schedule=replace(plan.schedule, addresses=addresses)))
+    assert lives_of(program) == free
+    memory = DeviceMemory(make_pool("best-fit", ENDLESS_BYTES))
+    replay_memory(program, memory)
+    buffers = [*program.setup, *(command.buffer for command in program.commands if isinstance(command, Allocate))]
+    assert [buffer.address for buffer in buffers] == list(addresses)
+    assert memory.pool.high_water_bytes > MIB * (len(free) - 1)
+
+
+@pytest.mark.parametrize("count", [1, 99])
+def test_as_many_addresses_as_blocks(count: int) -> None:
+    plan = scheduled(NETWORK, {})
+    with pytest.raises(BrokenSchedule, match=f"found {count} addresses; expected one for each of"):
+        build_program(NETWORK, replace(plan, schedule=replace(plan.schedule, addresses=(0,) * count)))

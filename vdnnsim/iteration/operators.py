@@ -28,13 +28,15 @@ class MemoryClass(StrEnum):
 
 class Buffer(NamedTuple):
     """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program. All blocks
-    of a program are of one kind of classes: `MemoryClass`, or that of another world than CNNs'."""
+    of a program are of one kind of classes: `MemoryClass`, or that of another world than CNNs'. `address` is where a
+    schedule has it lie (None: where the pool puts it)."""
 
     name: str
     size_bytes: int
     memory_class: StrEnum
     layer: str
     in_classifier: bool
+    address: int | None = None
 
 
 class Tensor(NamedTuple):

@@ -118,6 +118,8 @@ class Schedule:
     `offload` are the layers whose X was to leave, in the words of whoever wrote it. `fences` are the kinds of layers
     over which no prefetch reaches: with them, prefetches follow the paper's window, and `deferred` are the layers
     whose backward prefetches nothing.
+
+    `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
     """
 
     layout: Layout
@@ -132,12 +134,13 @@ class Schedule:
     deferred: frozenset[str] = frozenset()
     copies: CopyStreams = CopyStreams.EACH_WAY
     compression: Compression | None = None
+    addresses: tuple[int, ...] = ()
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
-        actions, compression = frozenset(self.actions.items()), self.compression and self.compression.key
-        return self.waits, self.weight_gradients, self.before, self.stays, actions, self.copies, compression
+        how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
+        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses
 
     @property
     def leaves(self) -> dict[str, Leave]:

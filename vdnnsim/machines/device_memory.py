@@ -95,7 +95,10 @@ class DeviceMemory:
     def allocate(self, buffer: Buffer, where: str) -> int:
         """The address of the buffer. Raises `OutOfMemory`, saying `where`."""
         try:
-            address = self.pool.allocate(buffer.size_bytes)
+            if buffer.address is None:
+                address = self.pool.allocate(buffer.size_bytes)
+            else:
+                address = self.pool.allocate_at(buffer.address, buffer.size_bytes)
         except PoolExhausted as error:
             raise no_room(where, buffer, self.pool, self._live.values(), error) from None
         name = buffer.name

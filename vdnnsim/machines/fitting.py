@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vdnnsim.iteration import Iteration, Schedule
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
-from vdnnsim.policies import Plan
+from vdnnsim.policies import Life, Plan
 from vdnnsim.policies.schedules import defer, free_earlier
 from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program
 from vdnnsim.timeline import SETUP
@@ -103,6 +103,21 @@ def fit_plan(given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: 
                 told = given if trace is None else candidate
                 return Fitted(told.plan, told.program, first)
             candidate = roomier
+
+
+def lives_of(program: Program) -> tuple[Life, ...]:
+    """The lives of all blocks, in the order in which they are taken."""
+    end = len(program.commands)
+    lives = [Life(0, end + 1, buffer.size_bytes) for buffer in program.setup]
+    taken = {buffer.name: number for number, buffer in enumerate(program.setup)}
+    for at, command in enumerate(program.commands, 1):
+        if isinstance(command, Allocate):
+            taken[command.buffer.name] = len(lives)
+            lives.append(Life(at, end + 1, command.buffer.size_bytes))
+        elif isinstance(command, Free):
+            number = taken[command.buffer.name]
+            lives[number] = lives[number]._replace(back=at)
+    return tuple(lives)
 
 
 def _unused_prefetch(program: Program, no_room_in: int) -> int | None:

@@ -27,6 +27,7 @@ class FixedRangePool(Pool):
     """
 
     __slots__ = ("_holes",)
+    places: ClassVar[bool] = True
 
     def __init__(self, capacity_bytes: int, holes: Holes) -> None:
         super().__init__(capacity_bytes)
@@ -43,7 +44,17 @@ class FixedRangePool(Pool):
         block = self._holes.take(rounded)
         if block is None:
             raise self._exhausted(size_bytes)
-        address = block[0]
+        return self._taken(block[0], rounded)
+
+    def allocate_at(self, address: int, size_bytes: int) -> int:
+        rounded = checked_size(size_bytes) + ROUND_UP & ROUND_MASK
+        if rounded == 0:
+            return NULL_ADDRESS
+        if address & ROUND_UP or not self._holes.take_at(address, rounded):
+            raise self._exhausted(size_bytes)
+        return self._taken(address, rounded)
+
+    def _taken(self, address: int, rounded: int) -> int:
         self._blocks[address] = rounded
         self._in_use_bytes += rounded
         if address + rounded > self._high_water_bytes:

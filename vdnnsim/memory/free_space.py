@@ -57,6 +57,19 @@ class Holes(ABC):
         del self._start_of_end[start + hole]
         return start, hole
 
+    def take_at(self, address: int, size: int) -> bool:
+        """Whether this range is free; it is taken then, and what is left of its hole below and above stays free."""
+        end = address + size
+        start = next((start for start, hole in self.sizes.items() if start <= address and end <= start + hole), None)
+        if start is None:
+            return False
+        hole = self.sizes[start]
+        self.discard(start)
+        for rest, rest_end in ((start, address), (end, start + hole)):
+            if rest < rest_end:
+                self.put(rest, rest_end - rest)
+        return True
+
     def put(self, start: int, size: int, merge_below: bool = True, merge_above: bool = True) -> None:
         """Makes a range free, in one with the hole that ends where it starts and the one that starts at its end.
 

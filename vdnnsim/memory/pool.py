@@ -87,6 +87,8 @@ class Pool(ABC):
     __slots__ = ("_blocks", "_capacity_bytes", "_high_water_bytes", "_in_use_bytes")
     name: ClassVar[str]
     """What the pool is called in files and commands."""
+    places: ClassVar[bool] = False
+    """Whether a schedule may say where blocks lie."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity_bytes = _checked(capacity_bytes, "pool capacity")
@@ -100,6 +102,11 @@ class Pool(ABC):
 
         Raises `PoolExhausted` if there is no room, `InvalidInput` if the size is negative or no integer.
         """
+
+    def allocate_at(self, address: int, size_bytes: int) -> int:  # noqa: ARG002
+        """As `allocate`, at this address, a multiple of 512. Raises `PoolExhausted` where something lies there, or it
+        is beyond the capacity; `InvalidInput` where the pool alone says where blocks lie."""
+        raise InvalidInput(f"pool {self.name}: found a block for address {address}, expected to choose where it lies")
 
     @abstractmethod
     def free(self, address: int) -> None:

@@ -20,11 +20,11 @@ Change = Callable[[Iteration, Schedule, Random], Schedule | None]
 def improve(
     iteration: Iteration,
     schedule: Schedule,
-    rehearse: Callable[[Schedule], Rehearsal | None],
+    rehearse: Callable[[Schedule], tuple[Schedule, Rehearsal] | None],
     go_on: Callable[[], bool],
 ) -> Iterator[tuple[Schedule, Rehearsal]]:
-    """The schedule and better and better ones, each with what came of it: one that fits is better than one that does
-    not, then the quicker; of those that do not fit that which comes farther."""
+    """The schedule and better and better ones, each as `rehearse` had it and with what came of it: one that fits is
+    better than one that does not, then the quicker; of those that do not fit that which comes farther."""
     random = Random(1)
     stages = {stage.title: number for number, stage in enumerate(iteration.stages)}
 
@@ -35,19 +35,20 @@ def improve(
 
     # The paper's window would put copies in where it wants them whenever one is put off.
     schedule = replace(schedule, fences=None)
-    best = rehearse(schedule)
-    if best is None:
+    found = rehearse(schedule)
+    if found is None:
         return
-    yield schedule, best
+    yield found
+    best = found[1]
     while go_on():
         change = random.choice(_CHANGES if best.fits else _CHANGES_FOR_ROOM)
         other = change(iteration, schedule, random)
-        tried = other and rehearse(other)
-        if other and tried and rank(tried) <= rank(best):
-            better = rank(tried) < rank(best)
-            schedule, best = other, tried
+        found = rehearse(other) if other else None
+        if other and found and rank(found[1]) <= rank(best):
+            better = rank(found[1]) < rank(best)
+            schedule, best = other, found[1]
             if better:
-                yield schedule, best
+                yield found
 
 
 def _take_before(iteration: Iteration, schedule: Schedule, random: Random) -> Schedule | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,19 +23,29 @@ class Choice(NamedTuple):
 class Step(NamedTuple):
     """A kernel, its stage, and its choices, fastest first and each with less workspace than the one before.
     `used_bytes` is what its whole stage uses: blocks are taken before a stage's first kernel and go back after its
-    last one."""
+    last one. `before_ns` is what other kernels take that run before it and of which nothing more is known."""
 
     key: Key
     stage: int
     choices: tuple[Choice, ...]
     used_bytes: int
+    before_ns: int = 0
+
+
+class Uses(NamedTuple):
+    """The stages of the last kernel before a gap that writes its tensor, of the last before it that uses it, and of the
+    first behind it that does."""
+
+    written: int
+    before: int
+    after: int
 
 
 class Gap(NamedTuple):
-    """Steps `first` to `last` that do not use a tensor which is used before and after them, at `needed` for the first
-    time again.
+    """Periods `first` to `last` whose steps do not use a tensor which is used before and after them, at `needed` for
+    the first time again.
 
-    It may go out from behind step `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
+    It may go out from behind period `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
     be made again in `remake_ns`, None where nothing makes it in forward, from `sources`: those that are used as late as
     it. Where there are `others`, these have to be made again before it, at a cost that is not counted.
     """
@@ -51,16 +61,33 @@ class Gap(NamedTuple):
     remake_ns: int | None
     sources: tuple[str, ...]
     others: bool = False
+    uses: Uses = Uses(0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An iteration on a GPU, as the model has it; `fixed_bytes` are there all the time."""
+    """An iteration on a GPU, as the model has it; `fixed_bytes` are there all the time. What is gone is gone for whole
+    *periods*, rows of steps of which `begins` are the first ones; without them each step is one."""
 
     steps: tuple[Step, ...]
     gaps: tuple[Gap, ...]
     fixed_bytes: int
     capacity_bytes: int
+    begins: tuple[int, ...] = ()
+
+    @property
+    def periods(self) -> list[range]:
+        """The steps of each period."""
+        begins = self.begins or range(len(self.steps))
+        return [range(begin, end) for begin, end in pairwise((*begins, len(self.steps)))]
+
+    def within(self, capacity_bytes: int) -> Instance:
+        """The same in another memory."""
+        return replace(self, capacity_bytes=capacity_bytes)
+
+    def fits(self, step: Step, choice: Choice) -> bool:
+        """Whether a kernel has room that way where all that can be is gone."""
+        return self.fixed_bytes + step.used_bytes + choice.workspace_bytes <= self.capacity_bytes
 
     @property
     def least_bytes(self) -> int:
@@ -69,8 +96,13 @@ class Instance:
 
     @property
     def fastest_ns(self) -> int:
-        """All kernels at their fastest, one after the other."""
-        return sum(step.choices[0].duration_ns for step in self.steps)
+        """All kernels at their fastest for which there is room, one after the other."""
+        return sum(step.before_ns + self.fastest_of_ns(step) for step in self.steps)
+
+    def fastest_of_ns(self, step: Step) -> int:
+        """A kernel at its fastest for which there is room."""
+        fitting = (choice.duration_ns for choice in step.choices if self.fits(step, choice))
+        return next(fitting, step.choices[-1].duration_ns)
 
 
 def instance_of(
@@ -142,4 +174,5 @@ def _gaps(
             sum(trace.fastest(*key).duration_ns for key in makers) if remade else None,
             tuple(sorted(there)) if remade else (),
             remade and there < sources,
+            Uses(max(0, steps[written].stage if written >= 0 else 0), before, after),
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.optimum.instance import Gap, Instance
+from vdnnsim.optimum.instance import Choice, Gap, Instance, Step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,14 +17,15 @@ _HALF = 0.5
 
 class Solution(NamedTuple):
     """What the solver found: a `bound_ns` that no schedule is below, and where it found one the time of its best
-    choice, which steps each gap is gone for (by gap, a share of each step from `first` to `last`), the step before
-    which it is made again, if so, and the algorithm of each step."""
+    choice, which periods each gap is gone for (by gap, a share of each from `first` to `last`), the period before
+    which it is made again, if so, the algorithm of each step, and the wait before each period."""
 
     bound_ns: float
     time_ns: float | None
     gone: tuple[tuple[float, ...], ...] = ()
     remade: tuple[int | None, ...] = ()
     algorithms: tuple[str, ...] = ()
+    waits_ns: tuple[float, ...] = ()
 
 
 class Unsolvable(Exception):  # noqa: N818 - reads as what it is
@@ -52,14 +53,11 @@ class _Rows:
 class Model:
     """Variables, by number, and constraints.
 
-    Step k is a *wait* and then its kernel. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernel). With
-    `changes` tensors go and come before these steps alone: what schedules do at the begin of a stage. The bound is
-    without, since a stage's second kernel may find room that its first one did not have.
+    Period k is a *wait* and then its kernels. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernels).
     """
 
-    def __init__(self, instance: Instance, changes: Collection[int] | None = None) -> None:
+    def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self.changes = changes
         # The solver works with numbers near 1.
         self.unit_ns = max(1, instance.fastest_ns) / 1000
         self.unit_bytes = instance.capacity_bytes / 100
@@ -68,15 +66,15 @@ class Model:
         self.integer: list[int] = []
         self.rows = _Rows([], [], [], [])
         steps = instance.steps
-        self.wait = [self._variable(cost=1.0, upper=float("inf")) for _ in steps]
-        self.chosen = [[self._variable(integer=len(step.choices) > 1) for _ in step.choices] for step in steps]
-        self.kernel: list[list[tuple[int, float]]] = []
-        for step, chosen in zip(steps, self.chosen, strict=True):
-            times = [choice.duration_ns / self.unit_ns for choice in step.choices]
-            for variable, time in zip(chosen, times, strict=True):
-                self.cost[variable] = time
-            self.rows.add([(variable, -1.0) for variable in chosen], -1.0)
-            self.kernel.append(list(zip(chosen, times, strict=True)))
+        self.periods = instance.periods
+        self.before_ns = [sum(steps[step].before_ns for step in period) for period in self.periods]
+        self.wait = [self._variable(cost=1.0, upper=float("inf")) for _ in self.periods]
+        self.chosen = [[self._choice(step, choice) for choice in step.choices] for step in steps]
+        self.kernels: list[list[tuple[int, float]]] = [[] for _ in self.periods]
+        for period, kernels in zip(self.periods, self.kernels, strict=True):
+            for step in period:
+                self.rows.add([(variable, -1.0) for variable in self.chosen[step]], -1.0)
+                kernels += [(variable, self.cost[variable]) for variable in self.chosen[step]]
         self.gone = [self._gone(gap) for gap in instance.gaps]
         self.out: list[dict[int, int]] = []
         self.back: list[dict[int, int]] = []
@@ -97,17 +95,13 @@ class Model:
         self.integer.append(int(integer))
         return len(self.cost) - 1
 
-    def _gone(self, gap: Gap) -> list[int]:
-        """Whether what fills the gap is gone at each of its steps."""
-        gone: list[int] = []
-        for step in range(gap.first, gap.last + 1):
-            same = step > gap.first and not self._begins(step)
-            gone.append(gone[-1] if same else self._variable(integer=True))
-        return gone
+    def _choice(self, step: Step, choice: Choice) -> int:
+        cost = choice.duration_ns / self.unit_ns
+        return self._variable(cost, float(self.instance.fits(step, choice)), integer=len(step.choices) > 1)
 
-    def _begins(self, step: int) -> bool:
-        """Whether something may change before this step."""
-        return self.changes is None or step in self.changes
+    def _gone(self, gap: Gap) -> list[int]:
+        """Whether what fills the gap is gone in each of its periods."""
+        return [self._variable(integer=True) for _ in range(gap.first, gap.last + 1)]
 
     def _add_gap(self, number: int, gap: Gap) -> None:
         steps = range(gap.first, gap.last + 1)
@@ -118,11 +112,7 @@ class Model:
         remake = {}
         total = None
         if gap.remake_ns is not None:
-            remake = {
-                step: self._variable(integer=True)
-                for step in range(gap.first + 1, gap.needed + 1)
-                if self._begins(step)
-            }
+            remake = {step: self._variable(integer=True) for step in range(gap.first + 1, gap.needed + 1)}
             total = self._variable()
             self._equal([*((variable, 1.0) for variable in remake.values()), (total, -1.0)])
         self.out.append(out)
@@ -194,9 +184,10 @@ class Model:
             for cell, variable in cells_of_gap.items():
                 cells.setdefault(cell, []).append((variable, duration_ns / self.unit_ns))
         for cell, terms in cells.items():
-            step, beside = divmod(cell, 2)
-            lasts = self.kernel[step] if beside else [(self.wait[step], 1.0)]
-            self.rows.add([*terms, *((variable, -time) for variable, time in lasts)], 0.0)
+            period, beside = divmod(cell, 2)
+            lasts = self.kernels[period] if beside else [(self.wait[period], 1.0)]
+            known = 0.0 if beside else self.before_ns[period] / self.unit_ns
+            self.rows.add([*terms, *((variable, -time) for variable, time in lasts)], known)
 
     def _remakes(self) -> None:
         """Kernels that run again do so in a wait, one after the other, and what they read is there: not gone yet, or
@@ -240,20 +231,25 @@ class Model:
     def _memory(self) -> None:
         """Beside each kernel lie what its stage uses, its workspace, and what is not gone."""
         instance = self.instance
-        idle: list[list[tuple[int, int]]] = [[] for _ in instance.steps]
+        idle: list[list[tuple[int, int]]] = [[] for _ in self.periods]
         for gap, gone in zip(instance.gaps, self.gone, strict=True):
             for step, variable in zip(range(gap.first, gap.last + 1), gone, strict=True):
                 idle[step].append((variable, gap.size_bytes))
-        for number, now in enumerate(instance.steps):
-            room = instance.capacity_bytes - instance.fixed_bytes - now.used_bytes
-            held = sum(size_bytes for _, size_bytes in idle[number])
-            most = now.choices[0].workspace_bytes
-            if held + most <= room:
-                continue
-            terms = [(variable, -size_bytes / self.unit_bytes) for variable, size_bytes in idle[number]]
-            spaces = zip(self.chosen[number], now.choices, strict=True)
-            terms += [(variable, choice.workspace_bytes / self.unit_bytes) for variable, choice in spaces]
-            self.rows.add(terms, (room - held) / self.unit_bytes)
+        for period, beside in zip(self.periods, idle, strict=True):
+            for number in period:
+                self._room(number, beside)
+
+    def _room(self, number: int, idle: list[tuple[int, int]]) -> None:
+        instance = self.instance
+        now = instance.steps[number]
+        room = instance.capacity_bytes - instance.fixed_bytes - now.used_bytes
+        held = sum(size_bytes for _, size_bytes in idle)
+        if held + now.choices[0].workspace_bytes <= room:
+            return
+        terms = [(variable, -size_bytes / self.unit_bytes) for variable, size_bytes in idle]
+        spaces = zip(self.chosen[number], now.choices, strict=True)
+        terms += [(variable, choice.workspace_bytes / self.unit_bytes) for variable, choice in spaces]
+        self.rows.add(terms, (room - held) / self.unit_bytes)
 
     def solve(self, *, whole: bool, seconds: float, gap: float = 0.0) -> Solution:
         """The optimum of the model; with `whole` tensors leave whole or not at all, without it is a relaxation. Raises
@@ -276,10 +272,11 @@ class Model:
         if found.status == 2:
             raise Unsolvable
         proven = found.mip_dual_bound if whole else found.fun if found.status == 0 else None
-        bound = 0.0 if proven is None else float(proven)
+        known_ns = sum(self.before_ns)
+        bound_ns = 0.0 if proven is None else float(proven) * self.unit_ns + known_ns
         if found.x is None:
-            return Solution(bound * self.unit_ns, None)
-        return self._read(found.x, bound * self.unit_ns, found.fun * self.unit_ns)
+            return Solution(bound_ns, None)
+        return self._read(found.x, bound_ns, found.fun * self.unit_ns + known_ns)
 
     def _read(self, values: np.ndarray[Any, Any], bound_ns: float, time_ns: float) -> Solution:
         algorithms = []
@@ -291,4 +288,5 @@ class Model:
             next((step for step, variable in remake.items() if values[variable] > _HALF), None)
             for remake in self.remake
         )
-        return Solution(bound_ns, time_ns, gone, remade, tuple(algorithms))
+        waits_ns = tuple(float(values[wait]) * self.unit_ns for wait in self.wait)
+        return Solution(bound_ns, time_ns, gone, remade, tuple(algorithms), waits_ns)

@@ -26,10 +26,12 @@ def schedule_of(
     solution: Solution,
     weight_gradients: WeightGradients,
     patient: bool = False,
+    lean: bool = False,
 ) -> Schedule:
     """The schedule of a whole solution: streams wait for each other, blocks come with their first use and go with the
-    last, weights stay. A `patient` link waits for the copy out whose block goes first; else it takes what there is."""
-    stage_of = [step.stage for step in instance.steps]
+    last, weights stay. A `patient` link waits for the copy out whose block goes first; else it takes what there is. In
+    a `lean` one blocks go as soon as their copies are done and come back as late as they may, by the model's times."""
+    begins, ends = _stages(instance)
     actions: dict[str, Action] = {}
     leaving: list[_Leaving] = []
     wanted = _wanted(instance, solution)
@@ -39,14 +41,13 @@ def schedule_of(
             continue
         if again is not None:
             makers = tuple(key for key in iteration.makers[gap.tensor] if gap.tensor in iteration.again[key].writes)
-            actions[gap.tensor] = Remake(stage_of[gap.first] - 1, wanted(gap, again), makers)
+            actions[gap.tensor] = Remake(gap.uses.before, wanted(gap, begins[again]), makers)
             continue
-        freed = stage_of[away[0]] - 1
-        back = stage_of[away[-1]] + 1
-        if freed < back <= (needed := wanted(gap, gap.needed)):
-            written = stage_of[gap.written] if gap.written >= 0 else 0
-            leaving.append(_Leaving(gap, freed, back, needed, written))
-    actions.update(_leaves(instance, solution, leaving, patient))
+        freed = begins[away[0]] - 1
+        back = ends[away[-1]] + 1
+        if freed < back <= (needed := wanted(gap, gap.uses.after)):
+            leaving.append(_Leaving(gap, freed, back, needed, gap.uses.written))
+    actions.update(_leaves(instance, solution, leaving, patient, lean))
     held: list[str] = [
         name
         for name, tensor in iteration.tensors.items()
@@ -66,17 +67,23 @@ def schedule_of(
     )
 
 
+def _stages(instance: Instance) -> tuple[list[int], list[int]]:
+    """The first stage of each period, and the last."""
+    stages = [(instance.steps[period[0]].stage, instance.steps[period[-1]].stage) for period in instance.periods]
+    return [begin for begin, _ in stages], [end for _, end in stages]
+
+
 def _wanted(instance: Instance, solution: Solution) -> Callable[[Gap, int], int]:
     """The stage in which what fills a gap must be back: where it is used, or before where something is made of it."""
-    stage_of = [step.stage for step in instance.steps]
+    begins, _ = _stages(instance)
     makings = [
         (again, gap.sources) for gap, again in zip(instance.gaps, solution.remade, strict=True) if again is not None
     ]
 
-    def wanted(gap: Gap, step: int) -> int:
+    def wanted(gap: Gap, stage: int) -> int:
         gone = solution.gone[instance.gaps.index(gap)]
         left = next(gap.first + number for number, share in enumerate(gone) if share > _HALF)
-        return min([stage_of[step], *(stage_of[at] for at, sources in makings if gap.tensor in sources and at > left)])
+        return min([stage, *(begins[at] for at, sources in makings if gap.tensor in sources and at > left)])
 
     return wanted
 
@@ -86,34 +93,69 @@ def _begins(action: Action) -> tuple[int, int]:
     return (action.back, action.needed) if isinstance(action, Leave) else (action.again, action.again)
 
 
+class _Times(NamedTuple):
+    """When each stage begins and ends, by the model."""
+
+    begins_ns: dict[int, float]
+    ends_ns: dict[int, float]
+
+
+def _times(instance: Instance, solution: Solution) -> _Times:
+    times = _Times({}, {-1: 0.0})
+    now_ns = 0.0
+    for period, wait_ns in zip(instance.periods, solution.waits_ns, strict=True):
+        now_ns += wait_ns
+        for number in period:
+            step, algorithm = instance.steps[number], solution.algorithms[number]
+            times.begins_ns.setdefault(step.stage, now_ns)
+            now_ns += next(choice.duration_ns for choice in step.choices if choice.algorithm == algorithm)
+            times.ends_ns[step.stage] = now_ns
+    return times
+
+
 def _leaves(
-    instance: Instance, solution: Solution, leaving: list[_Leaving], patient: bool
+    instance: Instance, solution: Solution, leaving: list[_Leaving], patient: bool, lean: bool
 ) -> Iterable[tuple[str, Leave]]:
-    outs = _given_out(instance, solution, [leave for leave in leaving if leave.gap.out_ns], patient)
+    times = _times(instance, solution)
+    outs = _given_out(times, [leave for leave in leaving if leave.gap.out_ns], patient)
+    late = _late(times, leaving) if lean else {}
     latest = 0
     for leave in sorted(leaving, key=lambda leave: (leave.needed, leave.back)):
-        latest = max(latest, leave.back)  # never behind one that is needed later
-        back = min(latest, leave.needed)
-        yield leave.gap.tensor, Leave(outs.get(leave.gap.tensor), leave.freed, back, leave.needed)
+        name = leave.gap.tensor
+        latest = max(latest, leave.back, late.get(name, 0))  # never behind one that is needed later
+        out, done_ns = outs.get(name, (None, 0.0))
+        freed = leave.freed
+        if lean:
+            first = max(leave.gap.uses.before, out or 0)
+            freed = next((at for at in range(first, freed) if times.ends_ns.get(at, -1.0) >= done_ns), freed)
+        yield name, Leave(out, freed, min(latest, leave.needed), leave.needed)
 
 
-def _given_out(instance: Instance, solution: Solution, leaving: list[_Leaving], patient: bool) -> dict[str, int]:
-    """The stage in which each copy out is given: of those that can begin when the copy before is done, the one whose
-    block goes first, kernels taken as running without a gap."""
-    ends: dict[int, int] = {-1: 0}
-    now = 0
-    for step, algorithm in zip(instance.steps, solution.algorithms, strict=True):
-        now += next(choice.duration_ns for choice in step.choices if choice.algorithm == algorithm)
-        ends[step.stage] = now
+def _late(times: _Times, leaving: list[_Leaving]) -> dict[str, int]:
+    """The last stage in which each copy in may be given, so that all come in time, one behind the other."""
+    late: dict[str, int] = {}
+    link_free_ns = float("inf")
+    stages = sorted(times.begins_ns)
+    for leave in sorted(leaving, key=lambda leave: (-leave.needed, -leave.back)):
+        link_free_ns = min(link_free_ns, times.begins_ns[leave.needed]) - leave.gap.in_ns
+        given = [stage for stage in stages if stage <= leave.needed and times.begins_ns[stage] <= link_free_ns]
+        late[leave.gap.tensor] = max(leave.back, given[-1] if given else 0)
+    return late
+
+
+def _given_out(times: _Times, leaving: list[_Leaving], patient: bool) -> dict[str, tuple[int, float]]:
+    """The stage in which each copy out is given, and when it is done: of those that can begin when the copy before is
+    done, the one whose block goes first."""
+    ends_ns = times.ends_ns
     waiting = sorted(leaving, key=lambda leave: (leave.written, leave.freed))
-    outs: dict[str, int] = {}
-    given = link_free_ns = 0
+    outs: dict[str, tuple[int, float]] = {}
+    given, link_free_ns = 0, 0.0
     while waiting:
-        begin = max(link_free_ns, min(ends[leave.written] for leave in waiting))
-        ready = [leave for leave in waiting if patient or ends[leave.written] <= begin]
+        begin_ns = max(link_free_ns, min(ends_ns[leave.written] for leave in waiting))
+        ready = [leave for leave in waiting if patient or ends_ns[leave.written] <= begin_ns]
         urgent = min(ready, key=lambda leave: (leave.freed, leave.written))
         waiting.remove(urgent)
         given = max(given, urgent.written)
-        outs[urgent.gap.tensor] = min(given, urgent.freed)
-        link_free_ns = max(begin, ends[urgent.written]) + urgent.gap.out_ns
+        link_free_ns = max(begin_ns, ends_ns[urgent.written]) + urgent.gap.out_ns
+        outs[urgent.gap.tensor] = min(given, urgent.freed), link_free_ns
     return outs

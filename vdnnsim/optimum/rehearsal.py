@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Life(NamedTuple):
+    """When a block is taken and given back, by the number of the command; and its bytes."""
+
+    taken: int
+    back: int
+    size_bytes: int
+
+
 class Rehearsal(NamedTuple):
     """What came of a plan that was only rehearsed: its time, and how far up its pool was used, where it fits, else the
-    stage in which something found no room, and by how much the largest hole is too small."""
+    stage in which something found no room, and by how much the largest hole is too small; `lives` of all its blocks, in
+    the order in which they are taken, where a schedule may say at which addresses these lie."""
 
     time_ns: int
     no_room_in: str = ""
     missing_bytes: int = 0
     pool_high_water_bytes: int = 0
+    lives: tuple[Life, ...] = ()
 
     @property
     def fits(self) -> bool:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from time import monotonic
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Iteration, Key, MemoryClass, Schedule, Waits, WeightGradients
+from vdnnsim.optimum.coarsening import at_marks, in_periods, stage_begins, tightest
 from vdnnsim.optimum.improving import improve
-from vdnnsim.optimum.instance import Gap, Instance
+from vdnnsim.optimum.instance import Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
+from vdnnsim.optimum.packing import pack
 from vdnnsim.optimum.planning import schedule_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 
 _MARGINS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25)
 """Shares of the capacity that plans do without, since blocks do not lie without holes."""
-_FEW_MARGINS = (0.03, 0.0, 0.08)
-"""The same of models that take long to solve."""
+_MARKS = (24, 72)
+"""At so many kernels memory is looked at for a first bound."""
+_COARSE = (24, 48)
+"""In so many periods tensors of large models leave for a first plan."""
 _LARGE = 1 / 500
-"""Of large models only tensors of this share of the capacity leave, between forward and backward, ..."""
-_COARSE = 40
-"""... and at so many places."""
+"""Of large models only tensors of this share of the capacity leave, between forward and backward."""
 _IMPROVED = 3
 """So many drafts are changed in small ways."""
 _SMALL_MODEL = 20_000
 """Variables of a model that is solved as it is."""
-_LARGE_MODEL = 300_000
-"""Variables of a model that is solved at all; beyond, kernels are the bound, and other policies' plans are changed."""
+_EFFORT, _LITTLE_EFFORT = 1_000_000, 20_000
+"""So many blocks are put somewhere to find a place for all, of plans and of small changes of them."""
 
 Algorithms = Mapping[Key, str]
 
@@ -87,6 +90,7 @@ class Search:
     told: Callable[[Told], None] = lambda _: None
     best: Found | None = None
     bound_ns: int = 0
+    _least_ns: float = 0.0
     _drafts: list[_Draft] = field(default_factory=list)
     _began: float = field(default_factory=monotonic)
 
@@ -124,33 +128,37 @@ class Search:
         return max(0.0, self.limit_s - self.seconds)
 
     def _done(self) -> bool:
-        near = self.best is not None and self.best.time_ns <= self.bound_ns * (1 + self.goal)
+        """Whether the plan is near the bound, or as near what plans can be as makes no difference, or time is up."""
+        least_ns = max(self.bound_ns, self._least_ns)
+        near = self.best is not None and self.best.time_ns <= least_ns * (1 + self.goal)
         return near or self._left_s <= 0
 
     def _tell(self, what: str) -> None:
         self.told(Told(what, None if self.best is None else self.best.time_ns, self.bound_ns, self.seconds))
 
     def _rounds(self) -> Iterator[str]:
-        size = sum(4 * (gap.last - gap.first + 1) for gap in self.instance.gaps)
-        simple = size <= _SMALL_MODEL
+        simple = _size(self.instance) <= _SMALL_MODEL
+        yield from self._first_bounds()
         if simple:
             yield from self._whole_bound()
-        if size <= _LARGE_MODEL:
-            for margin in _MARGINS if simple else _FEW_MARGINS:
-                yield self._plan(margin, simple)
+        begins = stage_begins(self.instance)
+        grids = [begins] if simple else [begins[:: -(-len(begins) // count)] for count in _COARSE]
+        for grid in grids:
+            yield from self._plans(grid, simple)
         drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)[:_IMPROVED]
         for number, draft in enumerate(drafts, 1):
             self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
         if self.best is not None:
-            share = 1.0 if simple else 0.6
-            self._improve(
-                _Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), share * self._left_s
-            )
+            self._improve(_Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
             yield "small changes of the best"
-        if size <= _LARGE_MODEL and not simple:
-            self._raise_bound(Model(_relaxed(self.instance)).solve(whole=False, seconds=self._left_s))
-            yield "relaxation"
+
+    def _first_bounds(self) -> Iterator[str]:
+        for count in _MARKS:
+            if count < len(self.instance.steps):
+                model = Model(at_marks(self.instance, tightest(self.instance, count)))
+                self._raise_bound(model.solve(whole=False, seconds=self._left_s / 8))
+                yield f"relaxation at {count} kernels"
 
     def _whole_bound(self) -> Iterator[str]:
         model = Model(self.instance)
@@ -162,8 +170,8 @@ class Search:
     def _improve(self, draft: _Draft, seconds: float) -> None:
         end = self.seconds + seconds
 
-        def rehearse(schedule: Schedule) -> Rehearsal | None:
-            return self.rehearse(schedule, draft.algorithms)
+        def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
+            return self._rehearse(schedule, draft.algorithms, _LITTLE_EFFORT)
 
         def go_on() -> bool:
             return self.seconds < end and not self._done()
@@ -175,75 +183,79 @@ class Search:
         """The solver's own tolerance is taken off."""
         self.bound_ns = max(self.bound_ns, int(solution.bound_ns * (1 - 1e-6)))
 
-    def _plan(self, margin: float, simple: bool) -> str:
-        capacity_bytes = int(self.instance.capacity_bytes * (1 - margin))
-        gaps = (gap._replace(remake_ns=None, sources=()) if gap.others else gap for gap in self.instance.gaps)
-        instance = replace(self.instance, capacity_bytes=capacity_bytes, gaps=tuple(gaps))
-        changes = begins = _begins(instance)
-        if not simple:
-            instance = replace(instance, gaps=tuple(_large(instance, self.iteration)))
-            changes = begins[:: max(1, len(begins) // _COARSE)]
-        what = f"plans in {100 * (1 - margin):.0f} % of the memory"
-        try:
-            model = Model(instance, frozenset(changes))
-            solution = model.solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
-        except Unsolvable:
-            return f"{what}: none"
-        if solution.time_ns is None:
-            return f"{what}: none found in time"
-        algorithms = {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
-        schedules = [
-            schedule_of(self.iteration, instance, solution, self.weight_gradients, patient=patient)
-            for patient in (False, True)
-        ]
-        for schedule in schedules:
-            self._drafts.append(_Draft(schedule, algorithms, round(solution.time_ns)))
-            for laid_out in _layouts(self.iteration, schedule):
-                self._try(laid_out, algorithms, round(solution.time_ns))
-                if self._done():
-                    return what
-        return what
+    def _plans(self, begins: list[int], simple: bool) -> Iterator[str]:
+        """Plans in all of the memory and, as long as those of the model may still be quicker, in less and less."""
+        for margin in _MARGINS:
+            what = f"plans in {100 * (1 - margin):.0f} % of the memory"
+            instance = self._planned(int(self.instance.capacity_bytes * (1 - margin)), begins)
+            try:
+                solution = Model(instance).solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
+            except Unsolvable:
+                yield f"{what}: none"
+                return
+            if margin == 0 and simple:
+                self._least_ns = solution.bound_ns
+            if solution.time_ns is None:
+                yield f"{what}: none found in time"
+                continue
+            self._try_solution(instance, solution)
+            yield what
+            if self.best is not None and solution.bound_ns >= self.best.time_ns:
+                return
 
-    def _try(self, schedule: Schedule, algorithms: Algorithms, model_ns: int | None) -> None:
+    def _planned(self, capacity_bytes: int, begins: list[int]) -> Instance:
+        instance = self.instance.within(capacity_bytes)
+        gaps = [gap._replace(remake_ns=None, sources=()) if gap.others else gap for gap in instance.gaps]
+        return in_periods(replace(instance, gaps=tuple(gaps)), begins)
+
+    def _try_solution(self, instance: Instance, solution: Solution) -> None:
+        algorithms = {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
+        assert solution.time_ns is not None
+        model_ns = round(solution.time_ns)
+        for lean, patient in product((False, True), repeat=2):
+            schedule = schedule_of(self.iteration, instance, solution, self.weight_gradients, patient, lean)
+            self._drafts.append(_Draft(schedule, algorithms, model_ns))
+            fits_or_placed = self._try(schedule, algorithms, model_ns)
+            for laid_out in () if fits_or_placed else _layouts(self.iteration, schedule):
+                self._try(laid_out, algorithms, model_ns)
+            if self._done() or (self.best is not None and self.best.time_ns <= model_ns * (1 + self.goal)):
+                return
+
+    def _try(self, schedule: Schedule, algorithms: Algorithms, model_ns: int | None) -> bool:
+        """Whether another layout would not help: it fits, cannot be, or was to say itself where blocks lie."""
+        tried = self._rehearse(schedule, algorithms, _EFFORT)
+        if tried is None:
+            return True
+        self._keep(tried[0], algorithms, tried[1], model_ns)
+        return tried[1].fits or bool(tried[1].lives)
+
+    def _rehearse(self, schedule: Schedule, algorithms: Algorithms, effort: int) -> tuple[Schedule, Rehearsal] | None:
+        """The schedule, with a place for each block where the pool finds none by itself, and what comes of it; None
+        where it cannot be."""
+        schedule = replace(schedule, addresses=())
         tried = self.rehearse(schedule, algorithms)
-        if tried is not None:
-            self._keep(schedule, algorithms, tried, model_ns)
+        if tried is None or tried.fits or not tried.lives:
+            return None if tried is None else (schedule, tried)
+        addresses = pack(tried.lives, self.instance.capacity_bytes, effort)
+        if addresses is None:
+            return schedule, tried
+        placed = replace(schedule, addresses=addresses)
+        again = self.rehearse(placed, algorithms)
+        return None if again is None else (placed, again)
 
     def _keep(self, schedule: Schedule, algorithms: Algorithms, tried: Rehearsal, model_ns: int | None) -> None:
         if tried.fits and (self.best is None or tried.time_ns < self.best.time_ns):
             self.best = Found(schedule, algorithms, tried.time_ns, model_ns)
 
 
-def _begins(instance: Instance) -> list[int]:
-    """The first step of each stage."""
-    steps = instance.steps
-    return [number for number, step in enumerate(steps) if number == 0 or steps[number - 1].stage < step.stage]
-
-
-def _large(instance: Instance, iteration: Iteration) -> Iterator[Gap]:
-    """The gaps of large tensors between forward and backward, which are not made again."""
-    for gap in instance.gaps:
-        before, after = (iteration.stages[instance.steps[step].stage] for step in (max(0, gap.first - 1), gap.needed))
-        if not before.backward and after.backward and gap.size_bytes > instance.capacity_bytes * _LARGE:
-            yield gap._replace(remake_ns=None, sources=())
-
-
-def _relaxed(instance: Instance) -> Instance:
-    """An instance whose optimum is no larger, and sooner found: small tensors, and those used again soon, take no room
-    while they are not used, and things are made again out of nothing."""
-    wide = len(instance.steps) / 10
-    gaps = [
-        gap._replace(sources=())
-        for gap in instance.gaps
-        if gap.size_bytes > instance.capacity_bytes * _LARGE and gap.last - gap.first >= wide
-    ]
-    return replace(instance, gaps=tuple(gaps))
+def _size(instance: Instance) -> int:
+    """About how many variables its model has."""
+    return sum(4 * (gap.last - gap.first + 1) for gap in instance.gaps)
 
 
 def _layouts(iteration: Iteration, schedule: Schedule) -> Iterator[Schedule]:
     """The schedule with more and more of what it keeps taken before the iteration, side by side, so that what comes and
     goes leaves no holes between."""
-    yield schedule
     kept = [
         name
         for name, tensor in iteration.tensors.items()

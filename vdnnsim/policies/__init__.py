@@ -1,7 +1,7 @@
 """Policies: which feature maps leave the GPU, and which algorithm each CONV pass uses. One file each."""
 
 from vdnnsim.iteration import Layout
-from vdnnsim.optimum.rehearsal import Rehearsal
+from vdnnsim.optimum.rehearsal import Life, Rehearsal
 from vdnnsim.policies.deciding import decide
 from vdnnsim.policies.offload import Offload, offload_plan
 from vdnnsim.policies.plan import (
@@ -38,6 +38,7 @@ __all__ = [
     "POLICIES",
     "Laboratory",
     "Layout",
+    "Life",
     "Offload",
     "Plan",
     "Policy",

@@ -60,6 +60,7 @@ _KEPT = 4
 _STATE = (
     "stage",
     "given",
+    "taken",
     "commands",
     "steps",
     "order",
@@ -87,7 +88,7 @@ class Builder:
         self.waits = schedule.waits
         self.agenda = Agenda(iteration, schedule)
         self.order = Order()
-        self.given = 0
+        self.given = self.taken = 0
         self.commands: list[Command] = []
         self.steps: list[Step] = []
         self.stage = 0
@@ -116,6 +117,7 @@ class Builder:
             self._build_stage()
             self.stage += 1
         self._end()
+        self._check_addresses()
         operands = {item: item for item in self.schedule.before if isinstance(item, str)} | self.shared
         operands.update((command.buffer.name,) * 2 for command in self.commands if isinstance(command, Allocate))
         leaves = self.schedule.leaves
@@ -139,14 +141,14 @@ class Builder:
         setup: list[Buffer] = []
         for item in self.schedule.before:
             if isinstance(item, Shared):
-                setup.append(item.buffer)
+                setup.append(self._placed(item.buffer))
                 self.shared.update(dict.fromkeys(item.tensors, item.buffer.name))
             else:
-                setup.append(self.buffers[item])
+                setup.append(self._placed(self.buffers[item]))
                 self.present.add(item)
         if self.schedule.shared_workspace and any(self.plan.workspaces.values()):
             (layer, _), size_bytes = max(self.plan.workspaces.items(), key=lambda item: item[1])
-            self.workspace = Buffer("workspace", size_bytes, MemoryClass.WORKSPACE, layer, False)
+            self.workspace = self._placed(Buffer("workspace", size_bytes, MemoryClass.WORKSPACE, layer, False))
             setup.append(self.workspace)
         missing = self.iteration.inputs - self.present
         if missing:
@@ -373,9 +375,23 @@ class Builder:
     def _take(self, buffer: Buffer, stream: Stream) -> None:
         """A block that this stream will use first. What used its bytes before may be under way where the host did not
         wait for it: which bytes those are is the pool's to say, so that it stands for all blocks given back so far."""
-        self.commands.append(Allocate(buffer))
+        self.commands.append(Allocate(self._placed(buffer)))
         for piece in self.freed.values():
             self._wait_for(piece, stream)
+
+    def _placed(self, buffer: Buffer) -> Buffer:
+        """The buffer where the schedule has it lie."""
+        addresses = self.schedule.addresses
+        if not addresses:
+            return buffer
+        self.taken += 1
+        return buffer._replace(address=addresses[self.taken - 1]) if self.taken <= len(addresses) else buffer
+
+    def _check_addresses(self) -> None:
+        addresses = self.schedule.addresses
+        if addresses and self.taken != len(addresses):
+            name = next(iter(self.buffers))
+            raise BrokenSchedule(name, "set-up", f"{len(addresses)} addresses", f"one for each of {self.taken} blocks")
 
     def _release(self, done: list[str]) -> None:
         """Give back what leaves or is dropped, and what no operator to come uses."""

@@ -1,0 +1,67 @@
+"""Instances with fewer periods: what a schedule can do, stage by stage; a coarser one, whose plans are plans of the
+finer; and one that looks at some kernels alone, whose optimum is no larger."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from vdnnsim.optimum.instance import Gap, Instance
+
+
+def stage_begins(instance: Instance) -> list[int]:
+    """The first step of each stage."""
+    steps = instance.steps
+    return [number for number, step in enumerate(steps) if number == 0 or steps[number - 1].stage < step.stage]
+
+
+def in_periods(instance: Instance, begins: Sequence[int]) -> Instance:
+    """An instance of single steps, in which things go and come before these steps alone, the first one among them: its
+    plans are plans of the finer one. What cannot go for a whole period is in use."""
+    ends = [*begins[1:], len(instance.steps)]
+    used = [step.used_bytes for step in instance.steps]
+    gaps: list[Gap] = []
+    for gap in instance.gaps:
+        first, last = bisect_left(begins, gap.first), bisect_right(ends, gap.last + 1) - 1
+        inside = range(begins[first], ends[last]) if first <= last else range(0)
+        for step in range(gap.first, gap.last + 1):
+            if step not in inside:
+                used[step] += gap.size_bytes
+        if inside:
+            written = bisect_right(begins, gap.written) - 1
+            gaps.append(gap._replace(first=first, last=last, needed=last + 1, written=written))
+    steps = tuple(step._replace(used_bytes=size) for step, size in zip(instance.steps, used, strict=True))
+    return replace(instance, steps=steps, gaps=tuple(gaps), begins=tuple(begins))
+
+
+def at_marks(instance: Instance, marks: Sequence[int]) -> Instance:
+    """An instance of single steps, in which memory counts beside these alone, the last one among them, all others run
+    at their fastest and things are made again out of nothing: its optimum is no larger."""
+    fastest = [instance.fastest_of_ns(step) for step in instance.steps]
+    steps = []
+    before = 0
+    for mark in marks:
+        steps.append(instance.steps[mark]._replace(before_ns=sum(fastest[before:mark])))
+        before = mark + 1
+    return replace(instance, steps=tuple(steps), gaps=tuple(_seen(instance, marks)))
+
+
+def _seen(instance: Instance, marks: Sequence[int]) -> Iterator[Gap]:
+    for gap in instance.gaps:
+        first, last = bisect_left(marks, gap.first), bisect_right(marks, gap.last) - 1
+        if first <= last:
+            written = bisect_right(marks, gap.written) - 1
+            yield gap._replace(first=first, last=last, needed=last + 1, written=written, sources=())
+
+
+def tightest(instance: Instance, count: int) -> list[int]:
+    """So many steps at most, spread over the iteration, at which most memory is wanted, and the last one."""
+    wanted = [step.used_bytes + step.choices[0].workspace_bytes for step in instance.steps]
+    for gap in instance.gaps:
+        for step in range(gap.first, gap.last + 1):
+            wanted[step] += gap.size_bytes
+    steps = len(wanted)
+    size = -(-steps // count)
+    marks = {max(range(begin, min(begin + size, steps)), key=wanted.__getitem__) for begin in range(0, steps, size)}
+    return sorted(marks | {steps - 1})
