@@ -16,6 +16,11 @@ def shown(text: str, most: int = 60) -> str:
     return repr(text if len(text) <= most else text[:most] + "...")
 
 
+def printable(text: str) -> str:
+    """A text from outside in one line, without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class VdnnsimError(Exception):
     """Root of all errors raised on purpose; the command line prints it and ends with `exit_code`."""
 

@@ -21,11 +21,11 @@ from pytorch.gpu_models import MODELS  # noqa: E402
 from support.captured_peak import peak_bytes  # noqa: E402
 from vdnnsim.captured import check_step  # noqa: E402
 from vdnnsim.captured.step import CapturedStep, Doing  # noqa: E402
+from vdnnsim.profiler.recording import STEP, Recorded  # noqa: E402
 from vdnnsim.pytorch import capture  # noqa: E402
 from vdnnsim.pytorch.cuda_device import CudaCaptureDevice  # noqa: E402
 from vdnnsim.pytorch.holding import held_by  # noqa: E402
 from vdnnsim.pytorch.profiling import record_light, record_step, still_collector  # noqa: E402
-from vdnnsim.pytorch.recording import STEP, Recorded  # noqa: E402
 from vdnnsim.pytorch.user_step import UserStep  # noqa: E402
 
 

@@ -13,13 +13,13 @@ import pytest
 from support.kineto import ENGINE, MAIN, GpuTrace
 from vdnnsim.captured.step import BEFORE_STEP, AllocatorSegment, BlockClass, Doing, Phase
 from vdnnsim.errors import InvalidInput
+from vdnnsim.profiler.operators import Operators
+from vdnnsim.profiler.order import StepsDiffer
+from vdnnsim.profiler.recording import MemoryNow, Peaks, Recorded, read_recording
+from vdnnsim.profiler.timing import gpu_times
 from vdnnsim.pytorch.assembling import Blocks, keeping_view, other_view
 from vdnnsim.pytorch.noticing import check_one_stream, notices
-from vdnnsim.pytorch.operators import Operators
-from vdnnsim.pytorch.order import StepsDiffer
 from vdnnsim.pytorch.packed import Label, Packed
-from vdnnsim.pytorch.recording import MemoryNow, Peaks, Recorded, read_recording
-from vdnnsim.pytorch.timing import gpu_times
 
 W, X, GRADIENT = 0x1000, 0x2000, 0x3000
 A, SPACE, R, LOSS, DR, DW = (0x10000 * n for n in range(1, 7))

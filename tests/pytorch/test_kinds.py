@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vdnnsim.pytorch.kinds import KINDS, kind_of_kernel, kind_of_operator
+from vdnnsim.profiler.kinds import KINDS, kind_of_kernel, kind_of_operator
 
 KERNELS = {
     "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize2x1x1_execute_kernel__5x_cublas": "gemm",

@@ -15,13 +15,18 @@ def import_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file, packed by gzip or not.")],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="The kind of file, where it is not to be found out: dtr-log.")
+        str | None,
+        typer.Option(
+            "--kind",
+            help="Its kind, where it is not to be found out: caffe-time, dtr-log, kineto, memory-snapshot, nsys.",
+        ),
     ] = None,
 ) -> None:
     """Read a file that another program wrote, and write what it holds as a folder that commands here take.
 
     The kind is found out by how the file begins. What the file cannot tell is said.
     """
+    from vdnnsim.errors import printable
     from vdnnsim.readers import reader_of
 
     reader = reader_of(file, kind)
@@ -30,9 +35,9 @@ def import_command(
     found.what.save(out)
     typer.echo(f"{out}: {reader.title}")
     for line in found.says:
-        typer.echo(f"  {line}")
+        typer.echo(f"  {printable(line)}")
     for line in found.lacks:
-        typer.echo(f"  not told: {line}")
+        typer.echo(f"  not told: {printable(line)}")
     typer.echo(f"Next: {found.then.format(folder=out)}")
 
 

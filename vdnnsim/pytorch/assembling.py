@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, Deed, Doing
-from vdnnsim.pytorch.lives import DeedNumbers, behind_own_hooks, lives
-from vdnnsim.pytorch.operators import Operators
-from vdnnsim.pytorch.order import (
+from vdnnsim.profiler.lives import DeedNumbers, behind_own_hooks, lives
+from vdnnsim.profiler.operators import Operators
+from vdnnsim.profiler.order import (
     StepsDiffer,
     check_same_deeds,
     check_same_operators,
@@ -19,8 +19,8 @@ from vdnnsim.pytorch.order import (
     host_kernels,
     operators_of,
 )
+from vdnnsim.profiler.recording import LEAD_IN, STEP, Does, Happening, Recorded
 from vdnnsim.pytorch.packed import Label, Packed
-from vdnnsim.pytorch.recording import LEAD_IN, STEP, Does, Happening, Recorded
 
 _DOING = {Does.TAKE: Doing.TAKE, Does.LAUNCH: Doing.LAUNCH, Does.SAVE: Doing.SAVE, Does.NEED: Doing.NEED}
 _LIBRARY_KINDS = ("gemm", "convolution", "attention")

@@ -12,21 +12,21 @@ import torch
 from vdnnsim.calibration.samples import sample
 from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader
 from vdnnsim.errors import InvalidInput
+from vdnnsim.profiler.kinds import kind_of
+from vdnnsim.profiler.operators import Operators
+from vdnnsim.profiler.order import operators_of
+from vdnnsim.profiler.recording import STEP, Does, Recorded
+from vdnnsim.profiler.timing import KernelTimes, gpu_times, host_times
 from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view, peak_bytes
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
 from vdnnsim.pytorch.hook_costs import measure_hook_costs
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
-from vdnnsim.pytorch.kinds import kind_of_kernel, kind_of_operator
 from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
-from vdnnsim.pytorch.operators import Operators
-from vdnnsim.pytorch.order import operators_of
 from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
-from vdnnsim.pytorch.recording import STEP, Does, Recorded
 from vdnnsim.pytorch.state import KeptState, RandomState
-from vdnnsim.pytorch.timing import KernelTimes, gpu_times, host_times
 from vdnnsim.pytorch.user_step import Step, UserStep, check_training
 
 _WARM_STEPS = 2
@@ -207,12 +207,7 @@ class _Capture:
 
     def _kernel(self, name: str, operator: int, operators: Operators, times: KernelTimes) -> ModelKernel:
         of = operators.found[operator]
-        in_optimiser = of.phase is Phase.OPTIMISER
-        kind = (
-            kind_of_operator(name, in_optimiser)
-            if self._device.host_runs_kernels
-            else kind_of_kernel(name, of.name, in_optimiser)
-        )
+        kind = kind_of(name, of.name, of.phase is Phase.OPTIMISER, self._device.host_runs_kernels)
         return ModelKernel(name, kind, operator, *times)
 
 

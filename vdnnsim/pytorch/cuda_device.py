@@ -17,7 +17,7 @@ from vdnnsim.captured.memory import DEFAULT_ALLOCATOR, unmodelled_options
 from vdnnsim.captured.step import AllocatorSegment
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.real.nvml import open_card
-from vdnnsim.pytorch.recording import MemoryNow, Peaks
+from vdnnsim.profiler.recording import MemoryNow, Peaks
 
 _CUDA = 1
 """The profiler's number of CUDA among kinds of devices."""

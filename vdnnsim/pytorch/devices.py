@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.pytorch.recording import MemoryNow, Peaks
+from vdnnsim.profiler.recording import MemoryNow, Peaks
 
 
 class CaptureDevice(Protocol):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch.profiler import record_function
 
-from vdnnsim.pytorch.recording import GRADIENTS
+from vdnnsim.profiler.recording import GRADIENTS
 
 
 def held_by(

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.profiler import record_function
 
-from vdnnsim.pytorch.order import StepsDiffer
+from vdnnsim.profiler.order import StepsDiffer
+from vdnnsim.profiler.recording import MODULE, NEED, SAVE
 from vdnnsim.pytorch.packed import Label, Packed
-from vdnnsim.pytorch.recording import MODULE, NEED, SAVE
 
 _VIEWS = ("TBackward", "TransposeBackward", "PermuteBackward", "ViewBackward", "UnsafeViewBackward", "AliasBackward")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.profiler.recording import MODULE, NODE, STEP, HostWaits, Recording
 from vdnnsim.pytorch.packed import Label
-from vdnnsim.pytorch.recording import MODULE, NODE, STEP, HostWaits, Recording
 
 NOT_PUT_BACK = (
     "not put back: what the step itself consumes or changes beside model, optimiser and random states (batches of a "

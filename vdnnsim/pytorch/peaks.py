@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from vdnnsim.profiler.recording import STEP
 from vdnnsim.pytorch.devices import CpuDevice
 from vdnnsim.pytorch.profiling import record_step
-from vdnnsim.pytorch.recording import STEP
 from vdnnsim.pytorch.user_step import Step
 
 

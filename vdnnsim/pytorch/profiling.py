@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from torch.profiler import profile, record_function
 
+from vdnnsim.profiler.recording import LEAD_IN, STEP, Recorded, Recording, read_recording
 from vdnnsim.pytorch.devices import CaptureDevice
-from vdnnsim.pytorch.recording import LEAD_IN, STEP, Recorded, Recording, read_recording
 from vdnnsim.pytorch.user_step import Step
 
 

@@ -16,7 +16,8 @@ from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import LARGEST_TEXT_BYTES
 
 HEAD_BYTES = 1 << 16
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
+"""How a file begins that gzip packed."""
 
 
 class Savable(Protocol):
@@ -67,7 +68,7 @@ def text_of(path: Path, most_bytes: int = LARGEST_TEXT_BYTES) -> str:
 def _read(path: Path, most_bytes: int) -> bytes:
     try:
         with path.open("rb") as source:
-            if source.read(len(_GZIP)) != _GZIP:
+            if source.read(len(GZIP)) != GZIP:
                 source.seek(0)
                 return source.read(most_bytes)
             source.seek(0)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.differences.records import Change, Difference, LayerChange, Side, Value, quantity_of
+from vdnnsim.errors import printable
 from vdnnsim.report.table import plain_table
 from vdnnsim.report.terminal import print_table, print_text
 from vdnnsim.report.words import shortened
@@ -43,7 +44,7 @@ def difference_subject(difference: Difference) -> str:
 
 
 def _named(side: Side) -> str:
-    return shortened(_clean(Path(side.name).name if side.kind == "result" else side.name), 48)
+    return shortened(printable(Path(side.name).name if side.kind == "result" else side.name), 48)
 
 
 def side_words(side: Side) -> str:
@@ -52,7 +53,7 @@ def side_words(side: Side) -> str:
     batch = "" if told.get("batch") is None else f", batch {told['batch']}"
     link = " and ".join(_words(name, told.get(name)) for name in ("copy_out_bytes_per_s", "copy_in_bytes_per_s"))
     text = f"{told.get('network')}{batch}, {told.get('gpu')}, {_words('capacity_bytes', told.get('capacity_bytes'))}"
-    return shortened(_clean(f"{text}, link {link}"), 100)
+    return shortened(printable(f"{text}, link {link}"), 100)
 
 
 def difference_text(difference: Difference) -> str:
@@ -93,7 +94,7 @@ def print_difference(difference: Difference, console: Console) -> None:
 def _print_lonely(console: Console, difference: Difference) -> None:
     """What only one side has."""
     for side, had in (("A", "before"), ("B", "after")):
-        names = [_clean(change.of) for change in difference.lonely if getattr(change, had) is not None]
+        names = [printable(change.of) for change in difference.lonely if getattr(change, had) is not None]
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         if names:
             print_text(console, f"\nOnly in {side}: {', '.join(names[:_MOST_NAMES])}{more}")
@@ -121,7 +122,7 @@ def _print_changes(console: Console, heading: str, changes: Iterable[Change]) ->
     table.add_column("%", justify="right", no_wrap=True)
     last = ""
     for change in rows:
-        own = [Text(_clean(change.of) if change.of != last else "")] if with_parts else []
+        own = [Text(printable(change.of) if change.of != last else "")] if with_parts else []
         last = change.of
         values = [Text(_words(change.name, value)) for value in (change.before, change.after)]
         if change.name.endswith("sha256"):  # which says nothing to people
@@ -135,7 +136,7 @@ def _print_layers(console: Console, of: str, layers: list[LayerChange]) -> None:
     ordered = sorted(layers, key=lambda layer: -abs(layer.gained_ns))
     if not ordered:
         return
-    print_text(console, f"\nLayers that gained and lost{f', {_clean(of)}' if of else ''}", "bold")
+    print_text(console, f"\nLayers that gained and lost{f', {printable(of)}' if of else ''}", "bold")
     table = plain_table()
     for name in ("layer", "A ms", "B ms", "gained ms", "stall A ms", "stall B ms", "offl. A", "offl. B"):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
@@ -154,7 +155,7 @@ def _layer_cells(layer: LayerChange) -> list[str]:
     bytes_ = [
         _words("_bytes", side["offloaded_bytes"]) if side and side.get("offloaded_bytes") else "" for side in sides
     ]
-    return [_clean(layer.layer), *times, f"{layer.gained_ns / 1e6:+.3f}", *stalls, *bytes_]
+    return [printable(layer.layer), *times, f"{layer.gained_ns / 1e6:+.3f}", *stalls, *bytes_]
 
 
 def _ms(time_ns: Value) -> str:
@@ -174,7 +175,7 @@ def over_words(over: Sequence[Change], limit: float) -> str:
         for change in over[:3]
     ]
     more = f"; and {len(over) - len(named)} more" if len(over) > len(named) else ""
-    return _clean(f"over {100 * limit:g} %: {'; '.join(named)}{more}")
+    return printable(f"over {100 * limit:g} %: {'; '.join(named)}{more}")
 
 
 def share_words(share: float | None) -> str:
@@ -189,7 +190,7 @@ def _label(name: str) -> str:
     group, dot, last = name.rpartition(".")
     for unit in ("_bytes_per_s", "_ns", "_bytes", "_sha256"):
         last = last.removesuffix(unit)
-    return _clean(f"{group}: {last}" if dot else last).replace("_", " ")
+    return printable(f"{group}: {last}" if dot else last).replace("_", " ")
 
 
 def _words(name: str, value: Value) -> str:
@@ -204,7 +205,7 @@ def _words(name: str, value: Value) -> str:
         value = value.partition(":")[0]
     if value.endswith((" B", " B/s")) and (size := quantity_of(value)) is not None:
         value = _number("_per_s" if value.endswith("s") else "_bytes", size)
-    return shortened(_clean(value), _LONGEST_VALUE) or "none"
+    return shortened(printable(value), _LONGEST_VALUE) or "none"
 
 
 def _number(name: str, value: float) -> str:
@@ -215,8 +216,3 @@ def _number(name: str, value: float) -> str:
     if "_ns" in name:
         return format_ms(round(value)) if abs(value) >= _LEAST_MS_NS or not value else f"{value} ns"
     return f"{100 * value:.2f} %" if name.endswith(_RATIOS) else f"{value:g}"
-
-
-def _clean(text: str) -> str:
-    """A text from a file in one line, without what would move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

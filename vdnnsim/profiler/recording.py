@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
+from sys import intern
 from typing import Any, NamedTuple
 
 from vdnnsim.captured.step import AllocatorSegment
@@ -26,6 +28,8 @@ _OWN = "vdnnsim:"
 _HOST_RANGES = ("cpu_op", "user_annotation")
 _LAUNCHES = ("cuda_runtime", "cuda_driver")
 _GPU_WORK = ("kernel", "gpu_memcpy", "gpu_memset")
+MEMORY = "[memory]"
+"""What the profiler calls a block taken or given back."""
 NODE = "autograd::engine::evaluate_function: "
 """What the profiler calls the range of a node of the graph begins with."""
 
@@ -168,93 +172,134 @@ class Recorded(NamedTuple):
 
 def read_recording(trace: Mapping[str, Any], device_type: int, device_index: int) -> Recording:
     """Read a Chrome trace of torch.profiler; of memory only what is of one device, by the profiler's numbers of it."""
-    events = trace["traceEvents"]
-    ranges = _ranges(events)
-    places = _Places(ranges)
-    memory = []
-    for event in events:
-        if event.get("name") == "[memory]":
+    gathered = Gathered()
+    for event in trace["traceEvents"]:
+        gathered.add(event)
+    return gathered.recording(device_type, device_index)
+
+
+class _Memory(NamedTuple):
+    device: tuple[int, int]
+    at_ns: int
+    event: int
+    address: int
+    size_bytes: int
+    total_bytes: int
+    reserved_bytes: int
+    thread: int
+
+
+class _Work(NamedTuple):
+    name: str
+    category: str
+    stream: int
+    begin_ns: int
+    end_ns: int
+    correlation: int | None
+
+
+class _Call(NamedTuple):
+    begin_ns: int
+    end_ns: int
+    thread: int
+
+
+class Gathered:
+    """Events of a trace taken one by one, of which only that is kept which recordings are made of: a trace of a
+    gigabyte of text is a fraction of that."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int, int, str, bool, int, int]] = []
+        self._calls: dict[int, _Call] = {}
+        self.work: list[_Work] = []
+        self._waits: list[HostWaits] = []
+        self.memory: list[_Memory] = []
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Raises `KeyError`, `TypeError` or `ValueError` for an event that is none of the profiler's."""
+        category = event.get("cat")
+        if category in _HOST_RANGES:
+            if event.get("ph") == "X":
+                self.add_range(event, event["name"], category == "cpu_op" and not event["name"].startswith(_OWN))
+        elif category in _LAUNCHES:
+            begin_ns = _ns(event["ts"])
+            end_ns = begin_ns + _ns(event["dur"])
+            self._calls[event["args"].get("correlation")] = _Call(begin_ns, end_ns, event["tid"])
+            if "Synchronize" in event["name"]:
+                self._waits.append(HostWaits(event["name"], begin_ns, end_ns))
+        elif category in _GPU_WORK:
+            args, begin_ns = event["args"], _ns(event["ts"])
+            stream, correlation = int(args.get("stream", 0)), args.get("correlation")
+            end_ns = begin_ns + _ns(event["dur"])
+            self.work.append(_Work(intern(event["name"]), category, stream, begin_ns, end_ns, correlation))
+        elif event.get("name") == MEMORY:
             of = event["args"]
-            if of["Device Type"] == device_type and of["Device Id"] == device_index:
-                at_ns = _ns(event["ts"])
-                within = places.at(at_ns, event["tid"])
-                found = (
+            self.memory.append(
+                _Memory(
+                    (of["Device Type"], of["Device Id"]),
+                    _ns(event["ts"]),
                     of.get("Ev Idx", 0),
-                    MemoryEvent(at_ns, of["Addr"], of["Bytes"], of["Total Allocated"], within),
+                    of["Addr"],
+                    of["Bytes"],
+                    of["Total Allocated"],
+                    of.get("Total Reserved", 0),
+                    event["tid"],
                 )
-                memory.append(found)
-    memory.sort(key=lambda one: (one[1].at_ns, one[0]))
-    hooked: set[int] = set()
-    for number, one in enumerate(ranges):
-        if one.is_hook or one.parent in hooked:
-            hooked.add(number)
-    return Recording(
-        ranges, [one for _, one in memory], _gpu_work(events, places), _host_waits(events), frozenset(hooked)
-    )
+            )
+
+    def add_range(self, event: Mapping[str, Any], name: str, is_operator: bool) -> None:
+        """A piece of the host's time by a name."""
+        begin_ns, args = _ns(event["ts"]), event.get("args") or {}
+        end_ns = begin_ns + _ns(event["dur"])
+        sequence = args.get("Sequence number", -1)
+        of = (begin_ns, -end_ns, args.get("Ev Idx", 0), intern(name), is_operator, event["tid"], sequence)
+        self._ranges.append(of)
+
+    def recording(self, device_type: int, device_index: int) -> Recording:
+        """What was gathered, of memory what is of one device."""
+        ranges = self._nested()
+        places = _Places(ranges)
+        of_device = [one for one in self.memory if one.device == (device_type, device_index)]
+        of_device.sort(key=lambda one: (one.at_ns, one.event))
+        memory = [
+            MemoryEvent(one.at_ns, one.address, one.size_bytes, one.total_bytes, places.at(one.at_ns, one.thread))
+            for one in of_device
+        ]
+        hooked: set[int] = set()
+        for number, own in enumerate(ranges):
+            if own.is_hook or own.parent in hooked:
+                hooked.add(number)
+        return Recording(ranges, memory, self._gpu_work(places), self._waits, frozenset(hooked))
+
+    def _nested(self) -> list[HostRange]:
+        ranges: list[HostRange] = []
+        stacks: dict[int, list[int]] = {}
+        for begin_ns, negative_end_ns, _, name, is_operator, thread, sequence in sorted(self._ranges, key=_BY_TIME):
+            stack = stacks.setdefault(thread, [])
+            while stack and ranges[stack[-1]].end_ns <= begin_ns:
+                stack.pop()
+            parent = stack[-1] if stack else None
+            stack.append(len(ranges))
+            ranges.append(HostRange(name, is_operator, begin_ns, -negative_end_ns, thread, parent, sequence))
+        return ranges
+
+    def _gpu_work(self, places: _Places) -> list[GpuWork]:
+        found = []
+        for one in self.work:
+            call = None if one.correlation is None else self._calls.get(one.correlation)
+            begin_ns, end_ns = (call.begin_ns, call.end_ns) if call else (one.begin_ns, one.begin_ns)
+            within = places.at(begin_ns, call.thread) if call else None
+            found.append(
+                GpuWork(one.name, one.category, one.stream, one.begin_ns, one.end_ns, begin_ns, end_ns, within)
+            )
+        return sorted(found, key=lambda one: (one.launch_begin_ns, one.begin_ns))
+
+
+_BY_TIME = itemgetter(0, 1, 2)
 
 
 def _ns(microseconds: float) -> int:
     return round(microseconds * 1000)
-
-
-def _ranges(events: Iterable[Mapping[str, Any]]) -> list[HostRange]:
-    found = []
-    for event in events:
-        if event.get("ph") == "X" and event.get("cat") in _HOST_RANGES:
-            begin_ns = _ns(event["ts"])
-            found.append((begin_ns, -begin_ns - _ns(event["dur"]), event["args"].get("Ev Idx", 0), event))
-    found.sort(key=lambda one: one[:3])
-    ranges: list[HostRange] = []
-    stacks: dict[int, list[int]] = {}
-    for begin_ns, negative_end_ns, _, event in found:
-        stack = stacks.setdefault(event["tid"], [])
-        while stack and ranges[stack[-1]].end_ns <= begin_ns:
-            stack.pop()
-        sequence = event["args"].get("Sequence number", -1)
-        parent = stack[-1] if stack else None
-        is_operator = event["cat"] == "cpu_op" and not event["name"].startswith(_OWN)
-        stack.append(len(ranges))
-        ranges.append(HostRange(event["name"], is_operator, begin_ns, -negative_end_ns, event["tid"], parent, sequence))
-    return ranges
-
-
-def _gpu_work(events: Iterable[Mapping[str, Any]], places: _Places) -> list[GpuWork]:
-    launches = {}
-    work = []
-    for event in events:
-        category = event.get("cat")
-        if category in _LAUNCHES:
-            launches[event["args"].get("correlation")] = event
-        elif category in _GPU_WORK:
-            work.append(event)
-    found = []
-    for event in work:
-        launch = launches.get(event["args"].get("correlation"))
-        begin_ns = _ns(event["ts"])
-        launched_ns = _ns(launch["ts"]) if launch else begin_ns
-        launch_end_ns = launched_ns + (_ns(launch["dur"]) if launch else 0)
-        within = places.at(launched_ns, launch["tid"]) if launch else None
-        found.append(
-            GpuWork(
-                event["name"],
-                event["cat"],
-                int(event["args"].get("stream", 0)),
-                begin_ns,
-                begin_ns + _ns(event["dur"]),
-                launched_ns,
-                launch_end_ns,
-                within,
-            )
-        )
-    return sorted(found, key=lambda one: (one.launch_begin_ns, one.begin_ns))
-
-
-def _host_waits(events: Iterable[Mapping[str, Any]]) -> list[HostWaits]:
-    return [
-        HostWaits(event["name"], _ns(event["ts"]), _ns(event["ts"]) + _ns(event["dur"]))
-        for event in events
-        if event.get("cat") in _LAUNCHES and "Synchronize" in event["name"]
-    ]
 
 
 class _Places:

@@ -7,8 +7,8 @@ from statistics import median
 from typing import NamedTuple
 
 from vdnnsim.calibration.samples import sample
-from vdnnsim.pytorch.order import check_same, check_same_operators
-from vdnnsim.pytorch.recording import STEP, GpuWork, Recording
+from vdnnsim.profiler.order import check_same, check_same_operators
+from vdnnsim.profiler.recording import STEP, GpuWork, Recording
 
 
 class KernelTimes(NamedTuple):

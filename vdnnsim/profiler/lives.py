@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vdnnsim.captured.step import BEFORE_STEP
-from vdnnsim.pytorch.recording import Does, Happening
+from vdnnsim.profiler.recording import Does, Happening
 
 _DEEDS = (Does.TAKE, Does.LAUNCH, Does.SAVE, Does.NEED)
 

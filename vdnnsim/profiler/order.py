@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.pytorch.recording import GRADIENTS, NEED, SAVE, Does, Happening, Recording
+from vdnnsim.profiler.recording import GRADIENTS, NEED, SAVE, Does, Happening, Recording
 
 _VIEWS = (
     "_reshape_alias _unsafe_view alias as_strided as_strided_ broadcast_tensors chunk contiguous detach detach_ "

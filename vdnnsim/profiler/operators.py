@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vdnnsim.captured.step import ModelOperator, Phase
-from vdnnsim.pytorch.recording import MODULE, NODE, STEP, Does, Happening, Recording
+from vdnnsim.profiler.recording import MODULE, NODE, STEP, Does, Happening, Recording
 
 _OPTIMISER = "Optimizer."
 _PYTHON = "python"

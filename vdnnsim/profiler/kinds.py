@@ -48,6 +48,11 @@ _BY_OPERATOR = (
 )
 
 
+def kind_of(name: str, operator: str, in_optimiser: bool, host_runs_kernels: bool) -> str:
+    """The class of a kernel of an operator; on the CPU operators are kernels themselves."""
+    return kind_of_operator(name, in_optimiser) if host_runs_kernels else kind_of_kernel(name, operator, in_optimiser)
+
+
 def kind_of_kernel(name: str, operator: str, in_optimiser: bool) -> str:
     """The class of a GPU's kernel: by its own name, or where that says nothing by the operator that launches it."""
     for kind, pattern in _BY_KERNEL:
