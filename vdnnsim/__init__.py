@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from vdnnsim.processes import Processes, finished, usable_cores
     from vdnnsim.program import Program, WeightGradients, build_program
+    from vdnnsim.report.chakra import write_chakra
     from vdnnsim.report.memory_snapshot import write_snapshot
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
     from vdnnsim.study import Study, compare, compare_policies, make_study
@@ -176,6 +177,7 @@ __all__ = [
     "usable_cores",
     "weakest",
     "whole_file",
+    "write_chakra",
     "write_schedule",
     "write_snapshot",
     "write_text",
@@ -229,6 +231,7 @@ _ROOMS = MappingProxyType(
         ),
         "processes": ("Processes", "finished", "usable_cores"),
         "program": ("Program", "WeightGradients", "build_program"),
+        "report.chakra": ("write_chakra",),
         "report.memory_snapshot": ("write_snapshot",),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
         "study": ("Study", "compare", "compare_policies", "make_study"),

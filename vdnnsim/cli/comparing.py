@@ -83,10 +83,11 @@ def run_command(
     figure: options.Figure = None,
     timeline: options.Timeline = None,
     snapshot: options.Snapshot = None,
+    chakra: options.Chakra = None,
     explain: options.Explain = False,
 ) -> None:
     """Run one policy: a table of its layers, and its memory over time as a figure."""
-    outputs = Outputs(json, csv, figure, timeline, snapshot)
+    outputs = Outputs(json, csv, figure, timeline, snapshot, chakra)
     outputs.check()
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
     comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)

@@ -74,6 +74,10 @@ Snapshot = Annotated[
     Path | None,
     typer.Option("--snapshot", help="Write a memory snapshot of PyTorch (.pickle), for its viewers of memory."),
 ]
+Chakra = Annotated[
+    Path | None,
+    typer.Option("--chakra", help="Write a Chakra execution trace (.et), with loads and stores for the copies."),
+]
 Json = Annotated[str | None, typer.Option("--json", help="Write all numbers as JSON; - writes only them to stdout.")]
 Csv = Annotated[
     str | None, typer.Option("--csv", help="Write one row per policy as CSV; - writes only them to stdout.")

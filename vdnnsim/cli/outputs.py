@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 STDOUT = "-"
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 PAGE_SUFFIXES = (".html", ".htm")
-_SNAPSHOT_SUFFIX = ".pickle"
 
 
 def check_targets(texts: Mapping[str, str | None], pictures: Mapping[str, Path | None] = MappingProxyType({})) -> None:
@@ -52,20 +51,23 @@ def put_text(target: str, text: str) -> None:
 
 
 class Outputs(NamedTuple):
-    """What the options `--json`, `--csv`, `--figure`, `--timeline` and `--snapshot` named, the last of a run alone."""
+    """What the options `--json`, `--csv`, `--figure`, `--timeline`, `--snapshot`, `--chakra` named, the last two of a
+    run alone."""
 
     json: str | None
     csv: str | None
     figure: Path | None
     timeline: str | None
     snapshot: Path | None = None
+    chakra: Path | None = None
 
     def check(self) -> None:
         """Raise `InvalidInput` for what could not be written in the end."""
-        if self.snapshot and self.snapshot.suffix != _SNAPSHOT_SUFFIX:
-            raise InvalidInput(f"--snapshot: found '{self.snapshot}', expected a name ending in {_SNAPSHOT_SUFFIX}")
         texts = {"--json": self.json, "--csv": self.csv, "--timeline": self.timeline}
-        texts |= {"--snapshot": str(self.snapshot) if self.snapshot else None}
+        for option, path, suffix in (("--snapshot", self.snapshot, ".pickle"), ("--chakra", self.chakra, ".et")):
+            if path and path.suffix != suffix:
+                raise InvalidInput(f"{option}: found '{path}', expected a name ending in {suffix}")
+            texts[option] = str(path) if path else None
         check_targets(texts, {"--figure": self.figure})
 
     def console(self) -> Console | None:
@@ -92,11 +94,7 @@ class Outputs(NamedTuple):
         if self.figure:
             figure(self.figure)
             tell(console, "figure", self.figure)
-        if self.snapshot:
-            from vdnnsim.report.memory_snapshot import write_snapshot
-
-            write_snapshot(comparison.runs[0], comparison, self.snapshot)
-            tell(console, "memory snapshot", self.snapshot)
+        self._write_run(comparison, console)
         for what, target, module, function in texts:
             if target is None:
                 continue
@@ -104,6 +102,18 @@ class Outputs(NamedTuple):
             put_text(target, make(comparison))
             if target != STDOUT:
                 tell(console, what, Path(target))
+
+    def _write_run(self, comparison: Comparison, console: Console | None) -> None:
+        if self.snapshot:
+            from vdnnsim.report.memory_snapshot import write_snapshot
+
+            write_snapshot(comparison.runs[0], comparison, self.snapshot)
+            tell(console, "memory snapshot", self.snapshot)
+        if self.chakra:
+            from vdnnsim.report.chakra import write_chakra
+
+            write_chakra(comparison.runs[0], comparison, self.chakra)
+            tell(console, "execution trace", self.chakra)
 
 
 def tell(console: Console | None, what: str, path: Path) -> None:
