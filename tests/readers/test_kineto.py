@@ -5,10 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.commands import in_process
+from support.damage import damaged, read_or_refuse
 from support.kineto import ENGINE, MAIN, GpuTrace
 from vdnnsim import InvalidFile, load_profile
 from vdnnsim.captured import BlockClass, CapturedStep, Doing, Phase, check_step, read_step
@@ -173,3 +177,18 @@ def test_a_gigabyte_of_nothing_and_a_damaged_end_are_refused_at_once(tmp_path: P
     path.write_bytes(REAL.read_bytes()[:-100])
     with pytest.raises(InvalidFile, match="a damaged end of gzip"):
         read_kineto(path)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_a_damaged_trace_is_refused_or_makes_a_step_that_can_be_read(data: st.DataObject) -> None:
+    text = json.dumps(gpu_trace(1)).encode()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        path.write_bytes(data.draw(damaged(text)))
+
+        def read_and_store(path: Path) -> None:
+            read_kineto(path)[0].save(Path(folder) / "step")
+            read_step(Path(folder) / "step")
+
+        read_or_refuse(read_and_store, path)
