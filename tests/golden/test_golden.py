@@ -6,19 +6,19 @@ from __future__ import annotations
 import pytest
 
 from support import golden_digests
-from support.golden import CASES, changes, recorded, results_of, title
+from support.golden import CASES, Case, changes, recorded, results_of, title
 from support.golden_digests import Row, is_deep, sampled, shipped
 from vdnnsim.policies import POLICIES
 
 
-@pytest.mark.parametrize(("network", "batch"), CASES, ids=[title(*case) for case in CASES])
-def test_results_are_what_they_were(network: str, batch: int) -> None:
-    case = title(network, batch)
-    assert changes({case: recorded()[case]}, {case: results_of(network, batch)}) == []
+@pytest.mark.parametrize("case", CASES, ids=title)
+def test_results_are_what_they_were(case: Case) -> None:
+    name = title(case)
+    assert changes({name: recorded()[name]}, {name: results_of(case)}) == []
 
 
 def test_every_case_is_recorded() -> None:
-    assert list(recorded()) == [title(*case) for case in CASES]
+    assert list(recorded()) == [title(case) for case in CASES]
 
 
 def test_changes_are_told() -> None:

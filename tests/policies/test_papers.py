@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from captured.steps import three_layers
-from support.cases import conv, fc, gpu_of, layer, network_of, pool, trace_of
+from support.cases import conv, fc, gpu_of, layer, network_of, pool, row, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
 from vdnnsim.network import Kind
 from vdnnsim.network.builtin import NETWORKS
 from vdnnsim.policies import GROUPS, make_policy
+from vdnnsim.policies.dtr import Evictions
 from vdnnsim.policies.registry import PAPERS
 from vdnnsim.policies.remaking import remakes_in_turn
+from vdnnsim.policies.saves import Saves
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.study import Study, compare, compare_policies, make_study
 
@@ -26,6 +28,11 @@ CHAIN = network_of(conv("a"), conv("b"), conv("c"), fc("d"), LOSS)
 CHEAP = network_of(conv("a"), pool("p"), conv("b"), LOSS)
 """Stages: a, p, b, loss forward are 0 to 3, backward 4 to 7."""
 
+LONG = network_of(conv("a"), conv("b"), conv("c"), conv("d"), LOSS, side=64)
+"""Stages: a to d and loss forward are 0 to 4, backward 5 to 9. Every map is 16,384 bytes, and copied in as many ns; in
+use are 2, 3, 4, 5, 6, then 6, 6, 5, 4, 2 maps. Saved are those of a, b, c and the loss."""
+MAP_BYTES = 16_384
+
 
 def actions_of(name: str, capacity_bytes: int, network: object = CHAIN, kernel_ns: int = 10) -> dict[str, object]:
     trace = trace_of(network, default_ns=kernel_ns)  # type: ignore[arg-type]
@@ -36,6 +43,61 @@ def actions_of(name: str, capacity_bytes: int, network: object = CHAIN, kernel_n
 @pytest.mark.parametrize("name", [name for name in PAPERS if name not in ("superneurons", "ssdtrain")])
 def test_nothing_goes_where_there_is_room(name: str) -> None:
     assert actions_of(name, 1 << 30) == {}
+
+
+def schedules_of_long(name: str, maps: int, kernel_ns: int = 20_000, a_ns: int = 20_000) -> dict[str, object]:
+    """In memory for so many of its maps, which fits."""
+    trace = trace_of(LONG, [row("a", "forward", a_ns)], kernel_ns)
+    run = Study(LONG, trace, gpu_of(maps * MAP_BYTES + 4096), "first-fit", checked=True).run(name)
+    assert run.result.reason == ""
+    return dict(run.plan.schedule.actions)
+
+
+A_AGAIN = (("a", "forward"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel_ns", "action"),
+    [
+        # of 4 saved maps beside a working set of 2, so that 3 may stay; there is room again when c's backward is on
+        ("flashneuron", 20_000, Leave(1, 1, 7, 8)),
+        # a relieves the most, its copies find time within c's forward and c's backward
+        ("g10", 20_000, Leave(1, 2, 7, 8)),
+        # the copies take 32,768 ns of 160,000 in which nobody needs it, that in begins 17,203 ns before the need
+        ("capuchin", 20_000, Leave(1, 1, 7, 8)),
+        # they take longer than that, and far longer than a's 10 ns once more
+        ("capuchin", 10, Remake(1, 8, A_AGAIN)),
+        # short at the loss: a was used longest ago, and costs as much as others
+        ("dtr", 20_000, Remake(3, 8, A_AGAIN)),
+        # the oldest in the cache goes at the loss, and is back while the layer behind it, whose X is b's, is on
+        ("superneurons", 20_000, Leave(1, 3, 7, 8)),
+    ],
+)
+def test_without_room_for_one_map_the_first_goes(name: str, kernel_ns: int, action: object) -> None:
+    assert schedules_of_long(name, 5, kernel_ns, kernel_ns) == {"map:a": action}
+
+
+def test_flashneuron_has_two_go_in_the_order_of_first_use() -> None:
+    assert schedules_of_long("flashneuron", 4) == {"map:b": Leave(2, 2, 7, 7), "map:a": Leave(1, 1, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    ("heuristic", "gone"),
+    [
+        ("dtr", {"map:b": 2, "map:a": 3}),
+        ("local", {"map:b": 2, "map:c": 3}),
+        ("lru", {"map:a": 2, "map:b": 3}),
+        ("size", {"map:a": 2, "map:b": 3}),
+    ],
+)
+def test_dtr_has_go_by_its_heuristic(heuristic: str, gone: dict[str, int]) -> None:
+    """In room for 4 maps, a's kernel 90 us, others 20. At d's forward b has the least cost over age, 20 / 20 to a's
+    90 / 40; a is the oldest, and the first of equals. At the loss a has 90 / 60 and c 20 / 20; with b, which is gone
+    beside both, 110 / 60 and 40 / 20."""
+    study = Study(LONG, trace_of(LONG, [row("a", "forward", 90_000)], 20_000), gpu_of())
+    evictions = Evictions(Saves(study.problem()), 4 * MAP_BYTES + 4096, heuristic)
+    evictions.plan()
+    assert dict(list(evictions.gone.items())[:2]) == gone
 
 
 def test_superneurons_makes_cheap_maps_again_whatever_room_there_is() -> None:

@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from vdnnsim.study import compare
 
 FILE = Path(__file__).parents[1] / "golden" / "results.json"
-CASES = (("alexnet", 128), ("overfeat", 128), ("googlenet", 128), ("vgg16", 64), ("vgg16", 256), ("vgg116", 32))
+LATER = (
+    *(
+        "vdnn++",
+        "vdnn-conv+recompute",
+        "torchtune",
+        "save-on-cpu",
+        "torchtitan",
+        "checkpoint",
+        "checkpoint(every=sqrt)",
+    ),
+    *("superneurons", "flashneuron", "g10", "ssdtrain", "dtr", "dtr(heuristic=lru)", "capuchin"),
+    "cdma(vdnn-all(p), density=0.5)",
+)
+
+
+class Case(NamedTuple):
+    """A network at a batch; of the paper's policies in the GPU's memory, or of these in so much."""
+
+    network: str
+    batch: int
+    capacity: str | None = None
+    policies: tuple[str, ...] = ()
+
+
+CASES = (
+    *(Case("alexnet", 128), Case("overfeat", 128), Case("googlenet", 128)),
+    *(Case("vgg16", 64), Case("vgg16", 256), Case("vgg116", 32)),
+    Case("alexnet", 128, "900MB", LATER),
+    Case("googlenet", 128, "2.5GB", ("te", "te-v1", "megatron")),
+)
 GPU = "titan-x-maxwell"
 NUMBERS = (
     "trainable",
@@ -23,18 +53,19 @@ NUMBERS = (
 Results = dict[str, dict[str, dict[str, int]]]
 
 
-def title(network: str, batch: int) -> str:
-    return f"{network} ({batch}) on {GPU}"
+def title(case: Case) -> str:
+    return f"{case.network} ({case.batch}) on {GPU}" + (f", {case.capacity}" if case.capacity else "")
 
 
-def results_of(network: str, batch: int) -> dict[str, dict[str, int]]:
+def results_of(case: Case) -> dict[str, dict[str, int]]:
     """By policy the numbers that are held fixed."""
-    comparison = compare(network, batch=batch, gpu=GPU)
+    policies = case.policies or None
+    comparison = compare(case.network, batch=case.batch, gpu=GPU, capacity=case.capacity, policies=policies)
     return {result.policy: {name: getattr(result, name) for name in NUMBERS} for result in comparison}
 
 
 def all_results() -> Results:
-    return {title(network, batch): results_of(network, batch) for network, batch in CASES}
+    return {title(case): results_of(case) for case in CASES}
 
 
 def recorded() -> Results:

@@ -50,10 +50,10 @@ class Dtr:
 
     def plan(self, problem: Problem) -> Plan:
         saves = Saves(problem)
-        return until_it_fits(problem, lambda capacity_bytes: _Evictions(saves, capacity_bytes, self.heuristic).plan())
+        return until_it_fits(problem, lambda capacity_bytes: Evictions(saves, capacity_bytes, self.heuristic).plan())
 
 
-class _Evictions:
+class Evictions:
     """What goes, in which stage, as the rehearsal comes to be short of memory."""
 
     def __init__(self, saves: Saves, capacity_bytes: int, heuristic: str) -> None:
