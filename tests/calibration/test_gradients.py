@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from calibration.conftest import residual
+from support.cases import conv, fc, layer, network_of
 from support.waits import by_events, by_pieces
 from vdnnsim.calibration.kernels import choices_of
 from vdnnsim.calibration.reference import reference_gradients, relative_error, worst_error
@@ -23,7 +25,7 @@ from vdnnsim.machines.real.cpu import CpuDevice
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.machines.real.operators_cpu import GEMM, CpuOperators
 from vdnnsim.memory import make_pool
-from vdnnsim.network import Network, load_network
+from vdnnsim.network import Kind, Network, build_network, load_network
 from vdnnsim.policies import make_plan, make_policy, performance_optimal
 from vdnnsim.program import (
     BrokenSchedule,
@@ -53,6 +55,7 @@ POLICIES = (
     "vdnn-conv+recompute",
 )
 LIMIT = 1e-4
+LOSS = layer(Kind.SOFTMAX, "loss")
 UNSEEN = Path(__file__).parents[2] / "experiments" / "calibration" / "unseen"
 
 
@@ -87,6 +90,38 @@ def test_gradients_equal_autograd_under_every_policy(network: Network, device: C
     assert error < LIMIT, where
     assert reference.other_choices < 1e-3
     assert set(found.results) == {layer.name for layer in network.layers if layer.weights_bytes} | {"loss"}
+
+
+SHORT = {
+    **dict.fromkeys(("superneurons", "dtr", "flashneuron", "capuchin"), 145_000),
+    **dict.fromkeys(("torchtune(min_bytes=1)", "save-on-cpu", "torchtitan(min_bytes=1)"), 208_000),
+    **dict.fromkeys(("checkpoint", "checkpoint(every=sqrt)", "ssdtrain(min_elements=1)"), 208_000),
+}
+"""Policies of runtimes and papers, in so many bytes. Everything kept needs 208,000, or 160,000 layer by layer."""
+
+
+@pytest.mark.parametrize("policy", SHORT)
+def test_gradients_equal_autograd_when_memory_is_short(policy: str, device: CpuDevice) -> None:
+    check_gradients(build_network("residual", (3, 3, 12, 14), residual()), policy, SHORT[policy], device)
+
+
+def test_gradients_equal_autograd_under_the_optimum(device: CpuDevice) -> None:
+    network = network_of(*(conv(name, channels=3) for name in "abc"), fc("d"), LOSS, channels=3, side=16, batch=2)
+    check_gradients(network, "optimal(seconds=1)", 170_000, device)
+
+
+def check_gradients(network: Network, policy: str, capacity_bytes: int, device: CpuDevice) -> None:
+    """Kernels take 100 us, so that copies can pay."""
+    trace = made_up_trace(network)
+    slow = Trace(trace.header, [row._replace(duration_ns=100 * row.duration_ns) for row in trace.rows])
+    study = Study(network, slow, load_profile("titan-x-maxwell").with_capacity(capacity_bytes))
+    run = study.run(policy)
+    assert run.result.reason == ""
+    assert run.plan.schedule.actions
+    found = loaded(study, device, run.program).check()
+    training = make_training(network, device.torch_device)
+    error, where = worst_error(found.results, reference_gradients(network, training, found.choices).results)
+    assert error < LIMIT, where
 
 
 @pytest.mark.parametrize("name", ["odd", "depthwise", "grouped", "thin"])

@@ -37,6 +37,7 @@ from vdnnsim.gpu import AfterWait, GpuProfile, HostCosts, Link  # noqa: E402
 from vdnnsim.network import Kind, Network, build_network  # noqa: E402
 from vdnnsim.network.specs import Stack  # noqa: E402
 from vdnnsim.policies import POLICIES, make_policy  # noqa: E402
+from vdnnsim.policies.plan import Bound, Plan, Problem  # noqa: E402
 from vdnnsim.study import Study  # noqa: E402
 from vdnnsim.trace import Trace, TraceRow  # noqa: E402
 
@@ -131,6 +132,28 @@ def test_a_known_machine_does_what_the_simulated_one_does(
     assert found.error == 0
     assert found.same_addresses
     assert found.same_decisions
+
+
+class Sought:
+    """A policy that finds another plan each time."""
+
+    name = "sought"
+
+    def __init__(self) -> None:
+        self.names = ["vdnn-all(p)", "vdnn-all(m)"]
+
+    def check(self, problem: Problem) -> None: ...
+
+    def plan(self, problem: Problem) -> Plan:
+        return replace(make_policy(self.names.pop()).plan(problem), bound=Bound(1, None, 0.0))
+
+
+def test_what_a_solver_found_is_what_both_machines_run() -> None:
+    bench = fake_bench()
+    study = bench.study(network())
+    found = run_case(bench, bench.machine(network(), "fp32"), study, Sought(), iterations=1)
+    assert found.same_decisions
+    assert found.predicted.plan.algorithms == study.run("vdnn-all(m)").plan.algorithms
 
 
 @pytest.mark.parametrize("marks", [Marks(), Marks(start_ns=2_500), Marks(host_ns=1_000, stream_ns=0, start_ns=2_500)])

@@ -294,3 +294,9 @@ def test_the_second_report_agrees_with_itself_and_with_what_the_first_measured(p
             again = pair.second.measured_iteration_time_ns / pair.first.measured_iteration_time_ns - 1
             assert abs(again) > LARGEST_ERROR
             assert abs(pair.second.error) < LARGEST_ERROR / 2
+
+
+def test_the_cases_to_be_measured_next_are_cases() -> None:
+    """What makes maps again and what a solver finds, short of memory."""
+    cases = read_cases(ROOT / "experiments" / "calibration" / "later" / "short.toml")
+    assert [list(group.limited) for group in cases.case] == [["superneurons", "optimal(seconds=60)"]] * 3

@@ -140,7 +140,8 @@ def run_case(
     """Run one policy on both machines. Raises `InvalidInput` for a policy that does not fit, with what it needs."""
     problem = study.problem(RealLaboratory(study, bench, machine))
     plan = decide(policy, problem)
-    predicted = study.run(policy)
+    # What a solver found in its time it may not find again; nor did it ask the device.
+    predicted = study.run(policy) if plan.bound is None else study.run_plan(policy.name, plan)
     prepared, program, failure = study.prepare(plan)
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {predicted.result.reason}")

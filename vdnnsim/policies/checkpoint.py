@@ -27,7 +27,7 @@ from vdnnsim.iteration import Iteration, Remake
 from vdnnsim.policies.blocks import blocks_of
 from vdnnsim.policies.grammar import Parameter, name_of
 from vdnnsim.policies.plan import Plan, Problem
-from vdnnsim.policies.remaking import remakes_of
+from vdnnsim.policies.remaking import last_in_forward, remakes_in_turn
 from vdnnsim.policies.saves import Saves
 
 SQRT = "sqrt"
@@ -62,11 +62,14 @@ class Checkpoint:
             return saves.plan(_of_layers(self.name, problem.step))
         blocks = blocks_of(saves)
         together = ceil(sqrt(len(blocks))) if self.every == SQRT else int(self.every)
-        actions: dict[str, Remake] = {}
+        iteration = saves.iteration
+        again: dict[str, int] = {}
         for number in range(0, len(blocks), together):
             segment = blocks[number : number + together]
-            actions |= _of_segment(saves.iteration, segment[0].first, segment[-1].last)
-        return saves.plan(actions)
+            again |= _of_segment(iteration, segment[0].first, segment[-1].last)
+        # All at once: a segment's input may be made again as part of the one before.
+        dropped = {name: last_in_forward(iteration, name) for name in again}
+        return saves.plan(remakes_in_turn(iteration, dropped, again))
 
 
 def _of_layers(name: str, step: CapturedStep) -> dict[str, Remake]:
@@ -83,8 +86,9 @@ def _of_layers(name: str, step: CapturedStep) -> dict[str, Remake]:
     return found
 
 
-def _of_segment(iteration: Iteration, first: int, last: int) -> dict[str, Remake]:
-    """What is made inside of these stages and read by them alone, made again where the first of it is needed."""
+def _of_segment(iteration: Iteration, first: int, last: int) -> dict[str, int]:
+    """What is made inside of these stages and read by them alone, and when it is made again: where the first of it is
+    needed."""
     users = {name: [iteration.by_key[key].stage for key in keys] for name, keys in iteration.users.items()}
     stages = iteration.stages
 
@@ -98,5 +102,4 @@ def _of_segment(iteration: Iteration, first: int, last: int) -> dict[str, Remake
         wanted = [name for name in wanted if iteration.first_read_in_backward[name] > behind + 1]
     if not wanted:
         return {}
-    again = min(iteration.first_read_in_backward[name] for name in wanted)
-    return remakes_of(iteration, wanted, again)
+    return dict.fromkeys(wanted, min(iteration.first_read_in_backward[name] for name in wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from vdnnsim.iteration import Iteration, Key, Remake
 
@@ -13,14 +13,6 @@ def makers_of(iteration: Iteration, name: str) -> tuple[Key, ...]:
     if any(key not in iteration.again or name not in iteration.again[key].writes for key in found):
         return ()
     return found
-
-
-def remakes_of(iteration: Iteration, wanted: Iterable[str], again: int) -> dict[str, Remake]:
-    """How these are dropped after their last use in forward and made again in one stage, in so far as they can be: with
-    what they are made of, where that is not there any more, for as long as it takes."""
-    names = list(wanted)
-    dropped = {name: last_in_forward(iteration, name) for name in names}
-    return remakes_in_turn(iteration, dropped, dict.fromkeys(names, again))
 
 
 def remakes_in_turn(iteration: Iteration, dropped: Mapping[str, int], needed: Mapping[str, int]) -> dict[str, Remake]:
