@@ -39,7 +39,7 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("library", "places"),
     [
-        ("simpy", ("machines/simulated.py", "machines/simulated_engines.py")),
+        ("simpy", ("machines/simulated.py", "machines/simulated_engines.py", "machines/simulated_host.py")),
         ("torch", ("machines/real/", "calibration/", "pytorch/")),
         ("pynvml", ("machines/real/nvml.py",)),
         ("distributed", ("sweep/cluster.py",)),

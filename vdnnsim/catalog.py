@@ -1,4 +1,4 @@
-"""Where the built-in traces and GPU profiles lie: inside an installed wheel, or at the top of a checkout."""
+"""Where the traces, GPU profiles and topologies lie that came along: inside a wheel, or at the top of a checkout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def data_directory(name: str) -> Path:
-    """The folder "traces" or "gpu_profiles" that came with the package."""
+    """The folder "traces", "gpu_profiles" or "topologies" that came with the package."""
     package = Path(__file__).resolve().parent
     installed = package / "_data" / name
     return installed if installed.is_dir() else package.parent / name

@@ -22,6 +22,7 @@ import simpy
 
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.after_wait import Stretch, cold_stretches
+from vdnnsim.machines.beside import Beside
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Durations, Script, script_of
@@ -70,26 +71,38 @@ class SimulatedMachine:
 def simulate(script: Script, durations: Durations, gpu: GpuProfile) -> Moments:
     """Run one iteration on the clock alone. Addresses do not depend on time, so that whoever runs one script often,
     with other durations or behind another link, needs its memory only once."""
-    return _Run(script, durations, gpu).moments()
+    environment = simpy.Environment()
+    iteration = UnderWay(environment, script, durations, gpu)
+    environment.run(environment.process(iteration.process()))
+    return iteration.moments()
 
 
-class _Run:
-    """One iteration under way."""
+class UnderWay:
+    """One iteration under way, begun so long after the clock."""
 
-    def __init__(self, script: Script, durations: Durations, gpu: GpuProfile) -> None:
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        script: Script,
+        durations: Durations,
+        gpu: GpuProfile,
+        others: Beside | None = None,
+        start_ns: int = 0,
+    ) -> None:
         self.script = script
+        self.start_ns = start_ns
         self.synchronise_ns = gpu.host.synchronise_ns
         self.after_wait = gpu.host.after_wait
         self.memory_offsets_ns = script.memory.offsets_ns
-        self.environment = simpy.Environment()
-        self.engines = make_engines(self.environment, script, durations, gpu)
+        self.environment = environment
+        self.engines = make_engines(environment, script, durations, gpu, others)
         self.host_ns = 0
         self.wait_begins_ns: list[int] = []
         self.wait_ends_ns: list[int] = []
         self.stalls: list[Stalled] = []
 
     def moments(self) -> Moments:
-        self.environment.run(self.environment.process(self._host()))
+        """When everything was, once the process has ended."""
         kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
         waits = Spans(self.wait_begins_ns, self.wait_ends_ns)
         stalls = self.stalls
@@ -97,13 +110,15 @@ class _Run:
             stalls = sorted((*stalls, *self._held_kernels()), key=attrgetter("stall.begin_ns"))
         return Moments(kernels, outs, ins, waits, stalls, self.host_ns, self.memory_offsets_ns)
 
-    def _host(self) -> _Process:
-        """Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before a wait is
-        put on the engines at once: none of it is ready before the host has got there. The clock stands at
+    def process(self) -> _Process:
+        """The host. Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before
+        a wait is put on the engines at once: none of it is ready before the host has got there. The clock stands at
         `now_ns`, when what the host waited for last was there."""
         copy_out, copy_in, compute = engines = self.engines
         begins_ns, ends_ns, synchronise_ns = self.wait_begins_ns, self.wait_ends_ns, self.synchronise_ns
-        host_ns = now_ns = 0
+        host_ns = now_ns = self.start_ns
+        if now_ns:
+            yield self.environment.timeout(now_ns)
         copies: list[tuple[int, int]] = []
         for calls_ns, waited, outs, ins, kernels in self._stretches():
             if kernels:

@@ -17,6 +17,7 @@ from typing import Any
 import simpy
 
 from vdnnsim.gpu import GpuProfile, Link
+from vdnnsim.machines.beside import Beside
 from vdnnsim.machines.script import ALONE, IN, OUT, Awaited, Durations, Holds, Script
 from vdnnsim.machines.simulated_timeline import Spans
 from vdnnsim.units import PPM
@@ -130,62 +131,6 @@ class _Holding(Engine):
             free.succeed(now_ns)
 
 
-class _Beside:
-    """What is under way, and what that slows at this moment."""
-
-    def __init__(self, link: Link) -> None:
-        self._both_ways_ppm = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm)
-        self._kernel_ppm = ALONE
-        self._copies: list[_SlowedCopies | None] = [None, None]
-        self._kernel: tuple[_SlowedKernels, tuple[int, int]] | None = None
-
-    def slowing(self, slowdowns_ppm: tuple[int, int]) -> None:
-        """A kernel that slows copies so much begins to run; `ALONE` when it ends."""
-        if slowdowns_ppm != self._kernel_ppm:
-            self._kernel_ppm = slowdowns_ppm
-            for direction in (OUT, IN):
-                self._changed(direction)
-
-    def run(self, kernels: _SlowedKernels | None, slowed_ppm: tuple[int, int] = ALONE) -> None:
-        """A kernel begins that copies slow so much; None when it ends."""
-        self._kernel = None if kernels is None else (kernels, slowed_ppm)
-
-    def begin(self, direction: int, copies: _SlowedCopies) -> None:
-        self._copies[direction] = copies
-        self._copies_changed(direction)
-
-    def end(self, direction: int) -> None:
-        self._copies[direction] = None
-        self._copies_changed(direction)
-
-    def copy_slowdown_ppm(self, direction: int) -> int:
-        """What slows a copy in this direction now."""
-        slowdown = self._kernel_ppm[direction]
-        if self._copies[1 - direction]:
-            slowdown = slowdown * self._both_ways_ppm[direction] // PPM
-        return slowdown
-
-    def kernel_slowdown_ppm(self, slowed_ppm: tuple[int, int]) -> int:
-        """What slows a kernel of this class now."""
-        slowdown = PPM
-        for copies, slowed in zip(self._copies, slowed_ppm, strict=True):
-            if copies:
-                slowdown = slowdown * slowed // PPM
-        return slowdown
-
-    def _copies_changed(self, direction: int) -> None:
-        self._changed(1 - direction)
-        if self._kernel:
-            kernels, slowed_ppm = self._kernel
-            kernels.slowed_by(self.kernel_slowdown_ppm(slowed_ppm))
-
-    def _changed(self, direction: int) -> None:
-        """What slows the copy under way in this direction, if there is one, may have changed."""
-        copies = self._copies[direction]
-        if copies:
-            copies.slowed_by(self.copy_slowdown_ppm(direction))
-
-
 class _SlowingKernels(Engine):
     """Kernels of which some slow copies. Of those the first thing to happen is their begin: copies hear of it."""
 
@@ -194,7 +139,7 @@ class _SlowingKernels(Engine):
         environment: simpy.Environment,
         durations_ns: Sequence[int],
         slowdowns_ppm: Sequence[tuple[int, int]],
-        beside: _Beside,
+        beside: Beside,
     ) -> None:
         self.kernels = list(zip(durations_ns, slowdowns_ppm, strict=True))
         super().__init__(environment, [0 if slows != ALONE else duration for duration, slows in self.kernels])
@@ -219,7 +164,7 @@ class _SlowingKernels(Engine):
 class _Slowed(Engine, ABC):
     """Pieces whose rate changes while they are under way, so that only their begin is known ahead."""
 
-    def __init__(self, environment: simpy.Environment, durations_ns: Sequence[int], beside: _Beside) -> None:
+    def __init__(self, environment: simpy.Environment, durations_ns: Sequence[int], beside: Beside) -> None:
         super().__init__(environment, [0] * len(durations_ns))
         self.durations_ns = durations_ns
         self.beside = beside
@@ -270,7 +215,7 @@ class _SlowedCopies(_Slowed):
     """Copies of one direction."""
 
     def __init__(
-        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, beside: _Beside
+        self, environment: simpy.Environment, durations_ns: Sequence[int], direction: int, beside: Beside
     ) -> None:
         super().__init__(environment, durations_ns, beside)
         self.direction = direction
@@ -292,7 +237,7 @@ class _SlowedKernels(_Slowed):
         durations_ns: Sequence[int],
         slowdowns_ppm: Sequence[tuple[int, int]],
         slowed_ppm: Sequence[tuple[int, int]],
-        beside: _Beside,
+        beside: Beside,
     ) -> None:
         super().__init__(environment, durations_ns, beside)
         self.kernels = list(zip(slowdowns_ppm, slowed_ppm, strict=True))
@@ -321,11 +266,15 @@ class _HoldingCopies(_Holding, _SlowedCopies):
 
 
 def make_engines(
-    environment: simpy.Environment, script: Script, durations: Durations, gpu: GpuProfile
+    environment: simpy.Environment,
+    script: Script,
+    durations: Durations,
+    gpu: GpuProfile,
+    others: Beside | None = None,
 ) -> tuple[Engine, Engine, Engine]:
-    """The engines by number."""
+    """The engines by number; where copies share links with those of other GPUs, `others` knows."""
     holding = any(script.holds)
-    engines = _make(environment, script, durations, gpu.link, holding)
+    engines = _make(environment, script, durations, gpu.link, holding, others)
     for engine, held in zip(engines, script.holds, strict=True):
         if isinstance(engine, _Holding):
             engine.hold(held, engines, gpu.host.stream_start_ns)
@@ -333,13 +282,18 @@ def make_engines(
 
 
 def _make(
-    environment: simpy.Environment, script: Script, durations: Durations, link: Link, holding: bool
+    environment: simpy.Environment,
+    script: Script,
+    durations: Durations,
+    link: Link,
+    holding: bool,
+    others: Beside | None,
 ) -> tuple[Engine, Engine, Engine]:
     slowed_by_copies = script.slowed_by_copies(link)
-    if not (slowed_by_copies or script.slows_copies(link)):
+    if others is None and not (slowed_by_copies or script.slows_copies(link)):
         outs, ins, kernels = ((_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations)
         return outs, ins, kernels
-    beside = _Beside(link)
+    beside = others or Beside(link)
     copies = _HoldingCopies if holding else _SlowedCopies
     slowed_outs, slowed_ins = (
         copies(environment, lasts_ns, direction, beside)

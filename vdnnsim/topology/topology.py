@@ -1,0 +1,85 @@
+"""A host as several GPUs see it: the links that they share on the way to its memory, a tree for each memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vdnnsim.errors import InvalidValue
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLink:
+    """One link, on the way `to` another one; memory is the end of the way. It carries so many bytes per second of all
+    GPUs together: out, in, both counted together, and each way while both are used. None: no limit is known."""
+
+    name: str
+    kind: str
+    to: str | None = None
+    out_bytes_per_s: int | None = None
+    in_bytes_per_s: int | None = None
+    both_out_bytes_per_s: int | None = None
+    both_in_bytes_per_s: int | None = None
+    total_bytes_per_s: int | None = None
+    provenance: str = "modelled"
+    source: str = ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether any limit is known."""
+        one_way = self.out_bytes_per_s, self.in_bytes_per_s, self.total_bytes_per_s
+        return any(limit is not None for limit in (*one_way, self.both_out_bytes_per_s, self.both_in_bytes_per_s))
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The shared links of a host by name, and for each GPU the first one that it meets; its own link stands in its
+    profile. Made whole: every way ends in a memory (`read_topology` checks)."""
+
+    name: str
+    title: str
+    links: Mapping[str, SharedLink]
+    gpus: tuple[str, ...]
+
+    def path(self, gpu: int) -> tuple[SharedLink, ...]:
+        """The shared links of a GPU, from its own on to the memory."""
+        found = [self.links[self.gpus[gpu]]]
+        while found[-1].to is not None:
+            found.append(self.links[found[-1].to])
+        return tuple(found)
+
+    def first(self, gpus: int) -> Topology:
+        """The same with so many GPUs, the first ones. Raises `InvalidValue` for more than there are."""
+        if not 1 <= gpus <= len(self.gpus):
+            raise InvalidValue("gpus", str(gpus), f"from 1 to the {len(self.gpus)} of topology {self.name}")
+        return Topology(self.name, self.title, self.links, self.gpus[:gpus])
+
+    def sharing(self) -> list[list[int]]:
+        """The GPUs that a link's limit makes depend on each other, together; those that meet no limit are in none."""
+        groups: list[tuple[set[str], list[int]]] = []
+        for gpu in range(len(self.gpus)):
+            met = {link.name for link in self.path(gpu) if link.limited}
+            if not met:
+                continue
+            joined = [group for group in groups if group[0] & met]
+            groups = [group for group in groups if not group[0] & met]
+            names = met.union(*(names for names, _ in joined))
+            groups.append((names, sorted([gpu, *(one for _, gpus in joined for one in gpus)])))
+        return [gpus for _, gpus in groups]
+
+    @property
+    def provenance(self) -> tuple[str, ...]:
+        """The labels of all links that carry no more than so much and that some GPU meets."""
+        met = {link for gpu in range(len(self.gpus)) for link in self.path(gpu)}
+        return tuple(sorted({link.provenance for link in met if link.limited}))
+
+    @property
+    def sha256(self) -> str:
+        """A digest of everything in it."""
+        return hashlib.sha256(repr((self.name, sorted(self.links.items()), self.gpus)).encode()).hexdigest()
+
+
+def no_sharing(gpus: int) -> Topology:
+    """GPUs that meet no limit but their own links'."""
+    return Topology("nothing-shared", "nothing shared", {"memory": SharedLink("memory", "memory")}, ("memory",) * gpus)
