@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from vdnnsim.sweep import Sweep, plan_sweep, read_sweep, run_sweep
     from vdnnsim.sweep.solve import Answer, largest_batch, smallest_capacity, smallest_link
     from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
+    from vdnnsim.together import OnGpu, TogetherComparison, TogetherRun, compare_together
+    from vdnnsim.topology import SharedLink, Topology, load_topology, read_topology
     from vdnnsim.trace import (
         DEFAULT_ALGORITHM,
         Provenance,
@@ -110,6 +112,7 @@ __all__ = [
     "Leave",
     "MissingTrace",
     "Network",
+    "OnGpu",
     "Origin",
     "Plan",
     "Policy",
@@ -121,9 +124,13 @@ __all__ = [
     "Provenance",
     "Remake",
     "Schedule",
+    "SharedLink",
     "Study",
     "Sweep",
     "Timeline",
+    "TogetherComparison",
+    "TogetherRun",
+    "Topology",
     "Trace",
     "TraceHeader",
     "TraceRow",
@@ -140,6 +147,7 @@ __all__ = [
     "calibration_figure",
     "compare",
     "compare_policies",
+    "compare_together",
     "comparison_figure",
     "comparison_page",
     "diff",
@@ -152,6 +160,7 @@ __all__ = [
     "list_traces",
     "load_network",
     "load_profile",
+    "load_topology",
     "make_plan",
     "make_policy",
     "make_study",
@@ -165,6 +174,7 @@ __all__ = [
     "read_records",
     "read_step",
     "read_sweep",
+    "read_topology",
     "read_trace",
     "replace_window",
     "required_passes",
@@ -253,6 +263,8 @@ _ROOMS = MappingProxyType(
             "weakest",
             "write_trace",
         ),
+        "together": ("OnGpu", "TogetherComparison", "TogetherRun", "compare_together"),
+        "topology": ("SharedLink", "Topology", "load_topology", "read_topology"),
         "traffic": ("LayerTraffic", "layer_traffic"),
     }
 )

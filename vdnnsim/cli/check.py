@@ -25,8 +25,8 @@ def check_command(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Traces (.csv or their .toml), GPU profiles, networks, sweeps, calibration cases (.toml), folders of "
-            "captured steps, plans (.json)."
+            help="Traces (.csv or their .toml), GPU profiles, topologies, networks, sweeps, calibration cases (.toml), "
+            "folders of captured steps, plans (.json)."
         ),
     ],
 ) -> None:
@@ -86,6 +86,11 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
 
         network = read_network(path, batch=1)
         return _Checked(f"network of {_count(len(network.layers), 'layer')}")
+    if "gpus" in keys:
+        from vdnnsim.topology import read_topology
+
+        found = read_topology(path)
+        return _Checked(f"topology of {_count(len(found.gpus), 'GPU')}, {_count(len(found.links), 'shared link')}")
     if keys & {"memory", "link", "base"}:
         from vdnnsim.gpu import read_profile, read_profile_file
 
@@ -104,8 +109,8 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
     if "gpu" in keys or "network" in keys:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (
-        "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network), a sweep ([axes]) "
-        "or a list of cases ([[case]])"
+        "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network), a sweep ([axes]), "
+        "a topology (gpus, [[link]]) or a list of cases ([[case]])"
     )
     raise InvalidFile([Fault(str(path), None, "tables", ", ".join(sorted(keys)) or "none", expected)])
 

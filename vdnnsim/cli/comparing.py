@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vdnnsim.cli import options
+from vdnnsim.cli.hosts import Host, compare_on_host
 from vdnnsim.cli.outputs import Outputs, check_targets, tell
+from vdnnsim.errors import InvalidInput
 
 if TYPE_CHECKING:
     from vdnnsim.policies import Policy
@@ -43,10 +45,22 @@ def compare_command(
     figure: options.Figure = None,
     timeline: options.Timeline = None,
     explain: options.Explain = False,
+    gpus: options.Gpus = None,
+    topology: options.Topology = None,
+    start: options.Start = "together",
+    all_reduce: options.AllReduce = None,
 ) -> None:
     """Compare memory policies on one network and batch, or one captured step, with a GPU whose memory is endless."""
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
+    if gpus is not None or topology is not None:
+        hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+        arguments = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
+        host = Host(gpus, topology, start, all_reduce)
+        compare_on_host(network, batch, _names(policies), {**arguments, "traces": traces or ()}, host, outputs)
+        return
+    if all_reduce is not None:
+        raise InvalidInput("--all-reduce: found no --gpus, expected the number of GPUs that sum their gradients")
     hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
     comparison = compared(network, batch, policies, hardware, math, weight_gradients, trace, traces)
     console = outputs.console()

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def list_command(
-    what: Annotated[str, typer.Argument(help="networks, gpus, traces or policies.")],
+    what: Annotated[str, typer.Argument(help="networks, gpus, topologies, traces or policies.")],
 ) -> None:
-    """List the networks, GPUs, traces or policies that can be named."""
+    """List the networks, GPUs, topologies of hosts, traces or policies that can be named."""
     lists: dict[str, Callable[[], list[tuple[str, str]] | None]] = {
         "networks": _networks,
         "gpus": _print_gpus,
+        "topologies": _topologies,
         "traces": _traces,
         "policies": _policies,
     }
@@ -92,6 +93,13 @@ def _gpu_cells(file: ProfileFile) -> list[str]:
 
 def _rate(curve: Curve, slowdown: float | None = 1.0) -> str:
     return f"{curve.curve().bandwidth_bytes_per_s / slowdown / 1e9:.1f}" if slowdown else "-"
+
+
+def _topologies() -> list[tuple[str, str]]:
+    from vdnnsim.topology import list_topologies, read_topology
+
+    found = [read_topology(path) for path in list_topologies()]
+    return [(one.name, f"{len(one.gpus)} GPUs; {one.title} ({', '.join(one.provenance)})") for one in found]
 
 
 def _traces() -> list[tuple[str, str]]:

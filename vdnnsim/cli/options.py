@@ -66,6 +66,26 @@ TraceFolders = Annotated[
     list[Path] | None,
     typer.Option("--traces", help="A folder of traces to look in first; may be given more than once."),
 ]
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", help="So many GPUs of one host at once, whose copies share its links.", min=1, max=1024),
+]
+Topology = Annotated[
+    str | None,
+    typer.Option(
+        "--topology", help="The host of --gpus: by name (see 'vdnnsim list topologies'), or the path of a TOML file."
+    ),
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        "--start", help="When --gpus begin: together, or staggered, every second one half an iteration later."
+    ),
+]
+AllReduce = Annotated[
+    str | None,
+    typer.Option("--all-reduce", help="What --gpus take to sum gradients: 5ms, or 450GB/s a GPU for a ring."),
+]
 Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure: .png, .pdf or .svg.")]
 Timeline = Annotated[
     str | None, typer.Option("--timeline", help="Write a timeline (Chrome trace JSON) to open in Perfetto; - as above.")
