@@ -87,6 +87,7 @@ def test_figures_come_last() -> None:
     assert found == {
         "__init__.py",
         "calibration/report.py",
+        "calibration/several/report.py",
         "cli/advising.py",
         "cli/comparing.py",
         "cli/differing.py",

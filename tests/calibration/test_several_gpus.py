@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count
@@ -19,18 +20,22 @@ from support.cpu_profile import PROFILE  # noqa: E402
 from support.crews import thread_crew  # noqa: E402
 from vdnnsim.calibration.cases import CasesFile, read_cases  # noqa: E402
 from vdnnsim.calibration.several import links, placing, report  # noqa: E402
+from vdnnsim.calibration.several.host import host_text, measured_host, rule_of  # noqa: E402
 from vdnnsim.calibration.several.links import combinations_of, rates  # noqa: E402
+from vdnnsim.calibration.several.messages import Card, Ran  # noqa: E402
 from vdnnsim.calibration.several.placing import divided, visible_gpus  # noqa: E402
-from vdnnsim.calibration.several.records import read_stored  # noqa: E402
+from vdnnsim.calibration.several.records import StreamsRecord, read_stored  # noqa: E402
 from vdnnsim.calibration.several.report import make_several_report  # noqa: E402
-from vdnnsim.calibration.several.seat import Card, Ran, Seat  # noqa: E402
+from vdnnsim.calibration.several.seat import Seat  # noqa: E402
 from vdnnsim.cli.calibrate import app  # noqa: E402
 from vdnnsim.crew import Crew  # noqa: E402
 from vdnnsim.errors import InvalidInput  # noqa: E402
+from vdnnsim.figures.together import compose  # noqa: E402
 from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
 from vdnnsim.machines.real.nvml import near_cores  # noqa: E402
 from vdnnsim.network import Kind, load_network  # noqa: E402
 from vdnnsim.processes import WorkerEnded  # noqa: E402
+from vdnnsim.topology import read_topology  # noqa: E402
 from vdnnsim.trace import Trace, TraceHeader, TraceRow, required_passes, write_trace  # noqa: E402
 
 NETWORK = """schema = 1
@@ -64,6 +69,7 @@ def quick() -> Iterator[None]:
         patch.setattr(report, "_FEWEST", 1)
         patch.setattr(report, "_MOST", 1)
         patch.setattr(report, "_ATTEMPTS", 1)
+        patch.setattr("vdnnsim.figures.together.together_figure", lambda *_: None)
         yield
 
 
@@ -133,6 +139,15 @@ def test_an_interrupted_report_keeps_what_it_has_and_goes_on(interrupted: Path) 
     )
     assert beside_ns == at_ns
     assert later_ns - first_ns == found.cases[6].simulated_alone_ns // 2
+    baselines = [one for one in found.predicted if one.record.policy == "baseline(p)"]
+    assert all(one.simulated_ns == one.record.simulated_alone_ns for one in baselines)
+    assert len(found.predicted) == len(found.cases)
+    assert read_topology(out / "topology.toml").gpus == ("memory0", "memory0")
+    (axes,) = compose(found.predicted, "title").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "one (2), fp32, baseline(p)",
+        "one (2), fp32, vdnn-all(m)",
+    ]
     table = (out / "table.md").read_text()
     assert "GPU 0 out + GPU 0 in + GPU 1 out + GPU 1 in" in table
     assert table.count("| equal |") == 12
@@ -250,6 +265,35 @@ def test_which_copies_are_measured_together() -> None:
     assert len(set(of_three)) == len(of_three)
     assert set(combinations_of(2)) < set(of_three)
     assert tuple((gpu, way) for gpu in range(3) for way in ("out", "in")) in of_three
+
+
+def test_a_host_has_the_limits_that_all_gpus_at_once_meet() -> None:
+    """Two H200: one way both have what each has alone, both ways copies in have less; the rule has no gain of those
+    out."""
+    rates = {
+        ((0, "out"),): (55.2,),
+        ((0, "in"),): (55.3,),
+        ((1, "out"),): (55.2,),
+        ((1, "in"),): (55.3,),
+        ((0, "out"), (0, "in")): (50.4, 51.3),
+        ((1, "out"), (1, "in")): (50.4, 51.3),
+        ((0, "out"), (1, "out")): (55.1, 55.1),
+        ((0, "in"), (1, "in")): (55.0, 55.0),
+        ((0, "out"), (0, "in"), (1, "out"), (1, "in")): (52.6, 40.4, 52.6, 40.4),
+    }
+    records = [
+        StreamsRecord(streams, tuple(round(one * 1e9) for one in found), (0,) * len(found))
+        for streams, found in rates.items()
+    ]
+    host = measured_host(records, 2, "h200-x2", "two", "a test")
+    memory = host.links["memory0"]
+    assert (memory.out_bytes_per_s, memory.in_bytes_per_s, memory.both_out_bytes_per_s) == (None, None, None)
+    assert memory.both_in_bytes_per_s == 80_800_000_000
+    errors = [tuple(round(100 * error, 1) for error in one.errors) for one in rule_of(records, host)]
+    assert errors[6:] == [(0.2, 0.2), (0.5, 0.5), (-4.2, 0.0, -4.2, 0.0)]
+    assert errors[:6] == [(0.0,)] * 4 + [(0.0, 0.0)] * 2
+    again = tomllib.loads(host_text(host))["link"][0]
+    assert again["both_ways"] == {"in": "80800000000 B/s"}
 
 
 def test_cores_are_divided_whole_and_near(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,7 +220,7 @@ def _report_of_several(cases: CasesFile, out: Path, device: str, gpus: int) -> N
     check_known("device", device, DEVICES)
     with _kept_in(out), open_crew(device, gpus) as crew:
         report = make_several_report(crew, cases, out, _progress())
-    typer.echo(summary(report.cases))
+    typer.echo(summary(report.predicted))
     _tell_failures(report.failures)
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from vdnnsim.calibration.samples import sample
 from vdnnsim.calibration.several.records import StreamsRecord
-from vdnnsim.calibration.several.streaming import IN, OUT
+from vdnnsim.calibration.several.streams import IN, OUT
 from vdnnsim.crew import Crew
 from vdnnsim.errors import InvalidInput
 

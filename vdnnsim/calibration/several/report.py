@@ -15,8 +15,11 @@ from typing import NamedTuple
 from vdnnsim.calibration.cases import CaseGroup, CasesFile
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.samples import quiet_ones, repetitions_within, sample
+from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
 from vdnnsim.calibration.several.links import combinations_of, measure_streams, title_of
+from vdnnsim.calibration.several.messages import Card, Case, Expected, Inputs, Observed, Ran, inputs_of, profile_of
 from vdnnsim.calibration.several.placing import own_cores, visible_gpus
+from vdnnsim.calibration.several.predictions import Predicted, predictions
 from vdnnsim.calibration.several.records import (
     Start,
     StartRecord,
@@ -26,7 +29,7 @@ from vdnnsim.calibration.several.records import (
     read_stored,
     stored_text,
 )
-from vdnnsim.calibration.several.seat import Card, Case, Expected, Inputs, Observed, Ran, Seat, open_seat
+from vdnnsim.calibration.several.seat import Seat, open_seat
 from vdnnsim.calibration.several.table import table_text
 from vdnnsim.calibration.watch import Seen
 from vdnnsim.crew import Crew, MemberFailed
@@ -34,9 +37,8 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.files import write_text
 from vdnnsim.folder_lock import only_writer
 from vdnnsim.network import load_network
-from vdnnsim.trace import trace_path
 
-RESULTS, TABLE = "results.json", "table.md"
+RESULTS, TABLE, HOST, FIGURE = "results.json", "table.md", "topology.toml", "together.png"
 _LEAST_FREE = 0.9
 _FEWEST, _MOST = 5, 30
 _ATTEMPTS = 3
@@ -51,6 +53,7 @@ class SeveralReport(NamedTuple):
     streams: tuple[StreamsRecord, ...]
     cases: tuple[StartRecord, ...]
     failures: Mapping[str, str]
+    predicted: tuple[Predicted, ...]
 
 
 def open_crew(device: str, gpus: int) -> Crew:
@@ -67,8 +70,8 @@ def open_crew(device: str, gpus: int) -> Crew:
 
 def make_several_report(crew: Crew, cases: CasesFile, out: Path, progress: OnProgress = silent) -> SeveralReport:
     """Measure all that is missing. `out` receives a profile and traces for each GPU, and after every measurement the
-    JSON of all so far; what is there already is used, so that an interruption loses one case at most. At the end, or
-    where a process ends, the table is written.
+    JSON of all so far; what is there already is used, so that an interruption loses one case at most. After each
+    network the host's topology and the table are written, at the end the figure.
 
     Raises `InvalidInput` where a GPU is busy or another one than the first, where the folder is of other cards, and
     where a process ended: the others are stopped then.
@@ -102,8 +105,23 @@ class _Making:
             self._measure()
         finally:
             self._keep()
-            write_text(self.out / TABLE, table_text(self.streams, self.records, self.conditions | self._failed()))
-        return SeveralReport(tuple(self.streams), tuple(self.records), self.failures)
+        found = self._tell_all()
+        if found:  # once: the GPUs are not to wait for pictures
+            from vdnnsim.figures.together import together_figure
+
+            together_figure(found, self.out / FIGURE)
+        return SeveralReport(tuple(self.streams), tuple(self.records), self.failures, tuple(found))
+
+    def _tell_all(self) -> list[Predicted]:
+        """Host and table of what there is."""
+        gpu, count = self.cases.gpu, len(self.gpus)
+        source = f"Chains of copies of all {count} GPUs at once, {self.conditions['date']}, 'vdnnsim calibrate report'."
+        host = measured_host(self.streams, count, f"{gpu}-x{count}", f"{count} GPUs {gpu} of one host", source)
+        write_text(self.out / HOST, host_text(host))
+        found = predictions(self.records, self.cases, self.out, host)
+        rules = rule_of(self.streams, host)
+        write_text(self.out / TABLE, table_text(rules, found, self.conditions | self._failed()))
+        return found
 
     def _measure(self) -> None:
         for gpu in self.gpus:
@@ -121,6 +139,7 @@ class _Making:
             except MemberFailed as error:
                 self._tell(number, len(groups), title, f"failed: {error}")
                 self.failures[title] = str(error)
+            self._tell_all()
 
     def _tell(self, number: int, groups: int, title: str, now: str) -> None:
         self.progress(number, groups, f"{title}: {now}")
@@ -244,16 +263,6 @@ class _Making:
 
     def _failed(self) -> dict[str, str]:
         return {f"failed: {title}": why for title, why in self.failures.items()}
-
-
-def profile_of(out: Path, gpu: int) -> Path:
-    """Where the profile of a GPU lies in a report's folder."""
-    return out / f"gpu{gpu}" / "profile.toml"
-
-
-def inputs_of(out: Path, name: str, gpu: int, network: str, batch: int, math: str) -> Inputs:
-    """The files of one GPU that a case is simulated with; `name` is the GPU's in files."""
-    return Inputs(profile_of(out, gpu), trace_path(out / f"gpu{gpu}" / "traces", name, network, batch, math))
 
 
 def _check_cards(names: Sequence[str], cards: Sequence[Card]) -> None:

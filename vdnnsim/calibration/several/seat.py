@@ -7,10 +7,9 @@ processes of a machine have in common; what is to be quiet meanwhile is looked a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -19,6 +18,7 @@ from vdnnsim.calibration.cases import limited_study
 from vdnnsim.calibration.link import measure_link
 from vdnnsim.calibration.profile_text import profile_text
 from vdnnsim.calibration.running import load
+from vdnnsim.calibration.several.messages import Card, Case, Expected, Inputs, Observed, Ran
 from vdnnsim.calibration.several.streaming import Streaming
 from vdnnsim.calibration.stored import machine_id
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements, placements_digest
@@ -36,61 +36,6 @@ from vdnnsim.trace import read_trace, write_trace
 from vdnnsim.workloads import workload_of
 
 CREATED_BY = "vdnnsim calibrate report --gpus"
-
-
-class Card(NamedTuple):
-    """A GPU as it was found; `machine` names the card and this start of its host."""
-
-    machine: str
-    conditions: Mapping[str, str]
-    is_gpu: bool
-    total_bytes: int
-    free_bytes: int
-    others: int
-    budget_ns: int
-    """About how long one thing is repeated on it."""
-
-
-class Inputs(NamedTuple):
-    """The files that say what is simulated of one GPU: its profile, and the trace of a network."""
-
-    profile: Path
-    trace: Path
-
-
-class Case(NamedTuple):
-    """What each GPU trains: a network under a policy, in all memory or in a capacity ("12GB", or "between")."""
-
-    network: str
-    batch: int
-    math: str
-    policy: str
-    capacity: str | None
-
-
-class Expected(NamedTuple):
-    """What is simulated of a case on one GPU alone."""
-
-    capacity_bytes: int
-    pool: str
-    iteration_time_ns: int
-    peak_bytes: int
-
-
-class Observed(NamedTuple):
-    """What a marked iteration took of the pool, and whether that is what was simulated."""
-
-    peak_bytes: int
-    offloaded_bytes: int
-    placements: str
-    same_addresses: bool
-
-
-class Ran(NamedTuple):
-    """When one iteration began and ended, on the host's clock."""
-
-    begin_ns: int
-    end_ns: int
 
 
 def open_seat(device: str, number: int, visible: str | None, cores: Sequence[int]) -> Seat:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle, islice
 
+from vdnnsim.calibration.several.streams import IN, OUT
 from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.program import Stream
 
-OUT, IN = "out", "in"
 STREAMS = {OUT: Stream.COPY_OUT, IN: Stream.COPY_IN}
 
 

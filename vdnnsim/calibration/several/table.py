@@ -1,51 +1,63 @@
-"""Several GPUs at once as a Markdown table: what links carry, and how long iterations take alone and beside others."""
+"""Several GPUs at once as Markdown tables: what links carry beside what the rule has, and iterations measured beside
+simulated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
-from vdnnsim.calibration.several.records import Start, StartRecord, StreamsRecord
+from vdnnsim.calibration.several.host import Rule
+from vdnnsim.calibration.several.predictions import NEAR, Predicted
+from vdnnsim.calibration.several.records import Start
 
 
-def table_text(streams: Iterable[StreamsRecord], records: Sequence[StartRecord], conditions: Mapping[str, str]) -> str:
-    """Both tables, and how they were measured."""
+def table_text(rules: Iterable[Rule], found: Sequence[Predicted], conditions: Mapping[str, str]) -> str:
+    """Both tables, a summary, and how they were measured."""
     lines = [
-        "| copies at once | GB/s each | spread % |",
-        "|---|---|---|",
-        *(
-            f"| {one.title} | {', '.join(f'{rate / 1e9:.1f}' for rate in one.rates_bytes_per_s)} | "
-            f"{max(one.spreads_ppm) / 1e4:.2f} |"
-            for one in streams
-        ),
+        summary(found),
         "",
-        "| network (batch) | math | policy | start | GPU | measured ms | alone ms | longer % | simulated alone ms | "
-        "spread % | begun later ms | can be told | bytes and addresses |",
+        "| copies at once | GB/s each | the rule | error % | spread % |",
+        "|---|---|---|---|---|",
+        *(_rule_row(one) for one in rules),
+        "",
+        "| network (batch) | math | policy | start | GPU | measured ms | longer than alone % | simulated ms | "
+        "error % | spread % | begun later ms | verdict | bytes and addresses |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    alone_ns = {(one.case, one.gpu): one.measured_ns for one in records if one.start == Start.ALONE}
-    for one in records:
-        alone = alone_ns.get((one.case, one.gpu), one.measured_ns)
+    alone_ns = {
+        (one.record.case, one.record.gpu): one.record.measured_ns for one in found if one.record.start == Start.ALONE
+    }
+    for one in found:
+        record = one.record
+        longer = record.measured_ns / alone_ns.get((record.case, record.gpu), record.measured_ns) - 1
+        verdict = "; ".join((one.verdict, *record.disturbed_by))
         lines.append(
-            f"| {one.network} ({one.batch}) | {one.math} | {one.policy} | {one.start} | {one.gpu} | "
-            f"{one.measured_ns / 1e6:.3f} | {alone / 1e6:.3f} | {100 * (one.measured_ns / alone - 1):+.2f} | "
-            f"{one.simulated_alone_ns / 1e6:.3f} | {one.spread_ppm / 1e4:.2f} | {one.delay_ns / 1e6:.3f} | "
-            f"{_told(one)} | {'equal' if one.equal else 'DIFFER'} |"
+            f"| {record.network} ({record.batch}) | {record.math} | {record.policy} | {record.start} | {record.gpu} | "
+            f"{record.measured_ns / 1e6:.3f} | {100 * longer:+.2f} | {one.simulated_ns / 1e6:.3f} | "
+            f"{100 * one.error:+.2f} | {record.spread_ppm / 1e4:.2f} | {record.delay_ns / 1e6:.3f} | {verdict} | "
+            f"{'equal' if record.equal else 'DIFFER'} |"
         )
     return "\n".join([*lines, "", *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
 
 
-def summary(records: Sequence[StartRecord]) -> str:
-    """How many measurements there are, how many of them say something, and whether bytes and addresses are equal."""
-    told = [one for one in records if one.told]
-    cases = len({one.case for one in records})
-    equal = sum(one.equal for one in records)
+def summary(found: Sequence[Predicted]) -> str:
+    """How many iterations agree, how near those came that can be told, and whether bytes and addresses are equal."""
+    if not found:
+        return "No case was measured."
+    told = [one for one in found if one.record.told]
+    near = sum(abs(one.error) <= NEAR for one in told)
+    errors = sorted(abs(one.error) for one in told)
+    close = f", median error {100 * median(errors):.2f} %, largest {100 * errors[-1]:.2f} %" if errors else ""
+    equal = sum(one.record.equal for one in found)
     return (
-        f"{cases} cases on {len({one.gpu for one in records})} GPUs, {len(records)} iteration times, "
-        f"{len(told)} of them can be told; bytes and addresses equal in {equal} of {len(records)}"
+        f"{len({one.record.case for one in found})} cases on {len({one.record.gpu for one in found})} GPUs, "
+        f"{len(found)} iteration times: {len(told)} can be told, {near} of them within {100 * NEAR:.0f} %{close}; "
+        f"bytes and addresses equal in {equal} of {len(found)}"
     )
 
 
-def _told(one: StartRecord) -> str:
-    if one.disturbed_by:
-        return "; ".join(("no", *one.disturbed_by))
-    return "yes" if one.told else "no; unsteady"
+def _rule_row(one: Rule) -> str:
+    measured = ", ".join(f"{rate / 1e9:.1f}" for rate in one.measured.rates_bytes_per_s)
+    rule = ", ".join(f"{rate / 1e9:.1f}" for rate in one.rule_bytes_per_s)
+    errors = ", ".join(f"{100 * error:+.1f}" for error in one.errors)
+    return f"| {one.measured.title} | {measured} | {rule} | {errors} | {max(one.measured.spreads_ppm) / 1e4:.2f} |"

@@ -1,0 +1,3 @@
+"""The two directions of copies by name."""
+
+OUT, IN = "out", "in"
