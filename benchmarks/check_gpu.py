@@ -197,7 +197,7 @@ def predict(out: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(LIST)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", required=True, help="the profile of this card; its link is measured anew")
     parser.add_argument("--out", type=Path, required=True)

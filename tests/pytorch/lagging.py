@@ -20,9 +20,6 @@ class LaggingCalls:
         self.events = 0
         self.pinned: list[PageMemory] = []
 
-    def enter(self) -> None:
-        """Every thread may call."""
-
     def to_host(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         self._give(stream, lambda: ctypes.memmove(target, source, size_bytes))
 

@@ -12,7 +12,7 @@ LAUNCH_US, LATENCY_US = 4.0, 3.0
 
 
 class GpuTrace:
-    """A trace of one GPU, `Device Type` 1 and `Device Id` 0. Every launch takes 4 us, and what it launches begins 3 us
+    """A trace of one GPU, `Device Type` 1 and `Device Id` 0. A launch takes 4 us, and what it launches begins 3 us
     later, or 1 us behind what runs before it. `at_us` is the host's clock, `busy_us` until when the GPU works."""
 
     def __init__(self) -> None:
@@ -55,12 +55,18 @@ class GpuTrace:
         self.at_us += 0.5
 
     def launch(
-        self, kernel: str, runs_us: float, stream: int = 7, category: str = "kernel", call: str = "cuda_runtime"
+        self,
+        kernel: str,
+        runs_us: float,
+        stream: int = 7,
+        category: str = "kernel",
+        call: str = "cuda_runtime",
+        takes_us: float = LAUNCH_US,
     ) -> None:
         self._correlation += 1
         correlation = {"correlation": self._correlation}
-        self._add("X", call, "cudaLaunchKernel", self.at_us, LAUNCH_US, self.thread, correlation)
-        self.at_us += LAUNCH_US
+        self._add("X", call, "cudaLaunchKernel", self.at_us, takes_us, self.thread, correlation)
+        self.at_us += takes_us
         begin_us = max(self.at_us + LATENCY_US, self.busy_us + 1)
         self.busy_us = begin_us + runs_us
         self._add("X", category, kernel, begin_us, runs_us, 0, correlation | {"stream": stream})

@@ -42,9 +42,6 @@ class Runtime:
         self._unregister = self._bind("cudaHostUnregister", pointer)
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
 
-    def enter(self) -> None:
-        """Nothing: each call makes the context the thread's."""
-
     def to_host(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         """Begin a copy to pinned memory."""
         if code := self._memcpy(target, source, size_bytes, _TO_HOST, stream):

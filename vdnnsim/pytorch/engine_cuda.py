@@ -14,14 +14,13 @@ import torch
 
 from vdnnsim.machines.real.cuda_driver import CudaFailure, PageMemory
 from vdnnsim.machines.real.device import out_of_pinned_memory
-from vdnnsim.pytorch.driver_calls import DriverCalls
+from vdnnsim.pytorch.cudart import Runtime
 from vdnnsim.pytorch.engine import arena_bytes, host_addresses, host_memory
 
 
 class Calls(Protocol):
-    """What is called of CUDA; see `driver_calls.DriverCalls`."""
+    """What is called of the CUDA runtime; see `cudart.Runtime`."""
 
-    def enter(self) -> None: ...
     def to_host(self, target: int, source: int, size_bytes: int, stream: int) -> None: ...
     def to_device(self, target: int, source: int, size_bytes: int, stream: int) -> None: ...
     def event(self) -> int: ...
@@ -91,7 +90,6 @@ class CudaEngine:
     def copy_out(self, block: int, address: int, stream: int) -> None:
         """As `Engine.copy_out`."""
         calls = self._calls
-        calls.enter()
         calls.record(self._newest, stream)
         calls.wait(self._out, self._newest)
         calls.to_host(self._addresses[block], address, self._sizes[block], self._out)
@@ -99,13 +97,11 @@ class CudaEngine:
 
     def let_go(self, block: int, stream: int) -> None:
         """As `Engine.let_go`."""
-        self._calls.enter()
         self._calls.wait(stream, self._is_out[block])
 
     def copy_in(self, block: int, address: int, stream: int) -> None:
         """As `Engine.copy_in`."""
         calls = self._calls
-        calls.enter()
         calls.record(self._newest, stream)
         calls.wait(self._back, self._newest)
         calls.wait(self._back, self._is_out[block])
@@ -114,12 +110,10 @@ class CudaEngine:
 
     def let_use(self, block: int, stream: int) -> None:
         """As `Engine.let_use`."""
-        self._calls.enter()
         self._calls.wait(stream, self._is_back[block])
 
     def drain(self) -> None:
         """As `Engine.drain`."""
-        self._calls.enter()
         self._calls.synchronise(self._out)
         self._calls.synchronise(self._back)
 
@@ -134,10 +128,9 @@ class CudaEngine:
                 self._own = None
 
 
-def cuda_calls(device: torch.device) -> DriverCalls:
-    """The driver's calls in the context of this GPU, which must be the current one. Raises `InvalidInput`."""
-    torch.cuda.synchronize(device)  # makes the context this thread's
-    return DriverCalls()
+def cuda_runtime() -> Runtime:
+    """The runtime that PyTorch has loaded. Raises `InvalidInput`."""
+    return Runtime(torch.version.cuda or "")
 
 
 def open_cuda_engine(
@@ -147,4 +140,4 @@ def open_cuda_engine(
     its kinds."""
     here = partial(torch._C._cuda_getCurrentRawStream, device.index)
     out, back = (torch.cuda.Stream(device).cuda_stream for _ in range(2))  # of PyTorch's pool, which keeps them
-    return CudaEngine(device, sizes_bytes, cuda_calls(device), here, out, back, pinned)
+    return CudaEngine(device, sizes_bytes, cuda_runtime(), here, out, back, pinned)

@@ -124,9 +124,9 @@ def pinned_memory(device: torch.device, plans: Iterable[PlanFile]) -> Iterator[P
     if device.type == "cpu" or not size_bytes:
         yield None
         return
-    from vdnnsim.pytorch.engine_cuda import PinnedMemory, cuda_calls  # where there is a GPU
+    from vdnnsim.pytorch.engine_cuda import PinnedMemory, cuda_runtime  # where there is a GPU
 
-    memory = PinnedMemory(size_bytes, cuda_calls(device))
+    memory = PinnedMemory(size_bytes, cuda_runtime())
     try:
         yield memory
     finally:
