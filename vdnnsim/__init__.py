@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vdnnsim.calibration.records import CaseRecord, read_records
     from vdnnsim.captured.files import read_step
     from vdnnsim.captured.step import CapturedStep
+    from vdnnsim.carrying import CarriedOver, model_trace
     from vdnnsim.differences import Change, Difference, LayerChange, diff
     from vdnnsim.errors import (
         CannotWrite,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from vdnnsim.figures.run import run_figure
     from vdnnsim.figures.sweep import plot_sweep
     from vdnnsim.files import whole_file, write_text
-    from vdnnsim.gpu import GpuProfile, load_profile
+    from vdnnsim.gpu import GpuProfile, Roofline, load_profile, load_roofline
     from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.pages.comparing import comparison_page
@@ -91,6 +92,7 @@ __all__ = [
     "Answer",
     "CannotWrite",
     "CapturedStep",
+    "CarriedOver",
     "CaseRecord",
     "Change",
     "Comparison",
@@ -123,6 +125,7 @@ __all__ = [
     "Program",
     "Provenance",
     "Remake",
+    "Roofline",
     "Schedule",
     "SharedLink",
     "Study",
@@ -160,12 +163,14 @@ __all__ = [
     "list_traces",
     "load_network",
     "load_profile",
+    "load_roofline",
     "load_topology",
     "make_plan",
     "make_policy",
     "make_study",
     "memory_map",
     "memory_optimal",
+    "model_trace",
     "offload_plan",
     "performance_optimal",
     "plan_sweep",
@@ -198,6 +203,7 @@ _ROOMS = MappingProxyType(
     {
         "advice": ("Advice", "advise"),
         "calibration.records": ("CaseRecord", "read_records"),
+        "carrying": ("CarriedOver", "model_trace"),
         "captured.files": ("read_step",),
         "captured.step": ("CapturedStep",),
         "differences": ("Change", "Difference", "LayerChange", "diff"),
@@ -219,7 +225,7 @@ _ROOMS = MappingProxyType(
         "figures.run": ("run_figure",),
         "figures.sweep": ("plot_sweep",),
         "files": ("whole_file", "write_text"),
-        "gpu": ("GpuProfile", "load_profile"),
+        "gpu": ("GpuProfile", "Roofline", "load_profile", "load_roofline"),
         "iteration": ("Iteration", "Leave", "Remake", "Schedule", "Waits"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
         "pages.comparing": ("comparison_page",),

@@ -44,11 +44,20 @@ from vdnnsim.program import Program, WeightGradients
 from vdnnsim.results import Comparison, Origin, PolicyRun
 from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.timeline import Timeline
-from vdnnsim.trace import MATH_MODES, Trace, check_folders, check_trace, find_trace, read_trace, weakest
+from vdnnsim.trace import (
+    DEFAULT_MATH,
+    MATH_MODES,
+    Trace,
+    TraceShelf,
+    check_folders,
+    check_trace,
+    find_trace,
+    read_trace,
+    weakest,
+)
 from vdnnsim.units import format_bytes
 from vdnnsim.workloads import NETWORK_POOL, STEP_POOL, Runnable, workload_of
 
-DEFAULT_MATH = "fp32"
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
 
@@ -334,6 +343,7 @@ def make_study(
         check_told(captures.where, math, weight_gradients, trace, traces)
         return study_of_step(captures.at(batch).step, profile, pool, captures.where)
     assert not isinstance(network, CapturedStep)
+    named = "" if isinstance(network, Network) else str(network)
     if not isinstance(network, Network):
         if batch is None:
             name = load_network(network, 1).name
@@ -346,7 +356,9 @@ def make_study(
     check_known("pool", pool, POOLS)
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
     check_folders(folders)
-    if trace is None:
+    if trace is None and named:
+        trace = TraceShelf(folders).trace(network, named, profile.name, math).trace
+    elif trace is None:
         trace = find_trace(network, profile.name, math, (*folders, data_directory("traces")))
     elif folders:
         raise InvalidInput("trace and traces: found both, expected one table or folders to look in")

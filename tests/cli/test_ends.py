@@ -30,6 +30,10 @@ INTERRUPTED_IN = {
     "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
     "diff": ("vdnnsim.differences.diff", ("a.json", "b.json")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
+    "model-trace": (
+        "vdnnsim.carrying.model_trace",
+        ("alexnet", "--batch", "128", "--from", "h200", "--to", "h100", "--out", "a.csv"),
+    ),
     "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
     "import": ("vdnnsim.readers.reader_of", ("any.log", "--out", "out")),
     "replay": ("vdnnsim.replay.read_log", ("any",)),

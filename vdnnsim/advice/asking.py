@@ -13,8 +13,7 @@ from vdnnsim.gpu import GpuProfile
 from vdnnsim.program import WeightGradients
 from vdnnsim.study import Study
 from vdnnsim.sweep.solve import LINK_STEP_BYTES_PER_S, Answer, Setting, largest_of, smallest_link
-from vdnnsim.sweep.sources import TraceShelf
-from vdnnsim.trace import weakest
+from vdnnsim.trace import TraceShelf, weakest
 
 ALLOWED_LOSS = 0.05
 """What may be lost to a link where no batch without offload is there to compare with."""

@@ -12,6 +12,7 @@ from vdnnsim.cli import (
     advising,
     calibrate,
     capture,
+    carrying,
     check,
     comparing,
     differing,
@@ -82,6 +83,7 @@ app.command("capture")(capture.capture_command)
 app.command("plan")(planning.plan_command)
 app.command("import")(importing.import_command)
 app.command("replay")(importing.replay_command)
+app.command("model-trace")(carrying.model_trace_command)
 app.command("list")(listing.list_command)
 app.command("check")(check.check_command)
 add_commands(app)

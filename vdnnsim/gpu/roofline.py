@@ -16,7 +16,3 @@ class Roofline:
     memory_bytes_per_s: int
     lacks: frozenset[str] = frozenset()
     source: str = ""
-
-    def limit_ns(self, math: str, operations: int, moved_bytes: int) -> float:
-        """What these operations on these bytes take at least: arithmetic or memory, whichever is longer."""
-        return 1e9 * max(operations / self.operations_per_s[math], moved_bytes / self.memory_bytes_per_s)

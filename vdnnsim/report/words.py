@@ -9,6 +9,8 @@ from vdnnsim.captured.memory import unmodelled_allocator
 from vdnnsim.metrics import binding
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import Captured, Comparison, PolicyResult, PolicyRun
+from vdnnsim.trace import CARRIED
+from vdnnsim.trace import INTERPOLATED as BETWEEN
 from vdnnsim.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -71,7 +73,15 @@ def provenance(comparison: Comparison) -> str:
     total_ns = sum(times.values())
     shares = ", ".join(f"{100 * time_ns / total_ns:.0f} % {label}" for label, time_ns in times.items() if time_ns)
     unchecked = "" if comparison.origin.trace_checked else "; trace unchecked: it does not say of which layers it is"
-    return f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "") + unchecked
+    told = f"Provenance: {comparison.provenance.value}" + (f" (kernel time: {shares})" if shares else "") + unchecked
+    return "\n".join((told, *_untimed(comparison)))
+
+
+def _untimed(comparison: Comparison) -> list[str]:
+    """How a network's trace came about that nobody timed as it is: it lies between two, or is another GPU's."""
+    if comparison.captured:
+        return []
+    return [text for source, text in comparison.sources.items() if source in (BETWEEN, CARRIED)]
 
 
 def byte_unit(largest_bytes: int) -> tuple[str, int]:

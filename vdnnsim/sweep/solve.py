@@ -21,11 +21,10 @@ from vdnnsim.network import load_network
 from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import PolicyResult
-from vdnnsim.study import DEFAULT_MATH, Study, check_told, is_captured, study_of_step
+from vdnnsim.study import Study, check_told, is_captured, study_of_step
 from vdnnsim.summary import against
-from vdnnsim.sweep.interpolation import leave_one_out_error_ppm
-from vdnnsim.sweep.sources import TraceShelf
-from vdnnsim.trace import Provenance, weakest
+from vdnnsim.sweep.sources import study_source
+from vdnnsim.trace import DEFAULT_MATH, Provenance, TraceShelf, leave_one_out_error_ppm, weakest
 from vdnnsim.workloads import NETWORK_POOL
 
 CAPACITY_STEP_BYTES = 10**6
@@ -112,7 +111,7 @@ class Setting:
             name = load_network(self.network, 1).name
             raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}")
         network = load_network(self.network, batch)
-        source = shelf.source(network, str(self.network), self.profile(), self.math or DEFAULT_MATH)
+        source = study_source(shelf, network, str(self.network), self.profile(), self.math or DEFAULT_MATH)
         weight_gradients = WeightGradients(self.weight_gradients)
         return replace(source.study, pool=self.pool or NETWORK_POOL, weight_gradients=weight_gradients)
 

@@ -5,30 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from vdnnsim.captured.captures import Captures, captures_of
-from vdnnsim.catalog import data_directory
-from vdnnsim.errors import InvalidInput, MissingTrace
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
 from vdnnsim.study import Study, is_captured, study_of_step
 from vdnnsim.sweep.axes import OWN, STUDY_AXES
-from vdnnsim.sweep.interpolation import interpolate_trace
 from vdnnsim.sweep.spec import Spec, beside
-from vdnnsim.trace import (
-    TRACE_FOLDER,
-    Trace,
-    find_trace,
-    list_traces,
-    missing_trace,
-    no_traces,
-    read_header,
-    read_trace,
-)
+from vdnnsim.trace import TRACE_FOLDER, TraceShelf, no_traces
 from vdnnsim.workloads import workload_of
 
 StudyCodes = tuple[int, ...]
@@ -45,76 +33,11 @@ class Source(NamedTuple):
     digest: str
 
 
-class TraceShelf:
-    """Traces as a sweep looks for them: tables and then folders of the user's, then those of the package; exact, or
-    between two batches."""
-
-    def __init__(self, folders: Iterable[Path] = (), tables: Iterable[Path] = ()) -> None:
-        """Raises `InvalidFile` for a table without its header."""
-        self._folders = (*folders, data_directory("traces"))
-        self._tables = {table: read_header(table) for table in tables}
-        self._by_batch: dict[tuple[str, str, str], dict[int, Path]] = {}
-        self._read: dict[Path, Trace] = {}
-
-    def batches(self, network: str, gpu: str, math: str) -> dict[int, Path]:
-        """The table of each batch that was timed; of several places the first that has it."""
-        if not self._by_batch:
-            places = [list_traces((folder,)) for folder in reversed(self._folders)]
-            for path, header in chain(*places, reversed(self._tables.items())):
-                key = (header.network, header.gpu, header.math)
-                self._by_batch.setdefault(key, {})[header.batch] = path
-        return self._by_batch.get((network, gpu, math), {})
-
-    def missing(self, network: str, gpu: str, math: str) -> MissingTrace:
-        """The error for a network of which no batch was timed."""
-        return missing_trace(network, None, gpu, math, self._folders)
-
-    def check_tables(self, used: Iterable[Path] | None = None) -> None:
-        """Raise `InvalidInput` for a table of the user's that was of no use; what was read so far was, unless told."""
-        useful = set(self._read if used is None else used)
-        for table, header in self._tables.items():
-            if table not in useful:
-                raise InvalidInput(f"trace {table}: found {header.title}, expected one that is asked for here")
-
-    def source(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
-        """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
-        trace, batch_text, error_ppm = self._trace(network, network_name, gpu, math)
-        digest = _digest(network_sha256(network), gpu.sha256, trace.sha256)
-        return Source(Study(workload_of(network), trace, gpu), batch_text, error_ppm, digest)
-
-    def _trace(self, network: Network, network_name: str, gpu: GpuProfile, math: str) -> tuple[Trace, str, int]:
-        own = (network.name, network.batch, gpu.name, math)
-        for table, header in self._tables.items():
-            if (header.network, header.batch, header.gpu, header.math) == own:
-                return self._checked(table, network), str(network.batch), 0
-        try:
-            return find_trace(network, gpu.name, math, self._folders), str(network.batch), 0
-        except MissingTrace as missing:
-            batches = self.batches(network.name, gpu.name, math)
-            timed = sorted(batches)
-            if not timed or not timed[0] < network.batch < timed[-1]:
-                if timed:
-                    raise _out_of_range(network, gpu, math, timed, missing) from None
-                raise
-        traces = {batch: self._checked(path, load_network(network_name, batch)) for batch, path in batches.items()}
-        found = interpolate_trace(network, traces)
-        low, high = found.batches
-        return found.trace, f"{low}..{high}", -1 if found.error_ppm is None else found.error_ppm
-
-    def _checked(self, path: Path, network: Network) -> Trace:
-        if path not in self._read:
-            self._read[path] = read_trace(path, network)
-        return self._read[path]
-
-
-def _out_of_range(
-    network: Network, gpu: GpuProfile, math: str, timed: list[int], missing: MissingTrace
-) -> MissingTrace:
-    wanted = (
-        f"{network.name} batch {network.batch} on {gpu.name}, {math}: outside the timed batches {timed}, "
-        "beyond which nothing is extrapolated"
-    )
-    return missing.but(wanted)
+def study_source(shelf: TraceShelf, network: Network, network_name: str, gpu: GpuProfile, math: str) -> Source:
+    """Raises `MissingTrace` where there is none and none can be interpolated, `InvalidFile` for a damaged one."""
+    found = shelf.trace(network, network_name, gpu.name, math)
+    digest = _digest(network_sha256(network), gpu.sha256, found.trace.sha256)
+    return Source(Study(workload_of(network), found.trace, gpu), found.batches, found.error_ppm, digest)
 
 
 def load_sources(
@@ -149,7 +72,7 @@ def load_sources(
                 continue
             network = load_network(network_name, batch)
             place = "batch"
-            sources[codes] = shelf.source(network, network_name, profiles[gpu_name], str(values["math"]))
+            sources[codes] = study_source(shelf, network, network_name, profiles[gpu_name], str(values["math"]))
         except InvalidInput as error:
             raise spec.fault(("axes", place), "", str(error)) from None
     shelf.check_tables()

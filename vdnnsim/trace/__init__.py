@@ -1,7 +1,8 @@
 """Traces: measured, published or modelled timings of every kernel of a network."""
 
 from vdnnsim.trace.files import check_trace, read_trace, write_trace
-from vdnnsim.trace.header import MATH_MODES, check_header_writable, read_header
+from vdnnsim.trace.header import DEFAULT_MATH, MATH_MODES, check_header_writable, read_header
+from vdnnsim.trace.interpolation import INTERPOLATED, interpolate_trace, leave_one_out_error_ppm
 from vdnnsim.trace.library import (
     TRACE_FOLDER,
     check_folders,
@@ -13,7 +14,9 @@ from vdnnsim.trace.library import (
 )
 from vdnnsim.trace.matching import required_passes
 from vdnnsim.trace.oddities import oddities
+from vdnnsim.trace.shelf import Shelved, TraceShelf
 from vdnnsim.trace.table import (
+    CARRIED,
     DEFAULT_ALGORITHM,
     PASSES,
     Provenance,
@@ -25,19 +28,26 @@ from vdnnsim.trace.table import (
 )
 
 __all__ = [
+    "CARRIED",
     "DEFAULT_ALGORITHM",
+    "DEFAULT_MATH",
+    "INTERPOLATED",
     "MATH_MODES",
     "PASSES",
     "TRACE_FOLDER",
     "Provenance",
     "RowSpread",
+    "Shelved",
     "Trace",
     "TraceHeader",
     "TraceRow",
+    "TraceShelf",
     "check_folders",
     "check_header_writable",
     "check_trace",
     "find_trace",
+    "interpolate_trace",
+    "leave_one_out_error_ppm",
     "list_traces",
     "missing_trace",
     "no_traces",

@@ -15,6 +15,7 @@ from vdnnsim.trace.table import Trace, TraceHeader
 from vdnnsim.units import PPM
 
 MATH_MODES = ("fp32", "tf32")
+DEFAULT_MATH = "fp32"
 _LINE = 116
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 

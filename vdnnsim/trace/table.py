@@ -20,6 +20,8 @@ frameworks add up the gradients of a map that several layers read; it belongs to
 DEFAULT_ALGORITHM = "default"
 """The algorithm of a pass that has only one way of running."""
 MEMORY_OPTIMAL_NAME = "IMPLICIT_GEMM"
+CARRIED = "carried-over"
+"""The source of rows that were timed on another GPU (`vdnnsim.carrying`)."""
 CUDNN_ALGORITHMS = {
     "forward": (
         "IMPLICIT_GEMM",

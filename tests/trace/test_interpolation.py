@@ -12,11 +12,10 @@ from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidFile, InvalidInput
 from vdnnsim.network import Kind, Network
 from vdnnsim.sweep.grid import Grid
-from vdnnsim.sweep.interpolation import interpolate_trace, leave_one_out_error_ppm
 from vdnnsim.sweep.plan import plan_sweep
 from vdnnsim.sweep.sources import load_sources
 from vdnnsim.sweep.spec import parse_spec
-from vdnnsim.trace import Provenance, Trace
+from vdnnsim.trace import Provenance, Trace, interpolate_trace, leave_one_out_error_ppm
 
 
 def network(batch: int) -> Network:

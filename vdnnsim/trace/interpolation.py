@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import Network
-from vdnnsim.trace import Provenance, Trace, TraceRow, required_passes
+from vdnnsim.trace.matching import required_passes
+from vdnnsim.trace.table import Provenance, Trace, TraceRow
 from vdnnsim.units import PPM
 
-_SOURCE = "interpolated"
+INTERPOLATED = "interpolated"
+"""The source of rows that lie between those of two batches."""
 
 
 class Interpolated(NamedTuple):
@@ -57,7 +59,7 @@ def interpolate_trace(network: Network, traces: Mapping[int, Trace]) -> Interpol
     header = traces[low].header
     layers = header.layers if header.layers == traces[high].header.layers else ()  # both are known, or it is not
     own = replace(
-        header, network=network.name, batch=network.batch, sources={_SOURCE: text}, conditions={}, layers=layers
+        header, network=network.name, batch=network.batch, sources={INTERPOLATED: text}, conditions={}, layers=layers
     )
     return Interpolated(Trace(own, rows), (low, high), error_ppm)
 
@@ -117,7 +119,7 @@ def _between(low: Trace, high: Trace, batch: int) -> list[TraceRow]:
                 straight(row.copy_out_slowdown_ppm, other.copy_out_slowdown_ppm),
                 straight(row.copy_in_slowdown_ppm, other.copy_in_slowdown_ppm),
                 Provenance.MODELLED,
-                _SOURCE,
+                INTERPOLATED,
                 either(row.launch_ns, other.launch_ns),
                 either(row.start_ns, other.start_ns),
                 kind=row.kind,
