@@ -134,6 +134,16 @@ def test_calibrations_differ_in_what_was_measured(write: Callable[..., str], tmp
     assert [(step.layer, step.gained_ns) for step in difference.layers] == [("conv1 backward", -100)]
 
 
+def test_calibrations_of_models_too(write: Callable[..., str]) -> None:
+    case = {"predicted": {"model": "gpt", "policy": "te", "gpu": "h200", "step_ns": 990}, "step_ns": 1000}
+    slower = {**case, "step_ns": 1100}
+    difference = diff(write("a.json", {"cases": [case]}), write("b.json", {"cases": [slower]}))
+    assert {change.name: change.share for change in difference.over(0.02)} == {
+        "step_ns": 0.1, "error": pytest.approx(990 / 1100 - 0.99),
+    }  # fmt: skip
+    assert difference.pairs == (("gpt, te", "gpt, te"),)
+
+
 def test_profiles_are_read_at_the_same_sizes(write: Callable[..., str]) -> None:
     text = (PROFILES / "h200.toml").read_text(encoding="utf-8")
     without_a_point = text.replace('  { size = "67108864 B", duration = "1223360 ns" },\n', "").replace(

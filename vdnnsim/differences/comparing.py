@@ -12,9 +12,15 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.results import Comparison
 from vdnnsim.units import PPM
 
-_WHOLES = {"_ns": ("iteration_time_ns", "measured_iteration_time_ns"), "_bytes": ("peak_bytes", "measured_peak_bytes")}
+_WHOLES = {
+    "_ns": ("iteration_time_ns", "measured_iteration_time_ns", "step_ns"),
+    "_bytes": ("peak_bytes", "measured_peak_bytes", "requested_bytes"),
+}
 """What times, and bytes, of a result or a case are parts of."""
-_UNJUDGED = ("deferred_prefetches", "allocator_retries", "repetitions", "capacity_bytes", "steady", "repeated")
+_UNJUDGED = (
+    "deferred_prefetches", "allocator_retries", "repetitions", "capacity_bytes", "predicted.capacity_bytes", "steady",
+    "repeated",
+)  # fmt: skip
 """What says how, and not how well."""
 _SHARES = {"error": 1, "spread_ppm": PPM, "taken_off_ppm": PPM}
 """Numbers that are shares themselves, with what is all of it."""

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vdnnsim.differences.calibrations import calibration_side
+from vdnnsim.differences.flattening import flat_values, joined
 from vdnnsim.differences.records import Lanes, Side, Value, quantity_of
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput
 from vdnnsim.files import read_text
 from vdnnsim.results import Comparison
 
-RESULT, CALIBRATION, PROFILE, CONFIGURATION = "result", "calibration", "GPU's profile", "configuration"
+RESULT, PROFILE, CONFIGURATION = "result", "GPU's profile", "configuration"
 _RECORDS = "results.json"
 _EXPECTED = "JSON of 'compare' or 'run', a calibration's report, a GPU's profile, or another TOML file"
 _LAYER_NUMBERS = ("forward_ns", "backward_ns", "stall_ns", "offloaded_bytes", "prefetched_bytes")
 _LINK_SIZES = {"64 KiB": 2**16, "256 KiB": 2**18, "1 MiB": 2**20, "16 MiB": 2**24, "256 MiB": 2**28, "1 GiB": 2**30}
 _TOLD_ELSEWHERE = ("policy", "layers", "trials", "timeline")
-_OF_THE_CASE = ("network", "batch", "math", "policy", "trials", "steps", "plan")
-_DEEPEST = 12
 
 
 def read_side(of: str | Path | Comparison) -> Side:
@@ -43,7 +43,7 @@ def _of_json(path: Path, text: str) -> Side:
     try:
         document = json.loads(text, parse_constant=_refuse)
         if "cases" in document:
-            return _calibration(path)
+            return calibration_side(path, document["cases"])
         return _result(str(path), document)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         found = "JSON that is cut short or broken" if isinstance(error, json.JSONDecodeError) else "other JSON"
@@ -59,8 +59,8 @@ def _result(name: str, document: Mapping[str, Any]) -> Side:
     return Side(
         RESULT,
         name,
-        dict(_flat({key: value for key, value in document.items() if key not in ("results", "schema")})),
-        {policy: dict(_flat(_outcome(result))) for policy, result in results.items()},
+        dict(flat_values({key: value for key, value in document.items() if key not in ("results", "schema")})),
+        {policy: dict(flat_values(_outcome(result))) for policy, result in results.items()},
         {policy: _layers(result) for policy, result in results.items()},
         {policy: _lanes(result["timeline"]) for policy, result in results.items() if "timeline" in result},
     )
@@ -75,7 +75,7 @@ def _layers(result: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
     return {
         str(layer["layer"]): {
             **{name: int(layer[name]) for name in _LAYER_NUMBERS},
-            "algorithms": _joined(sorted({f"{key}: {value}" for key, value in layer["algorithms"].items()})),
+            "algorithms": joined(sorted({f"{key}: {value}" for key, value in layer["algorithms"].items()})),
         }
         for layer in result["layers"]
     }
@@ -89,32 +89,6 @@ def _lanes(timeline: Mapping[str, Any]) -> Lanes:
         ]
         for engine, lane in timeline.items()
     }
-
-
-def _calibration(path: Path) -> Side:
-    from vdnnsim.calibration.records import read_records
-
-    numbers: dict[str, dict[str, Value]] = {}
-    layers: dict[str, dict[str, dict[str, Value]]] = {}
-    gpus = set()
-    for record in read_records(path):
-        own = {name: value for name, value in vars(record).items() if name not in _OF_THE_CASE}
-        own |= {"plan": dict(record.plan), "error": record.error, "verdict": record.verdict.value}
-        numbers[record.title] = dict(_flat(own))
-        layers[record.title] = _steps(record.steps)
-        gpus.add(record.gpu)
-    inputs: dict[str, Value] = {"gpu": _joined(sorted(gpus))}
-    return Side(CALIBRATION, str(path), inputs, numbers, layers, {})
-
-
-def _steps(steps: tuple[tuple[str, int, int], ...]) -> dict[str, dict[str, Value]]:
-    """How long each step took, measured and predicted, from when steps end."""
-    times: dict[str, dict[str, Value]] = {}
-    begin_ns = begin_predicted_ns = 0
-    for title, end_ns, end_predicted_ns in steps:
-        times[title] = {"measured_ns": end_ns - begin_ns, "predicted_ns": end_predicted_ns - begin_predicted_ns}
-        begin_ns, begin_predicted_ns = end_ns, end_predicted_ns
-    return times
 
 
 def _of_toml(path: Path, text: str) -> Side:
@@ -131,7 +105,7 @@ def _of_toml(path: Path, text: str) -> Side:
 
 def _plain(kind: str, name: str, document: Mapping[str, Any]) -> Side:
     """Texts are inputs, numbers with or without units are compared."""
-    values = dict(_flat(document))
+    values = dict(flat_values(document))
     numbers = {key: value for key, value in values.items() if quantity_of(value) is not None}
     return Side(kind, name, {key: value for key, value in values.items() if key not in numbers}, {"": numbers}, {}, {})
 
@@ -148,34 +122,3 @@ def _profile(path: Path, document: dict[str, Any]) -> Side:
             **{words: f"{curve.duration_ns(size_bytes)} ns" for words, size_bytes in _LINK_SIZES.items()},
         }
     return _plain(PROFILE, str(path), document)
-
-
-def _flat(document: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Value]]:
-    """Every value by its dotted name; items of a list by their own names, or numbered."""
-    for key, value in document.items():
-        name = f"{before}{key}"
-        if depth > _DEEPEST:
-            raise ValueError(f"{name}: too deep")
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.", depth + 1)
-        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
-            yield from _flat(_by_name(value), f"{name}.", depth + 1)
-        elif isinstance(value, list | tuple):
-            yield name, _joined(value)
-        else:
-            yield name, value if isinstance(value, bool | int | float | str | None) else str(value)
-
-
-def _by_name(items: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for number, item in enumerate(items, start=1):
-        own = item.get("name") if isinstance(item, Mapping) else None
-        if isinstance(own, str) and own not in named:
-            named[own] = {key: value for key, value in item.items() if key != "name"}
-        else:
-            named[str(number)] = item
-    return named
-
-
-def _joined(items: Any) -> str:
-    return ", ".join(str(item) for item in items)

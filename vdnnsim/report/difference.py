@@ -22,8 +22,9 @@ _MAIN = (
     "trainable", "iteration_time_ns", "performance", "stall_ns", "peak_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "average_bytes", "needed_bytes", "offloaded_bytes", "pinned_host_bytes", "host_bound",
     "deferred_prefetches", "verdict", "plan.layout", "plan.offload", "plan.deferred", "measured_iteration_time_ns",
-    "predicted_iteration_time_ns", "measured_peak_bytes", "predicted_peak_bytes", "measured_offloaded_bytes", "error",
-    "same_addresses", "same_decisions",
+    "predicted_iteration_time_ns", "measured_peak_bytes", "predicted_peak_bytes", "measured_offloaded_bytes",
+    "step_ns", "predicted.step_ns", "requested_bytes", "allocated_bytes", "reserved_bytes", "gradients",
+    "as_planned", "error", "same_addresses", "same_decisions",
 )  # fmt: skip
 """What the text shows of a result or a case, with the parts of its loss; the rest is counted."""
 _PART = "loss."
