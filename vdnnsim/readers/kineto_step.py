@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -143,9 +144,11 @@ class _Holding:
         forward_of = self._forward_of(nodes, begin_ns, end_ns)
         first_node = self._first_nodes(forward_of, nodes)
         forwards = sorted(first_node, key=lambda number: self._of(number).begin_ns)
+        begins_ns = [self._of(number).begin_ns for number in forwards]
         for block, taken_ns, maker, node in self._crossing(begin_ns, end_ns):
             saver = forward_of.get(self._of(node).sequence)
-            behind = next((n for n in forwards if self._of(n).begin_ns >= self._end_ns(maker, taken_ns)), None)
+            place = bisect_left(begins_ns, self._end_ns(maker, taken_ns))
+            behind = forwards[place] if place < len(forwards) else None
             pairs = [] if saver is None else [(saver, node)]
             if behind is not None and behind != saver:
                 first = first_node[behind]
