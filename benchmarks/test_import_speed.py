@@ -24,7 +24,7 @@ IMPORT = """
 import resource, sys, time
 from pathlib import Path
 from vdnnsim.readers.kineto import read_kineto
-step = read_kineto(Path(sys.argv[1]))[0]
+step = read_kineto(Path(sys.argv[1])).what
 print(len(step.kernels), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

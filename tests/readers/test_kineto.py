@@ -15,7 +15,7 @@ from support.commands import in_process
 from support.damage import damaged, read_or_refuse
 from support.kineto import ENGINE, MAIN, GpuTrace
 from vdnnsim import InvalidFile, load_profile
-from vdnnsim.captured import BlockClass, CapturedStep, Doing, Phase, check_step, read_step
+from vdnnsim.captured import BlockClass, CapturedStep, Doing, Phase, check_step, is_step, read_step
 from vdnnsim.readers import reader_of
 from vdnnsim.readers.kineto import read_kineto
 from vdnnsim.study import compare_policies, study_of_step
@@ -68,7 +68,9 @@ def gpu_trace(steps: int = 3) -> dict[str, object]:
 def read(document: object, tmp_path: Path) -> CapturedStep:
     path = tmp_path / "my.pt.trace.json"
     path.write_text(json.dumps(document))
-    return read_kineto(path)[0]
+    found = read_kineto(path).what
+    assert isinstance(found, CapturedStep)
+    return found
 
 
 def test_a_step_on_a_gpu_is_read(tmp_path: Path) -> None:
@@ -110,7 +112,8 @@ def test_modules_come_from_the_file_where_it_has_them(tmp_path: Path) -> None:
 
 def test_a_real_trace_of_a_cpu_has_what_a_capture_of_it_has() -> None:
     """Each ReLU's result is saved by it and by what comes behind; the step is one that all commands take."""
-    found, says, lacks = read_kineto(REAL)
+    found, says, lacks, _ = read_kineto(REAL)
+    assert isinstance(found, CapturedStep)
     check_step(found)
     assert [(one.node, one.module) for one in found.saved] == [
         ("ReluBackward0", "relu.1"), ("AddmmBackward0", "linear.2"),
@@ -130,14 +133,29 @@ def test_import_finds_the_kind_and_writes_a_step(tmp_path: Path) -> None:
     assert read_step(out).header.name == "profiler_trace"
 
 
+def test_without_blocks_of_memory_it_makes_tables_and_says_so(tmp_path: Path) -> None:
+    document = gpu_trace(2)
+    events = document["traceEvents"]
+    assert isinstance(events, list)
+    document["traceEvents"] = [event for event in events if event["name"] != "[memory]"]
+    path, out = tmp_path / "trace.json", tmp_path / "out"
+    path.write_text(json.dumps(document))
+    done = in_process(["import", str(path), "--out", str(out)])
+    assert (done.code, done.err) == (0, "")
+    assert "no blocks of memory, and so no step: 7 kernels, 0.176 ms in all" in done.out
+    assert "not told: blocks of memory and what backward needs of them: torch.profiler" in done.out
+    first = (out / "kernels.csv").read_text().splitlines()[1]
+    assert first.startswith("gemm,aten::linear,linear.1,forward,7,")
+
+
+def test_the_gpu_can_be_named(tmp_path: Path) -> None:
+    out = tmp_path / "step"
+    assert in_process(["import", str(REAL), "--out", str(out), "--gpu", "h200"]).code == 0
+    assert read_step(out).header.gpu == "h200"
+
+
 def cut(text: str) -> str:
     return text[: len(text) // 2]
-
-
-def without_memory(text: str) -> str:
-    document = json.loads(text)
-    document["traceEvents"] = [event for event in document["traceEvents"] if event["name"] != "[memory]"]
-    return json.dumps(document)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +164,10 @@ def without_memory(text: str) -> str:
         (cut, "found the end of the file within an event; expected all of it: it is cut short or no JSON"),
         (lambda text: text[:-1], "found the end of the file; expected its closing bracket: it is cut short"),
         (lambda text: text[:200] + "\0" * 1000, "the end of the file within an event"),
-        (without_memory, "expected the blocks that the step takes, as torch.profiler.profile(profile_memory=True"),
         (lambda text: text.replace('"Bytes"', '"Bites"'), "one without 'Bytes'"),
         (lambda text: text.replace("evaluate_function", "function"), "found a step without backward"),
         (lambda _: '{"traceEvents": [1]}', "found '1'; expected an event: a JSON object"),
-        (lambda _: '{"traceEvents": []}', "found 0 events without one called [memory]"),
+        (lambda _: '{"traceEvents": []}', "found 0 events, none of operators or kernels"),
         (lambda _: '{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', "one without 'name'"),
         (lambda _: '{"traceEvents" 1}', "found '1}'; expected ':'"),
     ],
@@ -188,7 +205,8 @@ def test_a_damaged_trace_is_refused_or_makes_a_step_that_can_be_read(data: st.Da
         path.write_bytes(data.draw(damaged(text)))
 
         def read_and_store(path: Path) -> None:
-            read_kineto(path)[0].save(Path(folder) / "step")
-            read_step(Path(folder) / "step")
+            read_kineto(path).what.save(Path(folder) / "step")
+            if is_step(Path(folder) / "step"):
+                read_step(Path(folder) / "step")
 
         read_or_refuse(read_and_store, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -233,6 +233,10 @@ class CapturedStep:
         from vdnnsim.captured.files import write_step  # which knows this module
 
         write_step(self, Path(folder))
+
+    def on_gpu(self, gpu: str) -> CapturedStep:
+        """The same, to be simulated with the profile of this name."""
+        return replace(self, header=replace(self.header, gpu=gpu))
 
     def __getstate__(self) -> dict[str, object]:
         """Without what was made of it, which is large and quickly made again."""

@@ -21,18 +21,31 @@ def import_command(
             help="Its kind, where it is not to be found out: caffe-time, dtr-log, kineto, memory-snapshot, nsys.",
         ),
     ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option("--gpu", help="The profile it will be simulated with, where the file calls the GPU otherwise."),
+    ] = None,
 ) -> None:
     """Read a file that another program wrote, and write what it holds as a folder that commands here take.
 
     The kind is found out by how the file begins. What the file cannot tell is said.
     """
-    from vdnnsim.errors import printable
-    from vdnnsim.readers import reader_of
+    from vdnnsim.errors import InvalidInput, printable
+    from vdnnsim.gpu import check_profile_name
+    from vdnnsim.readers import OfGpu, reader_of
+
+    if gpu is not None:
+        check_profile_name(gpu, "--gpu")
 
     reader = reader_of(file, kind)
     reader.check_writable(out)
     found = reader.read(file)
-    found.what.save(out)
+    what = found.what
+    if gpu is not None:
+        if not isinstance(what, OfGpu):
+            raise InvalidInput(f"--gpu: found '{gpu}', expected none: {reader.title} becomes nothing that is simulated")
+        what = what.on_gpu(gpu)
+    what.save(out)
     typer.echo(f"{out}: {reader.title}")
     for line in found.says:
         typer.echo(f"  {printable(line)}")

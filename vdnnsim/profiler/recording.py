@@ -189,13 +189,16 @@ class _Memory(NamedTuple):
     thread: int
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
+    """A kernel, copy or fill as the trace has it; the bytes are a copy's."""
+
     name: str
     category: str
     stream: int
     begin_ns: int
     end_ns: int
     correlation: int | None
+    size_bytes: int = 0
 
 
 class _Call(NamedTuple):
@@ -211,7 +214,7 @@ class Gathered:
     def __init__(self) -> None:
         self._ranges: list[tuple[int, int, int, str, bool, int, int]] = []
         self._calls: dict[int, _Call] = {}
-        self.work: list[_Work] = []
+        self.work: list[Work] = []
         self._waits: list[HostWaits] = []
         self.memory: list[_Memory] = []
 
@@ -230,8 +233,8 @@ class Gathered:
         elif category in _GPU_WORK:
             args, begin_ns = event["args"], _ns(event["ts"])
             stream, correlation = int(args.get("stream", 0)), args.get("correlation")
-            end_ns = begin_ns + _ns(event["dur"])
-            self.work.append(_Work(intern(event["name"]), category, stream, begin_ns, end_ns, correlation))
+            end_ns, size = begin_ns + _ns(event["dur"]), int(args.get("bytes", 0))
+            self.work.append(Work(intern(event["name"]), category, stream, begin_ns, end_ns, correlation, size))
         elif event.get("name") == MEMORY:
             of = event["args"]
             self.memory.append(

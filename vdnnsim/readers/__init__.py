@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from vdnnsim.errors import Fault, InvalidFile, check_known
 from vdnnsim.readers import caffe_time, dtr_log, kineto, memory_snapshot, nsys
-from vdnnsim.readers.kinds import Imported, Reader, head_of
+from vdnnsim.readers.kinds import Imported, OfGpu, Reader, head_of
 
-__all__ = ["READERS", "Imported", "Reader", "reader_of"]
+__all__ = ["READERS", "Imported", "OfGpu", "Reader", "reader_of"]
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {module.READER.kind: module.READER for module in (dtr_log, kineto, memory_snapshot, nsys, caffe_time)}

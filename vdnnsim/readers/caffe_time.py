@@ -104,7 +104,7 @@ def _read(path: Path) -> Imported:
     total_ns = sum(log.times_ns.values())
     says = (f"{log.name}, batch {log.batch}: {len(log.times_ns)} passes of layers, {format_ms(total_ns)} in all",)
     lacks = (
-        "which GPU it was: write its profile's name into trace.toml",
+        "which GPU it was: --gpu names its profile",
         "which algorithms ran, and their workspaces: one row each, of no workspace",
         "the two gradients of a CONV apart: each has half of its backward",
         "layers' shapes: the network has to be one with layers of these names, 'vdnnsim check' compares them",

@@ -10,7 +10,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import LARGEST_TEXT_BYTES
@@ -35,6 +35,14 @@ class Imported(NamedTuple):
     says: tuple[str, ...]
     lacks: tuple[str, ...]
     then: str
+
+
+@runtime_checkable
+class OfGpu(Savable, Protocol):
+    """A record that is simulated with the profile of its GPU."""
+
+    def on_gpu(self, gpu: str) -> Savable:
+        """The same of a GPU of this name."""
 
 
 class Reader(NamedTuple):

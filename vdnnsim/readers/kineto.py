@@ -12,18 +12,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vdnnsim.captured import CapturedStep, check_step_writable
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput
-from vdnnsim.profiler.recording import MODULE, STEP, Gathered, HostRange, Recording
+from vdnnsim.captured import CapturedStep, check_step_writable, is_step
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, shown
+from vdnnsim.profiler.recording import MODULE, STEP, Gathered, HostRange, Recording, Work
 from vdnnsim.readers.chrome_events import EVENTS, ChromeEvents
 from vdnnsim.readers.kinds import Imported, Reader
 from vdnnsim.readers.kineto_step import step_of_recordings
+from vdnnsim.readers.kineto_tables import tables_of
+from vdnnsim.readers.tables_record import check_tables_writable
 from vdnnsim.units import format_bytes, format_ms
 
 _STEP_MARK = "ProfilerStep#"
 _MODULE_MARK = "nn.Module: "
 _MOST_STEPS = 8
 _CPU, _CUDA = 0, 1
+_OPEN, _COMPARE = "open {folder}/kernels.csv", "vdnnsim compare {folder} --gpu PROFILE"
 _WITH = "torch.profiler.profile(profile_memory=True, ...)"
 
 
@@ -31,10 +34,12 @@ class _Trace(NamedTuple):
     """All of the file that is of use."""
 
     recording: Recording
+    work: Sequence[Work]
     events: int
     gpu: str
     device: str
-    peaks_bytes: tuple[int, int]
+    peaks_bytes: tuple[int, int] | None
+    """None where it says nothing of the device's memory."""
 
 
 def _recognises(head: bytes) -> bool:
@@ -43,41 +48,28 @@ def _recognises(head: bytes) -> bool:
     return (begin.startswith(b"{") and named) or (begin.startswith(b"[") and b'"ph"' in begin)
 
 
-def read_kineto(path: Path) -> tuple[CapturedStep, tuple[str, ...], tuple[str, ...]]:
-    """The step, what the file says of it, and what it does not. Raises `InvalidFile`."""
-    trace = _gathered(path)
-    steps = _steps(trace.recording)
-    chosen = _with_equal_kernels(steps)
-    step = step_of_recordings(path.name.partition(".")[0] or "step", trace.gpu, trace.device, chosen, trace.peaks_bytes)
-    return step, _says(trace, step, chosen, len(steps)), _lacks(trace)
-
-
 def _gathered(path: Path) -> _Trace:
     events, gathered = ChromeEvents(path), Gathered()
-    categories: Counter[str] = Counter()
     for event in events:
         try:
-            category = event.get("cat")
-            categories[str(category)] += 1
-            if category == "python_function":
+            if event.get("cat") == "python_function":
                 if event["name"].startswith(_MODULE_MARK):
                     gathered.add_range(event, MODULE + event["name"].removeprefix(_MODULE_MARK), False)
             else:
                 gathered.add(event)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise events.fault(f"one without {error}", "an event as torch.profiler writes it") from None
-    if not gathered.memory:
-        found = f"{events.count} events without one called [memory]"
-        raise events.fault(found, f"the blocks that the step takes, as {_WITH} writes them")
+            found = f"one without {error}" if isinstance(error, KeyError) else f"other data: {shown(str(error))}"
+            raise events.fault(found, "an event as torch.profiler writes it") from None
     device = _CUDA if gathered.work else _CPU
-    of_device = [one for one in gathered.memory if one.device[0] == device]
-    if not of_device:
-        raise events.fault("memory of the CPU alone", f"that of the GPU, as {_WITH} writes it")
-    index = Counter(one.device for one in of_device).most_common(1)[0][0][1]
+    own = [one for one in gathered.memory if one.device[0] == device]
+    index = Counter(one.device[1] for one in own).most_common(1)[0][0] if own else 0
+    own = [one for one in own if one.device[1] == index]
     recording = gathered.recording(device, index)
-    own = [one for one in of_device if one.device[1] == index]
-    peaks = max(one.total_bytes for one in own), max(one.reserved_bytes for one in own)
-    return _Trace(recording, events.count, _gpu(events.told, index), "cuda" if device else "cpu", peaks)
+    if not recording.ranges and not gathered.work:
+        raise events.fault(f"{events.count} events, none of operators or kernels", f"a trace by {_WITH}")
+    peaks = (max(one.total_bytes for one in own), max(one.reserved_bytes for one in own)) if own else None
+    gpu = _gpu(events.told, index)
+    return _Trace(recording, gathered.work, events.count, gpu, "cuda" if device else "cpu", peaks)
 
 
 def _gpu(told: Mapping[str, Any], index: int) -> str:
@@ -94,8 +86,9 @@ def _steps(recording: Recording) -> list[Recording]:
     marked = [n for n, one in enumerate(recording.ranges) if one.name.startswith(_STEP_MARK)]
     if not marked:
         ranges = list(recording.ranges)
-        begin_ns = min((one.begin_ns for one in ranges), default=0)
-        end_ns = max((one.end_ns for one in ranges), default=0) + 1
+        begins_ns = [*(one.begin_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
+        ends_ns = [*(one.end_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
+        begin_ns, end_ns = min(begins_ns), max(ends_ns) + 1
         thread = ranges[0].thread if ranges else 0
         ranges.append(HostRange(STEP, False, begin_ns, end_ns, thread, None, -1))
         return [_with(recording, ranges)]
@@ -146,14 +139,34 @@ def _lacks(trace: _Trace) -> tuple[str, ...]:
     )
 
 
-def _read(path: Path) -> Imported:
+_NO_MEMORY = f"blocks of memory and what backward needs of them: {_WITH} writes them, and then it is a step"
+
+
+def read_kineto(path: Path) -> Imported:
+    """A step; tables where the file has no blocks of memory. Raises `InvalidFile`."""
+    trace = _gathered(path)
+    steps = _steps(trace.recording)
+    if trace.peaks_bytes is None:
+        lacks = (_NO_MEMORY, *_lacks(trace)[2:3])
+        tables, says = tables_of(steps[-1], trace.work, trace.device == "cuda", lacks)
+        return Imported(tables, (f"{trace.events} events; the last of {len(steps)} steps", says), lacks, _OPEN)
+    chosen = _with_equal_kernels(steps)
+    name = path.name.partition(".")[0] or "step"
     try:
-        step, says, lacks = read_kineto(path)
+        step = step_of_recordings(name, trace.gpu, trace.device, chosen, trace.peaks_bytes)
     except InvalidFile:
         raise
     except InvalidInput as error:  # steps that differ, or a step that nothing can be made of
         raise InvalidFile([Fault(str(path), None, EVENTS, str(error), "a training step")]) from None
-    return Imported(step, says, lacks, "vdnnsim compare {folder} --gpu PROFILE")
+    return Imported(step, _says(trace, step, chosen, len(steps)), _lacks(trace), _COMPARE)
 
 
-READER = Reader("kineto", "a trace of torch.profiler (Chrome JSON)", _recognises, _read, check_step_writable)
+def _check_writable(folder: Path) -> None:
+    """Which of the two it will be is not known before."""
+    if is_step(folder):
+        check_step_writable(folder)
+    else:
+        check_tables_writable(folder)
+
+
+READER = Reader("kineto", "a trace of torch.profiler (Chrome JSON)", _recognises, read_kineto, _check_writable)

@@ -27,8 +27,9 @@ from vdnnsim.profiler.kinds import kind_of
 from vdnnsim.profiler.lives import DeedNumbers, lives
 from vdnnsim.profiler.operators import Operators
 from vdnnsim.profiler.order import happenings, host_kernels, operators_of
-from vdnnsim.profiler.recording import MODULE, NEED, NODE, SAVE, STEP, Does, Happening, HostRange, Recording
+from vdnnsim.profiler.recording import NEED, NODE, SAVE, STEP, Does, Happening, HostRange, Recording
 from vdnnsim.profiler.timing import KernelTimes, gpu_times, host_times
+from vdnnsim.readers.kineto_modules import with_modules
 
 _DOING = {Does.TAKE: Doing.TAKE, Does.LAUNCH: Doing.LAUNCH, Does.SAVE: Doing.SAVE, Does.NEED: Doing.NEED}
 _SMALLEST_BYTES = {"cpu": 2**10, "cuda": 2**20}
@@ -50,7 +51,7 @@ def step_of_recordings(
 ) -> CapturedStep:
     """The last of these steps; all of them launch the same and say how long it takes. Raises `InvalidInput` where there
     is no backward, or no kernel."""
-    recording = _with_modules(steps[-1])
+    recording = with_modules(steps[-1])
     held = sorted(_Holding(recording).held(), key=lambda one: (one.saved_ns, one.block))
     kernels = host_kernels(recording, recording.window(STEP)) if device == "cpu" else None
     ordered = happenings(_marked(recording, held), recording.window(STEP), kernels)
@@ -83,47 +84,6 @@ def step_of_recordings(
         saved,
         tuple(_deeds(ordered, len(before))),
     )
-
-
-def _with_modules(recording: Recording) -> Recording:
-    """Where the file names no modules, the user's own ranges stand for them, or else forward operators by number."""
-    ranges = list(recording.ranges)
-    if any(one.name.startswith(MODULE) for one in ranges):
-        return recording
-    own = [
-        number
-        for number, one in enumerate(ranges)
-        if not (one.is_operator or one.name == STEP or one.name.startswith(("ProfilerStep#", "Optimizer.", NODE)))
-    ]
-    for number in own:
-        ranges[number] = ranges[number]._replace(name=MODULE + ranges[number].name)
-    if not own:
-        counts: dict[str, int] = {}
-        for number in _forward_operators(recording):
-            one = ranges[number]
-            short = one.name.removeprefix("aten::")
-            counts[short] = counts.get(short, 0) + 1
-            ranges[number] = one._replace(parent=len(ranges))
-            around = one._replace(name=f"{MODULE}{short}.{counts[short]}", is_operator=False)
-            ranges.append(around)
-    return replace(recording, ranges=ranges)
-
-
-def _forward_operators(recording: Recording) -> Iterator[int]:
-    """The outermost operators of the step that nodes of the graph are of."""
-    begin_ns, end_ns = recording.window(STEP)
-    for number, one in enumerate(recording.ranges):
-        inside = (
-            one.is_operator
-            and one.sequence >= 0
-            and not one.name.startswith(NODE)
-            and begin_ns <= one.begin_ns < end_ns
-        )
-        if inside and not any(
-            recording.ranges[n].is_operator or recording.ranges[n].name.startswith(NODE)
-            for n in recording.chain(one.parent)
-        ):
-            yield number
 
 
 @dataclass

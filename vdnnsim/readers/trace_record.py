@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vdnnsim.files import whole_folder
@@ -17,6 +17,10 @@ class TraceFolder:
     """A trace to be written as `trace.csv` with its header."""
 
     trace: Trace
+
+    def on_gpu(self, gpu: str) -> TraceFolder:
+        """The same of a GPU of this name."""
+        return TraceFolder(Trace(replace(self.trace.header, gpu=gpu), self.trace.rows))
 
     def save(self, folder: Path) -> None:
         """Raises `CannotWrite`."""
