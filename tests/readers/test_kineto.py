@@ -84,6 +84,7 @@ def test_a_step_on_a_gpu_is_read(tmp_path: Path) -> None:
     assert phases == [Phase.FORWARD] * 3 + [Phase.BACKWARD] * 3 + [Phase.OPTIMISER]
     assert [block.size_bytes for block in found.blocks] == [8 * MIB, MIB, 2 * MIB, 512, 4096, 4096]
     assert found.seen.peak_allocated_bytes == 11 * MIB
+    assert (found.seen.step_ns, found.seen.spread_ppm > 0) == (193_500, True)
 
 
 def test_what_lives_from_forward_to_backward_is_saved(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import NamedTuple
 
+from vdnnsim.calibration.samples import sample
 from vdnnsim.captured.step import (
     BEFORE_STEP,
     Block,
@@ -59,8 +60,8 @@ def step_of_recordings(
     launches = [one for one in ordered if one.does is Does.LAUNCH]
     if not operators.has_backward or not launches:
         raise InvalidInput("no kernel" if not launches else "a step without backward")
-    begin_ns, end_ns = recording.window(STEP)
-    times = _times(steps, recording, launches, kernels, end_ns - begin_ns)
+    whole = sample(end_ns - begin_ns for begin_ns, end_ns in (one.window(STEP) for one in steps))
+    times = _times(steps, recording, launches, kernels, whole.median_ns)
     numbers, before = DeedNumbers.of(ordered), _before(recording)
     there = {address: number for number, (address, _) in enumerate(before)}
     found = lives(ordered, numbers, there, len(before))
@@ -76,7 +77,7 @@ def step_of_recordings(
     allocated, reserved = peaks_bytes
     return CapturedStep(
         header,
-        Seen(end_ns - begin_ns, 0, allocated, allocated, max(allocated, reserved)),
+        Seen(whole.median_ns, whole.spread_ppm, allocated, allocated, max(allocated, reserved)),
         HookCosts(0, 0, 0, 0),
         tuple(operators.found),
         tuple(_kernel(one, time, operators, device) for one, time in zip(launches, times, strict=True)),
