@@ -86,6 +86,13 @@ def test_what_one_side_alone_has_or_trains_is_over_every_limit(write: Callable[.
     assert "Only in A: oracle" in str(difference)
 
 
+def test_gpus_of_one_host_are_told_apart(write: Callable[..., str]) -> None:
+    gpus = [{"policy": "p", "number": n, "iteration_time_ns": 100 + n, "peak_bytes": 8} for n in (0, 1)]
+    slower = [gpus[0], {**gpus[1], "iteration_time_ns": 202}]
+    difference = diff(write("a.json", {"results": gpus}), write("b.json", {"results": slower}))
+    assert difference.numbers == (Change("p, GPU 1", "iteration_time_ns", 101, 202, 1.0),)
+
+
 def test_layers_gain_and_lose(write: Callable[..., str]) -> None:
     slower = {**LAYER, "forward_ns": 350}
     new = {**LAYER, "layer": "conv2"}

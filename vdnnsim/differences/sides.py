@@ -55,7 +55,7 @@ def _refuse(constant: str) -> None:
 
 
 def _result(name: str, document: Mapping[str, Any]) -> Side:
-    results: dict[str, Any] = {str(result["policy"]): result for result in document["results"]}
+    results = {_title(result): result for result in document["results"]}
     return Side(
         RESULT,
         name,
@@ -64,6 +64,11 @@ def _result(name: str, document: Mapping[str, Any]) -> Side:
         {policy: _layers(result) for policy, result in results.items()},
         {policy: _lanes(result["timeline"]) for policy, result in results.items() if "timeline" in result},
     )
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    """The policy; where several GPUs of one host run it, with the GPU's number."""
+    return f"{result['policy']}, GPU {result['number']}" if "number" in result else str(result["policy"])
 
 
 def _outcome(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def _layers(result: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
             **{name: int(layer[name]) for name in _LAYER_NUMBERS},
             "algorithms": joined(sorted({f"{key}: {value}" for key, value in layer["algorithms"].items()})),
         }
-        for layer in result["layers"]
+        for layer in result.get("layers", ())
     }
 
 
