@@ -15,9 +15,6 @@ import pytest
 from support.sweeps import MANY, MANY_POINTS, SMALL, run, start, write_spec
 from vdnnsim.sweep.reading import read_status, read_sweep
 
-LONG, POINTS = MANY.replace("count = 125", "count = 250"), 2 * MANY_POINTS
-"""A worker is to be killed in the middle of it."""
-
 
 class Cluster:
     """A scheduler and workers, as `dask scheduler` and `dask worker` start them."""
@@ -76,17 +73,17 @@ def points_of(folder: Path) -> list[int]:
 
 def test_two_workers_write_what_this_machine_writes_and_one_may_be_lost(cluster: Cluster, tmp_path: Path) -> None:
     """The first worker is killed in the middle of the sweep: the other does its points, none is missing or double."""
-    spec = write_spec(tmp_path, LONG)
+    spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"
     process = start("sweep", spec, "--out", out, "--cluster", cluster.address, "--engine", "reference")
     deadline = time.monotonic() + 30
     while len(list(out.glob("points/part-*"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert 0 < read_status(out).done < POINTS
+    assert 0 < read_status(out).done < MANY_POINTS
     cluster.workers[0].send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert points_of(out) == list(range(POINTS))
+    assert points_of(out) == list(range(MANY_POINTS))
     code, _, err = run("sweep", spec, "--out", tmp_path / "here", "--engine", "reference", "--jobs", 1)
     assert code == 0, err
     names = sorted(path.name for path in (out / "points").iterdir())
@@ -97,7 +94,7 @@ def test_two_workers_write_what_this_machine_writes_and_one_may_be_lost(cluster:
 
 
 def test_a_lost_cluster_is_told_and_another_goes_on(cluster: Cluster, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, LONG)
+    spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"
     process = start("sweep", spec, "--out", out, "--cluster", cluster.address, "--engine", "reference")
     deadline = time.monotonic() + 30
@@ -107,9 +104,9 @@ def test_a_lost_cluster_is_told_and_another_goes_on(cluster: Cluster, tmp_path: 
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert "Nothing that was done is lost" in err
-    assert 0 < read_status(out).done < POINTS
+    assert 0 < read_status(out).done < MANY_POINTS
     assert run("sweep", spec, "--out", out, "--engine", "reference", "--resume")[0] == 0
-    assert points_of(out) == list(range(POINTS))
+    assert points_of(out) == list(range(MANY_POINTS))
 
 
 def test_a_scheduler_that_is_not_there_is_told_before_anything_is_written(tmp_path: Path) -> None:

@@ -271,18 +271,17 @@ def _quoted(word: str) -> str:
     return shlex.quote(word)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, jobs: int) -> None:
+def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     """Killed again and again, a random while after a random number of new parts (none: while it starts), and resumed in
     between: parts that were there stay as they were."""
     spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"
-    moments = random.Random(jobs)
+    moments = random.Random(2)
     complete = plan_sweep(spec, Engine.REFERENCE).manifest.parts
     kept: dict[str, int] = {}
     killed_halfway = 0
-    for _ in range(4):
-        process = start("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
+    for _ in range(3):
+        process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference", "--resume")
         wanted = len(kept) + moments.randint(0, 6)
         while len(list(out.glob("points/part-*"))) < wanted and process.poll() is None:
             time.sleep(0.005)
@@ -299,7 +298,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path, 
         if len(parts) == len(complete):
             break
     assert killed_halfway
-    code, _, err = run("sweep", spec, "--out", out, "--jobs", jobs, "--engine", "reference", "--resume")
+    code, _, err = run("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference", "--resume")
     assert code == 0, err
     assert points_of(out) == list(range(MANY_POINTS))
     assert not list((out / "points").glob(".*"))
@@ -346,7 +345,7 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 
 def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: Path) -> None:
     """As under nohup. Whoever starts workers starts them in one place."""
-    words = ("sweep", write_spec(tmp_path, MANY), "--jobs", 2, "--engine", "reference")
+    words = ("sweep", write_spec(tmp_path, SMALL), "--jobs", 2, "--engine", "reference")
     process = start(*words, "--out", tmp_path / "out", interrupts=signal.SIG_IGN)
     for worker in workers_of(process, 2):
         os.kill(worker, signal.SIGINT)
