@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # says: the tests start many processes, each of which would make it anew.
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 TYPES := $(VENV)/types.txt
 OUT := out
 
@@ -26,7 +27,7 @@ types: $(VENV)/.installed-for-tests  # beside the tests, which seldom keep both 
 	@$(BIN)/mypy > $(TYPES) 2>&1
 
 suite: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+	@$(PYTEST) --assert=plain || { echo "Once more what failed, with the values that were compared:"; $(PYTEST) --last-failed --last-failed-no-failures none; exit 1; }
 
 bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,min,rounds --benchmark-sort=name -s
@@ -57,5 +58,6 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m compileall -q vdnnsim experiments traces tests &  # while pip is busy on the other core
 	$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.installed

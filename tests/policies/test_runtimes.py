@@ -175,7 +175,7 @@ def test_a_step_whose_layers_make_nothing_alone_cannot_be_checkpointed() -> None
         study.run("checkpoint(every=sqrt)")
 
 
-@pytest.mark.parametrize("network", sorted(NETWORKS))
+@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"vgg216", "vgg316", "vgg416"}))
 def test_all_run_on_all_networks(network: str) -> None:
     """Those that need repeated blocks are left out where there are none, with why."""
     gpu, batch = SHIPPED[network]

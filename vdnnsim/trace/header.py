@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from vdnnsim.errors import InvalidFile, InvalidInput
-from vdnnsim.files import read_toml
+from vdnnsim.files import parse_toml, read_text
 from vdnnsim.trace.table import Trace, TraceHeader
 from vdnnsim.units import PPM
 
@@ -66,7 +67,14 @@ def header_path(table: Path) -> Path:
 
 def read_header_file(table: Path) -> HeaderFile:
     """The header beside the table at `table`, as it stands there. Raises `InvalidFile`."""
-    return read_toml(header_path(table), HeaderFile)
+    path = header_path(table)
+    return _parsed(read_text(path), str(path))
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str, file: str) -> HeaderFile:
+    """Kept by what they say: whoever looks for a trace reads all headers of a folder, and most do so again."""
+    return parse_toml(text, file, HeaderFile)
 
 
 def read_header(table: Path) -> TraceHeader:
