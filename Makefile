@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 TYPES := $(VENV)/types.txt
 OUT := out
 
-.PHONY: demo test types suite bench page-test traces lint clean
+.PHONY: demo test test-all types suite bench page-test traces lint clean
 
 demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (256), say where figure and timeline lie
 	@mkdir -p $(OUT)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed-for-tests  ## everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 types suite; ended=$$?; cat $(TYPES); exit $$ended
+
+test-all:  ## the same with every random example that properties were tuned on, which takes a minute more
+	@VDNNSIM_TESTS=all $(MAKE) --no-print-directory test
 
 types: $(VENV)/.installed-for-tests  # beside the tests, which seldom keep both cores busy; what it says is shown after them
 	@$(BIN)/mypy > $(TYPES) 2>&1

@@ -12,8 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.examples import tries
+
 settings.register_profile(
-    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=False
+    "steady",
+    max_examples=tries(100),
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=False,
 )
 settings.load_profile("steady")
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, conv, fc, gpu_of, layer, network_of, row, trace_of
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.bands import COMMON, WIDTH, Band, band_of, sources_of
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
@@ -153,7 +154,7 @@ def band_in(case: Case) -> tuple[int, Band]:
 spreads_ppm = st.integers(0, PPM)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(), st.tuples(*[spreads_ppm] * 3), st.tuples(*[spreads_ppm] * 3))
 def test_wider_spreads_never_give_a_narrower_band(
     case: Case, ppm: tuple[int, int, int], more_ppm: tuple[int, int, int]
@@ -164,7 +165,7 @@ def test_wider_spreads_never_give_a_narrower_band(
     assert 0 <= wide.low_ns <= narrow.low_ns <= end_ns <= narrow.high_ns <= wide.high_ns
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(), st.tuples(*[spreads_ppm] * 4))
 def test_a_prediction_lies_in_its_band_whatever_slows_copies(case: Case, ppm: tuple[int, int, int, int]) -> None:
     rows = [one._replace(spread=RowSpread(*ppm)) for one in case.trace.rows]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, gpu_of, row
+from support.examples import tries
 from tests.machines.test_beside_copies import scenes
 from vdnnsim.bands import WIDTH, Band, band_of_step, sources_of
 from vdnnsim.gpu import GpuProfile, HostCosts
@@ -109,7 +110,7 @@ def test_shares_of_nothing() -> None:
     assert shares(Spent(0, 0, 0, 0, 0, 0)) == (1.0, 0.0, 0.0)
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(
     scene=scenes(st.just(PPM)),
     factor=st.sampled_from([1.0, 1.2, 1.6, 7.0]),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.checker import check_engines, check_memory, check_run
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.memory import POOLS
 from vdnnsim.policies import POLICIES, make_policy
@@ -33,7 +34,7 @@ def check(study: Study, run: PolicyRun) -> None:
     assert 0 < result.feature_extraction.peak_bytes <= result.peak_bytes
 
 
-@settings(max_examples=50)
+@settings(max_examples=tries(50))
 @given(cases(), st.sampled_from(tuple(POLICIES)), st.sampled_from(tuple(POOLS)), st.integers(1, 120))
 def test_any_policy_in_any_pool(case: Case, policy: str, pool: str, percent: int) -> None:
     roomy = study_of(case, pool, 2**40)
@@ -54,7 +55,7 @@ def test_any_policy_in_any_pool(case: Case, policy: str, pool: str, percent: int
         assert enough.run_plan(policy, run.plan).result.trainable
 
 
-@settings(max_examples=20)
+@settings(max_examples=tries(20))
 @given(cases())
 def test_what_policies_move_and_hold_is_ordered(case: Case) -> None:
     """vDNN-all moves all that vDNN-conv moves; the fastest algorithms make the oracle no slower than anybody."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from captured.batches import of_batch
 from captured.steps import three_layers
 from captured.strategies import steps
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim import Advice, CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
 from vdnnsim.advice.plans import Plans
@@ -53,7 +54,7 @@ def check_budgets(study: Study, percents: list[int]) -> None:
         assert best is not None
 
 
-@settings(max_examples=12)
+@settings(max_examples=tries(12))
 @given(cases(), st.sampled_from(tuple(POOLS)), BUDGETS)
 def test_a_network_is_advised_within_its_budget_and_never_slower_with_more(
     case: Case, pool: str, percents: list[int]
@@ -61,7 +62,7 @@ def test_a_network_is_advised_within_its_budget_and_never_slower_with_more(
     check_budgets(Study(case.network, case.trace, case.gpu, pool, case.weight_gradients), percents)
 
 
-@settings(max_examples=8)
+@settings(max_examples=tries(8))
 @given(steps(), BUDGETS)
 def test_so_is_a_captured_step(step: CapturedStep, percents: list[int]) -> None:
     gpu = replace(H200, name=step.header.gpu, title=step.header.gpu)

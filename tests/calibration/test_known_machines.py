@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from support.examples import tries  # noqa: E402
 from support.fake_device import (  # noqa: E402
     Disturbance,
     FakeBench,
@@ -120,7 +121,7 @@ LINKS = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(networks(3), st.sampled_from([policy for policy in POLICIES if policy != "oracle"]), COSTS, LINKS)
 def test_a_known_machine_does_what_the_simulated_one_does(
     network: Network, policy: str, costs: HostCosts, link: Link

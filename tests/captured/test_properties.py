@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from captured.steps import three_layers
 from captured.strategies import any_leaves, steps
 from captured.test_program import GPU, run
+from support.examples import tries
 from vdnnsim.captured import (
     CapturedStep,
     Doing,
@@ -58,7 +59,7 @@ def check(step: CapturedStep, schedule: Schedule) -> Program:
     return program
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(steps(), st.data())
 def test_hook_schedules_can_be_carried_out(step: CapturedStep, data: st.DataObject) -> None:
     check_step(step)
@@ -82,7 +83,7 @@ def test_any_schedule_is_refused_or_right(step: CapturedStep, data: st.DataObjec
     check(step, schedule)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(steps(), st.data())
 def test_modules_are_made_again_beside_what_leaves(step: CapturedStep, data: st.DataObject) -> None:
     modules = data.draw(st.sets(st.sampled_from([f"layer{number}" for number in range(5)]), min_size=1))
@@ -102,7 +103,7 @@ def test_modules_are_made_again_beside_what_leaves(step: CapturedStep, data: st.
     check(step, schedule)
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(steps())
 def test_what_nothing_leaves_is_the_step_itself(step: CapturedStep) -> None:
     program = check(step, hook_schedule(step))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.damage import damaged, read_or_refuse
+from support.examples import tries
 from support.small_files import PROFILE_TOML
 from vdnnsim.errors import InvalidFile, UnknownName
 from vdnnsim.gpu import (
@@ -340,7 +341,7 @@ def test_profiles_by_name_and_by_path(file: Path, monkeypatch: pytest.MonkeyPatc
         load_profile("titan-x")
 
 
-random_damage = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=tries(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @random_damage

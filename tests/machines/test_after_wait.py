@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from support.cases import conv, gpu_of, layer, network_of, row, trace_of
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.gpu import AfterWait, HostCosts
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -106,7 +107,7 @@ def test_only_time_spent_waiting_counts() -> None:
     assert kernels(timeline) == [(55, 161), (15182, 15288)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases())
 def test_a_table_of_zeros_is_no_table(case: Case) -> None:
     zeros = AfterWait((0, 1, 500), *(((0, 0, 0),) * 4))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, gpu_of, row
+from support.examples import tries
 from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts, LinkCurve
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -263,7 +264,7 @@ def spans_of(timeline: Timeline) -> list[list[tuple[int, int]]]:
     return [outs, ins, kernels(timeline)]
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(scenes())
 def test_any_mixture_runs_as_on_a_machine_in_exact_fractions(scene: tuple[Program, Trace, GpuProfile]) -> None:
     program, trace, gpu = scene
@@ -272,7 +273,7 @@ def test_any_mixture_runs_as_on_a_machine_in_exact_fractions(scene: tuple[Progra
     assert sum(spent(timeline)) == timeline.iteration_time_ns
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(scenes(UNKIND))
 def test_slowdowns_make_nothing_earlier_and_nothing_later_than_all_of_them_all_the_time(
     scene: tuple[Program, Trace, GpuProfile],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from support.cases import ROOMY_BYTES, conv, gpu_of, join, layer, network_of, plan_of, trace_of
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
@@ -73,7 +74,7 @@ def waiting_for(kept: tuple[Stream, ...], program: Program = PROGRAM) -> tuple[C
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases())
 def test_every_program_of_a_plan_is_right_in_every_pool(case: Case) -> None:
     program = build_program(case.network, case.plan)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.cases import conv as conv_layer
 from support.cases import gpu_of, layer, network_of, plan_of, row, trace_of
 from support.checker import check_memory, check_run
+from support.examples import tries
 from support.render import step_lines
 from support.staircase import FILTER, NETWORK, TRACE, UNIT_BYTES, study_with
 from support.strategies import Case, cases
@@ -147,7 +148,7 @@ def test_a_plan_that_fits_nowhere_is_shown_with_its_prefetches_and_a_capacity_th
     assert study_with(13).run_plan("lean", plan_for("IMPLICIT_GEMM")).result.trainable
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(cases(layout=Layout.LAYER_WISE), st.sampled_from(tuple(POOLS)), st.integers(1, 100), st.booleans())
 def test_whatever_is_fitted_runs_in_that_pool_and_computes_the_same(
     case: Case, pool: str, percent: int, shrinking: bool

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.cases import gpu_of, plan_of, trace_of
 from support.checker import check_engines, check_memory, check_run, left_over
+from support.examples import tries
 from support.replay import replay_times
 from support.strategies import Case, after_waits, cases, curves
 from vdnnsim.gpu import AfterWait, Link, LinkCurve
@@ -33,7 +34,7 @@ def run(case: Case, pool: str = "best-fit", capacity_bytes: int = ROOMY_BYTES) -
     return program, SimulatedMachine(case.trace, case.gpu).run(program, make_pool(pool, capacity_bytes))
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(cases(), st.sampled_from(tuple(POOLS)))
 def test_every_kernel_finds_what_it_reads_and_no_gradient_is_lost(case: Case, pool: str) -> None:
     program, timeline = run(case, pool)
@@ -42,7 +43,7 @@ def test_every_kernel_finds_what_it_reads_and_no_gradient_is_lost(case: Case, po
     check_memory(timeline)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(layout=Layout.LAYER_WISE))
 def test_what_is_left_at_the_end_is_what_was_there_before(case: Case) -> None:
     """Weights, the classifier's maps and gradients; the input data only where no backward kernel reads them. And every
@@ -57,7 +58,7 @@ def test_what_is_left_at_the_end_is_what_was_there_before(case: Case) -> None:
     assert out == back == sorted(buffer.name for buffer in program.offloaded)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(layout=Layout.LAYER_WISE), st.none() | after_waits())
 def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case, after_wait: AfterWait | None) -> None:
     """A second machine of some sixty lines, without SimPy and without rounding: same kernels, same copies."""
@@ -68,7 +69,7 @@ def test_simulated_times_are_those_of_a_replay_in_exact_fractions(case: Case, af
     assert [(copy.begin_ns, copy.end_ns) for copy in timeline.copies] == copy_times
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases())
 def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case) -> None:
     """Where nothing slows a copy or a kernel, the machine leaves out the events by which engines hear of each other:
@@ -86,7 +87,7 @@ def test_engines_that_listen_to_each_other_run_as_those_that_need_not(case: Case
         assert simulate(script, durations, gpu) == quiet
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases())
 def test_kernels_that_listen_to_copies_which_do_not_slow_them_run_as_those_that_need_not(case: Case) -> None:
     """Also where they slow copies, and copies each other."""
@@ -97,7 +98,7 @@ def test_kernels_that_listen_to_copies_which_do_not_slow_them_run_as_those_that_
         assert simulate(script, durations, case.gpu) == deaf
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(), curves(), curves(), st.integers(0, 3), st.integers(0, 3))
 def test_a_faster_link_never_makes_an_iteration_slower(
     case: Case, out: LinkCurve, back: LinkCurve, more_out: int, more_in: int
@@ -116,7 +117,7 @@ def _slower(curve: LinkCurve, times: int) -> LinkCurve:
     return LinkCurve(tuple(point._replace(duration_ns=point.duration_ns + times * index) for index, point in rising))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(), st.sampled_from(tuple(POOLS)), st.integers(0, 10**6))
 def test_a_larger_pool_never_makes_an_iteration_slower(case: Case, pool: str, more_bytes: int) -> None:
     """For a fixed program time does not depend on addresses at all: where it fits, it takes the same."""

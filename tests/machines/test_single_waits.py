@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, conv, gpu_of, layer, network_of, plan_of, trace_of
+from support.examples import tries
 from support.strategies import cases
 from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -129,7 +130,7 @@ def of_one_step(program: Program, commands: Sequence[Command]) -> Program:
     return replace(program, commands=tuple(commands), steps=(step,))
 
 
-@settings(max_examples=50)
+@settings(max_examples=tries(50))
 @given(st.data())
 def test_what_the_checking_mode_lets_through_never_races(data: st.DataObject) -> None:
     case = data.draw(cases(layout=Layout.LAYER_WISE))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, conv, gpu_of, layer, network_of, plan_of, row, trace_of
+from support.examples import tries
 from support.strategies import gpus, programs
 from vdnnsim.gpu import HostCosts
 from vdnnsim.machines.device_memory import DeviceMemory
@@ -129,7 +130,7 @@ def test_the_rule() -> None:
     assert stall_of(70, 50, [(90, 0), (90, 1)]) == Stall(70, 90, 1)
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.data())
 def test_the_real_machine_finds_the_stalls_that_the_simulated_one_does(data: st.DataObject) -> None:
     """The same moments, as a real machine would mark them, give the same stalls and waits and the same end."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.examples import tries
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
@@ -104,7 +105,7 @@ def test_a_successor_is_of_the_same_size() -> None:
         steady_memory(TRAINS, DeviceMemory(make_pool("best-fit", ENDLESS_BYTES)), {"new": "w"})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(
     sizes_bytes=st.lists(st.integers(1, 12 * MIB) | st.sampled_from([512, MIB, 10 * MIB]), min_size=1, max_size=20),
     data=st.data(),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from support.cases import conv, layer, network_of  # noqa: E402
+from support.examples import tries  # noqa: E402
 from support.fake_device import Marks as TrueMarks  # noqa: E402
 from support.fake_device import TrueKernel, Truth, derived_kernels, fake_bench  # noqa: E402
 from support.strategies import networks  # noqa: E402
@@ -185,7 +186,7 @@ def there_at_once(layer: Layer, pass_: str) -> list[TrueKernel]:
     return [kernel._replace(start_ns=kernel.launch_ns) for kernel in derived_kernels(layer, pass_)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.sampled_from([by_events, by_pieces]), st.sampled_from(["vdnn-all(p)", "vdnn-conv(m)"]), networks(3), COSTS)
 def test_a_known_machine_takes_as_long_as_the_simulated_one(
     change: Callable[[Program], Program], policy: str, network: Network, costs: HostCosts

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES
+from support.examples import tries
 from support.strategies import Case, cases, gpus, programs
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
@@ -80,7 +81,7 @@ def nanosecond_by_nanosecond(timeline: Timeline) -> Spent:
     return Spent(**found)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.data())
 def test_every_nanosecond_has_one_cause(data: st.DataObject) -> None:
     program, trace = data.draw(programs())
@@ -90,7 +91,7 @@ def test_every_nanosecond_has_one_cause(data: st.DataObject) -> None:
     assert sum(parts) == timeline.iteration_time_ns
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(cases())
 def test_the_parts_of_a_loss_add_up_to_what_an_iteration_takes_longer_than_the_oracles(case: Case) -> None:
     study = Study(case.network, case.trace, case.gpu, "best-fit", case.weight_gradients)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
@@ -75,7 +76,7 @@ def test_nothing_and_no_time() -> None:
     assert memory_use([taken(0, 0, "a", 7)], 1, 0, CLASSES).average_bytes == 7
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(), st.booleans())
 def test_against_a_count_moment_by_moment(case: Case, inner: bool) -> None:
     """Peak, class sums and both averages from every record's prefix, for whole runs and for feature extraction."""

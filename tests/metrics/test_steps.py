@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
@@ -53,7 +54,7 @@ def test_reuse_distance_is_from_the_end_of_forward_to_the_start_of_backward() ->
     assert reuse_distances_ns(step_times(TIMELINE, NAMES)) == {"a": 230 - 150, "f": 0}
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases())
 def test_steps_tile_the_iteration_and_explain_it(case: Case) -> None:
     program = build_program(case.network, case.plan)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import conv, fc, join, layer, network_of, pool
+from support.examples import tries
 from support.strategies import networks
 from vdnnsim.errors import InvalidInput
 from vdnnsim.network import DATA, Kind, LayerFault, LayerSpec, Network, View, build_network
@@ -207,7 +208,7 @@ def test_a_long_cycle_is_told_in_a_short_line() -> None:
     assert len(str(caught.value)) < 200
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(networks())
 def test_maps_and_views_fit_together(network: Network) -> None:
     for entry in network.layers:
@@ -236,7 +237,7 @@ def test_maps_and_views_fit_together(network: Network) -> None:
         assert end == (entry.shape[1] if first else 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(networks(), st.randoms(use_true_random=False))
 def test_the_order_in_a_file_does_not_matter_to_the_maps(network: Network, random: object) -> None:
     """The same layers shuffled make the same maps with the same writers, readers and users as sets."""

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.damage import damaged, read_or_refuse
+from support.examples import tries
 from support.small_files import NETWORK_TOML
 from vdnnsim.errors import InvalidFile
 from vdnnsim.network import Kind, Network, load_network
@@ -235,7 +236,7 @@ def test_two_gigabytes_are_refused_before_they_are_read(file: Path) -> None:
     assert faults_of(file) == ["tiny.toml: size: found 2147483648 bytes; expected at most 67108864 bytes"]
 
 
-random_damage = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=tries(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path) -> Network:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.iteration import Action, Iteration, Leave, MemoryClass, Remake, Waits
 from vdnnsim.optimum import Model, instance_of
@@ -60,7 +61,7 @@ def _actions(draw: DrawFn, iteration: Iteration, name: str) -> Action | None:
     return Leave(out, freed, back, draw(st.integers(back, after)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=tries(25))
 @given(schedules())
 def test_no_schedule_is_quicker_than_the_bound(case: Case) -> None:
     study = Study(case.network, case.trace, case.gpu, weight_gradients=case.weight_gradients)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from support.brute_force import least_ns
+from support.examples import tries
 from vdnnsim.optimum import Choice, Gap, Instance, Model, Step, Unsolvable
 from vdnnsim.optimum.coarsening import at_marks, in_periods
 
@@ -49,7 +50,7 @@ def test_a_solver_out_of_time_proves_nothing() -> None:
     assert Model(Instance(steps, gaps, 0, 20)).solve(whole=False, seconds=0).bound_ns == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(instances())
 def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> None:
     least = least_ns(instance)

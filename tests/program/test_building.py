@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.cases import conv, fc, gpu_of, layer, network_of, plan_of, pool, trace_of
 from support.checker import check_run
+from support.examples import tries
 from support.render import command_line, step_lines
 from support.strategies import Case, cases
 from vdnnsim.iteration import Action, Iteration, Layout, Leave, Remake, Schedule, Waits
@@ -265,7 +266,7 @@ def random_actions(draw: st.DrawFn, iteration: Iteration) -> dict[str, Action]:
     return actions
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.data(), cases(layout=Layout.LAYER_WISE), st.sampled_from(Waits))
 def test_any_schedule_is_refused_or_right(data: st.DataObject, case: Case, waits: Waits) -> None:
     """No operator reads what is not there, and nothing is used out of order, however long kernels and copies take."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from support.cases import conv, fc, join, layer, network_of, plan_of, pool, row, trace_of
+from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.network import DATA, Kind, LayerSpec, Network
 from vdnnsim.policies.plan import Layout
@@ -114,7 +115,7 @@ def test_weight_gradients(choice: WeightGradients, expected: list[tuple[str, int
     assert [(b.name, b.size_bytes) for b in program.setup if b.name.startswith("weight gradient")] == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(layout=Layout.NETWORK_WIDE))
 def test_gradient_buffers_are_large_enough_and_all_maps_are_there(case: Case) -> None:
     program = build_program(case.network, case.plan)
@@ -132,7 +133,7 @@ def written_by(network: Network, name: str) -> set[str]:
     return maps - {DATA} if layer.kind in (Kind.CONV, Kind.FC) else maps
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(cases(layout=Layout.NETWORK_WIDE))
 def test_there_are_no_more_gradient_buffers_than_gradients_at_once(case: Case) -> None:
     """A gradient lives from the backward of its map's last reader that writes it (CONV and FC leave that of the input

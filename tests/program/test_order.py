@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.examples import tries
 from vdnnsim.program import NotGiven, Order, Piece, Stream
 
 COMPUTE, OUT, IN = Stream
@@ -69,7 +70,7 @@ def test_a_wait_for_what_was_not_given(number: int) -> None:
         order.stream_wait(COMPUTE, Piece(OUT, number))
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.data())
 def test_it_knows_what_the_graph_of_work_and_waits_says(data: st.DataObject) -> None:
     """A node for each piece and each moment of the host; each reaches what must be done before it."""

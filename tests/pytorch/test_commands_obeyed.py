@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, made
+from support.examples import tries
 from vdnnsim.captured import CapturedStep, PlanFile, build_step
 from vdnnsim.program import CopyIn, CopyOut, HostCall, Stream, StreamWait
 from vdnnsim.pytorch.engine import CpuEngine
@@ -69,7 +70,7 @@ def programmed(step: CapturedStep, plan: PlanFile) -> Iterator[list[Done]]:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=tries(8))
 def test_hooks_obey_plans_to_the_command(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)

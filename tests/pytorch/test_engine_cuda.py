@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytorch.lagging import BACK, COMPUTE, OUT, LaggingCalls
 from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, equal, gradients, made, tricky_step
+from support.examples import tries
 from vdnnsim.captured import PlanFile
 from vdnnsim.machines.real.device import DeviceRefused
 from vdnnsim.pytorch.engine_cuda import CudaEngine, PinnedMemory
@@ -27,7 +28,7 @@ def engine(plan: PlanFile, calls: LaggingCalls) -> CudaEngine:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=tries(8))
 def test_waits_are_enough_whenever_copies_run(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)

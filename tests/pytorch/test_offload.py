@@ -15,6 +15,7 @@ from torch import nn
 
 from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, Convolutions, equal, gradients, made, tricky_step
+from support.examples import tries
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import ChangedInPlace, OffloadWarning, offload
 from vdnnsim.pytorch.running import Running
@@ -22,7 +23,7 @@ from vdnnsim.pytorch.running import Running
 
 @pytest.mark.parametrize("name", MODELS)
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=tries(8))
 def test_any_plan_gives_the_gradients_of_the_step_without_it(name: str, data: st.DataObject) -> None:
     model, step = made(name)
     probed = probe(model, step)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from support.commands import in_process
 from support.damage import damaged, read_or_refuse
+from support.examples import tries
 from vdnnsim.errors import InvalidFile
 from vdnnsim.readers import reader_of
 from vdnnsim.readers.dtr_log import read_dtr_log
@@ -110,7 +111,7 @@ def test_a_fault_is_told_with_its_line(line: int, new: str, told: str, log_file:
 
 
 @given(st.data())
-@settings(max_examples=20)
+@settings(max_examples=tries(20))
 def test_a_damaged_log_is_refused_or_read(data: st.DataObject) -> None:
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "small.log"
@@ -119,7 +120,7 @@ def test_a_damaged_log_is_refused_or_read(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=20)
+@settings(max_examples=tries(20))
 def test_a_damaged_folder_is_refused_or_read(data: st.DataObject) -> None:
     with TemporaryDirectory() as temporary:
         source, folder = Path(temporary) / "small.log", Path(temporary) / "log"

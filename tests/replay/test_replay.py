@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.programs import FORWARD_AND_BACK, program, programs
+from support.examples import tries
 from vdnnsim.errors import InvalidValue, UnknownName
 from vdnnsim.replay import HEURISTICS, LoggedProgram, Outcome, compare_replays, replay
 from vdnnsim.replay.heuristics import Heuristic, Neighbourhood, victim
@@ -105,7 +106,7 @@ class Walking(Heuristic):
 
 
 @given(programs(), st.integers(20, 60))
-@settings(max_examples=25)
+@settings(max_examples=tries(25))
 def test_regions_that_are_kept_say_what_walking_says(log: LoggedProgram, budget_bytes: int) -> None:
     def ran(heuristic: Heuristic) -> tuple[int, int]:
         run = Run(CountedMemory(budget_bytes), heuristic, 10 * log.operators_ns)
@@ -117,7 +118,7 @@ def test_regions_that_are_kept_say_what_walking_says(log: LoggedProgram, budget_
 
 
 @given(programs(), st.sampled_from(sorted(HEURISTICS)), st.sampled_from(("bytes", "best-fit")), st.integers(20, 60))
-@settings(max_examples=25)
+@settings(max_examples=tries(25))
 def test_what_holds_of_every_replay(log: LoggedProgram, heuristic: str, memory: str, budget: int) -> None:
     budget_bytes = budget if memory == "bytes" else 512 * budget // 5
     done = replay(log, heuristic, budget_bytes, memory, limit=20)

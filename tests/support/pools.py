@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from support.examples import tries
 from vdnnsim.memory import Pool, PoolExhausted
 
 Step = tuple[bool, int]
-quick = settings(max_examples=100, derandomize=True, deadline=None)
+quick = settings(max_examples=tries(100), derandomize=True, deadline=None)
 
 
 def steps(largest_bytes: int) -> st.SearchStrategy[list[Step]]:

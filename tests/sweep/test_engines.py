@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import ROOMY_BYTES, gpu_of, row
+from support.examples import tries
 from support.strategies import Case, after_waits, cases, gpus, programs
 from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts
 from vdnnsim.iteration import Layout, Waits
@@ -96,7 +97,7 @@ def at(times: Times, index: int) -> tuple[int, ...]:
     return tuple(int(column[index]) for column in times)
 
 
-@settings(max_examples=50)
+@settings(max_examples=tries(50))
 @given(st.data())
 def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> None:
     case = data.draw(cases())
@@ -111,7 +112,7 @@ def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> N
         assert at(times, index) == expected(study, case.plan, links, int(link), scales[scale])
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(st.data())
 def test_a_host_that_goes_cold_runs_on_the_reference_engine(data: st.DataObject) -> None:
     case = data.draw(cases())
@@ -127,7 +128,7 @@ def test_a_host_that_goes_cold_runs_on_the_reference_engine(data: st.DataObject)
 
 
 @pytest.mark.parametrize("slow", ["kernels", "streams"])
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(data=st.data())
 def test_slowed_kernels_and_late_streams_run_on_the_reference_engine(slow: str, data: st.DataObject) -> None:
     """Unless the program has none of these: then the vectorised one is as exact as ever."""
@@ -162,7 +163,7 @@ def test_a_sweep_says_why_it_runs_on_the_reference_engine() -> None:
     assert uncovered(slowing, captured).startswith("copies slow kernels ([link.kernels] of its profile)")
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(st.data())
 def test_plans_whoever_waits_are_right_and_run_the_same_on_both_engines(data: st.DataObject) -> None:
     """Also where copies outlive their layers: the host waits for single copies, or kernels do by their stream."""
@@ -180,7 +181,7 @@ def test_plans_whoever_waits_are_right_and_run_the_same_on_both_engines(data: st
         assert at(fast, index) == at(slow, index)
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(st.data())
 def test_plans_of_the_policies_are_always_covered(data: st.DataObject) -> None:
     """Layer-wise programs copy one way at a time, whatever the network."""
@@ -198,7 +199,7 @@ def prepared_program(program: Program, trace: Trace, gpu: GpuProfile) -> Prepare
     return Prepared(study, script, lower(script), "", 0, _NO_USE, _NO_USE, 0, 0, 1, 1, 0, Provenance.MODELLED)
 
 
-@settings(max_examples=120)
+@settings(max_examples=tries(120))
 @given(st.data())
 def test_any_program_that_is_covered_runs_the_same_on_both_engines(data: st.DataObject) -> None:
     program, trace = data.draw(programs() | programs(single_waits=True))
@@ -295,7 +296,7 @@ def test_each_guard_of_63_bits_stands_where_it_says(within: dict[str, int], beyo
     assert one_kernel_beside_a_copy(**beyond) is Engine.REFERENCE
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.data())
 def test_the_reference_engine_counts_as_the_timeline_of_the_same_run_does(data: st.DataObject) -> None:
     """Also where kernels wait by stream, and copies outlive their steps."""

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.damage import damaged, read_or_refuse
+from support.examples import tries
 from support.small_trace import HEADER, NETWORK, TABLE
 from vdnnsim.errors import InvalidFile
 from vdnnsim.network import Network
@@ -282,7 +283,7 @@ def reading(path: Path) -> object:
     return read_trace(path, NETWORK)
 
 
-random_damage = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_damage = settings(max_examples=tries(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @random_damage

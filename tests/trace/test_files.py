@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cases import conv, join, layer, network_of, row, trace_of
+from support.examples import tries
 from support.small_trace import NETWORK, TABLE
 from support.strategies import networks, traces
 from vdnnsim.errors import InvalidFile, InvalidInput
@@ -127,7 +128,7 @@ def test_writing_is_whole_and_readable(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["made.csv", "made.toml"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.data())
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     network = data.draw(networks(3))
