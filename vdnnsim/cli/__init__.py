@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
+from typing import Any
 
 from vdnnsim.cli.ends import run_to_the_end
 
@@ -15,6 +17,15 @@ def main() -> None:
 
 
 def _app() -> None:
+    _command()()
+
+
+@cache
+def _command() -> Any:
+    """The commands as Typer reads them from their functions, which takes as long as a small comparison: once for all
+    that this process runs."""
+    from typer.main import get_command
+
     from vdnnsim.cli.app import app
 
-    app()
+    return get_command(app)
