@@ -111,6 +111,17 @@ def test_modules_come_from_the_file_where_it_has_them(tmp_path: Path) -> None:
     assert [one.module for one in read(document, tmp_path).saved] == ["ReLU_0", ""]
 
 
+def test_the_users_own_ranges_stand_for_modules(tmp_path: Path) -> None:
+    """And outside of them operators, numbered."""
+    document = gpu_trace(1)
+    events = document["traceEvents"]
+    assert isinstance(events, list)
+    relu = next(event for event in events if event["name"] == "aten::relu")
+    around = {**relu, "cat": "user_annotation", "name": "my part", "ts": relu["ts"] - 0.1, "dur": relu["dur"] + 0.2}
+    document["traceEvents"] = [around, *events]
+    assert [one.module for one in read(document, tmp_path).saved] == ["my part", "square.1"]
+
+
 def test_a_real_trace_of_a_cpu_has_what_a_capture_of_it_has() -> None:
     """Each ReLU's result is saved by it and by what comes behind; the step is one that all commands take."""
     found, says, lacks, _ = read_kineto(REAL)

@@ -9,27 +9,24 @@ from vdnnsim.profiler.recording import MODULE, NODE, STEP, Recording
 
 
 def with_modules(recording: Recording) -> Recording:
-    """Where the file names no modules, the user's own ranges stand for them, or else forward operators by number."""
+    """Where the file names no modules, the user's own ranges stand for them, and outside of these forward operators,
+    numbered."""
     ranges = list(recording.ranges)
     if any(one.name.startswith(MODULE) for one in ranges):
         return recording
-    own = [
-        number
-        for number, one in enumerate(ranges)
-        if not (one.is_operator or one.name == STEP or one.name.startswith(("ProfilerStep#", "Optimizer.", NODE)))
-    ]
-    for number in own:
-        ranges[number] = ranges[number]._replace(name=MODULE + ranges[number].name)
-    if not own:
-        counts: dict[str, int] = {}
-        for number in _forward_operators(recording):
-            one = ranges[number]
+    for number, one in enumerate(ranges):
+        if not (one.is_operator or one.name == STEP or one.name.startswith(("ProfilerStep#", "Optimizer.", NODE))):
+            ranges[number] = one._replace(name=MODULE + one.name)
+    named = replace(recording, ranges=ranges)
+    counts: dict[str, int] = {}
+    for number in list(_forward_operators(named)):
+        one = ranges[number]
+        if not any(ranges[n].name.startswith(MODULE) for n in named.chain(one.parent)):
             short = one.name.removeprefix("aten::")
             counts[short] = counts.get(short, 0) + 1
             ranges[number] = one._replace(parent=len(ranges))
-            around = one._replace(name=f"{MODULE}{short}.{counts[short]}", is_operator=False)
-            ranges.append(around)
-    return replace(recording, ranges=ranges)
+            ranges.append(one._replace(name=f"{MODULE}{short}.{counts[short]}", is_operator=False))
+    return named
 
 
 def _forward_operators(recording: Recording) -> Iterator[int]:
