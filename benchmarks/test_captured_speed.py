@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from captured.steps import HEADER, HOOKS, MIB
-from vdnnsim import load_profile, make_study
+from vdnnsim import compare, load_profile, make_study
 from vdnnsim.captured import (
     BEFORE_STEP,
     Block,
@@ -136,13 +136,20 @@ def test_a_plan_with_its_memory(benchmark: Any, pool: str) -> None:
 
 
 @CPU_TIME
+def test_every_policy(benchmark: Any) -> None:
+    """All but `optimal`, those that cannot work on a step left out."""
+    benchmark.pedantic(lambda: compare(STEP, gpu=GPU, capacity="1.5GB", policies=["all"]), rounds=1)
+    report(benchmark, "every policy on a captured step", 10)
+
+
+@CPU_TIME
 def test_eight_policies(benchmark: Any) -> None:
     policies = [f"offload(which={which}, ahead={ahead})" for which in ("all", "half") for ahead in (1, 2, 4, 8)]
 
-    def compare() -> None:
+    def run() -> None:
         study = make_study(STEP, gpu=GPU)
         for policy in policies:
             study.run(policy)
 
-    benchmark.pedantic(compare, rounds=1)
+    benchmark.pedantic(run, rounds=1)
     report(benchmark, "eight policies on a captured step", 3)

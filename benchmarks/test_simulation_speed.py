@@ -23,7 +23,7 @@ import simpy
 
 from support.cases import ROOMY_BYTES, gpu_of
 from support.chains import chain_of, plan_of_chain, trace_of_chain
-from vdnnsim import compare_policies, make_policy, make_study
+from vdnnsim import compare, compare_policies, make_policy, make_study
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Durations, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine, simulate
@@ -94,6 +94,15 @@ def test_all_policies_on_vgg16(benchmark: Any, monkeypatch: pytest.MonkeyPatch) 
     events = counted_events(act, monkeypatch)
     benchmark(act)
     assert report(benchmark, "all eight policies on vgg16 (256)", 0.060, events) < 0.060
+
+
+@CPU_TIME
+def test_every_policy_on_vgg16(benchmark: Any) -> None:
+    """Those of runtimes and papers too, all but `optimal`, in memory that is short."""
+    benchmark.pedantic(
+        lambda: compare("vgg16", batch=64, gpu="titan-x-maxwell", capacity="4GB", policies=["all"]), rounds=3
+    )
+    assert report(benchmark, "every policy on vgg16 (64)", 1.0) < 1.0
 
 
 @pytest.mark.parametrize(
