@@ -26,7 +26,7 @@ from vdnnsim.captured import (
     unmodelled_allocator,
 )
 from vdnnsim.captured.iteration import buffers_of
-from vdnnsim.captured.memory import unmodelled_options
+from vdnnsim.captured.memory import as_found, unmodelled_options
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.steady import SteadyMemory, StepMemory, steady_memory
@@ -147,3 +147,24 @@ def test_the_peaks_of_a_step_that_is_trained_again_and_again() -> None:
     memory = steady_memory(program, DeviceMemory(pool_of(step, 2**40), addresses_of(step)), successors_of(step))
     needs = StepMemory(step.seen.peak_requested_bytes, step.seen.peak_requested_bytes, (32 + 16 + 32 + 32) * MIB, 0)
     assert memory == SteadyMemory((needs, needs), settled=True)
+
+
+def test_a_step_begins_in_another_memory_than_it_was_captured_in() -> None:
+    """The first two go by name, whatever their sizes say; of the others one is where it was, one at any of its size.
+    The weight is 1 MiB in a hole of 20 there, and held as 2."""
+    step = step_of(
+        there(MIB, WEIGHT, BASE),
+        there(MIB, GRADIENT, BASE + MIB, given=0),
+        there(100, WEIGHT, 0x1000),
+        there(100, WEIGHT, 0x2000),
+        taken(MIB, GRADIENT, 0),
+        segments=(AllocatorSegment(BASE, 20 * MIB, small=False),),
+    )
+    blocks = {BASE + 9 * MIB: (MIB, MIB), BASE: (MIB, 2 * MIB), 0x2000: (100, 512), 0x5000: (100, 512)}
+    segments = (AllocatorSegment(BASE, 20 * MIB, small=False), AllocatorSegment(0, 2 * MIB, small=True))
+    found = as_found(step, segments, blocks, [BASE, BASE, BASE + 9 * MIB])
+    assert [block.address for block in found.blocks] == [BASE, BASE + 9 * MIB, 0x5000, 0x2000, 0]
+    assert found.blocks[0].held_bytes == 2 * MIB
+    assert found.segments == tuple(sorted(segments))
+    assert as_found(step, segments, blocks, [BASE, 0x2000]) == step, "of another size than the gradient"
+    assert as_found(step, segments, dict(list(blocks.items())[:3]), []) == step, "one is missing"

@@ -43,13 +43,13 @@ def test_it_holds_what_it_was_given() -> None:
     assert (pool.in_use_bytes, pool.reserved_bytes, pool.high_water_bytes) == (8 * MIB + 512, 22 * MIB, 22 * MIB)
 
 
-def test_requests_take_its_holes_and_then_segments_above_it() -> None:
+def test_requests_take_its_holes_and_then_segments_below_it() -> None:
     pool = begun()
     assert pool.allocate(512) == BASE
     assert pool.allocate(5 * MIB) == LARGE.address + 4 * MIB, "1 MiB is left: handed out whole"
     assert pool.in_use_bytes == 8 * MIB + 1024 + 6 * MIB
-    assert pool.allocate(8 * MIB) == LARGE.address + 20 * MIB
-    assert pool.span_bytes == LARGE.address + 40 * MIB
+    assert pool.allocate(8 * MIB) == BASE - 20 * MIB
+    assert pool.allocate(30 * MIB) == BASE - 50 * MIB
 
 
 def test_what_is_given_back_merges_within_its_segment_and_goes_back_to_the_device_where_there_is_no_room() -> None:
@@ -58,8 +58,8 @@ def test_what_is_given_back_merges_within_its_segment_and_goes_back_to_the_devic
         pool.free(block.address)
     assert pool.holes()[-1] == (LARGE.address, 20 * MIB)
     assert pool.retries == 0
-    assert pool.allocate(40 * MIB) == LARGE.address + 20 * MIB, "22 + 40 MiB are too many; 2 + 40 are not"
-    assert (pool.retries, pool.reserved_bytes, pool.segments()[0]) == (1, 42 * MIB, SMALL)
+    assert pool.allocate(40 * MIB) == BASE - 40 * MIB, "22 + 40 MiB are too many; 2 + 40 are not"
+    assert (pool.retries, pool.reserved_bytes, pool.segments()[-1]) == (1, 42 * MIB, SMALL)
     with pytest.raises(PoolExhausted):
         pool.allocate(2 * MIB)
     assert pool.retries == 2, "one that fails in the end was tried again as well"

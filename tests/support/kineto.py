@@ -71,6 +71,11 @@ class GpuTrace:
         self.busy_us = begin_us + runs_us
         self._add("X", category, kernel, begin_us, runs_us, 0, correlation | {"stream": stream})
 
+    def overhead(self, lasts_us: float) -> None:
+        """The profiler keeps the host busy with itself."""
+        self._add("X", "overhead", "Activity Buffer Request", self.at_us, lasts_us, self.thread, {})
+        self.at_us += lasts_us
+
     def synchronize(self) -> None:
         """The host waits for the GPU."""
         begin_us, self.at_us = self.at_us, max(self.at_us, self.busy_us) + 1

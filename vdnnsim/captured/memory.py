@@ -7,9 +7,11 @@ CPU PyTorch caches nothing, and what is asked for is what is held.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, CapturedStep, StepHeader
+from vdnnsim.captured.step import BEFORE_STEP, AllocatorSegment, Block, BlockClass, CapturedStep, StepHeader
 from vdnnsim.memory import CachingPool, HeldBlock, PlainPool, Pool, Segment
 
 DEFAULT_ALLOCATOR = "as PyTorch has it"
@@ -59,6 +61,39 @@ def addresses_of(step: CapturedStep) -> dict[str, int]:
     if not _begins_as_it_was(step):
         return {}
     return {block_name(number): block.address for number, block in _in_segments(step)}
+
+
+def as_found(
+    step: CapturedStep,
+    segments: Iterable[AllocatorSegment],
+    blocks: Mapping[int, tuple[int, int]],
+    named: Iterable[int],
+) -> CapturedStep:
+    """The same step beginning in another memory, such as that of another process, or a later one.
+
+    `blocks` are those in use, by address with their bytes as asked for and as held; `named` the addresses of what model
+    and optimiser hold, in the order in which a capture lists it first. What else is there before the step goes by its
+    size, at its old address where one is there. Returns the step itself where this memory lacks one of its blocks.
+    """
+    left = dict(blocks)
+    there = dict(_there_before(step))
+    at = dict(zip(there, dict.fromkeys(named), strict=False))
+    at |= {n: block.address for n, block in there.items() if n not in at and _is_at(block, blocks, at.values())}
+    found = list(step.blocks)
+    for number in sorted(there, key=lambda number: number not in at):
+        block = there[number]
+        same = [address for address, (asked, _) in left.items() if asked == block.size_bytes]
+        address = at.get(number, next(iter(same), None))
+        if address is None or address not in same:
+            return step
+        found[number] = block._replace(address=address, held_bytes=left.pop(address)[1])
+    return replace(step, blocks=tuple(found), segments=tuple(sorted(segments)))
+
+
+def _is_at(block: Block, blocks: Mapping[int, tuple[int, int]], others: Collection[int]) -> bool:
+    """Whether one of its size lies where it was, and none of the others."""
+    asked, _ = blocks.get(block.address, (None, 0))
+    return asked == block.size_bytes and block.address not in others
 
 
 def successors_of(step: CapturedStep) -> dict[str, str]:

@@ -27,6 +27,7 @@ GRADIENTS = "vdnnsim:gradients:"
 _OWN = "vdnnsim:"
 _HOST_RANGES = ("cpu_op", "user_annotation")
 _LAUNCHES = ("cuda_runtime", "cuda_driver")
+_OVERHEAD = "overhead"
 _GPU_WORK = ("kernel", "gpu_memcpy", "gpu_memset")
 MEMORY = "[memory]"
 """What the profiler calls a block taken or given back."""
@@ -116,6 +117,8 @@ class Recording:
     waits: Sequence[HostWaits] = ()
     hooked: frozenset[int] = field(default=frozenset())
     """The ranges that are a hook of ours, or lie in one."""
+    overheads: Sequence[HostWaits] = ()
+    """What the profiler itself kept the host busy with: it takes buffers."""
 
     def window(self, name: str) -> tuple[int, int]:
         """Begin and end of the range of that name; an empty one where there is none."""
@@ -216,6 +219,7 @@ class Gathered:
         self._calls: dict[int, _Call] = {}
         self.work: list[Work] = []
         self._waits: list[HostWaits] = []
+        self._overheads: list[HostWaits] = []
         self.memory: list[_Memory] = []
 
     def add(self, event: Mapping[str, Any]) -> None:
@@ -230,6 +234,9 @@ class Gathered:
             self._calls[event["args"].get("correlation")] = _Call(begin_ns, end_ns, event["tid"])
             if "Synchronize" in event["name"]:
                 self._waits.append(HostWaits(event["name"], begin_ns, end_ns))
+        elif category == _OVERHEAD:
+            begin_ns = _ns(event["ts"])
+            self._overheads.append(HostWaits(event["name"], begin_ns, begin_ns + _ns(event["dur"])))
         elif category in _GPU_WORK:
             args, begin_ns = event["args"], _ns(event["ts"])
             stream, correlation = int(args.get("stream", 0)), args.get("correlation")
@@ -272,7 +279,7 @@ class Gathered:
         for number, own in enumerate(ranges):
             if own.is_hook or own.parent in hooked:
                 hooked.add(number)
-        return Recording(ranges, memory, self._gpu_work(places), self._waits, frozenset(hooked))
+        return Recording(ranges, memory, self._gpu_work(places), self._waits, frozenset(hooked), self._overheads)
 
     def _nested(self) -> list[HostRange]:
         ranges: list[HostRange] = []

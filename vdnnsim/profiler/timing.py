@@ -40,6 +40,7 @@ def _gpu_run(light: Recording, names: Sequence[str]) -> _Run:
     waits = sorted((one.begin_ns, one.end_ns) for one in light.waits)
     first = work[0].launch_begin_ns
     ended_ns = max((end for _, end in waits if end <= first), default=first)
+    waits += ((one.begin_ns, one.end_ns) for one in light.overheads)
     launches, gaps = [], []
     before: GpuWork | None = None
     for one in work:

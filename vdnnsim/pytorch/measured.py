@@ -43,7 +43,9 @@ class StepRecord:
     """A case in the user's own loop beside its prediction.
 
     Times are of steps with the device idle before each, the median and the range of the middle half over it in
-    millionths; None, as the peaks, where it ran out of memory. `allocated_bytes` and `reserved_bytes` are None where
+    millionths: of the `repetitions` that nothing slowed, or of all where the host binds (`step_bench`); `every_ns` is
+    the median of all `steps`. None, as the peaks, where it ran out of memory. What the allocator gives and holds is
+    predicted of the memory in which the steps began. `allocated_bytes` and `reserved_bytes` are None where
     nobody counts them, on the CPU. `gradients` are "equal" or "DIFFER" to the bit from those of the step without
     offload, or why that cannot be told. `as_planned` is the share of steps that went by the plan. `machine` names card
     and start of the machine.
@@ -59,6 +61,8 @@ class StepRecord:
     gradients: str
     as_planned: float
     machine: str = ""
+    every_ns: int | None = None
+    steps: int = 0
 
     @property
     def group(self) -> str:
@@ -131,8 +135,8 @@ def read_step_records(path: Path) -> tuple[StepRecord, ...]:
 
 
 _COLUMNS = (
-    "model | policy | within GB | out GB | host binds | measured ms | predicted ms | range ms | error % | "
-    "spread % | verdict | peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
+    "model | policy | within GB | out GB | host binds | measured ms | predicted ms | range ms | error % | spread % | "
+    "steps | all ms | verdict | peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
 )
 
 
@@ -142,6 +146,7 @@ def table_of(records: Sequence[StepRecord], conditions: Mapping[str, str]) -> st
     lines += [f"| {' | '.join(_cells(record))} |" for record in records]
     lines += [
         "",
+        "* measured: of the steps that nothing slowed, so many of so many, or of all where the host binds; all: of all",
         "* off: predicted less measured peak, in bytes as asked for; allocated, reserved: by the allocator; by plan: "
         "share of the steps that went by it to their end",
     ]
@@ -163,6 +168,8 @@ def _cells(one: StepRecord) -> list[str]:
         "" if low_ns is None or high_ns is None else f"{low_ns / 1e6:.3f} to {high_ns / 1e6:.3f}",
         "" if one.step_ns is None else f"{100 * one.error:+.2f}",
         "" if one.step_ns is None else f"{one.spread_ppm / 1e4:.2f}",
+        "" if one.step_ns is None else f"{one.repetitions} of {one.steps or one.repetitions}",
+        "" if one.every_ns is None else f"{one.every_ns / 1e6:.3f}",
         one.verdict.value,
         _gigabytes(one.requested_bytes),
         "" if one.requested_off_bytes is None else f"{one.requested_off_bytes:+d}",

@@ -2,6 +2,10 @@
 
 Times are the host's around a step, with the device idle before and behind; memory is what the allocator counts, on the
 CPU what the profiler sees; gradients are compared to the bit with those of the step without offload.
+
+Links and cards that others share are slower at times, for milliseconds or seconds, and never faster. So a step's time
+is that of the steps which took at most a hundredth longer than the quickest; but where the host binds, whose pace is
+the step's own, that of all.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from vdnnsim.calibration.samples import Sample, repetitions_within, sample
+from vdnnsim.calibration.samples import Sample, repetitions_within, sample, undisturbed
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.errors import first_line
+from vdnnsim.pytorch.as_found import predicted_in, step_in
 from vdnnsim.pytorch.devices import CaptureDevice
 from vdnnsim.pytorch.gradients import Gradients, deterministic, gradients_of, same_bits
+from vdnnsim.pytorch.holding import held_by
 from vdnnsim.pytorch.measured import DIFFER, EQUAL, Prediction, StepRecord
 from vdnnsim.pytorch.offloading import offload
 from vdnnsim.pytorch.peaks import profiled_rise_bytes
@@ -32,6 +38,10 @@ if TYPE_CHECKING:
 WARM_STEPS = 3
 """The third step of an optimiser is the first that is like all others."""
 _FEWEST, _MOST = 5, 20
+_QUIET, _PATIENCE = 3, 3
+"""Steps are repeated until so many were undisturbed, up to so many times as often."""
+SLOW = 1.01
+"""A step that took longer than the quickest by this factor was disturbed."""
 _BUDGET_NS = 2_000_000_000
 Hooks = Callable[[], AbstractContextManager[object]]
 
@@ -45,13 +55,25 @@ class Counted(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """Steps that ran: their times and peaks, the share of them that went by the plan, if there is one, and whether a
-    step's gradients are those of the step without offload, or why that cannot be told."""
+    """Steps that ran: how long each took and their peaks, the share of them that went by the plan, if there is one, and
+    whether a step's gradients are those of the step without offload, or why that cannot be told; `begun` is the
+    captured step, beginning in the memory in which they began."""
 
-    times: Sample
+    steps_ns: tuple[int, ...]
     peaks: Counted
     as_planned: float
     gradients: str
+    begun: CapturedStep
+
+    @property
+    def times(self) -> Sample:
+        """Of all steps."""
+        return sample(self.steps_ns)
+
+    @property
+    def undisturbed(self) -> Sample:
+        """Of those that nothing slowed."""
+        return sample(undisturbed(self.steps_ns, SLOW))
 
 
 class _Base(NamedTuple):
@@ -72,11 +94,12 @@ def step_bench(
 ) -> Iterator[StepBench]:
     """A bench for the training that `trace` is of. Everything is as before afterwards: of the optimiser's state, if it
     is given. Raises `StepFailed`."""
-    keep = partial(KeptState, model, optimizer or torch.optim.SGD(model.parameters(), lr=0.0))
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.0)
+    keep = partial(KeptState, model, optimizer)
     kept = keep()
     try:
         with still_collector():
-            yield StepBench(UserStep(step), model, trace, device, machine, keep)
+            yield StepBench(UserStep(step), model, trace, optimizer, device, machine, keep)
     finally:
         kept.put_back()
 
@@ -89,11 +112,12 @@ class StepBench:
         step: UserStep,
         model: torch.nn.Module,
         trace: CapturedStep,
+        optimizer: torch.optim.Optimizer,
         device: CaptureDevice,
         machine: str,
         keep: Callable[[], KeptState],
     ) -> None:
-        self._step, self._model, self._trace = step, model, trace
+        self._step, self._model, self._trace, self._optimizer = step, model, trace, optimizer
         self._device, self._machine = device, machine
         for _ in range(WARM_STEPS):
             step()
@@ -114,8 +138,19 @@ class StepBench:
             fits = False
         if not fits:
             return StepRecord(prediction, None, 0, 0, None, None, None, "out of memory", 0.0, self._machine)
-        measured = ran.times.median_ns, ran.times.spread_ppm, ran.times.repetitions
-        return StepRecord(prediction, *measured, *ran.peaks, ran.gradients, ran.as_planned, self._machine)
+        times = ran.times if prediction.host_bound else ran.undisturbed
+        return StepRecord(
+            predicted_in(ran.begun, prediction, plan),
+            times.median_ns,
+            times.spread_ppm,
+            times.repetitions,
+            *ran.peaks,
+            ran.gradients,
+            ran.as_planned,
+            self._machine,
+            ran.times.median_ns,
+            ran.times.repetitions,
+        )
 
     def run(self, hooks: Hooks) -> Ran:
         """Steps within `hooks()`, which is entered once for all of them, since it may pin gigabytes."""
@@ -123,15 +158,25 @@ class StepBench:
         with hooks() as running:
             for _ in range(WARM_STEPS):
                 self._step()
-            device.begin(watch_sizes=False)
-            one_ns = time_step(self._step, device).step_ns
-            count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
-            times = sample(time_step(self._step, device).step_ns for _ in range(count))
+            memory = device.begin(watch_sizes=False)
+            begun = step_in(self._trace, memory, held_by(self._model, self._optimizer, device.torch_device))
+            steps_ns = self._steps_ns()
             counted, _ = device.end()
             report = running.report() if isinstance(running, Running) else None
             gradients = base if isinstance(base, str) else self._compared(base, running)
         peaks = Counted(*counted) if counted else self._profiled(hooks)
-        return Ran(times, peaks, report.as_planned / report.steps if report and report.steps else 1.0, gradients)
+        as_planned = report.as_planned / report.steps if report and report.steps else 1.0
+        return Ran(steps_ns, peaks, as_planned, gradients, begun)
+
+    def _steps_ns(self) -> tuple[int, ...]:
+        one_ns = time_step(self._step, self._device).step_ns
+        count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
+        found: list[int] = []
+        while len(found) < count or (
+            len(found) < _PATIENCE * count and len(undisturbed(found, SLOW)) < min(_QUIET, count)
+        ):
+            found.append(time_step(self._step, self._device).step_ns)
+        return tuple(found)
 
     # Memory where only the profiler counts
 

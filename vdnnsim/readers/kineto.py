@@ -104,7 +104,7 @@ def _with(recording: Recording, ranges: list[HostRange]) -> Recording:
     window = next((one.begin_ns, one.end_ns) for one in ranges if one.name == STEP)
     work = [one for one in recording.gpu_work if window[0] <= one.launch_begin_ns < window[1]]
     waits = [one for one in recording.waits if window[0] <= one.begin_ns < window[1]]
-    return Recording(ranges, recording.memory, work, waits, recording.hooked)
+    return Recording(ranges, recording.memory, work, waits, recording.hooked, recording.overheads)
 
 
 def _with_equal_kernels(steps: Sequence[Recording]) -> list[Recording]:

@@ -1,0 +1,35 @@
+"""What a plan's steps need of the device memory as it is found when they begin: how segments are cut up decides what
+the allocator holds in the end, and every process cuts them up its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from vdnnsim.captured import CapturedStep, PlanFile, build_step
+from vdnnsim.captured.memory import addresses_of, as_found, pool_of, successors_of
+from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
+from vdnnsim.machines.steady import steady_memory
+from vdnnsim.profiler.recording import MemoryNow
+from vdnnsim.pytorch.measured import Prediction
+
+
+def step_in(step: CapturedStep, memory: MemoryNow | None, held: Mapping[str, tuple[int, int]]) -> CapturedStep:
+    """The step beginning in this memory, of which model and optimiser hold what `holding.held_by` says; as it was
+    captured where nobody tells."""
+    if memory is None:
+        return step
+    return as_found(step, memory.segments, memory.blocks, (address for address, _ in held.values()))
+
+
+def predicted_in(step: CapturedStep, prediction: Prediction, plan: PlanFile) -> Prediction:
+    """With what the allocator gives and holds of the memory in which `step` begins. Where it finds no room there, as
+    predicted before."""
+    program = build_step(step, plan.schedule(step))
+    memory = DeviceMemory(pool_of(step, prediction.capacity_bytes), addresses_of(step))
+    try:
+        needs = steady_memory(program, memory, successors_of(step))
+    except OutOfMemory:
+        return prediction
+    allocated_bytes = max(one.allocated_bytes for one in needs.steps)
+    return replace(prediction, allocated_bytes=allocated_bytes, reserved_bytes=needs.last.reserved_bytes)
