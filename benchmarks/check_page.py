@@ -4,17 +4,19 @@ leaves pictures and PDFs in out/pages to be looked at."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from vdnnsim import Comparison, compare, comparison_page
+from vdnnsim import Comparison, calibration_page, compare, comparison_page, run_sweep, sweep_page
 from vdnnsim.report.blocks import blocks_of
+from vdnnsim_paper import reproduce
 
-OUT = Path(__file__).parent.parent / "out" / "pages"
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "out" / "pages"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1280, 480)
 EVIL = "</script><script>alert('1')</script>"
@@ -149,3 +151,40 @@ def test_it_prints(browser: Browser, comparison: Comparison) -> None:
         contents = page.pdf(path=OUT / "compare.pdf", prefer_css_page_size=True)
     assert contents.startswith(b"%PDF")
     assert 2 <= contents.count(b"/Type /Page\n") + contents.count(b"/Type /Page ") <= 8
+
+
+def sweep_of_links(folder: Path) -> None:
+    run_sweep(ROOT / "examples" / "sweep.toml", folder / "sweep", jobs=1)
+    sweep_page(folder / "sweep", OUT / "sweep.html")
+
+
+def calibration(_folder: Path) -> None:
+    calibration_page(ROOT / "experiments" / "calibration" / "h200", OUT / "calibration.html")
+
+
+def reproduction(folder: Path) -> None:
+    reproduce(["11", "12", "14"], out=folder, bands=False)
+    shutil.copy(folder / "report_fig11_fig12_fig14.html", OUT / "reproduction.html")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(sweep_of_links, "sweep"), (calibration, "calibration"), (reproduction, "reproduction")],
+    ids=["sweep", "calibration", "reproduction"],
+)
+def test_other_pages_show_their_pictures_and_sort_their_tables(
+    browser: Browser, make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    make(tmp_path)
+    for width in WIDTHS:
+        with opened(browser, OUT / f"{name}.html", width) as page:
+            assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+            heading = page.locator("th").first
+            for order in ("ascending", "descending"):
+                heading.click()
+                assert heading.get_attribute("aria-sort") == order
+            page.screenshot(path=OUT / f"{name}-{width}.png", full_page=True)
+            page.pdf(path=OUT / f"{name}.pdf", prefer_css_page_size=True)

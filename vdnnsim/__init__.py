@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from vdnnsim.gpu import GpuProfile, Roofline, load_profile, load_roofline
     from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
+    from vdnnsim.pages.calibrating import calibration_page
     from vdnnsim.pages.comparing import comparison_page
+    from vdnnsim.pages.sweeping import sweep_page
     from vdnnsim.policies import (
         Layout,
         Plan,
@@ -148,6 +150,7 @@ __all__ = [
     "build_network",
     "build_program",
     "calibration_figure",
+    "calibration_page",
     "compare",
     "compare_policies",
     "compare_together",
@@ -188,6 +191,7 @@ __all__ = [
     "shape_key",
     "smallest_capacity",
     "smallest_link",
+    "sweep_page",
     "trace_path",
     "usable_cores",
     "weakest",
@@ -228,7 +232,9 @@ _ROOMS = MappingProxyType(
         "gpu": ("GpuProfile", "Roofline", "load_profile", "load_roofline"),
         "iteration": ("Iteration", "Leave", "Remake", "Schedule", "Waits"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
+        "pages.calibrating": ("calibration_page",),
         "pages.comparing": ("comparison_page",),
+        "pages.sweeping": ("sweep_page",),
         "policies": (
             "Layout",
             "Plan",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ def reproduce_command(
     ] = None,
     gpu: Annotated[str, typer.Option("--gpu", help="titan-x-maxwell (the paper's) or h200.")] = "titan-x-maxwell",
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for PNG, PDF and CSV of each figure, and for the table of claims.")
+        Path, typer.Option("--out", help="Folder for a page of all, PNG, PDF and CSV of each figure, and the claims.")
     ] = ...,  # type: ignore[assignment]
     bands: Annotated[
         bool, typer.Option("--bands/--no-bands", help="How far the uncertainty of the trace reaches, on every bar.")
@@ -37,7 +39,8 @@ def reproduce_command(
         def progress(title: str, done: int, total: int) -> None:
             shown.update(task, description=title, completed=done, total=total)
 
-        found = reproduce(figures or (), gpu=gpu, out=out, bands=bands, progress=progress)
+        command = shlex.join(["vdnnsim", *sys.argv[1:]])
+        found = reproduce(figures or (), gpu=gpu, out=out, bands=bands, progress=progress, command=command)
     output = output_console()
     print_claims(found.claims, output)
     if found.left_out:

@@ -14,6 +14,7 @@ from vdnnsim_paper.bench import load_gpu
 from vdnnsim_paper.choices import CHOICES, choices_csv, choices_markdown, compare_choices
 from vdnnsim_paper.claims import Claim, compare_claims, stated_values
 from vdnnsim_paper.config import choose_figures, figure_config, figure_names, gpu_rules, rules
+from vdnnsim_paper.report_page import write_report
 from vdnnsim_paper.runs import (
     FigureBars,
     Progress,
@@ -68,13 +69,16 @@ def reproduce(
     out: Path | None = None,
     bands: bool = True,
     progress: Progress = quiet,
+    command: str = "",
 ) -> Reproduction:
     """Measure figures of the paper (all where none are named) on a GPU, and write them where `out` names a folder: each
-    as PNG, PDF and CSV, and the table of claims as CSV and Markdown. Cases that the GPU has no trace of are left out.
-    Without names, so are figures without any case, and the power estimate where the GPU's profile has no power figures.
+    as PNG, PDF and CSV, the table of claims as CSV and Markdown, and all of it as one page of HTML, which says the
+    `command` that made it. Cases that the GPU has no trace of are left out. Without names, so are figures without any
+    case, and the power estimate where the GPU's profile has no power figures.
 
     `claims.csv` and `claims.md` are of all figures. Where figures are named, the claims that rest on them go into a
-    table named after them ("claims_fig11_fig14.csv"), none where none does, so that no table of all is cut short.
+    table named after them ("claims_fig11_fig14.csv"), none where none does, so that no table of all is cut short; the
+    page of all is `report.html`, of some named alike.
 
     With "rules" instead of figures, the table of `vdnnsim_paper.choices` is written.
 
@@ -96,6 +100,10 @@ def reproduce(
         claims = tuple(compare_claims(bars, gpu))
         tables = claims_stem(list(bars) if figures else ())
         files = () if out is None else _write(bars, claims, gpu, out / tables, executor, progress)
+    if out is not None:
+        page = out / f"{tables.replace('claims', 'report', 1)}.html"
+        write_report(bars, claims, gpu, page, command, left_out)
+        files = tuple(sorted((*files, page)))
     return Reproduction(gpu, bars, claims, files, left_out)
 
 

@@ -1,6 +1,7 @@
 """Files of a run: all there, pictures large enough to print, nothing left over."""
 
 import struct
+from html import unescape
 
 from tests.reproduce.conftest import Whole, figures_of
 from tests.support.legible import assert_legible
@@ -9,9 +10,17 @@ from vdnnsim_paper import figure_names
 
 def test_each_figure_is_drawn_twice_and_tabled(whole: Whole) -> None:
     names = {"power" if name == "power" else f"fig{int(name):02}" for name in figure_names()}
-    wanted = {f"{name}{suffix}" for name in names for suffix in (".png", ".pdf", ".csv")} | {"claims.csv", "claims.md"}
+    wanted = {f"{name}{suffix}" for name in names for suffix in (".png", ".pdf", ".csv")}
+    wanted |= {"claims.csv", "claims.md", "report.html"}
     assert {path.name for path in whole.reproduction.files} == wanted
     assert {path.name for path in whole.folder.iterdir()} == wanted
+
+
+def test_one_page_has_every_figure_and_every_claim(whole: Whole) -> None:
+    page = (whole.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == len(figure_names())
+    told = unescape(page)
+    assert all(claim.entry.text in told and claim.why in told for claim in whole.reproduction.claims)
 
 
 def test_pictures_are_whole_and_as_wide_as_a_page(whole: Whole) -> None:

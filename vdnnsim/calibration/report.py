@@ -268,27 +268,41 @@ def studies_in(out: Path, networks: Iterable[Network]) -> Callable[[CaseRecord, 
 def table_text(records: Iterable[CaseRecord], conditions: Mapping[str, str]) -> str:
     """All cases as a Markdown table, with the sign of each error, a summary, and how they were measured."""
     rows = list(records)
-    with_ranges = any(row.inside is not None for row in rows)
-    lines = [
-        f"| network (batch) | math | policy | capacity GB | measured ms | predicted ms |{' range ms |' * with_ranges} "
-        "error % | spread % | slow link % | verdict | bytes, addresses, decisions | used for |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * with_ranges,
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.network} ({row.batch}) | {row.math} | {row.policy} | {_gigabytes(row.capacity_bytes)} | "
-            f"{row.measured_iteration_time_ns / 1e6:.3f} | {row.predicted_iteration_time_ns / 1e6:.3f} | "
-            f"{_range(row) + ' | ' if with_ranges else ''}"
-            f"{100 * row.error:+.2f} | {row.spread_ppm / 1e4:.2f} | {_slow_link(row)} | "
-            f"{'; '.join((row.verdict, *row.doubts))} | "
-            f"{'equal' if row.equal else 'DIFFER'} | {'held out' if row.held_out else 'measuring'} |"
-        )
+    headings, cells = case_table(rows)
+    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    lines += [f"| {' | '.join(row)} |" for row in cells]
     counts = [row.repetitions for row in rows]
     if counts:
         lines = [summary(rows), "", *lines, "", f"* medians of {min(counts)} to {max(counts)} iterations"]
         if any(row.plain_iteration_time_ns is not None for row in rows):
             lines.append("* slow link: how much of an iteration was a link slower than it can be; measured is without")
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
+
+
+def case_table(records: Sequence[CaseRecord]) -> tuple[list[str], list[list[str]]]:
+    """The headings, and a row of cells for each case, with the sign of its error."""
+    ranges = ["range ms"] if any(row.inside is not None for row in records) else []
+    headings = ["network (batch)", "math", "policy", "capacity GB", "measured ms", "predicted ms", *ranges, "error %"]
+    headings += ["spread %", "slow link %", "verdict", "bytes, addresses, decisions", "used for"]
+    rows = [
+        [
+            f"{row.network} ({row.batch})",
+            row.math,
+            row.policy,
+            _gigabytes(row.capacity_bytes),
+            f"{row.measured_iteration_time_ns / 1e6:.3f}",
+            f"{row.predicted_iteration_time_ns / 1e6:.3f}",
+            *([_range(row)] if ranges else []),
+            f"{100 * row.error:+.2f}",
+            f"{row.spread_ppm / 1e4:.2f}",
+            _slow_link(row),
+            "; ".join((row.verdict, *row.doubts)),
+            "equal" if row.equal else "DIFFER",
+            "held out" if row.held_out else "measuring",
+        ]
+        for row in records
+    ]
+    return headings, rows
 
 
 def _slow_link(row: CaseRecord) -> str:

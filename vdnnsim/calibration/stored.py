@@ -16,6 +16,11 @@ RESULTS = "results.json"
 _ADVICE = "give an empty folder to measure afresh"
 
 
+def is_report(folder: Path) -> bool:
+    """Whether a folder holds a report's results."""
+    return (folder / RESULTS).is_file()
+
+
 def stored_records(out: Path, gpu: str, networks: Iterable[Network]) -> tuple[CaseRecord, ...]:
     """The records of a folder, none where it has none. Raises `InvalidInput` where they are of another GPU, or of other
     networks of the same names and batches."""

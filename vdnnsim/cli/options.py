@@ -30,7 +30,8 @@ Policy = Annotated[
         "--policy", help="One policy by name, with parameters as in 'offload(which=half)', or module:Class of your own."
     ),
 ]
-Gpu = Annotated[str, typer.Option("--gpu", help="A GPU by name (see 'vdnnsim list gpus'), or the path of a profile.")]
+GPU_HELP = "A GPU by name (see 'vdnnsim list gpus'), or the path of a profile."
+Gpu = Annotated[str, typer.Option("--gpu", help=GPU_HELP)]
 Capacity = Annotated[
     str | None, typer.Option("--capacity", help="Device memory instead of the GPU's: 12GB (10^9), 12GiB (2^30).")
 ]

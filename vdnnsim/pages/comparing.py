@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from vdnnsim.advice import Advice
 from vdnnsim.figures import looks
+from vdnnsim.figures.advice import advice_figure
 from vdnnsim.figures.page import FAR
+from vdnnsim.gpu import GpuProfile
 from vdnnsim.metrics.loss import LOSS_WORDS
 from vdnnsim.pages.answering import answer_of
 from vdnnsim.pages.origins import origins
 from vdnnsim.pages.parts import Bar, Bars, Items, Page, Part, Section, Words, filled
+from vdnnsim.pages.pictures import picture_of
 from vdnnsim.pages.tables import grid_of
 from vdnnsim.pages.views import views_of
 from vdnnsim.pages.writing import write_page
+from vdnnsim.report.advice import advice_lines, advice_note
 from vdnnsim.report.table import comparison_notes, comparison_table, losses_table, trials_table
 from vdnnsim.report.words import distances, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
@@ -25,26 +30,40 @@ _UNROOMY = "Numbers of policies that do not train: as they would run if the memo
 
 
 def comparison_page(
-    comparison: Comparison, path: Path | str | None = None, *, command: str = "", answer: Sequence[tuple[str, str]] = ()
+    comparison: Comparison,
+    path: Path | str | None = None,
+    *,
+    command: str = "",
+    profile: GpuProfile | None = None,
+    advice: Advice | None = None,
 ) -> Page:
     """A page of a comparison, of one policy or several: the answer in words, the tables, what the loss is made of, and
-    each run to zoom into. `answer` goes on the answer with lines of one's own, such as an advice's; `command` is what
-    made it. It is written where there is a `path`. Raises `CannotWrite` where it cannot be."""
+    each run to zoom into. A GPU's `profile` says where its numbers are from, an `advice` where the answer flips;
+    `command` is what made it. It is written where there is a `path`. Raises `CannotWrite` where it cannot be."""
     told = Words("\n".join(comparison_notes(comparison)), faint=True)
     untrained = [] if all(result.trainable for result in comparison.results) else [Words(_UNROOMY, faint=True)]
-    best = _shown_first(comparison)
     sections = (
         Section("Policies", [grid_of(comparison_table(comparison)), *untrained, told]),
+        Section("Does it pay, and where that flips", _advice(advice)),
         Section("What it costs, and why", _losses(comparison)),
         Section("Memory at the peak", [_peaks(comparison)]),
-        Section("Time and memory", [*_said(comparison), views_of(comparison, best)]),
+        Section("Time and memory", [*_said(comparison), views_of(comparison, _shown_first(comparison))]),
         Section("What was tried", _trials(comparison.runs)),
-        Section("Where the numbers are from", origins(comparison)),
+        Section("Where the numbers are from", origins(comparison, profile)),
     )
-    page = Page(subject(comparison), [*answer_of(comparison), *answer], filled(sections), command)
+    page = Page(subject(comparison), answer_of(comparison), filled(sections), command)
     if path is not None:
         write_page(page, path)
     return page
+
+
+def _advice(advice: Advice | None) -> list[Part]:
+    if advice is None:
+        return []
+    figure = picture_of(
+        lambda path: advice_figure(advice, path), "Speed over device memory, and where the answer flips"
+    )
+    return [Items(advice_lines(advice)), figure, Words(advice_note(advice), faint=True)]
 
 
 def _shown_first(comparison: Comparison) -> int:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vdnnsim.gpu import GpuProfile
 from vdnnsim.pages.parts import Column, Grid, Items, Part, Row, Words
 from vdnnsim.report.words import link, provenance
 from vdnnsim.results import Comparison, PolicyResult
 from vdnnsim.units import format_bytes
 
 _KNOWN = (
-    ("iteration, stalls, loss", "simulated: kernels and copies on their engines, in the order of the program"),
-    ("kernel times", "the trace; each row has its label"),
-    ("copies", "the curve of the GPU's link, size by size, slower while both ways are busy"),
-    ("host and synchronising", "the profile's costs of calls"),
-    ("bytes, addresses, peaks", "shapes of tensors, workspaces of the trace, and the pool's rules"),
-    ("performance", "the oracle's iteration, simulated alike in endless memory, over the policy's"),
-    ("does it train", "the pool's answer to every request, in the capacity given"),
+    ("iteration, stalls, loss", "simulated: kernels and copies on their engines, in the order of the program", ()),
+    ("kernel times", "the trace; each row has its label", ()),
+    ("copies", "the curve of the GPU's link, size by size", ("link.copy_out", "link.copy_in")),
+    ("copies both ways at once", "how much slower the link is then", ("link.both_ways",)),
+    ("host and synchronising", "the profile's costs of calls", ("host",)),
+    ("bytes, addresses, peaks", "shapes of tensors, workspaces of the trace, and the pool's rules", ()),
+    ("performance", "the oracle's iteration, simulated alike in endless memory, over the policy's", ()),
+    ("does it train", "the pool's answer to every request, in the capacity given", ("memory",)),
 )
+"""What each number is, and the parts of the GPU's profile that it rests on."""
 
 
-def origins(comparison: Comparison) -> list[Part]:
-    """What stands in the page's last section."""
+def origins(comparison: Comparison, profile: GpuProfile | None = None) -> list[Part]:
+    """What stands in the page's last section; with a profile, where each part of it is from."""
     origin = comparison.origin
     made_from = [
         ("vdnnsim", origin.version),
@@ -31,12 +34,24 @@ def origins(comparison: Comparison) -> list[Part]:
         ),
         ("GPU", f"{comparison.gpu}, {format_bytes(comparison.capacity_bytes)}. {link(comparison)}"),
         ("pool", f"{comparison.pool}, weight gradients: {comparison.weight_gradients}"),
-        *((f"source: {name}", text) for name, text in comparison.sources.items()),
+        *((f"trace: {name}", text) for name, text in comparison.sources.items()),
+        *((f"GPU: {name}", text) for name, text in (profile.sources if profile else {}).items()),
         *_of_capture(comparison),
         ("SHA-256", f"network {origin.network_sha256}\ntrace {origin.trace_sha256}\nGPU {origin.gpu_sha256}"),
     ]
-    known = Grid((Column("number"), Column("what it rests on")), [Row(row) for row in _KNOWN])
-    return [Words(provenance(comparison)), known, _by_policy(comparison), Items(made_from)]
+    return [Words(provenance(comparison)), _known(comparison, profile), _by_policy(comparison), Items(made_from)]
+
+
+def _known(comparison: Comparison, profile: GpuProfile | None) -> Grid:
+    """Each number with what it rests on, and the label of that where there is one."""
+    labels = profile.provenance if profile else {}
+    rows = []
+    for number, rests, parts in _KNOWN:
+        own = list(dict.fromkeys(labels[part] for part in parts if part in labels))
+        if number == "kernel times":
+            own = list(dict.fromkeys(label for result in comparison for label in result.kernel_time_ns_by_provenance))
+        rows.append(Row((number, rests, ", ".join(own))))
+    return Grid((Column("number"), Column("what it rests on"), Column("label")), rows)
 
 
 def _of_capture(comparison: Comparison) -> list[tuple[str, str]]:

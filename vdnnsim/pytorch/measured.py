@@ -142,8 +142,9 @@ _COLUMNS = (
 
 def table_of(records: Sequence[StepRecord], conditions: Mapping[str, str]) -> str:
     """All cases as a Markdown table with the sign of each error, a summary before and the conditions behind it."""
-    lines = [summary_of(records), "", f"| {_COLUMNS} |", "|" + "---|" * (_COLUMNS.count("|") + 1)]
-    lines += [f"| {' | '.join(_cells(record))} |" for record in records]
+    headings, rows = step_table(records)
+    lines = [summary_of(records), "", f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += [
         "",
         "* measured: of the steps that nothing slowed, so many of so many, or of all where the host binds; all: of all",
@@ -151,6 +152,11 @@ def table_of(records: Sequence[StepRecord], conditions: Mapping[str, str]) -> st
         "share of the steps that went by it to their end",
     ]
     return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
+
+
+def step_table(records: Sequence[StepRecord]) -> tuple[list[str], list[list[str]]]:
+    """The headings, and a row of cells for each case."""
+    return _COLUMNS.split(" | "), [_cells(record) for record in records]
 
 
 def _cells(one: StepRecord) -> list[str]:

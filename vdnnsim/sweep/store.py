@@ -27,6 +27,7 @@ from vdnnsim.files import read_text, whole_file, write_text
 from vdnnsim.folder_lock import hold_folder
 from vdnnsim.sweep.seals import Seal, read_seal
 
+MANIFEST = "sweep.json"
 _FORMAT = 2
 _MOST_TOLD = 5
 """Faulty parts in one message."""
@@ -64,6 +65,11 @@ class Manifest:
         return ", ".join(names) or "what its axes name"
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds a sweep."""
+    return (folder / MANIFEST).is_file()
+
+
 class PartFile(NamedTuple):
     """A part that is there: its number, file and size; what its seal says, or what is wrong with it."""
 
@@ -80,7 +86,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.points_folder = folder / "points"
-        self._manifest = folder / "sweep.json"
+        self._manifest = folder / MANIFEST
 
     def open(self, manifest: Manifest, spec_text: str, resume: bool) -> None:
         """Begin a sweep in an empty or new folder, or go on with the same one. Raises `InvalidInput` for a folder that
