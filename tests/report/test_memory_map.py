@@ -73,6 +73,15 @@ def test_every_map_can_be_read_and_has_every_block(every: Comparison) -> None:
         assert {to_hex(colour).upper() for colour in colours} <= set(classes)
 
 
+def test_time_in_which_nothing_changes_is_left_out_and_told(roomy: Comparison) -> None:
+    for last_ms, shown_ms in ((2, 2.1), (6, 10)):
+        run = with_memory(roomy, [taken(0, "x", 0, 512), taken(last_ms * 10**6, "y", 512, 512)], 10 * 10**6)
+        figure = figure_of(lambda run=run: memory_map(run, roomy, "map.png"))  # type: ignore[misc]
+        assert figure.axes[0].get_xlim()[1] == pytest.approx(shown_ms)
+        told = " ".join(text.get_text() for text in texts_of(figure)).replace("\n", " ")
+        assert ("From its edge to the end, at 10.0 ms, nothing changes" in told) == (shown_ms < 10)
+
+
 def test_rectangles_are_where_the_blocks_are(roomy: Comparison) -> None:
     records = [taken(0, "x", 0, 10**9), taken(4 * 10**6, "y", 2 * 10**9, 10**9)]
     run = with_memory(roomy, records, 10 * 10**6)

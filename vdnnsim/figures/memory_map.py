@@ -22,7 +22,7 @@ from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import byte_unit, provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
 from vdnnsim.timeline import SETUP
-from vdnnsim.units import format_bytes
+from vdnnsim.units import format_bytes, format_ms
 
 COLUMN_IN = 3.5
 _LEFT_IN = 0.5
@@ -31,6 +31,8 @@ _MAP_IN = 2.3
 _LINE_IN = (page.SMALL_SIZE + 2) / 72
 _LEGEND_COLUMNS = 2
 _LEGEND_LINE_IN = 0.128
+_EARLY = 0.6
+"""Of the iteration: a last change before it leaves too much of the map in which nothing happens."""
 _DOT_IN = 1 / page.DPI
 _EDGED_IN = 0.03
 """Blocks of this width and height are told from their neighbours by a thin white edge."""
@@ -54,7 +56,8 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     packed = packed_addresses(blocks, comparison)
     colours = looks.class_colours(dict.fromkeys(chain(run.result.bytes_by_class_at_peak, _classes(blocks))))
     used = {name: colour for name, colour in colours.items() if name in _classes(blocks)}
-    unit, scale = page.time_unit(max(1, run.timeline.iteration_time_ns))
+    end_ns = _end_ns(run)
+    unit, scale = page.time_unit(end_ns)
     size_unit, unit_bytes = byte_unit(packed.size_bytes)
     far = comparison.capacity_bytes > page.FAR * packed.size_bytes
     top_bytes = 1.04 * max(1, packed.size_bytes, 0 if far else comparison.capacity_bytes)
@@ -67,7 +70,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     figure = page.new_figure(bottom_in + _MAP_IN + top_in, COLUMN_IN)
     figure.set_dpi(page.DPI)  # letters are not equally wide at every resolution
     axes = page.add_axes(figure, _LEFT_IN, bottom_in, COLUMN_IN - _LEFT_IN - _RIGHT_IN, _MAP_IN)
-    axes.set_xlim(0, max(1, run.timeline.iteration_time_ns) * scale)
+    axes.set_xlim(0, end_ns * scale)
     axes.set_ylim(0, top_bytes / unit_bytes)
     _draw_blocks(axes, blocks, packed, used, scale, unit_bytes)
     handles += [_peak(axes, run, scale), _capacity(axes, comparison, far, unit_bytes)]
@@ -76,6 +79,14 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     axes.set_ylabel(f"address ({size_unit})")
     _dress(figure, run.result.policy, heading, handles, note)
     return figure
+
+
+def _end_ns(run: PolicyRun) -> int:
+    """Where the time axis ends: with the iteration, or a little after the last change where that comes early, as where
+    the host runs far ahead of the kernels."""
+    last_ns = run.timeline.memory[-1].time_ns if run.timeline.memory else 0
+    whole_ns = max(1, run.timeline.iteration_time_ns)
+    return last_ns + last_ns // 20 if 0 < last_ns < _EARLY * whole_ns else whole_ns
 
 
 def _classes(blocks: Sequence[Block]) -> dict[str, None]:
@@ -91,6 +102,8 @@ def _note(run: PolicyRun, comparison: Comparison, packed: Packed) -> list[str]:
         told.append("The capacity bounds what is held together, not addresses")
     if comparison.captured:
         told.append("Blocks come and go as the host calls for it, ahead of the kernels")
+    if _end_ns(run) < run.timeline.iteration_time_ns:
+        told.append(f"From its edge to the end, at {format_ms(run.timeline.iteration_time_ns)}, nothing changes")
     if not run.result.trainable:
         told.append("This policy does not train here: shown as it would run if the memory had room")
     return _lines(". ".join(told))

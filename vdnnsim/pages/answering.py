@@ -5,6 +5,8 @@ from __future__ import annotations
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes, format_ms
 
+COSTS = "Costs"
+
 
 def answer_of(comparison: Comparison) -> list[tuple[str, str]]:
     """Headings, each with its line."""
@@ -20,7 +22,7 @@ def answer_of(comparison: Comparison) -> list[tuple[str, str]]:
         return told
     best = min(trained, key=lambda result: result.iteration_time_ns)
     told.append(("Best here" if len(able) > 1 else "Trains?", _best(comparison, best, staying, len(able) > 1)))
-    told.append(("Costs", _costs(best)))
+    told.append((COSTS, f"{best.policy}: {_costs(best)}" if len(able) > 1 else _costs(best)))
     told.append(("Needs", _needs(comparison, best)))
     return told
 
@@ -37,9 +39,7 @@ def _fits(comparison: Comparison, staying: list[PolicyResult]) -> str:
 
 def _best(comparison: Comparison, best: PolicyResult, staying: list[PolicyRun], several: bool) -> str:
     rate = comparison.units_per_s(best)
-    speed = f"{format_ms(best.iteration_time_ns)} an iteration" + (
-        f", {rate:.1f} of the batch a second" if rate else ""
-    )
+    speed = f"{format_ms(best.iteration_time_ns)} an iteration" + (f", {rate:.1f} samples/s" if rate else "")
     told = f"{best.policy}, {speed}" if several else f"yes: {speed}"
     others = [run.result for run in staying if run.result.trainable and run.result is not best]
     if others and best.offloaded_bytes:

@@ -12,7 +12,7 @@ from vdnnsim.figures.advice import advice_figure
 from vdnnsim.figures.page import FAR
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.metrics.loss import LOSS_WORDS
-from vdnnsim.pages.answering import answer_of
+from vdnnsim.pages.answering import COSTS, answer_of
 from vdnnsim.pages.origins import origins
 from vdnnsim.pages.parts import Bar, Bars, Items, Page, Part, Section, Words, filled
 from vdnnsim.pages.pictures import picture_of
@@ -44,17 +44,25 @@ def comparison_page(
     untrained = [] if all(result.trainable for result in comparison.results) else [Words(_UNROOMY, faint=True)]
     sections = (
         Section("Policies", [grid_of(comparison_table(comparison)), *untrained, told]),
-        Section("Does it pay, and where that flips", _advice(advice)),
+        Section("Where the answer flips", _advice(advice)),
         Section("What it costs, and why", _losses(comparison)),
         Section("Memory at the peak", [_peaks(comparison)]),
         Section("Time and memory", [*_said(comparison), views_of(comparison, _shown_first(comparison))]),
         Section("What was tried", _trials(comparison.runs)),
         Section("Where the numbers are from", origins(comparison, profile)),
     )
-    page = Page(subject(comparison), answer_of(comparison), filled(sections), command)
+    page = Page(subject(comparison), _answer(comparison, advice), filled(sections), command)
     if path is not None:
         write_page(page, path)
     return page
+
+
+def _answer(comparison: Comparison, advice: Advice | None) -> list[tuple[str, str]]:
+    """An advice answers more than a comparison can, but what the best of these policies costs."""
+    answer = answer_of(comparison)
+    if advice is None:
+        return answer
+    return [*advice_lines(advice), *(line for line in answer if line[0] == COSTS)]
 
 
 def _advice(advice: Advice | None) -> list[Part]:
@@ -63,7 +71,7 @@ def _advice(advice: Advice | None) -> list[Part]:
     figure = picture_of(
         lambda path: advice_figure(advice, path), "Speed over device memory, and where the answer flips"
     )
-    return [Items(advice_lines(advice)), figure, Words(advice_note(advice), faint=True)]
+    return [figure, Words(advice_note(advice), faint=True)]
 
 
 def _shown_first(comparison: Comparison) -> int:

@@ -17,6 +17,7 @@ from vdnnsim.figures import looks
 from vdnnsim.memory import NULL_ADDRESS
 from vdnnsim.pages.parts import Views
 from vdnnsim.report.blocks import Block, blocks_of, packed_addresses, step_title, unplaced
+from vdnnsim.report.table import algorithms_of
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
 from vdnnsim.timeline import COPY_OUT, SETUP
 from vdnnsim.units import format_bytes
@@ -148,6 +149,7 @@ def _layers(layers: Iterable[LayerResult], strings: _Strings) -> dict[str, list[
     return {
         "layer": strings.numbers(layer.layer for layer in layers),
         "kind": strings.numbers(layer.kind for layer in layers),
+        "algorithms": strings.numbers(algorithms_of(layer) for layer in layers),
         "stalled": strings.numbers(", ".join(layer.stalls_by_copy_ns) for layer in layers),
         **{name: [getattr(layer, name) for layer in layers] for name in numbers},
     }

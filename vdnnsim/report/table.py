@@ -207,7 +207,7 @@ def layers_table(run: PolicyRun) -> Table:
         _column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
     ]
     table.add_column("stalled by", no_wrap=True)
-    algorithms = [_algorithms(layer) for layer in layers]
+    algorithms = [algorithms_of(layer) for layer in layers]
     if any(algorithms):
         table.add_column("algorithms", overflow="fold")
     table.show_footer = True
@@ -226,7 +226,7 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     print_table(console, layers_table(run), _SPARE_OF_LAYERS)
     print_text(console, provenance(comparison), "dim")
     legend = "Algorithms: F forward, D gradient of the data, W of the weights; S sum of a fork's gradients."
-    if any(_algorithms(layer) for layer in result.layers):
+    if any(algorithms_of(layer) for layer in result.layers):
         print_text(console, legend, "dim")
     if result.stall_ns:
         print_text(console, _STALLS, "dim")
@@ -238,7 +238,7 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
     print_items(console, [(result.policy, _finding(result))])
 
 
-def _algorithms(layer: LayerResult) -> str:
+def algorithms_of(layer: LayerResult) -> str:
     """The algorithms of a layer's passes, those of one name together; nothing where there is no choice."""
     letters: dict[str, str] = {}
     for pass_, algorithm in layer.algorithms.items():

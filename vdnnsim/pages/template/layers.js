@@ -82,13 +82,14 @@ class LayerViews {
       strings[layer], strings[layers.kind[index]], ms(layers.forward_ns[index]), ms(layers.backward_ns[index]),
       ms(layers.kernel_ns[index]), ms(layers.stall_ns[index]), mb(layers.offloaded_bytes[index]),
       mb(layers.prefetched_bytes[index]), ms(layers.reuse_distance_ns[index]), strings[layers.stalled[index]],
+      strings[layers.algorithms[index]],
     ]);
     this.root.querySelector('[data-part="layer-rows"]').replaceChildren(...rows.map((cells) => {
       const row = document.createElement("tr");
       row.append(...cells.map((text, column) => {
         const cell = document.createElement("td");
         cell.textContent = text;
-        if (column > 1 && column < cells.length - 1) cell.className = "number";
+        if (column > 1 && column < cells.length - 2) cell.className = "number";
         return cell;
       }));
       return row;

@@ -22,6 +22,10 @@ function sortable(table) {
 
 document.querySelectorAll("table").forEach(sortable);
 document.querySelectorAll(".views").forEach(async (root) => {
+  if (!("DecompressionStream" in window)) {
+    root.textContent = "This browser is too old to unpack what is drawn here: any of 2023 or later can.";
+    return;
+  }
   const data = readDocument(await unpacked(root.querySelector("script")));
   const views = new RunViews(root, data);
   views.show(Number(root.querySelector("input[name=policy]:checked").value));

@@ -1,7 +1,7 @@
 // Three views of one run over one time: bytes by class, where each block lies, what the engines do; and a cursor
 // through all of them. Drag to zoom (in the map both ways), double-click for all, click to hold the cursor.
 
-const levelsHeight = 150, mapHeight = 340, laneHeight = 20, laneGap = 6, axisHeight = 34, topGap = 18;
+const levelsHeight = 150, mapHeight = 340, laneHeight = 20, laneGap = 6, axisHeight = 34, topGap = 30;
 
 class RunViews {
   constructor(root, data) {
@@ -106,28 +106,25 @@ class RunViews {
     const turned = turn === null || turn === undefined ? -1 : this.x(turn), x = this.x(memory.peak);
     if (inside(turned)) {
       painting.line(turned, top, turned, bottom, ink("ink"), 1, [1, 2]);
-      if (named && turned - left > 50) painting.text("forward", turned - 4, top - 9, ink("ink"), "right");
-      if (named && right - turned > 60) painting.text("backward", turned + 4, top - 9, ink("ink"));
+      if (named && turned - left > 50) painting.text("forward", turned - 4, top - 22, ink("ink"), "right");
+      if (named && right - turned > 60) painting.text("backward", turned + 4, top - 22, ink("ink"));
     }
     if (!inside(x)) return;
     painting.line(x, top - (named ? 4 : 0), x, bottom, ink("ink"), 1);
     if (!named) return;
     painting.text("▼", x, top - 8, ink("ink"), "center");
-    const words = `peak ${bytesText(peak)}`, length = painting.pen.measureText(words).width + 10;
-    const toLeft = x + length > right, crowded = inside(turned) && Math.abs(x - turned) < length + 60;
-    painting.text(words, x + (toLeft ? -7 : 7), crowded ? top + 7 : top - 9, ink("ink"), toLeft ? "right" : "left");
+    const words = `peak ${bytesText(peak)}`, toLeft = x + painting.pen.measureText(words).width + 10 > right;
+    painting.text(words, x + (toLeft ? -7 : 7), top - 9, ink("ink"), toLeft ? "right" : "left");
   }
 
   drawMap() {
     const painting = this.paintings.map, pen = painting.pen, { memory, placeEnd, stretches, lost } = this.run;
     const { begin, end, low, high } = this.view, bottom = 4 + mapHeight;
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, 4, left + painting.inner, mapHeight);
-    pen.clip();
+    const shaded = Math.max(4, this.y(placeEnd));
     pen.fillStyle = ink("shade");
-    pen.fillRect(left, this.y(placeEnd), painting.inner, this.y(0) - this.y(placeEnd));
+    pen.fillRect(left, shaded, painting.inner, Math.max(0, Math.min(bottom, this.y(0)) - shaded));
     painting.rows(low, high, 4, bottom, "address");
+    pen.save();
     pen.beginPath();
     pen.rect(left, 4, painting.inner, mapHeight);
     pen.clip();
@@ -178,11 +175,10 @@ class RunViews {
     }
     const words = `out of memory: no room for ${bytesText(this.run.memory.asked[index])}`;
     const toLeft = x > left + painting.inner / 2;
-    pen.lineWidth = 4;
-    pen.strokeStyle = "white";
-    pen.textAlign = toLeft ? "right" : "left";
-    pen.strokeText(words, x + (toLeft ? -12 : 12), middle);
-    painting.text(words, x + (toLeft ? -12 : 12), middle, ink("limit"), toLeft ? "right" : "left");
+    const from = x + (toLeft ? -14 - pen.measureText(words).width : 10);
+    pen.fillStyle = "white";
+    pen.fillRect(from, middle - 8, pen.measureText(words).width + 6, 16);
+    painting.text(words, from + 3, middle, ink("limit"));
   }
 
   lanes() {
@@ -405,7 +401,7 @@ class RunViews {
       `${this.data.strings[memory.class[index]]}, taken in ${this.data.strings[memory.title[index]]}`,
       `${bytesText(memory.asked[index])} (${memory.asked[index].toLocaleString("en")} bytes) at 0x${address.toString(16)}`,
       `${timeText(memory.taken[index])} to ${memory.kept[index] ? "the end" : timeText(memory.given[index])}, ` +
-        `${timeText(memory.given[index] - memory.taken[index])}`,
+        `lives ${timeText(memory.given[index] - memory.taken[index])}`,
     ];
     tip.replaceChildren(...rows.map((text, row) => {
       const line = document.createElement(row ? "div" : "strong");
