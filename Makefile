@@ -37,7 +37,8 @@ bench: $(VENV)/.installed-for-tests  ## timings, each beside its limit
 
 page-test: $(VENV)/.installed-for-tests  ## open pages in headless Chromium, use them, print them
 	$(INSTALL) --editable '.[browser]'
-	@command -v chromium chromium-browser google-chrome > /dev/null || apt-get install --yes chromium
+	@command -v chromium > /dev/null || command -v google-chrome > /dev/null || apt-get install --yes chromium || \
+		{ echo "page-test needs Chromium: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest benchmarks/check_page.py
 
 traces: $(VENV)/.installed  ## regenerate every shipped trace that was built, not measured

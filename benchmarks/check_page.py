@@ -17,7 +17,7 @@ from vdnnsim_paper import reproduce
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "out" / "pages"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 WIDTHS = (1280, 480)
 EVIL = "</script><script>alert('1')</script>"
 LEFT, RIGHT = 62, 14

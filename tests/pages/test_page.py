@@ -100,6 +100,8 @@ def test_the_page_says_where_nothing_trains_and_where_nothing_need_leave() -> No
     assert dict(comparison_page(small).answer)["Best here"].startswith("none trains; vdnn-dyn needs least")
     ample = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies="baseline(p)")
     words = dict(comparison_page(ample).answer)
+    oracle = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies="oracle")
+    assert dict(comparison_page(oracle).answer)["Trains?"].startswith("yes: ")
     assert words["Fits without offload?"].startswith("yes: baseline(p) takes ")
     assert words["Costs"] == "nothing against a GPU whose memory is endless"
 

@@ -40,6 +40,7 @@ def test_one_figure_and_the_claims_that_rest_on_it(tmp_path: Path) -> None:
     assert "AlexNet" not in done.output
     assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {
         "fig12.png", "fig12.pdf", "fig12.csv", "claims_fig12.csv", "claims_fig12.md",
+        "report_fig12.html",
     }  # fmt: skip
 
 

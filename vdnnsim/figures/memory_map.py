@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from vdnnsim.figures import looks, page, saving
 from vdnnsim.figures.looks import FAINT, HATCH, INK, LIMIT, LIMIT_LINE, SHADE
 from vdnnsim.memory import CachingPool
-from vdnnsim.report.blocks import Block, Packed, blocks_of, packed_addresses, unplaced
+from vdnnsim.report.blocks import Block, Packed, blocks_of, end_of_changes_ns, packed_addresses, unplaced
 from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import byte_unit, provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
@@ -31,8 +31,6 @@ _MAP_IN = 2.3
 _LINE_IN = (page.SMALL_SIZE + 2) / 72
 _LEGEND_COLUMNS = 2
 _LEGEND_LINE_IN = 0.128
-_EARLY = 0.6
-"""Of the iteration: a last change before it leaves too much of the map in which nothing happens."""
 _DOT_IN = 1 / page.DPI
 _EDGED_IN = 0.03
 """Blocks of this width and height are told from their neighbours by a thin white edge."""
@@ -56,7 +54,7 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     packed = packed_addresses(blocks, comparison)
     colours = looks.class_colours(dict.fromkeys(chain(run.result.bytes_by_class_at_peak, _classes(blocks))))
     used = {name: colour for name, colour in colours.items() if name in _classes(blocks)}
-    end_ns = _end_ns(run)
+    end_ns = end_of_changes_ns(run)
     unit, scale = page.time_unit(end_ns)
     size_unit, unit_bytes = byte_unit(packed.size_bytes)
     far = comparison.capacity_bytes > page.FAR * packed.size_bytes
@@ -81,14 +79,6 @@ def _draw(run: PolicyRun, comparison: Comparison) -> Figure:
     return figure
 
 
-def _end_ns(run: PolicyRun) -> int:
-    """Where the time axis ends: with the iteration, or a little after the last change where that comes early, as where
-    the host runs far ahead of the kernels."""
-    last_ns = run.timeline.memory[-1].time_ns if run.timeline.memory else 0
-    whole_ns = max(1, run.timeline.iteration_time_ns)
-    return last_ns + last_ns // 20 if 0 < last_ns < _EARLY * whole_ns else whole_ns
-
-
 def _classes(blocks: Sequence[Block]) -> dict[str, None]:
     return dict.fromkeys(block.memory_class for block in blocks)
 
@@ -102,7 +92,7 @@ def _note(run: PolicyRun, comparison: Comparison, packed: Packed) -> list[str]:
         told.append("The capacity bounds what is held together, not addresses")
     if comparison.captured:
         told.append("Blocks come and go as the host calls for it, ahead of the kernels")
-    if _end_ns(run) < run.timeline.iteration_time_ns:
+    if end_of_changes_ns(run) < run.timeline.iteration_time_ns:
         told.append(f"From its edge to the end, at {format_ms(run.timeline.iteration_time_ns)}, nothing changes")
     if not run.result.trainable:
         told.append("This policy does not train here: shown as it would run if the memory had room")

@@ -10,7 +10,7 @@ COSTS = "Costs"
 
 def answer_of(comparison: Comparison) -> list[tuple[str, str]]:
     """Headings, each with its line."""
-    able = [run for run in comparison.runs if not run.plan.endless]
+    able = [run for run in comparison.runs if not run.plan.endless] or list(comparison.runs)
     staying = [run for run in able if not run.plan.schedule.actions]
     trained = [run.result for run in able if run.result.trainable]
     told = [("Fits without offload?", _fits(comparison, [run.result for run in staying]))] if staying else []
@@ -52,7 +52,8 @@ def _costs(best: PolicyResult) -> str:
     if not best.loss.total_ns:
         return "nothing against a GPU whose memory is endless"
     share = 100 * (1 - best.performance)
-    return f"{share:.1f} % against a GPU whose memory is endless: {best.verdict}"
+    told = f"{share:.1f} %" if share >= 0.05 else "less than 0.1 %"
+    return f"{told} against a GPU whose memory is endless: {best.verdict}"
 
 
 def _needs(comparison: Comparison, best: PolicyResult) -> str:

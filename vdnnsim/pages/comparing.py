@@ -20,11 +20,14 @@ from vdnnsim.pages.tables import grid_of
 from vdnnsim.pages.views import views_of
 from vdnnsim.pages.writing import write_page
 from vdnnsim.report.advice import advice_lines, advice_note
+from vdnnsim.report.blocks import end_of_changes_ns
 from vdnnsim.report.table import comparison_notes, comparison_table, losses_table, trials_table
 from vdnnsim.report.words import distances, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes, format_ms
 
+_CAPTURED_WORDS = {"algorithms_ns": "slower kernels"}
+"""There is no choice of algorithms in a captured step."""
 _FOLDED_FROM = 3
 _UNROOMY = "Numbers of policies that do not train: as they would run if the memory had room."
 
@@ -84,17 +87,18 @@ def _losses(comparison: Comparison) -> list[Part]:
     if not any(part for result in comparison.results for part in result.loss):
         return [Words("Nothing is lost against a GPU whose memory is endless.")]
     used = [name for name in LOSS_WORDS if any(getattr(result.loss, name) for result in comparison.results)]
+    words = {**LOSS_WORDS, **(_CAPTURED_WORDS if comparison.captured else {})}
     caption = "What an iteration takes longer than the oracle's, whose memory is endless"
     bars = [
         Bar(
             result.policy,
-            {LOSS_WORDS[name]: float(getattr(result.loss, name)) for name in used},
+            {words[name]: float(getattr(result.loss, name)) for name in used},
             _loss_words(result),
             not result.trainable,
         )
         for result in comparison.results
     ]
-    chart = Bars(bars, {LOSS_WORDS[name]: looks.LOSS_COLOURS[name] for name in used}, caption)
+    chart = Bars(bars, {words[name]: looks.LOSS_COLOURS[name] for name in used}, caption)
     findings = Items([(result.policy, result.verdict) for result in comparison.results if result.trainable])
     far = distances(comparison)
     table = grid_of(losses_table(comparison), "The parts in ms", folded=len(comparison.runs) >= _FOLDED_FROM)
@@ -131,7 +135,8 @@ def _peaks(comparison: Comparison) -> Bars:
 
 def _said(comparison: Comparison) -> list[Part]:
     told = []
-    if comparison.captured:
+    early = [end_of_changes_ns(run) < run.timeline.iteration_time_ns for run in comparison.runs]
+    if comparison.captured or any(early):
         told.append("Blocks come and go as the host calls for it, ahead of the kernels.")
     if any(not result.trainable for result in comparison.results):
         told.append(

@@ -16,7 +16,7 @@ from typing import Any
 from vdnnsim.figures import looks
 from vdnnsim.memory import NULL_ADDRESS
 from vdnnsim.pages.parts import Views
-from vdnnsim.report.blocks import Block, blocks_of, packed_addresses, step_title, unplaced
+from vdnnsim.report.blocks import Block, blocks_of, end_of_changes_ns, packed_addresses, step_title, unplaced
 from vdnnsim.report.table import algorithms_of
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
 from vdnnsim.timeline import COPY_OUT, SETUP
@@ -72,6 +72,7 @@ def _run(run: PolicyRun, comparison: Comparison, strings: _Strings) -> dict[str,
         "trains": result.trainable,
         "end": timeline.iteration_time_ns,
         "peak": result.peak_bytes,
+        "changes": end_of_changes_ns(run),
         "steps": {
             "title": strings.numbers(step_title(run, step) for step in range(len(run.steps))),
             "backward": [int(step.backward) for step in run.steps],

@@ -17,6 +17,9 @@ from vdnnsim.memory.pool import ROUND_MASK, ROUND_UP
 from vdnnsim.results import Comparison, PolicyRun
 from vdnnsim.timeline import SETUP
 
+_EARLY = 0.6
+"""Of the iteration: a last change before it leaves too much of a map in which nothing happens."""
+
 
 class Block(NamedTuple):
     """A buffer from when it was taken, in step `step`, to when it was given back, or, `kept`, the end of the iteration.
@@ -90,6 +93,14 @@ def blocks_of(run: PolicyRun) -> list[Block]:
             place = live.pop(record.buffer)
             blocks[place] = blocks[place]._replace(end_ns=now_ns, kept=False)
     return blocks
+
+
+def end_of_changes_ns(run: PolicyRun) -> int:
+    """Until when there is anything to see: the end of the iteration, or a little after the last change where that comes
+    early, as where the host runs far ahead of the kernels."""
+    last_ns = run.timeline.memory[-1].time_ns if run.timeline.memory else 0
+    whole_ns = max(1, run.timeline.iteration_time_ns)
+    return last_ns + last_ns // 20 if 0 < last_ns < _EARLY * whole_ns else whole_ns
 
 
 def packed_addresses(blocks: Iterable[Block], comparison: Comparison) -> Packed:

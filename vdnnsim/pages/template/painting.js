@@ -4,6 +4,12 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const font = "11px system-ui, sans-serif";
 const left = 62, right = 14;
 
+// White, or ink on colours that are too light for it.
+function readableOn(colour) {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 135 ? ink("ink") : "white";
+}
+
 class Painting {
   constructor(canvas, height) {
     this.canvas = canvas;
@@ -76,7 +82,7 @@ class Painting {
         pen.fillRect(left + x, top, width - 0.6, height);
         const name = nameOf && nameOf(index);
         if (name && pen.measureText(name).width + 6 <= width)
-          this.text(name, left + x + width / 2, top + height / 2, "white", "center");
+          this.text(name, left + x + width / 2, top + height / 2, readableOn(colour), "center");
         continue;
       }
       if (!shares.has(colour)) shares.set(colour, new Float32Array(Math.ceil(this.inner) + 2));

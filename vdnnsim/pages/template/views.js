@@ -304,8 +304,7 @@ class RunViews {
       this.cursor = this.run.memory.peak;
       this.zoom(0.25);
     } else if (what === "changes") {
-      const { moments } = this.run.memory, last = moments[moments.length - 1] || this.whole.end;
-      Object.assign(this.view, this.whole, { end: Math.min(this.whole.end, 1.02 * last) || this.whole.end });
+      Object.assign(this.view, this.whole, { end: this.run.changes });
     } else if (what === "in" || what === "out") this.zoom(what === "in" ? 0.5 : 2);
     else this.shift(what === "later" ? 0.5 : -0.5);
     this.draw();
