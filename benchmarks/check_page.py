@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from vdnnsim import Comparison, calibration_page, compare, comparison_page, run_sweep, sweep_page
+from vdnnsim import Comparison, PolicyRun, calibration_page, compare, comparison_page, run_sweep, sweep_page
 from vdnnsim.report.blocks import blocks_of
 from vdnnsim_paper import reproduce
 
@@ -28,7 +28,14 @@ LEFT, RIGHT = 62, 14
 def comparison() -> Comparison:
     policies = ("baseline(p)", "vdnn-all(p)", "vdnn-dyn")
     found = compare("vgg16", batch=256, gpu="titan-x-maxwell", policies=policies)
-    return replace(found, network=f"vgg16 {EVIL}")
+    return replace(found, network=f"vgg16 {EVIL}", runs=tuple(map(renamed, found.runs)))
+
+
+def renamed(run: PolicyRun) -> PolicyRun:
+    """The run with names of layers and buffers that would be HTML."""
+    kernels = tuple(kernel._replace(layer=f"{kernel.layer}{EVIL}") for kernel in run.timeline.kernels)
+    memory = tuple(record._replace(buffer=f"{record.buffer}{EVIL}") for record in run.timeline.memory)
+    return replace(run, timeline=replace(run.timeline, kernels=kernels, memory=memory))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +131,7 @@ def test_a_block_says_what_it_is(page: Page, comparison: Comparison) -> None:
     said = page.locator('[data-part="tip"]').inner_text()
     first = next(block for block in blocks_of(comparison.runs[1]) if block.buffer.startswith("weights") and block.kept)
     assert first.memory_class in said
+    assert EVIL in said
     assert " bytes) at 0x" in said
     assert "to the end" in said
 

@@ -15,7 +15,7 @@ from vdnnsim.figures import looks
 from vdnnsim.files import write_text
 from vdnnsim.pages.parts import Page, Picture
 
-_PROGRAMS = ("reading.js", "scales.js", "painting.js", "views.js", "layers.js", "tables.js")
+_PROGRAMS = ("reading.js", "scales.js", "painting.js", "drawing.js", "views.js", "layers.js", "tables.js")
 """The page's own program, in the order in which its parts need each other."""
 _COLOURS = ("INK", "FAINT", "GRID", "LIMIT", "SHADE", "HATCH")
 
