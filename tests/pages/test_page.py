@@ -98,7 +98,10 @@ def test_the_page_answers_in_words(comparison: Comparison) -> None:
 
 def test_the_page_says_where_nothing_trains_and_where_nothing_need_leave() -> None:
     small = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies="vdnn-dyn", capacity="300MB")
-    assert dict(comparison_page(small).answer)["Best here"].startswith("none trains; vdnn-dyn needs least")
+    assert dict(comparison_page(small).answer)["Trains?"].startswith("no: it needs 5")
+    assert comparison_page(small).title.startswith("vdnn-dyn: alexnet, batch 128, ")
+    two = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies=["vdnn-all(p)", "vdnn-dyn"], capacity="300MB")
+    assert dict(comparison_page(two).answer)["Best here"].startswith("none trains; vdnn-dyn needs least")
     ample = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies="baseline(p)")
     words = dict(comparison_page(ample).answer)
     oracle = compare("alexnet", batch=128, gpu="titan-x-maxwell", policies="oracle")

@@ -15,11 +15,13 @@ def answer_of(comparison: Comparison) -> list[tuple[str, str]]:
     trained = [run.result for run in able if run.result.trainable]
     told = [("Fits without offload?", _fits(comparison, [run.result for run in staying]))] if staying else []
     if not trained:
-        least = min((run.result for run in able), key=lambda result: result.needed_bytes, default=None)
-        if least is not None:
-            told.append(("Best here", f"none trains; {least.policy} needs least, {format_bytes(least.needed_bytes)}"))
-            told.append(("Why not", least.reason))
-        return told
+        least = min((run.result for run in able), key=lambda result: result.needed_bytes)
+        needed = format_bytes(least.needed_bytes)
+        if len(able) > 1:
+            told.append(("Best here", f"none trains; {least.policy} needs least, {needed}"))
+        else:
+            told.append(("Trains?", f"no: it needs {needed}, there are {format_bytes(comparison.capacity_bytes)}"))
+        return [*told, ("Why not", least.reason)]
     best = min(trained, key=lambda result: result.iteration_time_ns)
     told.append(("Best here" if len(able) > 1 else "Trains?", _best(comparison, best, staying, len(able) > 1)))
     told.append((COSTS, f"{best.policy}: {_costs(best)}" if len(able) > 1 else _costs(best)))

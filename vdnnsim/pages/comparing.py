@@ -54,7 +54,10 @@ def comparison_page(
         Section("What was tried", _trials(comparison.runs)),
         Section("Where the numbers are from", origins(comparison, profile)),
     )
-    page = Page(subject(comparison), _answer(comparison, advice), filled(sections), command)
+    title = subject(comparison)
+    if len(comparison.runs) == 1:
+        title = f"{comparison.runs[0].result.policy}: {title}"
+    page = Page(title, _answer(comparison, advice), filled(sections), command)
     if path is not None:
         write_page(page, path)
     return page
