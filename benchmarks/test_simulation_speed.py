@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -23,10 +25,11 @@ import simpy
 
 from support.cases import ROOMY_BYTES, gpu_of
 from support.chains import chain_of, plan_of_chain, trace_of_chain
-from vdnnsim import compare, compare_policies, make_policy, make_study
+from vdnnsim import compare, compare_policies, load_topology, make_policy, make_study
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.script import Durations, Script, script_of
 from vdnnsim.machines.simulated import SimulatedMachine, simulate
+from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.machines.steady import steady_memory
 from vdnnsim.memory import ENDLESS_BYTES, CachingPool, make_pool
 from vdnnsim.policies import POLICIES
@@ -240,3 +243,19 @@ def test_resident_memory() -> None:
     peak_mb = used.ru_maxrss / 1000
     print(f"\nresident: {peak_mb:.0f} MB, limit 250 MB")
     assert peak_mb < 250
+
+
+def test_eight_gpus_take_less_than_ten_times_one() -> None:
+    """VGG-16 (64), vdnn-all, on the clock alone, each by itself and beside others: started together, and every second
+    one half an iteration later; behind links that bind (pairs behind a switch) and that do not."""
+    study = make_study("vgg16", batch=64, gpu="h100")
+    run = study.run("vdnn-all(p)")
+    one = SimulatedMachine(study.trace, study.gpu)
+    alone_s = median(cpu_s(lambda: one.iteration_time_ns(run.program)) for _ in range(15))
+    half_ns = run.result.iteration_time_ns // 2
+    for name in ("dgx-h100", "a100-dual-socket"):
+        host = SimulatedHost(study.trace, study.gpu, load_topology(name))
+        for start, starts_ns in (("together", (0,) * 8), ("staggered", (0, half_ns) * 4)):
+            eight_s = median(cpu_s(partial(host.iteration_times_ns, run.program, starts_ns)) for _ in range(5))
+            print(f"\n8 GPUs of {name}, {start}: {eight_s / alone_s:.1f} times one ({alone_s * 1e3:.1f} ms), limit 10")
+            assert eight_s < 10 * alone_s

@@ -137,6 +137,17 @@ def test_gpus_that_share_nothing_run_as_one_and_equal_ones_run_alike(case: Case)
         tuple("abc"),
     )
     assert SimulatedHost(case.trace, case.gpu, apart).iteration_times_ns(program, (0, 0, 0)) == [together_ns] * 3
+    pairs = Topology(
+        "pairs",
+        "two pairs, alike but for their names",
+        {name: SharedLink(name, "memory", out_bytes_per_s=GB) for name in ("x", "y")},
+        ("x", "y", "y", "x"),
+    )
+    starts_ns = (0, 0, 3, 3)
+    first, second, third, fourth = SimulatedHost(case.trace, case.gpu, pairs).iteration_times_ns(program, starts_ns)
+    assert (first, third) == (second, fourth)
+    by_itself = SimulatedHost(case.trace, case.gpu, one_link(2, out_bytes_per_s=GB))
+    assert by_itself.iteration_times_ns(program, (0, 3)) == [first, fourth]
 
 
 @st.composite

@@ -8,6 +8,7 @@ gets. A GPU that shares nothing runs as `simulated` has it, to the nanosecond.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -74,24 +75,36 @@ class SimulatedHost:
 
 def simulate_together(seats: Sequence[Seat], topology: Topology) -> list[Moments]:
     """One iteration of each seat on the clock alone; each GPU's moments count from its own start. The topology has as
-    many GPUs as there are seats. Equal ones that meet the same links and begin together run alike: one stands for all,
-    and its copies count so many times."""
+    many GPUs as there are seats. Where some run alike, one stands for all: equal GPUs that hang on one link and begin
+    together, whose copies then count so many times, and groups that share nothing with each other and are alike."""
     environment = simpy.Environment()
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for gpu, seat in enumerate(seats):
-        key = (topology.gpus[gpu], seat.start_ns, id(seat.script), id(seat.durations), id(seat.gpu))
-        alike.setdefault(key, []).append(gpu)
-    counts = {gpus[0]: len(gpus) for gpus in alike.values()}
-    others: dict[int, _BesideOthers] = {}
-    for sharing in topology.sharing():
+    stands_for: dict[int, int] = {}
+    under_way: dict[int, UnderWay] = {}
+    models: dict[object, Sequence[int]] = {}
+    sharing = topology.sharing()
+    by_itself = sorted(set(range(len(seats))).difference(*sharing))
+    for gpus in [*sharing, *([gpu] for gpu in by_itself)]:
+        model = models.setdefault((topology.shape(gpus), tuple(_same(seats[gpu]) for gpu in gpus)), gpus)
+        if model is not gpus:
+            stands_for |= {gpu: stands_for[like] for gpu, like in zip(gpus, model, strict=True)}
+            continue
+        first: dict[object, int] = {}
+        stands_for |= {gpu: first.setdefault((topology.gpus[gpu], _same(seats[gpu])), gpu) for gpu in gpus}
+        counts = Counter(stands_for[gpu] for gpu in gpus)
         links = _SharedLinks(environment, Sharing(topology))
-        links.ports = [_BesideOthers(seats[gpu], gpu, counts[gpu], links) for gpu in sharing if gpu in counts]
-        others |= {port.gpu: port for port in links.ports}
-    under_way = {gpu: UnderWay(environment, *seats[gpu][:3], others.get(gpu), seats[gpu].start_ns) for gpu in counts}
+        links.ports = [_BesideOthers(seats[gpu], gpu, count, links) for gpu, count in counts.items()]
+        for port in links.ports:
+            seat = seats[port.gpu]
+            others = port if gpus in sharing else None
+            under_way[port.gpu] = UnderWay(environment, *seat[:3], others, seat.start_ns)
     environment.run(environment.all_of([environment.process(one.process()) for one in under_way.values()]))
     moments = {gpu: _earlier(one.moments(), seats[gpu].start_ns) for gpu, one in under_way.items()}
-    first_of = {gpu: gpus[0] for gpus in alike.values() for gpu in gpus}
-    return [moments[first_of[gpu]] for gpu in range(len(seats))]
+    return [moments[stands_for[gpu]] for gpu in range(len(seats))]
+
+
+def _same(seat: Seat) -> tuple[int, ...]:
+    """Equal for seats that run the same from the same moment on."""
+    return seat.start_ns, id(seat.script), id(seat.durations), id(seat.gpu)
 
 
 class _SharedLinks:

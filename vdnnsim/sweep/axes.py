@@ -15,9 +15,12 @@ from vdnnsim.errors import InvalidValue
 from vdnnsim.memory import POOLS
 from vdnnsim.policies import POLICIES
 from vdnnsim.program import WeightGradients
+from vdnnsim.together import Start
 from vdnnsim.trace import MATH_MODES
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, ratio_to_ppm
 
+NO_TOPOLOGY = "none"
+"""One GPU by itself."""
 OWN = -1
 """The value of capacity, link bandwidth or link latency where a point takes the GPU's own; of the batch where it takes
 the captured step's own."""
@@ -101,6 +104,9 @@ AXES: Mapping[str, Axis] = MappingProxyType(
             ),
             Axis("pool", "pool", _one_of(tuple(POOLS)), ("best-fit",), False),
             Axis("policy", "policy", _name, tuple(POLICIES), False),
+            Axis("topology", "topology", _name, (NO_TOPOLOGY,), False),
+            Axis("gpus", "gpus", _count, (1,), True),
+            Axis("start", "start", _one_of(tuple(choice.value for choice in Start)), (Start.TOGETHER.value,), False),
             _united("capacity", "capacity_bytes", parse_bytes, "12 GB"),
             _united("link_bandwidth", "link_bandwidth_bytes_per_s", parse_bandwidth, "16 GB/s"),
             _united("link_latency", "link_latency_ns", parse_duration, "10 us"),
@@ -110,6 +116,8 @@ AXES: Mapping[str, Axis] = MappingProxyType(
 )
 """Every axis, in the order in which points vary: the last changes fastest, so that points of one program stand
 together."""
+HOST_AXES = ("topology", "gpus", "start")
+"""What says which GPUs run at once: the program is the same."""
 STUDY_AXES = ("network", "batch", "gpu", "math")
 """What chooses a trace."""
 TIME_AXES = ("link_bandwidth", "link_latency", "compute_scale")

@@ -13,6 +13,7 @@ import numpy as np
 
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.program import Stream
+from vdnnsim.sweep.hosts import Host
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import LONGEST_NS, GridDurations, Times, covers, evaluate, longest_ns
@@ -51,16 +52,22 @@ def run_points(
     scales_ppm: np.ndarray,
     scale_of: np.ndarray,
     engine: Engine,
+    host: Host | None = None,
 ) -> tuple[Times, Engine]:
-    """The times of points given as numbers of links and of scales. All links must be possible."""
+    """The times of points given as numbers of links and of scales; on a host those of its slowest GPU, by the reference
+    engine. All links must be possible."""
     gpu = prepared.study.gpu
     late_streams = gpu.host.stream_start_ns and any(prepared.script.holds)
-    exact = not (late_streams or uncovered(gpu, prepared.study.trace)) and covers(prepared.lowered, gpu.link)
+    exact = (
+        host is None
+        and not (late_streams or uncovered(gpu, prepared.study.trace))
+        and covers(prepared.lowered, gpu.link)
+    )
     if engine is not Engine.REFERENCE and exact:
         durations = _durations(prepared, links, scales_ppm)
         if durations is not None:
             return _vectorised(prepared, durations, link_of, scale_of), Engine.VECTORISED
-    return _reference(prepared, links, link_of, scales_ppm, scale_of), Engine.REFERENCE
+    return _reference(prepared, links, link_of, scales_ppm, scale_of, host), Engine.REFERENCE
 
 
 def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> GridDurations | None:
@@ -115,10 +122,15 @@ def _vectorised(prepared: Prepared, durations: GridDurations, link_of: np.ndarra
 
 
 def _reference(
-    prepared: Prepared, links: LinkTable, link_of: np.ndarray, scales_ppm: np.ndarray, scale_of: np.ndarray
+    prepared: Prepared,
+    links: LinkTable,
+    link_of: np.ndarray,
+    scales_ppm: np.ndarray,
+    scale_of: np.ndarray,
+    host: Host | None,
 ) -> Times:
     """Each distinct pair once: what has no copies, as the oracle, runs once for all links."""
-    machines = ReferencePoints(prepared)
+    machines = ReferencePoints(prepared, host)
     pairs, pair_of = np.unique(np.stack([link_of, scale_of]), axis=1, return_inverse=True)
     runs = [machines.times(links, int(link), int(scales_ppm[scale])) for link, scale in pairs.T]
     return Times(*(np.array(column, dtype=np.int64)[pair_of.reshape(-1)] for column in zip(*runs, strict=True)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vdnnsim.sweep.engines import Engine, uncovered
 from vdnnsim.sweep.grid import Grid, Size
+from vdnnsim.sweep.hosts import load_topologies
 from vdnnsim.sweep.points import Assignment
 from vdnnsim.sweep.sources import load_sources, policy_digests
 from vdnnsim.sweep.spec import Spec, read_spec
@@ -50,11 +51,12 @@ def plan_sweep(
         raise spec.fault(("filters",), f"no point of {size.raw_points} that passes", "filters that leave one or more")
     policies = policy_digests_of(spec)
     sources = load_sources(spec, size.studies, folders, tables)
-    assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"))
+    topologies = load_topologies(spec)
+    assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"), topologies)
     studies = [source.study for source in sources.values()]
     told = {study.gpu.name: reason for study in studies if (reason := uncovered(study.gpu, study.trace))}
     reasons = {} if engine is Engine.REFERENCE else told
-    chunk_points = _chunk_points(size, slow=engine is Engine.REFERENCE or bool(reasons))
+    chunk_points = _chunk_points(size, slow=engine is Engine.REFERENCE or bool(reasons or topologies))
     chunks = tuple(grid.chunks(chunk_points))
     filtered = bool(spec.filters)
     parts = tuple(len(grid.codes(*chunk)["point"]) if filtered else chunk[1] - chunk[0] for chunk in chunks)
@@ -96,6 +98,7 @@ def _digest(assignment: Assignment) -> str:
     meaning = {
         **_spoken(spec),
         "sources": [[list(codes), source.digest] for codes, source in sorted(assignment.sources.items())],
+        "topologies": {name: one.sha256 for name, one in assignment.topologies.items()},
         "policies": dict(assignment.policies),
     }
     return _hash(meaning)
@@ -122,6 +125,7 @@ def _inputs(assignment: Assignment) -> dict[str, str]:
         inputs[f"network {named}"] = workload.sha256
         inputs[f"gpu {gpu.name}"] = gpu.sha256
         inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = trace.sha256
+    inputs.update({f"topology {name}": one.sha256 for name, one in assignment.topologies.items()})
     inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})
     return inputs
 

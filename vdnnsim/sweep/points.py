@@ -7,16 +7,18 @@ cluster. It goes run by run: neighbouring points of one program, which differ in
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.policies import make_policy
 from vdnnsim.study import Study
-from vdnnsim.sweep.axes import AXES, STUDY_AXES, TIME_AXES
+from vdnnsim.sweep.axes import AXES, HOST_AXES, STUDY_AXES, TIME_AXES
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.grid import POINT, Codes, Grid
+from vdnnsim.sweep.hosts import Host, host_of
 from vdnnsim.sweep.links import point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, sees_times
 from vdnnsim.sweep.recurrence import Times
@@ -25,6 +27,7 @@ from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.sources import Source, StudyCodes
 from vdnnsim.sweep.spec import Spec
 from vdnnsim.sweep.table import Arrow, Entry, TableBuilder, column_of_integers
+from vdnnsim.topology import Topology
 
 _MOST_PREPARED = 256
 _PROGRAM_AXES = tuple(name for name in AXES if name not in TIME_AXES)
@@ -41,6 +44,7 @@ class Assignment:
     policies: Mapping[str, str]
     engine: Engine
     version: str
+    topologies: Mapping[str, Topology] = field(default_factory=dict)
 
 
 class Worker:
@@ -85,6 +89,8 @@ class Worker:
             if "pool" not in spec.named:
                 values["pool"] = source.study.pool
             digest = f"{source.digest} {self._assignment.policies[str(values['policy'])]}"
+            host = self._assignment.topologies.get(str(values["topology"]))
+            digest += f" {host.sha256}" if host else ""
             yield Run(source, digest, values, points[begin:end], *times)
 
     def _add(self, run: Run, builder: TableBuilder) -> None:
@@ -97,24 +103,31 @@ class Worker:
         if not len(run.points):
             return
         study = run.study()
+        try:
+            host = host_of(self._assignment.topologies, run.values)
+        except InvalidInput as error:
+            self._add_failed(run, str(error), builder)
+            return
         oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
         policy = str(run.values["policy"])
         if not self._own_plans[policy]:
-            self._add_prepared(run, self._prepare(run, study, policy), oracle, builder)
+            self._add_prepared(run, self._prepare(run, study, policy), oracle, builder, host)
             return
         for index in range(len(run.points)):
             point = run.part(np.array([index]))
-            self._add_prepared(point, _prepared_for(point, study, policy), oracle, builder)
+            self._add_prepared(point, _prepared_for(point, study, policy), oracle, builder, host)
 
-    def _add_prepared(self, run: Run, prepared: Prepared | str, oracle: Prepared | str, builder: TableBuilder) -> None:
+    def _add_prepared(
+        self, run: Run, prepared: Prepared | str, oracle: Prepared | str, builder: TableBuilder, host: Host | None
+    ) -> None:
         for outcome in (prepared, oracle):
             if isinstance(outcome, str):
                 self._add_failed(run, outcome, builder)
                 return
         assert isinstance(prepared, Prepared)
         assert isinstance(oracle, Prepared)
-        times, engine = self._times(run, prepared)
-        best, _ = self._times(run, oracle)
+        times, engine = self._times(run, prepared, host)
+        best, _ = self._times(run, oracle, None)
         builder.add(
             len(run.points),
             {
@@ -124,10 +137,10 @@ class Worker:
             },
         )
 
-    def _times(self, run: Run, prepared: Prepared) -> tuple[Times, Engine]:
+    def _times(self, run: Run, prepared: Prepared, host: Host | None) -> tuple[Times, Engine]:
         (links, link_of), (scales_ppm, scale_of) = run.links, run.scales
         if prepared.copies:
-            return run_points(prepared, links, link_of, scales_ppm, scale_of, self._assignment.engine)
+            return run_points(prepared, links, link_of, scales_ppm, scale_of, self._assignment.engine, host)
         kept, key = prepared.times_at_scales, scales_ppm.tobytes()
         if key not in kept:  # the link is not used: once for all, and for every policy that is held against it
             kept.clear()
@@ -144,7 +157,7 @@ class Worker:
 
     def _prepare(self, run: Run, study: Study, policy: str) -> Prepared | str:
         """The prepared program, or why there is none."""
-        values = [run.values[name] for name in _PROGRAM_AXES if name not in ("policy", "capacity")]
+        values = [run.values[name] for name in _PROGRAM_AXES if name not in ("policy", "capacity", *HOST_AXES)]
         key = (*values, study.gpu.capacity_bytes, policy)
         if key not in self._kept:
             for oldest in list(self._kept)[: -_MOST_PREPARED + 1]:

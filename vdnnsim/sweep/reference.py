@@ -8,12 +8,15 @@ from operator import mul, sub
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.script import OUT, Durations, Script
 from vdnnsim.machines.simulated import simulate
+from vdnnsim.machines.simulated_host import Seat, simulate_together
 from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
 from vdnnsim.program import Allocate
 from vdnnsim.sweep.held import Held
+from vdnnsim.sweep.hosts import Host
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.scaling import scaled_ns
+from vdnnsim.together import Start, starts_of
 
 _MOST_SCALES = 4096
 _OUTS, _INS, _LATE = range(3)
@@ -23,8 +26,9 @@ class ReferencePoints:
     """Points of one prepared program. Keeps what they share: the script, the durations of kernels by scale, the GPU and
     the durations of copies behind the last link."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, host: Host | None = None) -> None:
         steps, lowered = prepared.program.steps, prepared.lowered
+        self._host = host
         self._script = prepared.script
         self._lowered = lowered
         self._kernels_ns = prepared.scaled_kernels_ns
@@ -40,9 +44,23 @@ class ReferencePoints:
             self._copies_ns = {link: (gpu, *self._script.copies_ns(gpu.link))}
         gpu, outs_ns, ins_ns = self._copies_ns[link]
         kernels_ns = self._scaled(scale_ppm)
-        moments = simulate(self._script, Durations(outs_ns, ins_ns, kernels_ns), gpu)
+        moments = self._simulated(Durations(outs_ns, ins_ns, kernels_ns), gpu)
         begins_ns, ends_ns = moments.kernels
         return self._numbers(moments, sum(ends_ns) - sum(begins_ns))
+
+    def _simulated(self, durations: Durations, gpu: GpuProfile) -> Moments:
+        """Of several GPUs of a host the one whose iteration takes longest, the first of those."""
+        if self._host is None:
+            return simulate(self._script, durations, gpu)
+        topology, start = self._host
+        alone_ns = 0 if start is Start.TOGETHER else self._end_ns(simulate(self._script, durations, gpu))
+        starts_ns = starts_of(len(topology.gpus), start, alone_ns)
+        seats = [Seat(self._script, durations, gpu, start_ns) for start_ns in starts_ns]
+        return max(simulate_together(seats, topology), key=self._end_ns)
+
+    def _end_ns(self, moments: Moments) -> int:
+        ends_ns = ends_by_step_ns(self._script, moments)
+        return ends_ns[-1] if ends_ns else 0
 
     def _scaled(self, scale_ppm: int) -> list[int]:
         if scale_ppm not in self._kernels_ns:

@@ -12,7 +12,7 @@ import numpy as np
 from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
 from vdnnsim.study import Study
-from vdnnsim.sweep.axes import OWN, Value
+from vdnnsim.sweep.axes import HOST_AXES, NO_TOPOLOGY, OWN, Value
 from vdnnsim.sweep.columns import CLASSES, NUMBERS, class_column, loss_column
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared, point_study
@@ -190,7 +190,9 @@ def _provenance(run: Run, prepared: Prepared, oracle_label: Provenance) -> Entry
 
 def _hashes(run: Run) -> np.ndarray:
     """A hash of each point's inputs by content: traces and GPUs by what they say, not by their names."""
-    text = "\0".join([run.digest, *(f"{name}={value}" for name, value in sorted(run.values.items()))])
+    alone = (run.values["topology"], run.values["gpus"]) == (NO_TOPOLOGY, 1)
+    values = sorted((name, value) for name, value in run.values.items() if not (alone and name in HOST_AXES))
+    text = "\0".join([run.digest, *(f"{name}={value}" for name, value in values)])
     key = hashlib.sha256(text.encode()).digest()
     varying = np.stack([run.bandwidths_bytes_per_s, run.latencies_ns, run.scales_ppm], axis=1).astype("<i8").tobytes()
     width = len(varying) // len(run.points)

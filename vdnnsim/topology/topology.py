@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vdnnsim.errors import InvalidValue
@@ -26,10 +26,15 @@ class SharedLink:
     source: str = ""
 
     @property
+    def limits(self) -> tuple[int | None, ...]:
+        """Out, in, each while both are used, and both together."""
+        both = self.both_out_bytes_per_s, self.both_in_bytes_per_s
+        return (self.out_bytes_per_s, self.in_bytes_per_s, *both, self.total_bytes_per_s)
+
+    @property
     def limited(self) -> bool:
         """Whether any limit is known."""
-        one_way = self.out_bytes_per_s, self.in_bytes_per_s, self.total_bytes_per_s
-        return any(limit is not None for limit in (*one_way, self.both_out_bytes_per_s, self.both_in_bytes_per_s))
+        return any(limit is not None for limit in self.limits)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,16 @@ class Topology:
             names = met.union(*(names for names, _ in joined))
             groups.append((names, sorted([gpu, *(one for _, gpus in joined for one in gpus)])))
         return [gpus for _, gpus in groups]
+
+    def shape(self, gpus: Sequence[int]) -> object:
+        """What the links of these GPUs carry and how they hang together: equal for others whose links differ in their
+        names alone."""
+        numbers: dict[str, int] = {}
+        ways = []
+        for gpu in gpus:
+            limited = [link for link in self.path(gpu) if link.limited]
+            ways.append(tuple((numbers.setdefault(link.name, len(numbers)), link.limits) for link in limited))
+        return tuple(ways)
 
     @property
     def provenance(self) -> tuple[str, ...]:
