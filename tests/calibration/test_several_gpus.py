@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -24,9 +25,10 @@ from vdnnsim.calibration.several.host import host_text, measured_host, rule_of  
 from vdnnsim.calibration.several.links import combinations_of, rates  # noqa: E402
 from vdnnsim.calibration.several.messages import Card, Ran  # noqa: E402
 from vdnnsim.calibration.several.placing import divided, visible_gpus  # noqa: E402
+from vdnnsim.calibration.several.predictions import predictions  # noqa: E402
 from vdnnsim.calibration.several.records import StreamsRecord, read_stored  # noqa: E402
 from vdnnsim.calibration.several.report import make_several_report  # noqa: E402
-from vdnnsim.calibration.several.seat import Seat  # noqa: E402
+from vdnnsim.calibration.several.seat import Seat, open_seat  # noqa: E402
 from vdnnsim.cli.calibrate import app  # noqa: E402
 from vdnnsim.crew import Crew  # noqa: E402
 from vdnnsim.errors import InvalidInput  # noqa: E402
@@ -248,6 +250,25 @@ def test_more_gpus_than_there_are_is_one_line(monkeypatch: pytest.MonkeyPatch, i
     )
     assert not (interrupted / "none").exists()
     assert visible_gpus(1) == ["3"]
+
+
+def test_a_seat_sees_its_own_gpu_from_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[tuple[int, list[int]]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: kept.append((process, cores)))
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: kept.append((threads, [])))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    open_seat("cpu", 1, "2", [4, 5]).close()
+    assert kept == [(0, [4, 5]), (2, [])]
+    assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]) == ("2", "PCI_BUS_ID")
+
+
+def test_cases_of_another_list_stay_and_are_not_told(interrupted: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(NETWORK.replace('"one"', '"two"'))
+    (tmp_path / "cases.toml").write_text(CASES.replace("one.toml", "two.toml"))
+    stored = read_stored(interrupted / "out" / "results.json")
+    host = measured_host(stored.streams, 2, "x", "x", "a test")
+    assert predictions(stored.cases, read_cases(tmp_path / "cases.toml"), interrupted / "out", host) == []
 
 
 def test_rates_are_of_the_time_in_which_all_copy() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from io import StringIO
 
@@ -74,25 +75,36 @@ def _policies(comparison: TogetherComparison) -> Table:
     )
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
+    decimals = _decimals(comparison)
     for run in comparison.runs:
         dim = "" if run.alone.trainable else "dim"
         trains = Text("yes") if run.alone.trainable else Text("NO", "bold red")
-        table.add_row(Text(run.policy), trains, *(Text(cell, dim) for cell in _cells(run)))
+        table.add_row(Text(run.policy), trains, *(Text(cell, dim) for cell in _cells(run, decimals)))
     return table
 
 
-def _cells(run: TogetherRun) -> Sequence[str]:
+def _cells(run: TogetherRun, decimals: int) -> Sequence[str]:
     slowest = run.slowest.result
+
+    def in_ms(time_ns: int) -> str:
+        return f"{time_ns / 1e6:.{decimals}f}"
+
     return (
-        f"{run.alone.iteration_time_ns / 1e6:.1f}",
-        f"{slowest.iteration_time_ns / 1e6:.1f}",
+        in_ms(run.alone.iteration_time_ns),
+        in_ms(slowest.iteration_time_ns),
         f"{100 * run.longer:+.1f}",
-        f"{run.fastest.result.iteration_time_ns / 1e6:.1f}",
+        in_ms(run.fastest.result.iteration_time_ns),
         f"{100 * slowest.performance:.1f}",
-        f"{slowest.stall_ns / 1e6:.1f}",
-        f"{run.all_reduce_ns / 1e6:.1f}",
-        f"{run.step_ns / 1e6:.1f}",
+        in_ms(slowest.stall_ns),
+        in_ms(run.all_reduce_ns),
+        in_ms(run.step_ns),
     )
+
+
+def _decimals(comparison: TogetherComparison) -> int:
+    """Enough for four digits of the longest step, one to six."""
+    longest_ms = max((run.step_ns for run in comparison.runs), default=0) / 1e6
+    return max(1, min(6, 3 - math.floor(math.log10(longest_ms)))) if longest_ms else 1
 
 
 def _gpus(comparison: TogetherComparison) -> Table:
@@ -101,8 +113,9 @@ def _gpus(comparison: TogetherComparison) -> Table:
     table.add_column("on", no_wrap=True)
     for run in comparison.runs:
         table.add_column(f"{run.policy}\nms", justify="right", no_wrap=True)
+    decimals = _decimals(comparison)
     each: list[tuple[OnGpu, ...]] = list(zip(*(run.gpus for run in comparison.runs), strict=True))
     for same in each:
-        cells = (f"{one.result.iteration_time_ns / 1e6:.1f}" for one in same)
+        cells = (f"{one.result.iteration_time_ns / 1e6:.{decimals}f}" for one in same)
         table.add_row(str(same[0].gpu), same[0].link, *cells)
     return table

@@ -44,14 +44,16 @@ class Predicted(NamedTuple):
 
 
 def predictions(records: Sequence[StartRecord], cases: CasesFile, out: Path, host: Topology) -> list[Predicted]:
-    """Every case simulated as it began: each GPU by its own profile and trace, its copies on the links of the host. The
-    program is the one that is planned with the first GPU's numbers."""
+    """Every case of the list simulated as it began: each GPU by its own profile and trace, its copies on the links of
+    the host. The program is the one that is planned with the first GPU's numbers."""
     networks = {(network.name, network.batch): network for network in _networks(cases)}
     found = []
     known: dict[tuple[object, ...], list[Study]] = {}
     for group in _begun_together(records):
         first = group[0]
         key = (first.network, first.batch, first.math)
+        if key[:2] not in networks:  # of another list
+            continue
         if key not in known:
             own = [inputs_of(out, cases.gpu, gpu, *key) for gpu in range(len(host.gpus))]
             known[key] = [_study(networks[key[:2]], inputs) for inputs in own]

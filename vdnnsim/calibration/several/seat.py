@@ -100,7 +100,7 @@ class Seat:
 
     def prepare_streams(self) -> int:
         """Get memory for copies; returns the bytes of each of them."""
-        self._loaded = None
+        self._give_back()
         self._streaming = Streaming(self._bench.device)
         return self._streaming.piece_bytes
 
@@ -114,7 +114,7 @@ class Seat:
     def load(self, case: Case, own: Inputs, first: Inputs) -> Expected:
         """Make a case ready. All GPUs run the program that is planned with the `first` one's numbers; what is expected
         of it here is by this GPU's `own`. Raises `InvalidInput` for what does not fit."""
-        self._streaming = None
+        self._give_back()
         study = _study(case, own)
         planned = _study(case, first)
         if case.capacity is not None:
@@ -161,6 +161,11 @@ class Seat:
         same = placements(timeline.memory) == placements(self._predicted.timeline.memory)
         digest = placements_digest(timeline.memory)
         return Observed(peak_bytes(timeline), offloaded_bytes(timeline), digest, same)
+
+    def _give_back(self) -> None:
+        """Let go what holds the memory of what was done before."""
+        self._streaming = self._loaded = None
+        self._begin = _nothing_loaded
 
     def _program(self) -> LoadedProgram:
         if self._loaded is None:
