@@ -7,11 +7,15 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.commands import in_process
+from support.damage import damaged, read_or_refuse
 from vdnnsim import Change, Comparison, InvalidInput, UnknownName, diff, difference_figure
 from vdnnsim.calibration.records import CaseRecord, records_json
 from vdnnsim.report.json_text import comparison_json
@@ -200,3 +204,13 @@ def test_what_is_no_result_is_refused_in_a_line(document: Any, told: str, write:
     done = in_process(["diff", write("a.json", DOCUMENT), write("b.json", document)])
     assert "\x1b" not in done.out + done.err
     assert (done.code, told in done.err, done.err.count("\n")) == ((2, True, 1) if told else (0, True, 0))
+
+
+@settings(max_examples=30)
+@given(st.data(), st.sampled_from([json.dumps(DOCUMENT), records_json([CASE], {}), "[a.b]\nc = '1 GB'\nd = [1, 2]\n"]))
+def test_damaged_files_are_compared_or_refused(data: st.DataObject, text: str) -> None:
+    with TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before", Path(folder) / "after"
+        before.write_text(text, encoding="utf-8")
+        after.write_bytes(data.draw(damaged(text.encode())))
+        read_or_refuse(lambda path: str(diff(before, path)), after)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
-from vdnnsim.errors import Fault, InvalidFile
+from vdnnsim.errors import Fault, InvalidFile, printable
 from vdnnsim.files import read_text
 from vdnnsim.network import network_sha256
 from vdnnsim.study import Study
@@ -194,6 +194,8 @@ def read_records(path: Path | str) -> tuple[CaseRecord, ...]:
             for case in document["cases"]
         ]
     except (ValueError, TypeError, KeyError) as error:
-        fault = Fault(str(path), None, "calibration records", str(error), "a file that 'calibrate report' wrote")
+        fault = Fault(
+            str(path), None, "calibration records", printable(str(error)), "a file that 'calibrate report' wrote"
+        )
         raise InvalidFile([fault]) from None
     return tuple(cases)

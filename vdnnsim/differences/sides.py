@@ -105,7 +105,10 @@ def _of_toml(path: Path, text: str) -> Side:
         raise InvalidFile([Fault(str(path), None, "file", "nothing", _EXPECTED)])
     if "link" in document and "memory" in document:
         return _profile(path, document)
-    return _plain(CONFIGURATION, str(path), document)
+    try:
+        return _plain(CONFIGURATION, str(path), document)
+    except ValueError:
+        raise InvalidFile([Fault(str(path), None, "file", "tables within tables without end", _EXPECTED)]) from None
 
 
 def _plain(kind: str, name: str, document: Mapping[str, Any]) -> Side:
