@@ -1,6 +1,7 @@
 """A GPT to capture: 124M or 350M parameters, bf16 autocast, dropout, AdamW.
 
 vdnnsim capture examples/pytorch_gpt.py:make --vary size=124M,350M --out gpt
+vdnnsim capture examples/pytorch_gpt.py:make --vary tokens=256,512,1024 --out gpt_by_length
 vdnnsim capture examples/pytorch_gpt.py:make_tiny --device cpu --out gpt_tiny
 """
 
@@ -62,10 +63,11 @@ class Gpt(nn.Module):
         return self.head(self.norm(x))
 
 
-def make(batch=16, device=DEVICE, size="124M"):
-    layers, width, heads, tokens, vocabulary = SIZES[size]
+def make(batch=16, device=DEVICE, size="124M", tokens=None):
+    layers, width, heads, longest, vocabulary = SIZES[size]
+    tokens = tokens or longest
     torch.manual_seed(0)
-    model = Gpt(layers, width, heads, tokens, vocabulary).to(device)
+    model = Gpt(layers, width, heads, longest, vocabulary).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=model.words.weight.is_cuda)
     text = torch.randint(vocabulary, (batch, tokens + 1), device=device)
 

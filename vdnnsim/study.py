@@ -109,7 +109,7 @@ class Study:
 
     _ran: dict[object, _Outcome] = field(default_factory=dict, init=False, repr=False, compare=False)
     _fitted: dict[object, Fitted] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _without_room: dict[object, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _candidates: dict[object, Candidate] = field(default_factory=dict, init=False, repr=False, compare=False)
     _told: dict[object, _Beside] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +135,7 @@ class Study:
     def __getstate__(self) -> dict[str, object]:
         """Without what it remembers, which is large and quickly made again."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_paces", "iteration")}
-        return {**kept, "_ran": {}, "_fitted": {}, "_without_room": {}, "_told": {}}
+        return {**kept, "_ran": {}, "_fitted": {}, "_candidates": {}, "_told": {}}
 
     def behind(self, link_bandwidth: int | str) -> Study:
         """The same behind another link, as `GpuProfile.with_link_bandwidth` has it; shares the plans that were fitted,
@@ -143,9 +143,9 @@ class Study:
         return self._sharing_fits(replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth)))
 
     def within(self, capacity_bytes: int) -> Study:
-        """The same with another device memory; shares the iteration, which hangs on none."""
+        """The same with another device memory; shares the iteration and the programs, which hang on none."""
         other = replace(self, gpu=self.gpu.with_capacity(capacity_bytes))
-        other.__dict__["iteration"] = self.iteration
+        other.__dict__.update(iteration=self.iteration, _candidates=self._candidates)
         return other
 
     def timed_by(self, trace: Trace) -> Study:
@@ -156,7 +156,7 @@ class Study:
         return self._sharing_fits(replace(self, trace=trace))
 
     def _sharing_fits(self, other: Study) -> Study:
-        other.__dict__.update(_fitted=self._fitted, _without_room=self._without_room)
+        other.__dict__.update(_fitted=self._fitted, _candidates=self._candidates)
         return other
 
     def run(self, policy: Policy | str) -> PolicyRun:
@@ -225,10 +225,7 @@ class Study:
         check_plan(plan, self.workload, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            sizes = _size_key(plan)
-            if sizes not in self._fitted:
-                self._fitted[sizes] = self._prepare(plan)
-            plan, program, failure = self._fitted[sizes]
+            plan, program, failure = self._prepare(plan)
             timeline = self._simulate(program, self._room_bytes(plan, failure))
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
@@ -243,6 +240,23 @@ class Study:
         timeline = self._simulate(program, self.gpu.capacity_bytes)
         return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)
 
+    def time_ns(self, plan: Plan) -> int | None:
+        """The time of one iteration of a plan, and nothing else of it; None where it does not fit."""
+        found = self.prepare(plan)
+        if found.failure is not None:
+            return None
+        return SimulatedMachine(self.trace, self.gpu).iteration_time_ns(found.program)
+
+    def holds(self, plan: Plan, capacity_bytes: int) -> bool:
+        """Whether a plan that fits here fits into so much memory just as it is, with nothing put off."""
+        return self._holds(self.prepare(plan).program, capacity_bytes)
+
+    def used_bytes(self, plan: Plan) -> int:
+        """What a plan uses of its pool. Raises `OutOfMemory`."""
+        memory = self._memory()
+        self.workload.replay(self.prepare(plan).program, memory)
+        return memory.pool.high_water_bytes
+
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""
         return self._fit(plan, self.trace).plan
@@ -253,17 +267,24 @@ class Study:
         return self._prepare(plan)
 
     def _prepare(self, plan: Plan) -> Fitted:
-        """The same of a plan that was checked."""
-        if plan.endless:
-            return Fitted(plan, self._candidate(plan).program, None)
-        return self._fit(plan)
+        """The same of a plan that was checked, once."""
+        sizes = _size_key(plan)
+        if sizes not in self._fitted:
+            fitted = Fitted(plan, self._candidate(plan).program, None) if plan.endless else self._fit(plan)
+            self._fitted[sizes] = fitted
+            if fitted.failure is None:
+                self._fitted[_size_key(fitted.plan)] = fitted
+        return self._fitted[sizes]
 
     def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
-        candidate = self._candidate(plan)
-        fitted = self.workload.fit(candidate, self._memory, trace)
-        if fitted.failure is not None:
-            self._without_room[_size_key(plan)] = candidate  # it will be asked in which capacity it has room
-        return fitted
+        return self.workload.fit(self._kept_candidate(plan), self._memory, trace)
+
+    def _kept_candidate(self, plan: Plan) -> Candidate:
+        """Kept, with all that it became in some memory, for what is asked of others."""
+        key = _size_key(plan)
+        if key not in self._candidates:
+            self._candidates[key] = self._candidate(plan)
+        return self._candidates[key]
 
     def _candidate(self, plan: Plan) -> Candidate:
         return self.workload.candidate(self.trace, plan)
@@ -291,7 +312,7 @@ class Study:
         )
         too_little = self.gpu.capacity_bytes
         if plan.layout is Layout.LAYER_WISE:
-            candidate = self._without_room.get(_size_key(plan)) or self._candidate(plan)
+            candidate = self._kept_candidate(plan)
             for _ in range(_NARROWINGS):
                 middle = (too_little + enough) // 2
                 if self.workload.fit(candidate, partial(self._memory, middle)).failure is None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captured.batches import of_batch
+from captured.batches import of_batch, of_length
 from captured.steps import three_layers
 from captured.strategies import steps
 from support.examples import tries
@@ -18,19 +18,16 @@ from support.strategies import Case, cases
 from vdnnsim import Advice, CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
 from vdnnsim.advice.plans import Plans
 from vdnnsim.captured import write_step, write_steps
+from vdnnsim.captured.captures import tokens_of
 from vdnnsim.errors import InvalidInput, MissingTrace
 from vdnnsim.memory import POOLS
 from vdnnsim.study import study_of_step
 
 TITAN = "titan-x-maxwell"
 H200 = replace(load_profile("h200"), name="test-gpu", title="test-gpu")
+SLOW = {batch: of_batch(batch, start_ns=50_000_000) for batch in (2, 4, 8)}
+"""Kernels take as long whatever the batch, nearly: a larger one trains more in a second."""
 BUDGETS = st.lists(st.integers(1, 130), min_size=2, max_size=4)
-
-
-@pytest.fixture(scope="module")
-def vgg16() -> Advice:
-    """On a Titan X with its 12 GB."""
-    return advise("vgg16", gpu=TITAN)
 
 
 def check_budgets(study: Study, percents: list[int]) -> None:
@@ -69,23 +66,31 @@ def test_so_is_a_captured_step(step: CapturedStep, percents: list[int]) -> None:
     check_budgets(study_of_step(step, gpu), percents)
 
 
-def test_more_memory_never_gives_less_of_a_shipped_network() -> None:
-    plans = Plans(make_study("vgg16", batch=256, gpu=TITAN))
-    found = [plans.best(capacity * 10**9) for capacity in range(4, 30, 3)]
-    times_ns = [plan.result.iteration_time_ns for plan in found if plan]
-    assert found[: len(found) - len(times_ns)] == [None] * (len(found) - len(times_ns))
-    assert times_ns == sorted(times_ns, reverse=True)
-    assert times_ns[0] > times_ns[-1]
+def test_so_is_a_shipped_network() -> None:
+    check_budgets(make_study("alexnet", batch=128, gpu=TITAN), [20, 40, 55, 60, 80, 100])
 
 
-def test_a_batch_that_is_free_is_one_with_a_plan(vgg16: Advice) -> None:
-    """With 6 GB vdnn-dyn reaches a batch for which, by the steps of memory that plans are made for, there is none."""
+@pytest.mark.parametrize("varied", [{2: of_batch(2), 4: of_batch(4), 8: of_batch(8)}, SLOW])
+def test_more_memory_never_gives_less_at_the_batch_that_it_finds(
+    tmp_path: Path, varied: dict[int, CapturedStep]
+) -> None:
+    write_steps("batch", varied, tmp_path / "several")
+    rates = []
+    for capacity in (70, 100, 120, 150, 190, 220):
+        advice = advise(tmp_path / "several", gpu=H200, capacity=f"{capacity}MB")
+        own = advice.units_per_s(advice.best) if advice.best else 0
+        other = advice.alternative
+        rates.append(max(own or 0, other.units_per_s or 0 if other else 0))
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
+
+
+def test_a_batch_that_is_free_is_one_with_a_plan() -> None:
+    """By the steps of memory that plans are made for, the very last batch that a policy reaches may have none."""
     advice = advise("vgg16", gpu=TITAN, capacity="6GB")
     assert advice.best is not None
-    assert advice.batch is not None
-    assert 64 < advice.batch < max(reach.batch or 0 for reach in advice.reaches)
-    assert vgg16.best is not None
-    assert (advice.units_per_s(advice.best) or 0) <= (vgg16.units_per_s(vgg16.best) or 0)
+    assert advice.value is not None
+    assert 64 < advice.value <= max(reach.value or 0 for reach in advice.reaches)
 
 
 def test_what_fits_needs_no_offload() -> None:
@@ -98,37 +103,48 @@ def test_what_fits_needs_no_offload() -> None:
     assert "traces of other batches than 64" in str(advice)
 
 
-def test_it_does_not_pay_where_a_smaller_batch_trains_more(vgg16: Advice) -> None:
+@pytest.fixture(scope="module")
+def of_vgg16() -> Advice:
+    return advise("vgg16", gpu=TITAN)
+
+
+def test_it_does_not_pay_where_a_smaller_batch_trains_more(of_vgg16: Advice) -> None:
     """The number that decides is the baseline's at its largest batch, not the oracle's at this one."""
-    assert (vgg16.batch, vgg16.fits, vgg16.pays) == (256, False, False)
-    other = vgg16.alternative
+    advice = of_vgg16
+    assert (advice.value, advice.fits, advice.pays) == (256, False, False)
+    assert advice.flip is not None
+    assert advice.flip.value is None  # no larger batch does better
+    other = advice.alternative
     assert other is not None
     assert (other.policy, other.interpolated) == ("baseline(p)", True)
-    assert vgg16.policy == "baseline(p)"
-    assert f"baseline(p) ~{other.batch}" in str(vgg16)
+    assert advice.policy == "baseline(p)"
+    assert f"baseline(p) ~{other.value}" in str(advice)
+    assert "images/s" in str(advice)
 
 
-def test_with_a_faster_link_the_answer_is_the_other(vgg16: Advice) -> None:
-    assert vgg16.link is not None
-    assert vgg16.link.bytes_per_s is not None
-    after = advise("vgg16", gpu=TITAN, link_bandwidth=vgg16.link.bytes_per_s * 11 // 10)
-    assert (vgg16.pays, after.pays) == (False, True)
-
-
-def test_with_more_and_less_memory_the_answer_is_the_other() -> None:
-    enough = advise("alexnet", gpu=TITAN).capacity.without_offload_bytes
-    assert advise("alexnet", gpu=TITAN, capacity=enough).fits
-    short = advise("alexnet", gpu=TITAN, capacity=enough - 1)
-    assert not short.fits
-    assert advise("alexnet", gpu=TITAN, capacity=short.capacity.least_bytes).best is not None
-
-
-def test_where_nothing_fits_a_smaller_batch_is_named(vgg16: Advice) -> None:
-    capacity = vgg16.capacity.least_bytes - 2 * vgg16.capacity.step_bytes
-    nothing = advise("vgg16", gpu=TITAN, batch=256, capacity=capacity)
-    assert (nothing.best, nothing.policy) == (None, "baseline(p)")
+def test_beyond_the_flips_the_answer_is_the_other(tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    write_steps("batch", SLOW, folder)
+    before = advise(folder, gpu=H200, capacity="200MB")
+    assert before.best is not None
+    assert before.pays
+    assert before.link is not None
+    assert before.link.bytes_per_s is not None
+    after = advise(folder, gpu=H200, capacity="200MB", link_bandwidth=before.link.bytes_per_s // 2)
+    assert after.pays is False
+    without = before.reaches[0]
+    assert before.flip is not None
+    assert before.flip.value is not None
+    assert (without.value or 0) < before.flip.value <= 8
+    assert f"{before.flip.policy} pays from {'~' if before.flip.interpolated else ''}{before.flip.value}" in str(before)
+    enough, least = before.capacity.without_offload_bytes, before.capacity.least_bytes
+    assert advise(folder, gpu=H200, batch=8, capacity=enough).fits
+    assert not advise(folder, gpu=H200, batch=8, capacity=enough - 1).fits
+    assert advise(folder, gpu=H200, batch=8, capacity=least).best is not None
+    nothing = advise(folder, gpu=H200, batch=8, capacity=least - 2 * before.capacity.step_bytes)
+    assert (nothing.best, nothing.policy) == (None, "baseline")
     assert "no policy fits" in str(nothing)
-    assert "nothing fits at batch 256; baseline(p) at batch ~" in str(nothing)
+    assert "nothing fits at batch 8; baseline at batch " in str(nothing)
 
 
 def test_a_captured_step_names_the_command_that_writes_its_plan(tmp_path: Path) -> None:
@@ -144,13 +160,45 @@ def test_a_captured_step_names_the_command_that_writes_its_plan(tmp_path: Path) 
 
 
 def test_captures_of_several_batches_say_how_far_each_policy_reaches(tmp_path: Path) -> None:
-    write_steps("batch", {batch: of_batch(batch) for batch in (2, 4, 8)}, tmp_path / "several")
+    write_steps("batch", SLOW, tmp_path / "several")
     advice = advise(tmp_path / "several", gpu=H200)
-    assert [(reach.batch, reach.interpolated) for reach in advice.reaches] == [(8, False)] * 4
-    assert (advice.batch, advice.missing) == (8, "")
+    assert [(reach.value, reach.interpolated) for reach in advice.reaches] == [(8, False)] * len(advice.reaches)
+    assert (advice.value, advice.missing, advice.unit) == (8, "", "samples")
     small = advise(tmp_path / "several", gpu=H200, capacity=advice.capacity.without_offload_bytes - 1)
-    assert [reach.policy for reach in small.reaches if reach.batch == 8] != []
-    assert small.reaches[0].batch in range(2, 8)
+    assert [reach.policy for reach in small.reaches if reach.value == 8] != []
+    assert small.reaches[0].value in range(2, 8)
+    folder = tmp_path / "several" / "batch_8"
+    assert f"vdnnsim plan {folder} " in str(small)
+    assert small.best is not None
+    assert compare(folder, gpu=H200, capacity=small.best.budget_bytes, policies=small.policy)[small.policy].trainable
+
+
+def test_captures_that_vary_the_length_are_told_in_tokens(tmp_path: Path) -> None:
+    """A shorter sequence is another training: it is no alternative to offloading."""
+    write_steps("tokens", {tokens: of_length(tokens) for tokens in (16, 32, 64)}, tmp_path / "lengths")
+    whole = advise(tmp_path / "lengths", gpu=H200)
+    assert (whole.varied, whole.value, whole.unit, whole.per_iteration) == ("tokens", 64, "tokens", 4 * 64)
+    advice = advise(tmp_path / "lengths", gpu=H200, capacity=whole.capacity.without_offload_bytes - 1)
+    assert (advice.fits, advice.pays, advice.alternative) == (False, True, None)
+    assert advice.best is not None
+    assert advice.units_per_s(advice.best) == 4 * 64 * 1e9 / advice.best.result.iteration_time_ns
+    without = advice.reaches[0]
+    assert without.value in range(16, 64)
+    assert advice.flip is not None
+    assert advice.flip.value == without.value + 1  # nothing shorter needs it
+    assert f"tokens ~{without.value} is the largest that fits" in str(advice)
+    between = advise(tmp_path / "lengths", gpu=H200, tokens=48)
+    assert (between.value, between.between, between.provenance) == (48, (16, 64), "modelled")
+    with pytest.raises(InvalidInput, match="batch: found 8, expected none: what varies here is tokens"):
+        advise(tmp_path / "lengths", gpu=H200, batch=8)
+
+
+def test_tokens_are_what_an_embedding_reads() -> None:
+    step = of_batch(8)
+    words = step.saved[0]._replace(node="EmbeddingBackward0", attribute="indices", shape=(8, 128))
+    assert tokens_of(step) is None
+    assert tokens_of(replace(step, saved=(words, *step.saved[1:]))) == 128
+    assert tokens_of(of_length(32)) == 32
 
 
 def test_bad_input_is_one_error(tmp_path: Path) -> None:
@@ -182,13 +230,18 @@ def test_a_shipped_network_is_answered_at_once() -> None:
     assert time.process_time() - begun < 3
 
 
-def test_a_policy_that_more_memory_makes_slower_is_planned_for_less() -> None:
+@pytest.mark.parametrize("capacity", ["1GB", "900MB"])
+def test_the_advised_plan_is_no_slower_than_what_users_name(capacity: str) -> None:
+    advice = advise("alexnet", gpu=TITAN, capacity=capacity)
+    table = compare("alexnet", batch=128, gpu=TITAN, capacity=capacity, policies=["vdnn++", "offload", "vdnn-dyn"])
+    assert advice.best is not None
+    assert advice.best.result.iteration_time_ns <= min(one.iteration_time_ns for one in table if one.trainable)
+
+
+def test_a_policy_that_more_memory_makes_slower_is_planned_for_less(of_vgg16: Advice) -> None:
     """vdnn-dyn itself: with 12.79 GB it lets everything leave, with less it finds what is faster."""
-    study = make_study("vgg16", batch=256, gpu=TITAN)
-    plans = Plans(study)
-    some = plans.best(10_800_000_000)
-    more = plans.best(study.gpu.capacity_bytes)
-    assert some is not None
-    assert more is not None
-    assert more.result.iteration_time_ns <= some.result.iteration_time_ns
-    assert study.run("vdnn-dyn").result.iteration_time_ns > some.result.iteration_time_ns
+    assert of_vgg16.best is not None
+    assert of_vgg16.best.policy == "vdnn-dyn"
+    assert of_vgg16.best.budget_bytes < 11 * 10**9
+    whole = make_study("vgg16", batch=256, gpu=TITAN).run("vdnn-dyn").result
+    assert whole.iteration_time_ns > of_vgg16.best.result.iteration_time_ns

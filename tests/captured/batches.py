@@ -34,3 +34,8 @@ def of_batch(batch: int, start_ns: int = 20_000, bend_ns: int = 0) -> CapturedSt
         ),
         segments=() if batch != 4 else step.segments,
     )
+
+
+def of_length(tokens: int) -> CapturedStep:
+    """The same of batch 4 by the length of a sequence: one of 16 is a sample of `of_batch`."""
+    return replace(of_batch(tokens // 16), header=replace(HEADER, setting={"batch": 4, "tokens": tokens}))

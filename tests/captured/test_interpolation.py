@@ -88,7 +88,7 @@ def test_a_folder_of_captures_is_asked_by_batch(tmp_path: Path) -> None:
     folder = tmp_path / "varied"
     write_steps("batch", STEPS, folder)
     captures = captures_of(folder)
-    assert captures.batches == [4, 8, 16]
+    assert captures.values == [4, 8, 16]
     assert captures.at(8).step == STEPS[8]
     assert captures.at(8).batches == "8"
     found = captures.at(12)

@@ -52,7 +52,7 @@ def test_a_network_wants_to_know_the_variant() -> None:
 
 def test_policies_of_the_other_kind_say_so() -> None:
     with pytest.raises(InvalidInput, match="found small, a network of layers; expected a captured step"):
-        Study(NETWORK, trace_of(NETWORK), gpu_of()).run("offload")  # type: ignore[arg-type]
+        Study(NETWORK, trace_of(NETWORK), gpu_of()).run(LargeSaved())  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="found three, a captured step; expected a network of layers"):
         make_study(STEP, gpu=GPU).run("vdnn-conv+recompute")
 

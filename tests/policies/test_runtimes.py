@@ -65,6 +65,12 @@ def ran(name: str, network: Network = CHAIN) -> PolicyRun:
         # gone one layer behind its last use, back one before it is needed; d and the loss are the last layer
         ("torchtitan(min_bytes=1)", {"map:a": Leave(1, 2, 7, 8), "map:b": Leave(2, 4, 5, 7)}),
         ("torchtitan(min_bytes=1, budget=150)", {"map:a": Leave(1, 2, 7, 8)}),
+        # let go when forward is over: less is under way than may be; the first copy in begins at the first need
+        ("offload(min_bytes=1)", {"map:a": Leave(1, 4, 7, 8), "map:b": Leave(2, 4, 7, 7)}),
+        ("offload(min_bytes=1, in_flight=100B, ahead=0)", {"map:a": Leave(1, 2, 8, 8), "map:b": Leave(2, 4, 7, 7)}),
+        ("offload(which=gemm, min_bytes=1, in_flight=0)", {"map:a": Leave(1, 1, 7, 8), "map:b": Leave(2, 2, 7, 7)}),
+        ("offload(which=half, min_bytes=1)", {"map:a": Leave(1, 4, 8, 8)}),
+        ("offload(keep_last=1, min_bytes=1, in_flight=none)", {"map:a": Leave(1, 4, 8, 8)}),
         ("checkpoint", {}),
         ("checkpoint(every=2)", {f"map:{n}": Remake(i, 9 - i, ((n, "forward"),)) for n, i in (("a", 1), ("c", 3))}),
     ],

@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from vdnnsim.advice.plans import ORACLE, Plans, shown_policies
+from vdnnsim.advice.plans import ORACLE, Plans, fitted
+from vdnnsim.advice.reaching import Reaching
 from vdnnsim.advice.records import Advice, CapacityFlip, FittingPlan, LinkFlip, Point, Reach, fastest_without_offload
+from vdnnsim.captured.captures import BATCH, LENGTHS, tokens_of
+from vdnnsim.captured.several import folder_of
 from vdnnsim.captured.step import CapturedStep
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
+from vdnnsim.policies import Plan
 from vdnnsim.program import WeightGradients
 from vdnnsim.study import Study
-from vdnnsim.sweep.solve import LINK_STEP_BYTES_PER_S, Answer, Setting, largest_of, smallest_link
-from vdnnsim.trace import TraceShelf, weakest
+from vdnnsim.sweep.solve import LINK_STEP_BYTES_PER_S, Setting, last_good
+from vdnnsim.trace import weakest
 
 ALLOWED_LOSS = 0.05
-"""What may be lost to a link where no batch without offload is there to compare with."""
+"""What may be lost to a link where nothing without offload is there to compare with."""
 
 
 def advise(
@@ -24,6 +29,7 @@ def advise(
     *,
     gpu: str | Path | GpuProfile,
     batch: int | None = None,
+    tokens: int | None = None,
     capacity: int | str | None = None,
     link_bandwidth: int | str | None = None,
     math: str | None = None,
@@ -32,37 +38,44 @@ def advise(
     trace: Iterable[Path] = (),
     traces: Iterable[Path] = (),
 ) -> Advice:
-    """Whether offloading pays on this GPU, and what to set: at `batch`, or else at the largest that any policy reaches.
+    """Whether offloading pays on this GPU, and what to set: at `batch`, or else at the largest that any policy reaches;
+    of captured steps that vary the length of a sequence, at `tokens`, or else at the longest.
 
     All is as in `compare`, but that `trace` are several tables, of one batch each. The advised plan needs no more than
     the capacity, and at a batch more capacity never gives a slower one. Raises `InvalidInput` (and its kinds) for what
     cannot be used, and where there is no trace at all.
     """
-    setting = Setting(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces))
+    setting = Setting(
+        network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces),
+        (BATCH, *LENGTHS),
+    )  # fmt: skip
     shelf = setting.shelf()
-
-    @cache
-    def study_at(wanted: int | None) -> Study:
-        return setting.study(shelf, wanted)
-
+    varied = setting.captures.varied if setting.captures else BATCH
+    value = _value(varied, batch, tokens)
+    study_at = cache(lambda wanted: setting.study(shelf, wanted))
     timed = setting.batches(shelf)
-    if batch is None and len(timed) == 1:
-        batch = timed[0]
-    reaches = _reaches(setting, shelf, timed, study_at) if len(timed) > 1 else ()
-    if batch is None and reaches:
-        reached = max((reach.batch for reach in reaches if reach.batch), default=timed[0])
-        batch, plans = _largest_planned(reached, timed[0], study_at)
+    if value is None and len(timed) == 1:
+        value = timed[0]
+    reaching = Reaching(timed, study_at, lambda wanted: _units(study_at(wanted))[1])
+    reaches = reaching.reaches()
+    if value is None and reaches:
+        reached = max((reach.value for reach in reaches if reach.value), default=timed[0])
+        value, plans = _largest_planned(reached, timed[0], study_at)
     else:
-        plans = Plans(study_at(batch))
+        plans = Plans(study_at(value))
     study = plans.at(plans.capacity_bytes)
+    unit, per_iteration = _units(study)
     best, baseline = plans.best(plans.capacity_bytes), plans.baseline(plans.capacity_bytes)
     used = [plan.result.provenance for plan in (baseline, best) if plan]
     own = [Point(best.policy, best.budget_bytes, best.result.iteration_time_ns)] if best else []
     link = study.gpu.link
     return Advice(
         network=study.workload.name,
-        batch=batch,
-        between=(timed[0], timed[-1]) if batch not in timed and timed else None,
+        varied=varied,
+        value=value,
+        unit=unit,
+        per_iteration=per_iteration,
+        between=(timed[0], timed[-1]) if value not in timed and timed else None,
         gpu=study.gpu.name,
         gpu_named=study.gpu.name if isinstance(gpu, GpuProfile) else str(gpu),
         capacity_bytes=study.gpu.capacity_bytes,
@@ -71,39 +84,49 @@ def advise(
         baseline=baseline,
         best=best,
         reaches=reaches,
+        error=setting.error(shelf, timed) if any(reach.interpolated for reach in reaches) else "",
         missing="" if reaches else _missing(setting, timed),
+        flip=reaching.flip(reaches, varied == BATCH),
         capacity=CapacityFlip(plans.least_bytes, plans.step_bytes, plans.without_offload_bytes),
-        link=_link_flip(plans, batch, baseline, best, fastest_without_offload(reaches)),
+        link=_link_flip(
+            plans, per_iteration, baseline, best, fastest_without_offload(reaches) if varied == BATCH else None
+        ),
         points=(*plans.points(), *own),
-        step=str(network) if setting.captures and not isinstance(network, CapturedStep) else "",
+        step=_folder(network, value) if setting.captures else "",
         provenance=weakest(used),
     )
 
 
-def _reaches(
-    setting: Setting, shelf: TraceShelf, timed: list[int], study_at: Callable[[int], Study]
-) -> tuple[Reach, ...]:
-    error = cache(lambda: setting.error(shelf, timed))
-    policies = shown_policies(study_at(timed[0]))
-    return tuple(_reach(name, largest_of(timed, study_at, name, None, error), timed) for name in policies)
-
-
-def _reach(policy: str, answer: Answer, timed: list[int]) -> Reach:
-    tried = next((tried for tried in answer.tried if tried.value == answer.value), None)
-    if tried is None:
-        return Reach(policy, None, None, False, answer.note)
-    rate = tried.value * 1e9 / tried.iteration_time_ns if tried.iteration_time_ns else None
-    return Reach(policy, tried.value, rate, tried.value not in timed, answer.note)
-
-
 def _largest_planned(reached: int, least: int, study_at: Callable[[int], Study]) -> tuple[int, Plans]:
-    """The largest batch, by steps of a fiftieth from what a policy reaches, with a plan that fits: plans are made for
-    memories by steps, and the very last batch may lie between two."""
+    """The largest value, by steps of a fiftieth from what a policy reaches, with a plan that fits: plans are made for
+    memories by steps, and the very last value may lie between two."""
     plans = Plans(study_at(reached))
     while reached > least and plans.best(plans.capacity_bytes) is None:
         reached = max(least, reached * 98 // 100)
         plans = Plans(study_at(reached))
     return reached, plans
+
+
+def _value(varied: str, batch: int | None, tokens: int | None) -> int | None:
+    """What is asked about of what is varied. Raises `InvalidInput` for the other one."""
+    asked, other, name = (batch, tokens, "tokens") if varied == BATCH else (tokens, batch, BATCH)
+    if other is not None:
+        raise InvalidInput(f"{name}: found {other}, expected none: what varies here is {varied}")
+    return asked
+
+
+def _folder(network: str | Path | CapturedStep, value: int | None) -> str:
+    """That of the captured step, where training can take a plan of it."""
+    return "" if isinstance(network, CapturedStep) else str(folder_of(network, value) or "")
+
+
+def _units(study: Study) -> tuple[str, int | None]:
+    """What is trained, and how many of it in an iteration."""
+    batch = study.workload.batch
+    if not study.workload.one_way:
+        return "images", batch
+    tokens = tokens_of(study.workload.step)
+    return ("samples", batch) if tokens is None or batch is None else ("tokens", batch * tokens)
 
 
 def _missing(setting: Setting, timed: list[int]) -> str:
@@ -114,22 +137,39 @@ def _missing(setting: Setting, timed: list[int]) -> str:
 
 
 def _link_flip(
-    plans: Plans, batch: int | None, baseline: FittingPlan, best: FittingPlan | None, reach: Reach | None
+    plans: Plans, units: int | None, baseline: FittingPlan, best: FittingPlan | None, reach: Reach | None
 ) -> LinkFlip | None:
-    """Where the best plan gives as much as what trains without offload does; within `ALLOWED_LOSS` of the oracle where
-    that is not known."""
+    """With which the best plan, made for the link there is, gives as much as what trains without offload does; or is
+    within `ALLOWED_LOSS` of the oracle, where that is not known."""
     if best is None or not best.offloads:
         return None
     study = plans.at(best.budget_bytes)
     oracle_ns = study.run(ORACLE).result.iteration_time_ns
     loss = ALLOWED_LOSS
-    if batch is not None and reach is not None and reach.units_per_s:
-        loss = 1 - oracle_ns * reach.units_per_s / (batch * 1e9)
+    if units is not None and reach is not None and reach.units_per_s:
+        loss = 1 - oracle_ns * reach.units_per_s / (units * 1e9)
     elif baseline.budget_bytes <= plans.capacity_bytes:
-        reach = Reach(baseline.policy, batch, None, False, "")
+        reach = Reach(baseline.policy, None, None, False)
         loss = 1 - oracle_ns / baseline.result.iteration_time_ns
     if loss < 0:
         return LinkFlip(None, reach, loss, "not even with copies that take no time")
+    plan = fitted(study, best.policy)
+    assert plan is not None  # it was run so
+    bytes_per_s, note = _slowest_link(study, plan, oracle_ns / (1 - loss))
+    return LinkFlip(bytes_per_s, reach, loss, note)
+
+
+def _slowest_link(study: Study, plan: Plan, most_ns: float) -> tuple[int | None, str]:
+    """Behind which a plan takes no more time, as `smallest_link` finds it of a policy; with what bounds it."""
+
+    def enough(bytes_per_s: int) -> bool:
+        found = study.behind(bytes_per_s).time_ns(plan)
+        return found is not None and found <= most_ns
+
     step = max(LINK_STEP_BYTES_PER_S, study.gpu.link.copy_in.bandwidth_bytes_per_s // 50 // 10**8 * 10**8)
-    answer = smallest_link(study, best.policy, loss=loss, step_bytes_per_s=step)
-    return LinkFlip(answer.value, reach, loss, answer.note)
+    high = study.gpu.memory_bandwidth_bytes_per_s // step * step
+    if not enough(high):
+        return None, "not even behind a link as fast as the device memory"
+    if enough(step):
+        return step, "the slowest that is tried"
+    return last_good(enough, step, high, step), f"to {step / 1e9:g} GB/s"

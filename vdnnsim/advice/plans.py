@@ -8,22 +8,27 @@ taken: with more memory there are the same plans to choose from, and others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.advice.records import FittingPlan, Point
-from vdnnsim.policies import ONE_WAY_POLICIES, POLICIES, Plan, decide, make_policy
+from vdnnsim.iteration import Leave
+from vdnnsim.policies import ONE_WAY_POLICIES, POLICIES, Plan, VdnnDyn, decide, make_plan, make_policy
 from vdnnsim.study import Study
 from vdnnsim.summary import against
+from vdnnsim.sweep.prepared import TimelessLaboratory
 from vdnnsim.sweep.solve import ROOMY_BYTES, last_good
 
 ORACLE, SEEKING = "oracle", "vdnn-dyn"
+_BESIDE = ("vdnn++", "offload", "offload(which=gemm)", "offload(which=half)", "offload(which=quarter)")
 _MOST_RUNGS = 32
 _WALKED_STEPS = 3000
 _MANY_STEPS = 500
-"""From here on a program's memory takes too long to be fitted again and again, and the ladder has no rungs."""
-_SPARE_PER_MILLE = (1000, 1002, 1005, 1010, 1020, 1050, 1100, 1200, 1500, 2000)
+"""From here on a program's memory takes too long to be fitted again and again: the ladder has no rungs."""
+_ROOM_PER_MILLE = (990, 1000, 1020, 1050, 1100, 1200, 1500, 2000)
+"""Of what a plan uses of an endless pool, which is not what it needs: one with an end places blocks elsewhere."""
 
 
 class _Free(NamedTuple):
@@ -39,26 +44,32 @@ class Plans:
     def __init__(self, study: Study) -> None:
         self._study = study
         self.capacity_bytes = study.gpu.capacity_bytes
-        self._decided = {name: decide(make_policy(name), study.problem()) for name in fixed_policies(study)}
+        plans = {name: decide(make_policy(name), study.problem()) for name in fixed_policies(study)}
+        self._decided = {name: plan for name, plan in plans.items() if is_baseline(name) or plan.schedule.leaves}
         self._free = {name: self._with_room(plan) for name, plan in self._decided.items()}
-        self._offloading = {name: free for name, free in self._free.items() if not is_baseline(name)}
-        self._leanest = min(self._offloading, key=lambda name: self._offloading[name].budget_bytes)
+        papers = (name for name in self._free if not is_baseline(name) and name not in _BESIDE)
+        self._papers = {name: self._free[name] for name in papers}
+        self._leanest = min(self._papers or self._free, key=lambda name: self._free[name].budget_bytes)
+        if not study.workload.one_way:  # where memory is handed out layer by layer; of a step it is the baseline
+            self._free[SEEKING] = self._with_room(_without_offload(study))
         self._oracle = study.run(ORACLE).result
         self._times_ns: dict[tuple[str, int], int | None] = {}
 
     @cached_property
     def least_bytes(self) -> int:
-        """The least memory in which the leanest policy trains, searched to `step_bytes`."""
-        free = self._offloading[self._leanest]
+        """The least memory in which the leanest of the paper's policies trains, searched to `step_bytes`, or less if
+        another one needs less."""
+        least = min(free.budget_bytes for free in self._free.values())
         if not self._rungs:
-            return free.budget_bytes
-        fits = lambda budget: self._time_ns(self._leanest, budget) is not None  # noqa: E731
-        return last_good(fits, 0, free.budget_bytes, self.step_bytes)
+            return least
+        name = self._leanest
+        fits = lambda budget: fitted(self.at(budget), name, self._decided[name]) is not None  # noqa: E731
+        return min(least, last_good(fits, 0, self._free[name].budget_bytes, self.step_bytes))
 
     @property
     def step_bytes(self) -> int:
         """How finely `least_bytes` was searched; 0 where late fetches were not tried."""
-        return max(1, self._offloading[self._leanest].budget_bytes // 100) if self._rungs else 0
+        return max(1, self._free[self._leanest].budget_bytes // 100) if self._rungs else 0
 
     @cached_property
     def _rungs(self) -> int:
@@ -102,7 +113,8 @@ class Plans:
         """A policy's plan for a memory, with all its numbers."""
         run = self.at(budget_bytes).run(policy)
         result = against(self._oracle, run.result, run.steps)
-        return FittingPlan(policy, budget_bytes, bool(run.plan.offload), result)
+        leaves = run.plan.schedule.leaves.values()
+        return FittingPlan(policy, budget_bytes, bool(leaves), _ahead(leaves), result)
 
     def _tight(self) -> Iterator[tuple[int, str]]:
         """Memories below what policies need for their best times, and the policies to try there; none hangs on the
@@ -110,42 +122,64 @@ class Plans:
         if not self._rungs:
             return
         yield self.least_bytes, self._leanest
-        ladders = {name: free.budget_bytes for name, free in self._offloading.items()}
-        if not self._study.workload.one_way:  # else it is one of the others, wherever
-            ladders[SEEKING] = min(free.budget_bytes for name, free in self._offloading.items() if "(m)" not in name)
+        ladders = {name: free.budget_bytes for name, free in self._papers.items()}
+        if SEEKING in self._free:  # else it is one of the others, wherever
+            fastest = (free.budget_bytes for name, free in self._papers.items() if "(m)" not in name)
+            ladders[SEEKING] = min(fastest, default=self.least_bytes)
         for name, budget in ladders.items():
             above = budget - self.least_bytes
-            yield from ((self.least_bytes + above * rung // self._rungs, name) for rung in range(self._rungs)[::-1])
+            if above > 0:
+                yield from ((self.least_bytes + above * rung // self._rungs, name) for rung in range(self._rungs)[::-1])
 
     def _with_room(self, plan: Plan) -> _Free:
-        roomy = self.at(ROOMY_BYTES).rehearse(plan)
-        for per_mille in _SPARE_PER_MILLE:
-            budget = -(-roomy.pool_high_water_bytes * per_mille // 1000)
-            fitted = self.at(budget).prepare(plan)
-            if fitted.failure is None and fitted.plan.schedule == plan.schedule:
-                return _Free(budget, roomy.time_ns)
-        return _Free(ROOMY_BYTES, roomy.time_ns)
+        roomy = self.at(ROOMY_BYTES)
+        time_ns, used_bytes = roomy.time_ns(plan) or 0, roomy.used_bytes(plan)
+
+        tried = used_bytes * 3 // 4
+        long = len(roomy.prepare(plan).program.steps) >= _MANY_STEPS
+        for per_mille in _ROOM_PER_MILLE[long:]:
+            budget = -(-used_bytes * per_mille // 1000)
+            if roomy.holds(plan, budget):
+                if not long:
+                    budget = last_good(lambda size: roomy.holds(plan, size), tried, budget, used_bytes // 500 + 1)
+                return _Free(budget, time_ns)
+            tried = budget
+        return _Free(ROOMY_BYTES, time_ns)
 
     def _time_ns(self, name: str, budget_bytes: int) -> int | None:
         """A policy's time in a memory, if it fits; asked again for every capacity, and worked out once."""
         if (name, budget_bytes) not in self._times_ns:
-            self._times_ns[name, budget_bytes] = self._rehearsed_ns(name, budget_bytes)
+            self._times_ns[name, budget_bytes] = time_ns(self.at(budget_bytes), name, self._decided.get(name))
         return self._times_ns[name, budget_bytes]
 
-    def _rehearsed_ns(self, name: str, budget_bytes: int) -> int | None:
-        study = self.at(budget_bytes)
-        rehearsal = study.rehearse(self._decided.get(name) or decide(make_policy(name), study.problem()))
-        return rehearsal.time_ns if rehearsal.fits else None
+
+def fitted(study: Study, policy: str, decided: Plan | None = None) -> Plan | None:
+    """The policy's plan as it fits into the study's memory; None where it does not. Nothing is simulated."""
+    plan = decided or decide(make_policy(policy), study.problem(TimelessLaboratory(study)))
+    found = study.prepare(plan)
+    return found.plan if found.failure is None else None
+
+
+def time_ns(study: Study, policy: str, decided: Plan | None = None) -> int | None:
+    """The time of an iteration under a policy; None where it does not fit."""
+    return study.time_ns(decided or decide(make_policy(policy), study.problem(TimelessLaboratory(study))))
+
+
+def _without_offload(study: Study) -> Plan:
+    """What vdnn-dyn takes where it has room for it."""
+    problem = study.problem()
+    return make_plan(problem, VdnnDyn().no_offload, (), problem.performance_optimal)
 
 
 def fixed_policies(study: Study) -> list[str]:
-    """The paper's policies whose choice does not hang on the memory, those that copy nothing first."""
-    return [name for name in _all(study) if name not in (ORACLE, SEEKING)]
+    """The policies whose choice does not hang on the memory, those that copy nothing first."""
+    return [name for name in (*_papers(study), *_BESIDE) if name not in (ORACLE, SEEKING)]
 
 
 def shown_policies(study: Study) -> list[str]:
     """The policies that are set side by side: of variants the one with the fastest algorithms, without offload both."""
-    return [name for name in _all(study) if name != ORACLE and (is_baseline(name) or "(m)" not in name)]
+    papers = [name for name in _papers(study) if name != ORACLE and (is_baseline(name) or "(m)" not in name)]
+    return [*papers, *_BESIDE[:2]]
 
 
 def is_baseline(policy: str) -> bool:
@@ -153,8 +187,15 @@ def is_baseline(policy: str) -> bool:
     return policy.startswith("baseline")
 
 
-def _all(study: Study) -> Iterable[str]:
+def _papers(study: Study) -> Iterable[str]:
     return ONE_WAY_POLICIES if study.workload.one_way else POLICIES
+
+
+def _ahead(leaves: Collection[Leave]) -> int:
+    """How many places before its need a copy in begins, at most."""
+    needs = sorted(leave.needed for leave in leaves)
+    places = (bisect_left(needs, leave.needed) - bisect_left(needs, leave.back) for leave in leaves)
+    return max(places, default=0)
 
 
 def _time(entry: tuple[int, int, str]) -> int:

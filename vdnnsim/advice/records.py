@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from vdnnsim.captured.captures import BATCH
 from vdnnsim.trace import Provenance
 from vdnnsim.units import format_bytes
 
@@ -23,24 +24,32 @@ class Point(NamedTuple):
 
 class FittingPlan(NamedTuple):
     """A policy's plan, made for a memory of `budget_bytes`, and its numbers there. `offloads` says that something
-    leaves."""
+    leaves; a copy in begins at the need of what is needed so many places `ahead`, at most."""
 
     policy: str
     budget_bytes: int
     offloads: bool
+    ahead: int
     result: PolicyResult
 
 
 class Reach(NamedTuple):
-    """The largest batch that fits under a policy and how many of it are trained in a second; None where none that was
-    timed fits. `interpolated`: it lies between two that were timed; `note` says what bounds it, and how far off it may
-    be."""
+    """The largest batch, or the longest sequence, that fits under a policy and how many units of it are trained in a
+    second; None where none that was timed fits. `interpolated`: it lies between two that were timed."""
 
     policy: str
-    batch: int | None
+    value: int | None
     units_per_s: float | None
     interpolated: bool
-    note: str
+
+
+class ValueFlip(NamedTuple):
+    """The smallest batch, or the shortest sequence, from which on offloading gives more than whatever fits without;
+    None where none that was timed is large enough. `interpolated` as in `Reach`."""
+
+    policy: str
+    value: int | None
+    interpolated: bool
 
 
 class CapacityFlip(NamedTuple):
@@ -65,18 +74,23 @@ class LinkFlip(NamedTuple):
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer for a network, or a captured step, at `batch` on a GPU of `capacity_bytes`.
+    """The answer for a network, or a captured step, on a GPU of `capacity_bytes`, at a `value` of what is `varied`: the
+    batch, or the length of a sequence, by the name that the script has for it.
 
-    `best` is the fastest plan that fits at that batch, None where none does. `reaches` are the policies at their
-    largest batch, none where `missing` says what is needed to know them. `capacity` and `link` say where the answer
-    flips, `link` None where nothing is to be copied. `between` is None where the batch was timed, else kernels are
-    interpolated and those are the smallest and the largest that were. `points` are what each policy needs for its best
-    time, and the best plan's. `step` is the folder of a captured step, of which training can take a plan. Printed, it
-    is what the command prints.
+    `best` is the fastest plan that fits there, None where none does. Rates are of `unit`: `per_iteration` of them are
+    trained in an iteration (None: not known). `reaches` are the policies at their largest value, none where `missing`
+    says what is needed to know them; `error` is that of values between those that were timed, in words. `flip`,
+    `capacity` and `link` say where the answer flips, `flip` None where there are no `reaches`, `link` None where
+    nothing is to be copied. `between` is None where the value was timed, else kernels are interpolated and those are
+    the smallest and the largest that were. `points` are what each policy needs for its best time, and the best plan's.
+    `step` is the folder of a captured step, of which training can take a plan. Printed, it is what the command prints.
     """
 
     network: str
-    batch: int | None
+    varied: str
+    value: int | None
+    unit: str
+    per_iteration: int | None
     between: tuple[int, int] | None
     gpu: str
     gpu_named: str
@@ -86,7 +100,9 @@ class Advice:
     baseline: FittingPlan
     best: FittingPlan | None
     reaches: tuple[Reach, ...]
+    error: str
     missing: str
+    flip: ValueFlip | None
     capacity: CapacityFlip
     link: LinkFlip | None
     points: tuple[Point, ...]
@@ -95,8 +111,8 @@ class Advice:
 
     def __repr__(self) -> str:
         return (
-            f"<Advice for {self.network}, batch {self.batch}, on {self.gpu} ({format_bytes(self.capacity_bytes)}): "
-            f"{self.policy or 'nothing fits'}>"
+            f"<Advice for {self.network}, {self.varied} {self.value}, on {self.gpu} "
+            f"({format_bytes(self.capacity_bytes)}): {self.policy or 'nothing fits'}>"
         )
 
     def __str__(self) -> str:
@@ -111,21 +127,22 @@ class Advice:
         return self.baseline.budget_bytes <= self.capacity_bytes
 
     def units_per_s(self, plan: FittingPlan) -> float | None:
-        """How many of the batch a plan trains in a second; None where there is no batch, or no time."""
-        if self.batch is None or not plan.result.iteration_time_ns:
+        """How many units a plan trains in a second; None where it is not known how many an iteration has, or no time
+        passes."""
+        if self.per_iteration is None or not plan.result.iteration_time_ns:
             return None
-        return self.batch * 1e9 / plan.result.iteration_time_ns
+        return self.per_iteration * 1e9 / plan.result.iteration_time_ns
 
     @cached_property
     def alternative(self) -> Reach | None:
-        """The fastest largest batch without offload, where the asked one does not fit so."""
-        if self.best is not None and not self.best.offloads:
-            return None
+        """The fastest that fits without offload, where the asked value does not fit so."""
+        if self.varied != BATCH or (self.best is not None and not self.best.offloads):
+            return None  # a shorter sequence is another training
         return fastest_without_offload(self.reaches)
 
     @property
     def pays(self) -> bool | None:
-        """Whether offloading gives more than the largest batch that fits without; None where that is not known."""
+        """Whether offloading gives more than the largest value that fits without; None where that is not known."""
         if self.best is None or not self.best.offloads:
             return False
         own = self.units_per_s(self.best)

@@ -40,6 +40,15 @@ def read_steps(folder: str | Path) -> tuple[str, dict[Value, CapturedStep]]:
     return index.varied, {one.value: read_step(folder / one.folder) for one in index.captures}
 
 
+def folder_of(folder: str | Path, value: Value | None) -> Path | None:
+    """Where the step of this value lies, of captures of several settings or of one; None where it was not captured.
+    Raises as `read_steps`."""
+    folder = Path(folder)
+    if not is_steps(folder):
+        return folder
+    return next((folder / one.folder for one in _read_index(folder).captures if one.value == value), None)
+
+
 def _read_index(folder: Path) -> IndexFile:
     from vdnnsim.captured.index import IndexFile  # pydantic is slow to import
 

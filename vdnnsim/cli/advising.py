@@ -10,6 +10,7 @@ def advise_command(
     network: options.Workload,
     gpu: options.Gpu,
     batch: options.OwnBatch = None,
+    tokens: options.Tokens = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
     math: options.OwnMath = None,
@@ -21,7 +22,8 @@ def advise_command(
 ) -> None:
     """Does it fit, does offloading pay, and what to set: the answer in five lines.
 
-    Without --batch it is for the largest batch that any policy trains, of those that were timed or captured.
+    Without --batch it is for the largest batch that any policy trains, of those that were timed or captured; of
+    captures that vary the length of a sequence for the longest.
     """
     check_targets({}, {"--figure": figure})
 
@@ -37,6 +39,7 @@ def advise_command(
         network,
         gpu=gpu,
         batch=batch,
+        tokens=tokens,
         capacity=capacity,
         link_bandwidth=link_bandwidth,
         math=math,

@@ -24,6 +24,12 @@ OwnBatch = Annotated[
     int | None,
     typer.Option("--batch", help="Images in one iteration of a network; captured steps have theirs.", min=1),
 ]
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens", help="The length of a sequence, of captured steps that vary it (--vary tokens=...).", min=1
+    ),
+]
 Policy = Annotated[
     str,
     typer.Option(

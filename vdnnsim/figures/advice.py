@@ -51,10 +51,11 @@ def _draw(advice: Advice) -> Figure:
     _draw_capacity(axes, advice, unit_bytes, right, far)
     if other and other.units_per_s:
         axes.axhline(other.units_per_s, color=FAINT, linewidth=0.8, linestyle=":")
-        text = f"{other.policy} at batch {reach_words(other)}, the largest that fits"
+        text = f"{other.policy} at {advice.varied} {reach_words(other)}, the largest that fits"
         page.write_beside(axes, text, 0, other.units_per_s, shift_pt=(3, 3), va="bottom", outlined=True)
     axes.set_xlabel(f"device memory ({unit}); line: the best that is known to fit in it")
-    axes.set_ylabel("iterations a second" if advice.batch is None else f"samples a second, batch {advice.batch}")
+    unit = advice.unit if advice.per_iteration else "iterations"
+    axes.set_ylabel(f"{unit} a second" + (f", {advice.varied} {advice.value}" if advice.value else ""))
     axes.grid(color=looks.GRID, linewidth=0.5)
     axes.set_axisbelow(True)
     page.dress(figure, advice_subject(advice), handles, advice_note(advice))
@@ -62,7 +63,7 @@ def _draw(advice: Advice) -> Figure:
 
 
 def _rate(advice: Advice, time_ns: int) -> float:
-    return (1 if advice.batch is None else advice.batch) * 1e9 / max(1, time_ns)
+    return (advice.per_iteration or 1) * 1e9 / max(1, time_ns)
 
 
 def _draw_best(axes: Axes, advice: Advice, unit_bytes: int, right: float) -> None:

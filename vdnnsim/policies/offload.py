@@ -1,15 +1,16 @@
 """What users of frameworks set by hand: which saved tensors leave, how many copies are under way, how far ahead they
-come back. For captured steps.
+come back.
 
 A share of the layers is spread evenly, the first layer among them. A block is of the layer that saves it first. Copies
 out are waited for at the first hook call at which more than `in_flight_bytes` of them are under way; copies in begin
-`ahead` leaving blocks before their need.
+`ahead` leaving blocks before their need. In networks stages stand for hook calls, and the classifier stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidValue
 from vdnnsim.policies.grammar import Parameter, count, name_of, shown_size, size, size_or_none
 from vdnnsim.policies.plan import Plan, Problem, workspaces_of
+from vdnnsim.policies.saves import Saved, Saves
 from vdnnsim.policies.workload import LONG_KERNELS
 
 _SHARES: Mapping[str, float] = MappingProxyType({"half": 1 / 2, "quarter": 1 / 4})
@@ -40,7 +42,7 @@ def _which(text: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class Offload:
-    """Saved tensors of a captured step leave: all, what GEMM, CONV and attention read, or those of a share of layers.
+    """Saved tensors leave: all, what GEMM, CONV and attention read, or those of a share of layers.
 
     Blocks below `min_bytes` stay, and all that is saved from the begin of the last `keep_last` layers on.
     """
@@ -66,12 +68,36 @@ class Offload:
         return name_of("offload", self)
 
     def check(self, problem: Problem) -> None:
-        """A captured step: networks have no saved tensors."""
-        _ = problem.step
+        """Nothing is needed beyond what every problem has."""
 
     def plan(self, problem: Problem) -> Plan:
+        if not problem.workload.one_way:
+            return self._plan_of_network(Saves(problem))
         leaving = map(block_name, self.chosen(problem.step))
         return offload_plan(problem, leaving, self.ahead, self.in_flight_bytes)
+
+    def _plan_of_network(self, saves: Saves) -> Plan:
+        leaving = self._chosen_of(saves)
+        freed = _freed(leaving, self.in_flight_bytes, saves.last_forward)
+        by_need = sorted(leaving, key=lambda one: one.needed)
+        back = {one.name: by_need[max(0, place - self.ahead)].needed for place, one in enumerate(by_need)}
+        return saves.plan({one.name: saves.leave(one, freed[one.name], back[one.name]) for one in leaving})
+
+    def _chosen_of(self, saves: Saves) -> list[Saved]:
+        """As `chosen`, of a network: its layers are those that save something."""
+        problem = saves.problem
+        movable = [one for one in saves.tensors if not problem.workload.in_classifier(one.layer)]
+        layers = list(dict.fromkeys(one.layer for one in movable))
+        if self.which == "gemm":
+            read = saves.read_by(problem.workload.movable(LONG_KERNELS))
+            wanted = {one.name for one in movable if one.name in read}
+        else:
+            share = _SHARES.get(self.which) or (1.0 if self.which == "all" else float(self.which))
+            shared = {layers[place] for place in spread(len(layers), share)}
+            wanted = {one.name for one in movable if one.layer in shared}
+        kept = set(layers[-self.keep_last :] if self.keep_last else ())
+        large = (one for one in movable if one.size_bytes >= max(1, self.min_bytes))
+        return [one for one in large if one.name in wanted and one.layer not in kept]
 
     def chosen(self, step: CapturedStep) -> list[int]:
         """The blocks that leave, in the order of their first save."""
@@ -96,6 +122,19 @@ class Offload:
             return set()
         first = min(step.stages.saves[number][0] for number in layers[0])
         return {number for number in may_leave(step) if step.stages.saves[number][0] >= first}
+
+
+def _freed(leaving: Sequence[Saved], in_flight_bytes: int | None, last: int) -> dict[str, int]:
+    """The stage at whose end each is let go: the first by which more than so many bytes were given, its own among
+    them; else the last one of forward."""
+    freed = {one.name: last for one in leaving}
+    if in_flight_bytes is None:
+        return freed
+    for place, one in enumerate(leaving):
+        under_way = accumulate(later.size_bytes for later in leaving[place:])
+        over = (later.out for later, given in zip(leaving[place:], under_way, strict=True) if given > in_flight_bytes)
+        freed[one.name] = next(over, last)
+    return freed
 
 
 def offload_plan(

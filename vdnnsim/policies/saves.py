@@ -9,7 +9,7 @@ the host waits at the end of the iteration alone.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -74,6 +74,12 @@ class Saves:
             return stages.saves[gemms[-1]][0] if gemms else self.last_forward + 1
         layers = [n for n, stage in enumerate(self.iteration.stages) if not stage.backward and stage.kind in kinds]
         return max(layers, default=self.last_forward + 1)
+
+    def read_by(self, layers: Collection[str]) -> frozenset[str]:
+        """The maps that backward of these layers of a network reads."""
+        stages = self.iteration.stages
+        of_layers = (each for each in self.iteration.operators if stages[each.stage].layer in layers)
+        return frozenset(name for each in of_layers if stages[each.stage].backward for name in each.reads)
 
     def leave(self, one: Saved, freed: int, back: int) -> Leave:
         """It leaves where it is saved, goes at the end of `freed` or as soon after as it can, and begins to come back

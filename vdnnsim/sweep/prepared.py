@@ -88,7 +88,7 @@ def sees_times(policy: Policy) -> bool:
 def prepare(study: Study, policy_name: str) -> Prepared:
     """Plan, fit and lower. Raises `InvalidInput` for a policy that cannot be used or cannot work on this problem."""
     policy = make_policy(policy_name)
-    laboratory = study if sees_times(policy) else _TimelessLaboratory(study)
+    laboratory = study if sees_times(policy) else TimelessLaboratory(study)
     return prepare_plan(study, decide(policy, study.problem(laboratory)))
 
 
@@ -147,7 +147,7 @@ def _provenance(program: Program, study: Study) -> Provenance:
     return weakest([*(row.provenance for row in rows), *profile_labels(study.gpu, program, study.trace)])
 
 
-class _TimelessLaboratory:
+class TimelessLaboratory:
     """Tries plans for policies that ask only whether they fit: nothing is simulated, and trials have no times."""
 
     def __init__(self, study: Study) -> None:

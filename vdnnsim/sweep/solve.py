@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.captured.captures import Captures, captures_of
+from vdnnsim.captured.captures import BATCH, Captures, captures_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
@@ -74,6 +74,8 @@ class Setting:
     link_bandwidth: int | str | None = None
     tables: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
+    may_vary: tuple[str, ...] = (BATCH,)
+    """What captured steps may vary, in place of the batch too."""
 
     def __post_init__(self) -> None:
         check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
@@ -84,7 +86,7 @@ class Setting:
     @cached_property
     def captures(self) -> Captures | None:
         """The captured steps that are meant, where some are."""
-        return captures_of(self.network) if is_captured(self.network) else None
+        return captures_of(self.network, self.may_vary) if is_captured(self.network) else None
 
     def shelf(self) -> TraceShelf:
         """Where its traces are looked for."""
@@ -126,7 +128,7 @@ class Setting:
         """The batches that were timed or captured, ascending; none of a captured step that does not say its batch.
         Raises `InvalidInput` for a network of which none was timed, and for a table that is of no use."""
         if self.captures is not None:
-            return self.captures.batches
+            return self.captures.values
         assert not isinstance(self.network, CapturedStep)
         gpu, math = self.profile().name, self.math or DEFAULT_MATH
         name = load_network(self.network, 1).name
