@@ -56,6 +56,8 @@ def advise(
     timed = setting.batches(shelf)
     if value is None and len(timed) == 1:
         value = timed[0]
+    if value is not None:
+        study_at(value)  # a fault of it is told before anything is searched
     reaching = Reaching(timed, study_at, lambda wanted: _units(study_at(wanted))[1])
     reaches = reaching.reaches()
     if value is None and reaches:
