@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 TYPES := $(VENV)/types.txt
 OUT := out
 
-.PHONY: demo test test-all types suite bench page-test traces lint clean
+.PHONY: demo test test-all types suite bench page-test docs docs-test traces lint clean
 
 demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (256), say where figure and timeline lie
 	@mkdir -p $(OUT)
@@ -40,6 +40,16 @@ page-test: $(VENV)/.installed-for-tests  ## open pages in headless Chromium, use
 	@command -v chromium > /dev/null || command -v google-chrome > /dev/null || apt-get install --yes chromium || \
 		{ echo "page-test needs Chromium: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest benchmarks/check_page.py
+
+docs: $(VENV)/.installed  ## the documents as a site, in out/docs; any warning, as of a broken link, ends it
+	$(INSTALL) --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -c docs/site . $(OUT)/docs
+	@echo "Open $(OUT)/docs/index.html; search works without a server."
+
+docs-test: docs  ## use the site in headless Chromium: every page, every link, its search
+	$(INSTALL) --editable '.[test,browser]'
+	@command -v chromium chromium-browser google-chrome > /dev/null || apt-get install --yes chromium
+	$(BIN)/python -m pytest benchmarks/check_site.py
 
 traces: $(VENV)/.installed  ## regenerate every shipped trace that was built, not measured
 	$(BIN)/python -m vdnnsim.builder --all --out traces

@@ -4,6 +4,7 @@ several workers (`make test`) what is made once for many tests is made by one of
 from __future__ import annotations
 
 import gc
+import os
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,6 +24,8 @@ settings.register_profile(
     print_blob=False,
 )
 settings.load_profile("steady")
+
+os.environ["VDNNSIM_QUIET"] = "1"  # a slow machine says nothing of it into what commands print
 
 _BESIDE_THE_ROOMS = 2  # parts of a path: tests/test_wheel.py
 _LONG = ("reproduce", "report", "golden", "calibration", "sweep", "figures", "cli", "machines")

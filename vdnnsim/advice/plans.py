@@ -23,7 +23,9 @@ from vdnnsim.sweep.solve import ROOMY_BYTES, last_good
 
 ORACLE, SEEKING = "oracle", "vdnn-dyn"
 _BESIDE = ("vdnn++", "offload", "offload(which=gemm)", "offload(which=half)", "offload(which=quarter)")
-_MOST_RUNGS = 32
+_LADDERED = _BESIDE[:2]
+"""Of these, what networks have fetched later where room is short; a step's are fetched where they are."""
+_MOST_RUNGS, _FEW_RUNGS = 32, 8
 _WALKED_STEPS = 3000
 _MANY_STEPS = 500
 """From here on a program's memory takes too long to be fitted again and again: the ladder has no rungs."""
@@ -126,10 +128,12 @@ class Plans:
         if SEEKING in self._free:  # else it is one of the others, wherever
             fastest = (free.budget_bytes for name, free in self._papers.items() if "(m)" not in name)
             ladders[SEEKING] = min(fastest, default=self.least_bytes)
+            ladders |= {name: self._free[name].budget_bytes for name in _LADDERED if name in self._free}
         for name, budget in ladders.items():
             above = budget - self.least_bytes
+            rungs = min(self._rungs, _FEW_RUNGS) if name in _LADDERED else self._rungs
             if above > 0:
-                yield from ((self.least_bytes + above * rung // self._rungs, name) for rung in range(self._rungs)[::-1])
+                yield from ((self.least_bytes + above * rung // rungs, name) for rung in range(rungs)[::-1])
 
     def _with_room(self, plan: Plan) -> _Free:
         roomy = self.at(ROOMY_BYTES)

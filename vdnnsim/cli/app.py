@@ -24,6 +24,8 @@ from vdnnsim.cli import (
     sweep,
 )
 from vdnnsim.cli.added import add_commands
+from vdnnsim.cli.examples import beginning, with_examples
+from vdnnsim.cli.waiting import waiting
 from vdnnsim.errors import VdnnsimError
 
 
@@ -36,9 +38,9 @@ class Interrupted(VdnnsimError):  # noqa: N818 - reads as what it is
         return "interrupted"
 
 
-class InterruptibleGroup(TyperGroup):
-    """All commands. Typer ends a process that Ctrl-C reaches itself, without a word or with "Aborted!" by its version;
-    here it becomes an error like others before Typer sees it."""
+class AllCommands(TyperGroup):
+    """Typer ends a process that Ctrl-C reaches itself, without a word or with "Aborted!" by its version; here it
+    becomes an error like others before Typer sees it. Help ends in examples."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -46,19 +48,22 @@ class InterruptibleGroup(TyperGroup):
         except KeyboardInterrupt:
             raise Interrupted from None
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        return command and with_examples(command, cmd_name)
+
 
 app = typer.Typer(
     name="vdnnsim",
-    cls=InterruptibleGroup,
+    cls=AllCommands,
     help="Simulate GPU memory virtualisation (vDNN) for training: what fits, what it needs, what it costs.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
-def _show_version(wanted: bool) -> None:
+def _tell_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"vdnnsim {version('vdnnsim')}")
         raise typer.Exit
@@ -66,11 +71,16 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options before the command."""
+    if context.invoked_subcommand is None:
+        typer.echo(beginning())
+    else:
+        context.with_resource(waiting(context.invoked_subcommand))
 
 
 app.command("advise")(advising.advise_command)

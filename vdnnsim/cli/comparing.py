@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdnnsim.cli import options
+from vdnnsim.cli import completing, options
 from vdnnsim.cli.hosts import Host, compare_on_host
 from vdnnsim.cli.outputs import Outputs, check_targets, tell
 from vdnnsim.errors import InvalidInput
@@ -22,6 +22,7 @@ Policies = Annotated[
     str | None,
     typer.Option(
         "--policies",
+        autocompletion=completing.policies,
         help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
         "own; or runtimes, papers, all, which stand for several; all of the paper's when left out.",
     ),

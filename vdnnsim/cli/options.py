@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
+from vdnnsim.cli import completing
+
 Network = Annotated[
-    str, typer.Argument(help="A network by name (see 'vdnnsim list networks'), or the path of a TOML file.")
+    str,
+    typer.Argument(
+        help="A network by name (see 'vdnnsim list networks'), or the path of a TOML file.",
+        autocompletion=completing.networks,
+    ),
 ]
 Workload = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK|DIR",
+        autocompletion=completing.networks,
         help="A network by name (see 'vdnnsim list networks'), the path of its TOML file, or the folder of a captured "
         "training step.",
     ),
@@ -33,11 +40,13 @@ Tokens = Annotated[
 Policy = Annotated[
     str,
     typer.Option(
-        "--policy", help="One policy by name, with parameters as in 'offload(which=half)', or module:Class of your own."
+        "--policy",
+        autocompletion=completing.policies,
+        help="One policy by name, with parameters as in 'offload(which=half)', or module:Class of your own.",
     ),
 ]
 GPU_HELP = "A GPU by name (see 'vdnnsim list gpus'), or the path of a profile."
-Gpu = Annotated[str, typer.Option("--gpu", help=GPU_HELP)]
+Gpu = Annotated[str, typer.Option("--gpu", help=GPU_HELP, autocompletion=completing.gpus)]
 Capacity = Annotated[
     str | None, typer.Option("--capacity", help="Device memory instead of the GPU's: 12GB (10^9), 12GiB (2^30).")
 ]

@@ -109,6 +109,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
     from rich.progress import Progress as Bar
 
     from vdnnsim.cli.ends import EXIT_INTERRUPTED
+    from vdnnsim.cli.waiting import now_and_then
     from vdnnsim.sweep.reading import read_status
     from vdnnsim.sweep.run import run_sweep
 
@@ -120,6 +121,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
         console=console,
         disable=not console.is_terminal,
     )
+    tell_now_and_then = now_and_then("vdnnsim sweep") if bar.disable else str
     task = bar.add_task("points", total=sweep.size.points, rate="")
     started = False
 
@@ -132,6 +134,7 @@ def _run(sweep: Sweep, out: Path, jobs: int | None, cluster: str | None, resume:
         elapsed = bar.tasks[0].elapsed
         rate = f"{progress.done / elapsed:,.0f} points/s" if elapsed and progress.done else ""
         bar.update(task, completed=progress.done, rate=rate)
+        tell_now_and_then(f"{progress.before + progress.done} of {progress.points} points done, {rate}")
 
     try:
         return run_sweep(sweep, out, jobs=jobs, cluster=cluster, resume=resume, report=report)

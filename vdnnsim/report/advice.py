@@ -83,8 +83,8 @@ def _pays(advice: Advice) -> str:
     if best is None:
         return "no: nothing fits" + (f" at {at}; {reached}" if reached else "")
     if not best.offloads:
-        fits = "it fits" if advice.fits else f"{best.policy} fits without, handing memory out layer by layer"
-        return f"no need: {fits}, and nothing that offloads is faster"
+        by_layer = f"{best.policy} trains {_speed(advice, best)} without offload, handing memory out layer by layer"
+        return f"no need: {'it fits' if best == advice.baseline else by_layer}, and nothing that offloads is faster"
     own = f"{best.policy} at {at} trains {_speed(advice, best)}"
     loss = f"{100 * (1 - best.result.performance):.1f} % under a GPU with endless memory"
     if reached:
