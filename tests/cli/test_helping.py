@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import typer
 
 from support.commands import in_process
 from vdnnsim.cli import completing, waiting
+from vdnnsim.cli.added import ENTRY_POINT_GROUP
 from vdnnsim.cli.app import app
 from vdnnsim.cli.examples import BEGIN, EXAMPLES
 
@@ -18,8 +20,13 @@ ALL: Any = typer.main.get_command(app)
 
 
 def leaves(command: Any, path: str = "") -> Iterator[str]:
-    """The commands that are no groups."""
+    """The commands that are no groups; not those of other packages."""
+    added = {
+        entry.name for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.dist and entry.dist.name != "vdnnsim"
+    }
     for name, inner in command.commands.items():
+        if name in added:
+            continue
         own = f"{path} {name}".strip()
         if hasattr(inner, "commands"):
             yield from leaves(inner, own)

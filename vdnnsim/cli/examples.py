@@ -22,6 +22,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vgg16 --batch 256 --gpu titan-x-maxwell --figure vgg16.png",
             "vgg16 --batch 64 --gpu h200 --capacity 4GB --policies 'vdnn-dyn, torchtune(stash=2), offload(which=half)'",
             "my_step --gpu h100 --policies runtimes --csv -",
+            "vgg16 --batch 64 --gpu h100 --gpus 8 --topology pcie5-one-memory",
         ),
         "run": (
             "alexnet --batch 128 --gpu titan-x-maxwell --policy 'vdnn-all(m)'",
@@ -39,6 +40,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "replay": ("logged --budgets 50% --heuristics dtr,lru",),
         "list": ("networks", "gpus", "policies"),
         "check": ("examples/tiny.toml", "my-gpu.toml traces/h200/alexnet_b128_fp32.csv"),
+        "model-trace": ("vgg16 --batch 64 --from h200 --to a100-80-pcie --out a100.csv",),
         "reproduce": ("--out out/paper",),
         "calibrate link": ("--name my-gpu --out my-gpu.toml", "--device cpu --out cpu.toml"),
         "calibrate trace": ("alexnet --batch 128 --name my-gpu --out alexnet.csv",),
