@@ -74,3 +74,10 @@ def test_what_calls_cost_after_a_wait_counts_where_a_gpu_says_so(label: str | No
             NETWORK, Trace(TRACE.header, MEASURED), replace(gpu, host=replace(gpu.host, after_wait=after_wait))
         )
         assert study.run(make_policy("baseline(p)")).result.provenance is expected
+
+
+def test_compressed_copies_are_modelled_whatever_was_measured() -> None:
+    """No GPU has the engine; where nothing is copied, it does nothing."""
+    study = Study(NETWORK, Trace(TRACE.header, MEASURED), labelled())
+    squeezed, kept = (study.run(f"cdma({policy}, density=0.5)").result for policy in ("vdnn-all(p)", "baseline(p)"))
+    assert (squeezed.provenance, kept.provenance) == (Provenance.MODELLED, Provenance.MEASURED)

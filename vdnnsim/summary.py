@@ -25,7 +25,7 @@ from vdnnsim.policies.workload import Workload
 from vdnnsim.program import CopyIn, CopyOut, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline
-from vdnnsim.trace import Trace, weakest
+from vdnnsim.trace import Provenance, Trace, weakest
 
 
 class Ran(NamedTuple):
@@ -112,14 +112,15 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     """The label of each part of a GPU's profile that a program's numbers rest on; None for a part that has none.
 
     The link's slowdown of copies that go both ways at once counts as soon as a program has copies of both kinds, what
-    copies do to kernels where the trace has kernels of such a class.
+    copies do to kernels where the trace has kernels of such a class. An engine that compresses copies is nowhere.
     """
     kinds = {type(command) for command in program.commands}
     ways = [part for kind, part in ((CopyOut, "link.copy_out"), (CopyIn, "link.copy_in")) if kind in kinds]
     both = ["link.both_ways"] if len(ways) == 2 else []
     late = [] if gpu.host.after_wait is None else ["host.after_wait"]
     slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
-    return [gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed)]
+    engine = [Provenance.MODELLED] if program.compression and ways else []
+    return [*engine, *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed))]
 
 
 def step_names(program: Program) -> list[StepName]:
