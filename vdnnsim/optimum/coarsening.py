@@ -4,7 +4,7 @@ finer; and one that looks at some kernels alone, whose optimum is no larger."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from vdnnsim.optimum.instance import Gap, Instance
@@ -65,3 +65,14 @@ def tightest(instance: Instance, count: int) -> list[int]:
     size = -(-steps // count)
     marks = {max(range(begin, min(begin + size, steps)), key=wanted.__getitem__) for begin in range(0, steps, size)}
     return sorted(marks | {steps - 1})
+
+
+def only(instance: Instance, leaves: Callable[[Gap], bool]) -> Instance:
+    """An instance of single steps, in which nothing else leaves."""
+    used = [step.used_bytes for step in instance.steps]
+    for gap in instance.gaps:
+        if not leaves(gap):
+            for step in range(gap.first, gap.last + 1):
+                used[step] += gap.size_bytes
+    steps = tuple(step._replace(used_bytes=size) for step, size in zip(instance.steps, used, strict=True))
+    return replace(instance, steps=steps, gaps=tuple(gap for gap in instance.gaps if leaves(gap)))

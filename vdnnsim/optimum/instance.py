@@ -67,13 +67,15 @@ class Gap(NamedTuple):
 @dataclass(frozen=True)
 class Instance:
     """An iteration on a GPU, as the model has it; `fixed_bytes` are there all the time. What is gone is gone for whole
-    *periods*, rows of steps of which `begins` are the first ones; without them each step is one."""
+    *periods*, rows of steps of which `begins` are the first ones; without them each step is one. What leaves by copies
+    needs `host_bytes` together at most (None: whatever it is)."""
 
     steps: tuple[Step, ...]
     gaps: tuple[Gap, ...]
     fixed_bytes: int
     capacity_bytes: int
     begins: tuple[int, ...] = ()
+    host_bytes: int | None = None
 
     @property
     def periods(self) -> list[range]:

@@ -53,11 +53,13 @@ class _Rows:
 class Model:
     """Variables, by number, and constraints.
 
-    Period k is a *wait* and then its kernels. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernels).
+    Period k is a *wait* and then its kernels. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernels). With
+    `shares` parts of a tensor may be gone, but whether any are is a whole number.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, shares: bool = False) -> None:
         self.instance = instance
+        self.shares = shares
         # The solver works with numbers near 1.
         self.unit_ns = max(1, instance.fastest_ns) / 1000
         self.unit_bytes = instance.capacity_bytes / 100
@@ -88,6 +90,7 @@ class Model:
         self._copies(self.back, [gap.in_ns for gap in instance.gaps])
         self._remakes()
         self._memory()
+        self._host()
 
     def _variable(self, cost: float = 0.0, upper: float = 1.0, integer: bool = False) -> int:
         self.cost.append(cost)
@@ -101,7 +104,12 @@ class Model:
 
     def _gone(self, gap: Gap) -> list[int]:
         """Whether what fills the gap is gone in each of its periods."""
-        return [self._variable(integer=True) for _ in range(gap.first, gap.last + 1)]
+        gone = [self._variable(integer=not self.shares) for _ in range(gap.first, gap.last + 1)]
+        if self.shares:
+            ever = self._variable(integer=True)
+            for variable in gone:
+                self.rows.add([(variable, 1.0), (ever, -1.0)], 0.0)
+        return gone
 
     def _add_gap(self, number: int, gap: Gap) -> None:
         steps = range(gap.first, gap.last + 1)
@@ -239,6 +247,25 @@ class Model:
             for number in period:
                 self._room(number, beside)
 
+    def _host(self) -> None:
+        """What comes back by copies has a place in the host's memory, each its own."""
+        host_bytes = self.instance.host_bytes
+        if host_bytes is not None:
+            self.rows.add(self._on_host(), host_bytes / self.unit_bytes)
+
+    def _on_host(self) -> list[tuple[int, float]]:
+        copied = zip(self.instance.gaps, self.back, strict=True)
+        return [(cell, gap.size_bytes / self.unit_bytes) for gap, back in copied for cell in back.values()]
+
+    def least_host_bytes(self, seconds: float) -> int:
+        """So much of the host's memory is needed at least, whatever the time; 0 where the solver runs out of its own.
+        Raises as `solve`."""
+        self.cost = [0.0] * len(self.cost)
+        for cell, size in self._on_host():
+            self.cost[cell] = size
+        found = self._solve(False, seconds, 0.0)
+        return int(found.fun * self.unit_bytes * (1 - 1e-6)) if found.status == 0 else 0
+
     def _room(self, number: int, idle: list[tuple[int, int]]) -> None:
         instance = self.instance
         now = instance.steps[number]
@@ -254,6 +281,15 @@ class Model:
     def solve(self, *, whole: bool, seconds: float, gap: float = 0.0) -> Solution:
         """The optimum of the model; with `whole` tensors leave whole or not at all, without it is a relaxation. Raises
         `Unsolvable`, and `InvalidInput` where scipy is not installed."""
+        found = self._solve(whole, seconds, gap)
+        proven = found.mip_dual_bound if whole else found.fun if found.status == 0 else None
+        known_ns = sum(self.before_ns)
+        bound_ns = 0.0 if proven is None else float(proven) * self.unit_ns + known_ns
+        if found.x is None:
+            return Solution(bound_ns, None)
+        return self._read(found.x, bound_ns, found.fun * self.unit_ns + known_ns)
+
+    def _solve(self, whole: bool, seconds: float, gap: float) -> Any:
         try:
             import numpy as np
             from scipy.optimize import Bounds, LinearConstraint, milp
@@ -271,12 +307,7 @@ class Model:
         )
         if found.status == 2:
             raise Unsolvable
-        proven = found.mip_dual_bound if whole else found.fun if found.status == 0 else None
-        known_ns = sum(self.before_ns)
-        bound_ns = 0.0 if proven is None else float(proven) * self.unit_ns + known_ns
-        if found.x is None:
-            return Solution(bound_ns, None)
-        return self._read(found.x, bound_ns, found.fun * self.unit_ns + known_ns)
+        return found
 
     def _read(self, values: np.ndarray[Any, Any], bound_ns: float, time_ns: float) -> Solution:
         algorithms = []

@@ -9,28 +9,31 @@ from time import monotonic
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Iteration, Key, MemoryClass, Schedule, Waits, WeightGradients
-from vdnnsim.optimum.coarsening import at_marks, in_periods, stage_begins, tightest
+from vdnnsim.iteration import Action, Iteration, Key, MemoryClass, Schedule, Waits
+from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest
 from vdnnsim.optimum.improving import improve
-from vdnnsim.optimum.instance import Instance
+from vdnnsim.optimum.instance import Gap, Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
 from vdnnsim.optimum.packing import pack
-from vdnnsim.optimum.planning import schedule_of
+from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 
 _MARGINS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25)
 """Shares of the capacity that plans do without, since blocks do not lie without holes."""
 _MARKS = (24, 72)
 """At so many kernels memory is looked at for a first bound."""
-_COARSE = (24, 48)
-"""In so many periods tensors of large models leave for a first plan."""
+_COARSE = 40
+"""In so many periods tensors of large models leave: parts of them first, then those of which parts did as a whole."""
+_COARSE_GAP = 0.004
+"""So near to its bound a plan of a large model has to be."""
 _LARGE = 1 / 500
 """Of large models only tensors of this share of the capacity leave, between forward and backward."""
+_SOME = 0.01
 _IMPROVED = 3
 """So many drafts are changed in small ways."""
 _SMALL_MODEL = 20_000
 """Variables of a model that is solved as it is."""
-_EFFORT, _LITTLE_EFFORT = 1_000_000, 20_000
+_EFFORT, _LITTLE_EFFORT = 600_000, 20_000
 """So many blocks are put somewhere to find a place for all, of plans and of small changes of them."""
 
 Algorithms = Mapping[Key, str]
@@ -78,12 +81,12 @@ Rehearse = Callable[[Schedule, Algorithms], Rehearsal | None]
 
 @dataclass
 class Search:
-    """A search for an iteration's best schedule. `limit_s` is for all of
+    """A search for an iteration's best schedule; `write` makes one of what tensors do. `limit_s` is for all of
     it, and it ends sooner where plan and bound are within `goal` of each other."""
 
     iteration: Iteration
     instance: Instance
-    weight_gradients: WeightGradients
+    write: Callable[[Mapping[str, Action]], Schedule]
     rehearse: Rehearse
     limit_s: float
     goal: float
@@ -107,16 +110,33 @@ class Search:
         """Search. Ctrl-C ends it with what there is by then; raises `KeyboardInterrupt` where no plan was found yet."""
         try:
             for schedule, algorithms in others:
-                self._try(schedule, algorithms, None)
-                self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None)
+                self._try(schedule, algorithms, None, _LITTLE_EFFORT)
+                self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None, _LITTLE_EFFORT)
             self._tell("other policies' plans")
             rounds = self._rounds()
             while not self._done() and (what := next(rounds, None)):
                 self._tell(what)
+        except Unsolvable:
+            if self.best is None:
+                raise self._infeasible() from None
         except KeyboardInterrupt:
             if self.best is None:
                 raise
             self._tell("interrupted")
+
+    def _infeasible(self) -> InvalidInput:
+        host_bytes = self.instance.host_bytes
+        if host_bytes is not None:
+            least_bytes = Model(replace(self.instance, host_bytes=None)).least_host_bytes(self._left_s)
+            if least_bytes > host_bytes:
+                return InvalidInput(
+                    f"optimum: found {host_bytes} bytes of the host's memory, expected at least {least_bytes}: so much "
+                    "has to leave at once"
+                )
+        return InvalidInput(
+            f"optimum: found a capacity of {self.instance.capacity_bytes} bytes, expected more: no schedule needs so "
+            "little"
+        )
 
     @property
     def seconds(self) -> float:
@@ -142,9 +162,7 @@ class Search:
         if simple:
             yield from self._whole_bound()
         begins = stage_begins(self.instance)
-        grids = [begins] if simple else [begins[:: -(-len(begins) // count)] for count in _COARSE]
-        for grid in grids:
-            yield from self._plans(grid, simple)
+        yield from self._plans(begins if simple else begins[:: -(-len(begins) // _COARSE)], simple)
         drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)[:_IMPROVED]
         for number, draft in enumerate(drafts, 1):
             self._improve(draft, self._left_s / 4)
@@ -187,9 +205,9 @@ class Search:
         """Plans in all of the memory and, as long as those of the model may still be quicker, in less and less."""
         for margin in _MARGINS:
             what = f"plans in {100 * (1 - margin):.0f} % of the memory"
-            instance = self._planned(int(self.instance.capacity_bytes * (1 - margin)), begins)
+            room = self.instance.within(int(self.instance.capacity_bytes * (1 - margin)))
             try:
-                solution = Model(instance).solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
+                instance, solution = self._solve(self._choosable(room, simple), begins, simple)
             except Unsolvable:
                 yield f"{what}: none"
                 return
@@ -198,22 +216,42 @@ class Search:
             if solution.time_ns is None:
                 yield f"{what}: none found in time"
                 continue
-            self._try_solution(instance, solution)
+            self._try_solution(instance, solution, in_periods(room, stage_begins(room)))
             yield what
             if self.best is not None and solution.bound_ns >= self.best.time_ns:
                 return
 
-    def _planned(self, capacity_bytes: int, begins: list[int]) -> Instance:
-        instance = self.instance.within(capacity_bytes)
-        gaps = [gap._replace(remake_ns=None, sources=()) if gap.others else gap for gap in instance.gaps]
-        return in_periods(replace(instance, gaps=tuple(gaps)), begins)
+    def _solve(self, choosable: Instance, begins: list[int], simple: bool) -> tuple[Instance, Solution]:
+        instance = in_periods(choosable, begins)
+        if simple:
+            return instance, Model(instance).solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
+        shares = Model(instance, shares=True).solve(whole=True, seconds=self._left_s / 8, gap=_COARSE_GAP)
+        if shares.time_ns is None:
+            return instance, shares
+        acting = {gap.tensor for gap, gone in zip(instance.gaps, shares.gone, strict=True) if max(gone) > _SOME}
+        fewer = in_periods(only(choosable, lambda gap: gap.tensor in acting), begins)
+        whole = Model(fewer).solve(whole=True, seconds=self._left_s / 6, gap=_COARSE_GAP)
+        return (instance, shares) if whole.time_ns is None else (fewer, whole)
 
-    def _try_solution(self, instance: Instance, solution: Solution) -> None:
+    def _choosable(self, instance: Instance, simple: bool) -> Instance:
+        """The instance with what the plan's model asks of: no more is made again than one thing for each; in large
+        models, only large tensors leave, between forward and backward."""
+        gaps = [gap._replace(remake_ns=None, sources=()) if gap.others else gap for gap in instance.gaps]
+        instance = replace(instance, gaps=tuple(gaps))
+        stages = self.iteration.stages
+
+        def leaves(gap: Gap) -> bool:
+            between = not stages[gap.uses.before].backward and stages[gap.uses.after].backward
+            return between and gap.size_bytes > instance.capacity_bytes * _LARGE
+
+        return instance if simple else only(instance, leaves)
+
+    def _try_solution(self, instance: Instance, solution: Solution, room: Instance) -> None:
         algorithms = {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
         assert solution.time_ns is not None
         model_ns = round(solution.time_ns)
-        for lean, patient in product((False, True), repeat=2):
-            schedule = schedule_of(self.iteration, instance, solution, self.weight_gradients, patient, lean)
+        for where, patient in product((room, None), (False, True)):
+            schedule = self.write(actions_of(self.iteration, instance, solution, patient, where))
             self._drafts.append(_Draft(schedule, algorithms, model_ns))
             fits_or_placed = self._try(schedule, algorithms, model_ns)
             for laid_out in () if fits_or_placed else _layouts(self.iteration, schedule):
@@ -221,9 +259,9 @@ class Search:
             if self._done() or (self.best is not None and self.best.time_ns <= model_ns * (1 + self.goal)):
                 return
 
-    def _try(self, schedule: Schedule, algorithms: Algorithms, model_ns: int | None) -> bool:
+    def _try(self, schedule: Schedule, algorithms: Algorithms, model_ns: int | None, effort: int = _EFFORT) -> bool:
         """Whether another layout would not help: it fits, cannot be, or was to say itself where blocks lie."""
-        tried = self._rehearse(schedule, algorithms, _EFFORT)
+        tried = self._rehearse(schedule, algorithms, effort)
         if tried is None:
             return True
         self._keep(tried[0], algorithms, tried[1], model_ns)

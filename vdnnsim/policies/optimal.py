@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import BrokenSchedule, Iteration, Schedule
+from vdnnsim.iteration import Action, BrokenSchedule, Schedule
 from vdnnsim.policies.baseline import Baseline
-from vdnnsim.policies.grammar import Parameter, count, name_of
+from vdnnsim.policies.capuchin import Capuchin
+from vdnnsim.policies.dtr import Dtr
+from vdnnsim.policies.flashneuron import FlashNeuron
+from vdnnsim.policies.g10 import G10
+from vdnnsim.policies.grammar import Parameter, count, name_of, shown_size, size_or_none
 from vdnnsim.policies.plan import Algorithms, Bound, Plan, Policy, Problem, workspaces_of
+from vdnnsim.policies.superneurons import SuperNeurons
+from vdnnsim.policies.te import TransformerEngine
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
@@ -27,22 +34,25 @@ _GOAL = 0.001
 class Optimal:
     """The schedule of least iteration time: what leaves, when it is back, what is made again, each pass's algorithm.
 
-    It stops after `seconds`, or when plan and bound are within a thousandth of each other. `told` hears how far it is.
-    Of a network of layers.
+    It stops after `seconds`, or when plan and bound are within a thousandth of each other. What leaves needs no more
+    than `host_bytes` of the host's memory (None: whatever it is). `told` hears how far it is. Of a captured step,
+    blocks of saved tensors leave, and nothing is made again.
     """
 
     seconds: int = 60
+    host_bytes: int | None = None
     told: Callable[[Told], None] | None = None
 
-    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType({"seconds": Parameter("seconds", count)})
+    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
+        {"seconds": Parameter("seconds", count), "host": Parameter("host_bytes", size_or_none, shown_size)}
+    )
 
     @property
     def name(self) -> str:
         return name_of("optimal", replace(self, told=None))
 
-    def check(self, problem: Problem) -> None:
-        """A network, in which the largest operator has room, and a solver."""
-        _ = problem.network
+    def check(self, _problem: Problem) -> None:
+        """A solver."""
         try:
             import scipy.optimize  # noqa: F401
         except ImportError:
@@ -51,37 +61,75 @@ class Optimal:
     def plan(self, problem: Problem) -> Plan:
         from vdnnsim.optimum import Search
 
-        iteration = problem.iteration
-
         def rehearse(schedule: Schedule, algorithms: Algorithms) -> Rehearsal | None:
+            if self._beyond_host(problem, schedule):
+                return None
             try:
-                return problem.laboratory.rehearse(Plan(schedule, algorithms, workspaces_of(algorithms, problem.trace)))
+                return problem.laboratory.rehearse(_plan(problem, schedule, algorithms))
             except BrokenSchedule:
                 return None
 
+        instance = replace(_instance(problem), host_bytes=self.host_bytes)
         told = self.told or (lambda _: None)
-        search = Search(
-            iteration, _instance(problem, iteration), problem.weight_gradients, rehearse, self.seconds, _GOAL, told
-        )
+        search = Search(problem.iteration, instance, partial(_schedule, problem), rehearse, self.seconds, _GOAL, told)
         search.run((plan.schedule, plan.algorithms) for plan in _others(problem))
         if search.best is None:
             raise InvalidInput(
                 f"policy '{self.name}': found no plan that fits within {self.seconds} s, expected more time or memory: "
                 f"no iteration takes less than {search.bound_ns / 1e6:.2f} ms"
             )
-        algorithms = dict(search.best.algorithms)
         bound = Bound(search.bound_ns, search.best.model_ns, search.seconds)
-        return Plan(search.best.schedule, algorithms, workspaces_of(algorithms, problem.trace), bound=bound)
+        return replace(_plan(problem, search.best.schedule, search.best.algorithms), bound=bound)
+
+    def _beyond_host(self, problem: Problem, schedule: Schedule) -> bool:
+        buffers = problem.iteration.buffers
+        left_bytes = sum(buffers[name].size_bytes for name in schedule.leaves)
+        return self.host_bytes is not None and left_bytes > self.host_bytes
 
 
-def _instance(problem: Problem, iteration: Iteration) -> Instance:
-    from vdnnsim.optimum import instance_of
+def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
+    """The plan; each kernel of a captured step has one algorithm."""
+    if problem.workload.one_way:
+        algorithms = problem.performance_optimal
+    return Plan(schedule, dict(algorithms), workspaces_of(algorithms, problem.trace))
 
-    return instance_of(iteration, problem.trace, problem.gpu.link, problem.gpu.capacity_bytes, problem.weight_gradients)
+
+def _instance(problem: Problem) -> Instance:
+    from vdnnsim.optimum import instance_of, instance_of_step
+
+    link, capacity_bytes = problem.gpu.link, problem.gpu.capacity_bytes
+    if problem.workload.one_way:
+        return instance_of_step(problem.step, link, capacity_bytes)
+    return instance_of(problem.iteration, problem.trace, link, capacity_bytes, problem.weight_gradients)
+
+
+def _schedule(problem: Problem, actions: Mapping[str, Action]) -> Schedule:
+    from vdnnsim.optimum import schedule_of, schedule_of_step
+
+    if problem.workload.one_way:
+        return schedule_of_step(problem.step, actions)
+    return schedule_of(problem.iteration, actions, problem.weight_gradients)
 
 
 def _others(problem: Problem) -> Iterator[Plan]:
-    """What the other policies would do: the optimum is no slower."""
-    others: tuple[Policy, ...] = (Baseline(Variant.P), VdnnDyn(), VdnnPlusPlus(), VdnnConvRecompute())
+    """What the other policies would do, as far as they can here: the optimum is no slower."""
+    one_way = problem.workload.one_way
+    others: tuple[Policy, ...] = (
+        Baseline(Variant.ONLY if one_way else Variant.P),
+        VdnnDyn(),
+        VdnnPlusPlus(),
+        VdnnConvRecompute(),
+        FlashNeuron(),
+        G10(),
+        TransformerEngine(),
+        Capuchin(),
+        SuperNeurons(),
+        Dtr(),
+    )
     for policy in others:
-        yield policy.plan(problem)
+        try:
+            policy.check(problem)
+            plan = policy.plan(problem)
+        except InvalidInput:
+            continue
+        yield plan

@@ -1,0 +1,74 @@
+"""Captured steps: no schedule is quicker than the bound, and what leaves does so at hook calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captured.steps import module_with_workspace, three_layers
+from captured.strategies import any_leaves, steps
+from captured.test_program import GPU, run
+from vdnnsim.captured import CapturedStep, build_step, remake_modules, schedule_of
+from vdnnsim.errors import InvalidInput
+from vdnnsim.iteration import Action, Leave
+from vdnnsim.optimum import Model, instance_of_step, schedule_of_step
+from vdnnsim.policies.optimal import Optimal
+from vdnnsim.program import BrokenSchedule
+from vdnnsim.study import Study, study_of_step
+
+STEP = three_layers()
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return study_of_step(STEP, replace(GPU, name=STEP.header.gpu))
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_no_schedule_is_quicker_than_the_bound(data: st.DataObject) -> None:
+    step = data.draw(steps())
+    actions: dict[str, Action] = dict(data.draw(any_leaves(step))) if step.saved else {}
+    try:
+        build_step(step, schedule_of(step, actions))
+    except BrokenSchedule:
+        actions = {}
+    _check_bound(step, actions)
+
+
+def test_what_modules_make_again_is_not_quicker_either() -> None:
+    step = module_with_workspace()
+    remakes: dict[str, Action] = dict(remake_modules(step, ["a"]))
+    assert remakes
+    _check_bound(step, remakes)
+
+
+def _check_bound(step: CapturedStep, actions: dict[str, Action]) -> None:
+    timeline = run(step, schedule_of(step, actions))
+    instance = instance_of_step(step, GPU.link, timeline.pool_high_water_bytes)
+    assert instance.least_bytes <= timeline.pool_high_water_bytes
+    bound_ns = Model(instance).solve(whole=True, seconds=10).bound_ns
+    assert bound_ns * (1 - 1e-6) - 1 <= timeline.iteration_time_ns
+
+
+def test_blocks_leave_where_they_must(study: Study) -> None:
+    """Of 103 MB in use at most, PyTorch's allocator holds 117."""
+    run = study.within(116 * 10**6).run(Optimal(seconds=1))
+    assert run.plan.bound is not None
+    assert run.result.trainable
+    assert run.plan.schedule.actions
+    assert run.plan.bound.bound_ns <= run.result.iteration_time_ns
+
+
+def test_hook_calls_at_which_things_are_done() -> None:
+    """Stages 4, 6, 8 begin with saves of y1, y2, y3 behind them, 9, 11, 13 with the needs of weights between."""
+    found = schedule_of_step(STEP, {"b7": Leave(2, 3, 7, 12)}).actions
+    assert found == {"b7": Leave(3, 4, 8, 12)}
+
+
+def test_no_room_whatever_leaves(study: Study) -> None:
+    with pytest.raises(InvalidInput, match="found a capacity of 60000000 bytes, expected at least 77595136"):
+        study.within(60 * 10**6).run("optimal")
