@@ -74,9 +74,9 @@ def test_ctrl_c_keeps_the_best_so_far() -> None:
 
 
 def test_so_much_of_the_hosts_memory_and_no_more() -> None:
-    run = alexnet("788 MB").run("optimal(seconds=1, host=120MiB)")
-    assert run.result.trainable
-    assert 0 < sum(buffer.size_bytes for buffer in run.program.offloaded) <= 120 * 2**20
+    run = alexnet("930 MB").run("optimal(seconds=20, host=80MiB)")
+    assert 0 < run.result.pinned_host_bytes <= 80 * 2**20
+    assert run.result.iteration_time_ns == alexnet("12 GB").run("oracle").result.iteration_time_ns
     with pytest.raises(
         InvalidInput, match=r"found 1024 bytes of the host's memory, expected at least \d+: so much has"
     ):
