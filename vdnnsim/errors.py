@@ -34,6 +34,10 @@ class InvalidInput(VdnnsimError):  # noqa: N818 - reads as what it is
         return str(self.args[0])
 
 
+class NoPlan(InvalidInput):
+    """A policy that found no plan with which the iteration trains in this memory; ``args`` is (message,)."""
+
+
 class InvalidValue(InvalidInput):
     """A value that is not what it should be; ``args`` is (what it is of, what was found, what was expected)."""
 

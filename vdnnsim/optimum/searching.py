@@ -8,7 +8,7 @@ from itertools import product
 from time import monotonic
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import NoPlan
 from vdnnsim.iteration import Action, Iteration, Key, MemoryClass, Schedule, Waits
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest
 from vdnnsim.optimum.improving import improve
@@ -101,7 +101,7 @@ class Search:
         instance = self.instance
         self.bound_ns = instance.fastest_ns
         if instance.capacity_bytes < instance.least_bytes:
-            raise InvalidInput(
+            raise NoPlan(
                 f"optimum: found a capacity of {instance.capacity_bytes} bytes, expected at least "
                 f"{instance.least_bytes}: the largest operator and the weights need as much, whatever leaves"
             )
@@ -124,16 +124,16 @@ class Search:
                 raise
             self._tell("interrupted")
 
-    def _infeasible(self) -> InvalidInput:
+    def _infeasible(self) -> NoPlan:
         host_bytes = self.instance.host_bytes
         if host_bytes is not None:
             least_bytes = Model(replace(self.instance, host_bytes=None)).least_host_bytes(self._left_s)
             if least_bytes > host_bytes:
-                return InvalidInput(
+                return NoPlan(
                     f"optimum: found {host_bytes} bytes of the host's memory, expected at least {least_bytes}: so much "
                     "has to leave at once"
                 )
-        return InvalidInput(
+        return NoPlan(
             f"optimum: found a capacity of {self.instance.capacity_bytes} bytes, expected more: no schedule needs so "
             "little"
         )
@@ -224,7 +224,7 @@ class Search:
     def _solve(self, choosable: Instance, begins: list[int], simple: bool) -> tuple[Instance, Solution]:
         instance = in_periods(choosable, begins)
         if simple:
-            return instance, Model(instance).solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4)
+            return instance, Model(instance).solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4)
         shares = Model(instance, shares=True).solve(whole=True, seconds=self._left_s / 8, gap=_COARSE_GAP)
         if shares.time_ns is None:
             return instance, shares

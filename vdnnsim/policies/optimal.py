@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Action, BrokenSchedule, Schedule
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.capuchin import Capuchin
@@ -74,7 +74,7 @@ class Optimal:
         search = Search(problem.iteration, instance, partial(_schedule, problem), rehearse, self.seconds, _GOAL, told)
         search.run((plan.schedule, plan.algorithms) for plan in _others(problem))
         if search.best is None:
-            raise InvalidInput(
+            raise NoPlan(
                 f"policy '{self.name}': found no plan that fits within {self.seconds} s, expected more time or memory: "
                 f"no iteration takes less than {search.bound_ns / 1e6:.2f} ms"
             )

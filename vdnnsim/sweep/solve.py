@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vdnnsim.captured.captures import BATCH, Captures, captures_of
 from vdnnsim.captured.step import CapturedStep
-from vdnnsim.errors import InvalidInput, check_known
+from vdnnsim.errors import InvalidInput, NoPlan, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.memory import POOLS
 from vdnnsim.network import load_network
@@ -161,7 +161,11 @@ class _Search:
     def good(self, value: int) -> bool:
         if value not in self.tried:
             study = self.study_at(value)
-            run = study.run(self.policy)
+            try:
+                run = study.run(self.policy)
+            except NoPlan:
+                self.tried[value] = Tried(value, False, False, 0.0, 0, 0, "no plan was found that fits")
+                return False
             result = against(self._oracle(study), run.result, run.steps)
             self.labels.append(result.provenance)
             self.trace_checked &= study.workload.captured is not None or bool(study.trace.header.layers)
