@@ -21,6 +21,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import make_pool
 from vdnnsim.network import Kind
+from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
 from vdnnsim.topology import SharedLink, Topology, load_topology
@@ -148,6 +149,25 @@ def test_gpus_that_share_nothing_run_as_one_and_equal_ones_run_alike(case: Case)
     assert (first, third) == (second, fourth)
     by_itself = SimulatedHost(case.trace, case.gpu, one_link(2, out_bytes_per_s=GB))
     assert by_itself.iteration_times_ns(program, (0, 3)) == [first, fourth]
+
+
+@settings(max_examples=6)
+@given(cases(layout=Layout.LAYER_WISE), st.integers(0, 500))
+def test_no_link_carries_more_than_it_can(case: Case, later_ns: int) -> None:
+    """Bytes of all copies out, over the time from the first to the last of them, of two GPUs whatever they begin."""
+    program = build_program(case.network, case.plan)
+    starts_ns = (0, later_ns)
+    for most in (GB // 10, GB, 10 * GB):
+        timelines = run(one_link(2, out_bytes_per_s=most), starts_ns, program, case.trace, case.gpu)
+        copies = [
+            (copy.begin_ns + start_ns, copy.end_ns + start_ns, copy.size_bytes)
+            for timeline, start_ns in zip(timelines, starts_ns, strict=True)
+            for copy in timeline.copies
+            if copy.direction == OUT
+        ]
+        if copies:
+            begins_ns, ends_ns, sizes_bytes = zip(*copies, strict=True)
+            assert sum(sizes_bytes) * 10**9 <= 1.001 * most * (max(ends_ns) - min(begins_ns))
 
 
 @st.composite
