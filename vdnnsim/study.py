@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vdnnsim.bands import Band, Sources, band_of, band_of_step, sources_of
 from vdnnsim.captured.captures import captures_of
+from vdnnsim.captured.shipped import folder_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
@@ -392,8 +393,8 @@ def make_study(
 
 
 def is_captured(named: str | Path | CapturedStep) -> bool:
-    """Whether a captured step is meant, itself or by its folder."""
-    return isinstance(named, CapturedStep) or Path(named).is_dir()
+    """Whether a captured step is meant, itself, by its folder or by the name of one that came along."""
+    return isinstance(named, CapturedStep) or folder_of(named) is not None
 
 
 def check_told(where: str, math: str | None, weight_gradients: str, trace: object, traces: object) -> None:

@@ -2,7 +2,7 @@
 
 from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of, why_it_stays
-from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_step, write_step
+from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_header, read_step, write_step
 from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of, unmodelled_allocator
 from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
@@ -10,6 +10,7 @@ from vdnnsim.captured.program import build_step
 from vdnnsim.captured.remaking import remake_modules
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
 from vdnnsim.captured.several import check_steps_writable, is_steps, read_steps, write_steps
+from vdnnsim.captured.shipped import folder_of, shipped_steps
 from vdnnsim.captured.step import (
     BEFORE_STEP,
     AllocatorSegment,
@@ -58,6 +59,7 @@ __all__ = [
     "check_step",
     "check_step_writable",
     "check_steps_writable",
+    "folder_of",
     "hook_schedule",
     "host_of_step",
     "is_step",
@@ -65,10 +67,12 @@ __all__ = [
     "iteration_of_step",
     "leaves_of",
     "pool_of",
+    "read_header",
     "read_step",
     "read_steps",
     "remake_modules",
     "schedule_of",
+    "shipped_steps",
     "successors_of",
     "trace_of_step",
     "unmodelled_allocator",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vdnnsim.captured.files import read_step
 from vdnnsim.captured.interpolation import Errors, interpolate_step, leave_one_out_errors
 from vdnnsim.captured.several import is_steps, read_steps
+from vdnnsim.captured.shipped import folder_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidInput
 
@@ -83,11 +84,11 @@ class Captures:
 
 
 def captures_of(named: str | Path | CapturedStep, may_vary: Collection[str] = (BATCH,)) -> Captures:
-    """The captured steps in a folder, or the one given. Raises `InvalidFile` for a folder with faults, `InvalidInput`
-    for captures that vary something else."""
+    """The captured steps in a folder, of a name that came along, or the one given. Raises `InvalidFile` for a folder
+    with faults, `InvalidInput` for captures that vary something else."""
     if isinstance(named, CapturedStep):
         return Captures(named.header.name, {_batch(named): named})
-    folder = Path(named)
+    folder = folder_of(named) or Path(named)
     if not is_steps(folder):
         step = read_step(folder)
         return Captures(str(named), {_batch(step): step})

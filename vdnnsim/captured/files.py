@@ -32,6 +32,8 @@ from vdnnsim.captured.step import (
     ModelOperator,
     Phase,
     SavedTensor,
+    Seen,
+    StepHeader,
 )
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import check_folder_writable, read_text, whole_folder
@@ -151,6 +153,12 @@ def read_step(folder: str | Path) -> CapturedStep:
     )
     _check(step, lambda name: str(_path(folder, name)), lines)
     return step
+
+
+def read_header(folder: str | Path) -> tuple[StepHeader, Seen]:
+    """What the header of a captured step says of it, and of the step as a whole. Raises `InvalidFile`."""
+    header = _read_header(Path(folder))
+    return header.step_header(), header.seen.seen()
 
 
 def _read_header(folder: Path) -> HeaderFile:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 def list_command(
-    what: Annotated[str, typer.Argument(help="networks, gpus, topologies, traces or policies.")],
+    what: Annotated[str, typer.Argument(help="networks, gpus, topologies, traces, steps or policies.")],
 ) -> None:
-    """List the networks, GPUs, topologies of hosts, traces or policies that can be named."""
+    """List the networks, GPUs, topologies of hosts, traces, captured steps or policies that can be named."""
     lists: dict[str, Callable[[], list[tuple[str, str]] | None]] = {
         "networks": _networks,
         "gpus": _print_gpus,
         "topologies": _topologies,
         "traces": _traces,
+        "steps": _steps,
         "policies": _policies,
     }
     if what not in lists:
@@ -109,6 +110,18 @@ def _traces() -> list[tuple[str, str]]:
         (f"{header.gpu}  {header.network:9} batch {header.batch:3}  {header.math}", str(path))
         for path, header in list_traces()
     ]
+
+
+def _steps() -> list[tuple[str, str]]:
+    from vdnnsim.captured import read_header, shipped_steps
+
+    rows = []
+    for name, folder in shipped_steps().items():
+        header, seen = read_header(folder)
+        setting = "".join(f", {key} {value}" for key, value in header.setting.items())
+        seconds = f"{seen.step_ns / 1e6:.1f} ms a step, peak {seen.peak_requested_bytes / 1e9:.2f} GB"
+        rows.append((name, f"{header.gpu}, PyTorch {header.torch}{setting}; {seconds}"))
+    return rows
 
 
 def _policies() -> list[tuple[str, str]]:

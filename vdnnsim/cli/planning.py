@@ -28,12 +28,13 @@ def plan_command(
 
     A plan that does not fit into the memory is not written.
     """
-    from vdnnsim.captured import is_steps
+    from vdnnsim.captured import folder_of, is_steps
     from vdnnsim.study import compare
 
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder}: found no folder, expected that of a captured step")
-    if is_steps(folder):
+    found = folder_of(folder)
+    if found is None:
+        raise InvalidInput(f"{folder}: found no folder, expected that of a captured step, or the name of one")
+    if is_steps(found):
         raise InvalidInput(f"{folder}: found captures of several batches, expected one: name the folder of one of them")
     check_targets({"--out": str(out)})
     comparison = compare(folder, gpu=gpu, policies=policy, capacity=capacity, link_bandwidth=link_bandwidth, pool=pool)

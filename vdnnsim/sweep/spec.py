@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vdnnsim.captured import folder_of
 from vdnnsim.errors import Fault, InvalidFile, InvalidValue
 from vdnnsim.files import line_of, parse_toml, read_text, toml_lines
 from vdnnsim.policies import ONE_WAY_POLICIES
@@ -106,7 +107,7 @@ def _defaults_by_kind(
     named: Mapping[str, Any], axes: dict[str, tuple[Value, ...]], file: str, line: int | None
 ) -> list[Fault]:
     """Captured steps, which are folders, have a batch of their own and one algorithm a kernel."""
-    captured = [Path(beside(file, str(name))).is_dir() for name in axes["network"]]
+    captured = [folder_of(beside(file, str(name))) is not None for name in axes["network"]]
     if all(captured) and "policy" not in named:
         axes["policy"] = tuple(ONE_WAY_POLICIES)
     if all(captured) or "batch" in named:
