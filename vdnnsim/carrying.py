@@ -30,7 +30,7 @@ _ARITHMETIC = frozenset({Kind.CONV, Kind.FC})
 _CHECKED_ARITHMETIC = (1.0, 1.0)
 _CHECKED_MEMORY = (0.69, 1.44)
 """How much faster the other GPU was where the rule was checked: H200 and H100, either way."""
-_CHECKED_ERRORS = "3.0 % a kernel and 1.7 % an iteration's kernels in the middle, between an H200 and an H100"
+_CHECKED_ERRORS = "3 % a kernel and 0.7 % an iteration in the middle, between an H200 and an H100"
 
 
 class CarriedOver(NamedTuple):
