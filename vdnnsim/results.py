@@ -95,6 +95,7 @@ class PolicyResult:
     offloaded_bytes: int
     prefetched_bytes: int
     pinned_host_bytes: int
+    pinning_time_ns: int
     feature_extraction: FeatureExtraction
     verdict: str
     provenance: Provenance
@@ -120,9 +121,15 @@ class PolicyResult:
         return f"<PolicyResult {self.summary}>"
 
     @property
+    def needs(self) -> str:
+        """Of a policy that does not train, what would do, in short."""
+        needed = f"needs {format_bytes(self.needed_bytes)}"
+        return self.failure.needs(self.needed_bytes) if self.failure else needed
+
+    @property
     def summary(self) -> str:
         """The policy and its main numbers in a line."""
-        trains = "" if self.trainable else f", does not train: needs {format_bytes(self.needed_bytes)}"
+        trains = "" if self.trainable else f", does not train: {self.needs}"
         return (
             f"{self.policy}: {format_ms(self.iteration_time_ns)}, performance {self.performance:.3f}, "
             f"peak {format_bytes(self.peak_bytes)}, offloads {format_bytes(self.offloaded_bytes)}{trains}"

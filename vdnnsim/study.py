@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from vdnnsim.bands import Band, Sources, band_of, band_of_step, sources_of
 from vdnnsim.captured.captures import captures_of
@@ -15,12 +15,14 @@ from vdnnsim.captured.shipped import folder_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
+from vdnnsim.changes import Changes, MachineOptions
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.host_pace import HostPace, Paces
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
 from vdnnsim.machines.fitting import Candidate, Fitted, lives_of
+from vdnnsim.machines.pinned_memory import pinned_failure
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
 from vdnnsim.memory import ENDLESS_BYTES, POOLS
@@ -149,6 +151,11 @@ class Study:
         other.__dict__.update(iteration=self.iteration, _candidates=self._candidates)
         return other
 
+    def changed(self, changes: Changes) -> Study:
+        """The same with what is asked of the machine in place of its own, but for `numa`. Raises `InvalidValue`."""
+        gpu, trace = changes.of_gpu(self.gpu), changes.of_trace(self.trace)
+        return self if (gpu, trace) == (self.gpu, self.trace) else replace(self, gpu=gpu, trace=trace)
+
     def timed_by(self, trace: Trace) -> Study:
         """The same with a trace of other times, or of fewer algorithms; shares fitted plans as above. Raises
         `InvalidInput` for one of another network, GPU or math."""
@@ -173,7 +180,7 @@ class Study:
         needed_bytes = ran.timeline.pool_high_water_bytes
         reason = ""
         if ran.failure is not None:
-            needed_bytes = self.needed_bytes(ran.plan, ran.program, needed_bytes)
+            needed_bytes = self.needed_bytes(ran.plan, ran.program, needed_bytes, ran.failure)
             reason = self.explain(ran.failure, needed_bytes)
         fitted = replace(ran.plan, trials=plan.trials, bound=plan.bound)
         on = Ran(self.workload, self.trace, self.gpu, ran.program, ran.timeline, steps)
@@ -219,7 +226,8 @@ class Study:
         end_ns = ran.timeline.iteration_time_ns
         use = memory_use(ran.timeline.memory, len(ran.program.steps), end_ns, ran.program.memory_classes)
         reason = "" if ran.failure is None else str(ran.failure)
-        return Trial(title, ran.plan, ran.failure is None, end_ns, use.peak_bytes, reason)
+        on_device = ran.failure is None or ran.failure.on_device
+        return Trial(title, ran.plan, ran.failure is None, end_ns, use.peak_bytes, reason, on_device)
 
     def _outcome(self, plan: Plan) -> _Outcome:
         """What became of a plan; vDNN-dyn tries what other policies run, so that each is run once."""
@@ -278,7 +286,10 @@ class Study:
         return self._fitted[sizes]
 
     def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
-        return self.workload.fit(self._kept_candidate(plan), self._memory, trace)
+        fitted = self.workload.fit(self._kept_candidate(plan), self._memory, trace)
+        if fitted.failure is None:
+            return fitted._replace(failure=pinned_failure(fitted.program, self.gpu.host.pinning))
+        return fitted
 
     def _kept_candidate(self, plan: Plan) -> Candidate:
         """Kept, with all that it became in some memory, for what is asked of others."""
@@ -295,19 +306,21 @@ class Study:
 
     def _room_bytes(self, plan: Plan, failure: OutOfMemory | None) -> int:
         """What a plan runs in: the GPU's capacity, or room for all that finds none there."""
-        return ENDLESS_BYTES if plan.endless or failure else self.gpu.capacity_bytes
+        return ENDLESS_BYTES if plan.endless or (failure and failure.on_device) else self.gpu.capacity_bytes
 
     def _simulate(self, program: Program, capacity_bytes: int) -> Timeline:
         if self.checked:
             self.workload.check(program, self._memory(capacity_bytes))
         return SimulatedMachine(self.trace, self.gpu).run(program, self._memory(capacity_bytes))
 
-    def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int) -> int:
-        """A capacity in which the plan was seen to fit, where it does not fit in the GPU's.
+    def needed_bytes(self, plan: Plan, program: Program, high_water_bytes: int, failure: OutOfMemory) -> int:
+        """A capacity in which the plan was seen to fit, where it does not fit in the GPU's; what it used where it did.
 
         What an endless pool used, or little more, since a pool with an end may place blocks elsewhere; for a layer-wise
         plan then narrowed down, since one whose prefetches wait needs less.
         """
+        if not failure.on_device:
+            return high_water_bytes
         enough = next(
             (size for size in _with_spare_room(high_water_bytes) if self._holds(program, size)), ENDLESS_BYTES
         )
@@ -331,6 +344,8 @@ class Study:
 
     def explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
         """Why a plan does not fit, and what to do."""
+        if not failure.on_device:
+            return f"{failure}; pin more, or use a smaller batch or a policy that offloads less"
         advice = (
             f"fits in {format_bytes(needed_bytes)} ({needed_bytes} bytes); or use a smaller batch or a leaner policy"
         )
@@ -351,10 +366,12 @@ def make_study(
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
     traces: str | Path | Iterable[str | Path] = (),
+    **options: Unpack[MachineOptions],
 ) -> Study:
     """A study from names, files or objects, as in `compare`. Raises `InvalidInput` (and its kinds) for whatever cannot
     be used."""
-    profile = gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)
+    changes = Changes(**options)
+    profile = (gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)).on_numa(changes.numa)
     if capacity is not None:
         profile = profile.with_capacity(capacity)
     if link_bandwidth is not None:
@@ -363,7 +380,7 @@ def make_study(
     if not isinstance(network, Network) and is_captured(network):
         captures = captures_of(network)
         check_told(captures.where, math, weight_gradients, trace, traces)
-        return study_of_step(captures.at(batch).step, profile, pool, captures.where)
+        return study_of_step(captures.at(batch).step, profile, pool, captures.where).changed(changes)
     assert not isinstance(network, CapturedStep)
     named = "" if isinstance(network, Network) else str(network)
     if not isinstance(network, Network):
@@ -389,7 +406,8 @@ def make_study(
     else:
         trace = read_trace(Path(trace), network)
     _check_of(trace, profile.name, math)
-    return Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
+    study = Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
+    return study.changed(changes)
 
 
 def is_captured(named: str | Path | CapturedStep) -> bool:
@@ -442,6 +460,7 @@ def compare(
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: str | Path | Trace | None = None,
     traces: str | Path | Iterable[str | Path] = (),
+    **options: Unpack[MachineOptions],
 ) -> Comparison:
     """Run policies (all of the paper's where none are named) and compare them with the oracle.
 
@@ -449,7 +468,9 @@ def compare(
     math and trace of its own; `capacity` and `link_bandwidth` are bytes and bytes per second, or text with units such
     as "12GB" and "16GB/s". `math` is fp32 and `pool` best-fit (of captured steps pytorch-caching) unless said
     otherwise. `trace` is the table of a trace of your own, or a `Trace`; `traces` are folders of them to look in before
-    those that came with vdnnsim. Raises `InvalidInput` (and its kinds) for whatever cannot be used.
+    those that came with vdnnsim. `options` are what else is asked of the machine in place of its own, as in `Changes`:
+    `link_bandwidth_out`, `link_bandwidth_in`, `link_latency`, `numa`, `compute_scale`, `host_scale`, `pinned_budget`.
+    Raises `InvalidInput` (and its kinds) for whatever cannot be used.
     """
     study = make_study(
         network,
@@ -462,6 +483,7 @@ def compare(
         weight_gradients=weight_gradients,
         trace=trace,
         traces=traces,
+        **options,
     )
     if isinstance(policies, str) or not isinstance(policies, Iterable | None):
         policies = [policies]

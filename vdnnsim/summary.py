@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from vdnnsim.gpu import GpuProfile
+from vdnnsim.gpu import GpuProfile, Pinning
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.metrics import (
     StepName,
@@ -71,7 +71,8 @@ def summarise(
         average_bytes_per_step_by_class=by_class.average_bytes_per_step,
         offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
-        pinned_host_bytes=program.pinned_host_bytes,
+        pinned_host_bytes=ran.gpu.host.pinning.taken_bytes(program.pinned_sizes_bytes.values()),
+        pinning_time_ns=_pinning_ns(ran.gpu.host.pinning, program),
         feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
         provenance=weakest([*labels, *profile_labels(ran.gpu, program, ran.trace)]),
@@ -119,8 +120,14 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     both = ["link.both_ways"] if len(ways) == 2 else []
     late = [] if gpu.host.after_wait is None else ["host.after_wait"]
     slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
+    pinned = ["pinned"] if ways and gpu.host.pinning.in_step else []
     engine = [Provenance.MODELLED] if program.compression and ways else []
-    return [*engine, *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed))]
+    return [*engine, *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed, *pinned))]
+
+
+def _pinning_ns(pinning: Pinning, program: Program) -> int:
+    """What pinning takes before training; what it takes in the step is in the iteration."""
+    return 0 if pinning.in_step else pinning.cost_ns(program.pinned_sizes_bytes.values())
 
 
 def step_names(program: Program) -> list[StepName]:

@@ -24,6 +24,7 @@ _TIME_UNITS = {"NS": 1, "US": 10**3, "MS": 10**6, "S": 10**9}
 _NUMBER_AND_UNIT = re.compile(r"\s*([0-9][0-9_.eE+]*?)\s*([A-Za-z]+)\s*", re.ASCII)
 _LARGEST = Decimal(2**62)
 _LONGEST_TEXT = 100
+_LEAST_FACTOR, _MOST_FACTOR = 0.001, 1000.0
 PPM = 1_000_000
 """Ratios (copy slowdowns) are integers in parts per million: 1_000_000 is x1."""
 
@@ -94,6 +95,19 @@ def ratio_to_ppm(ratio: float) -> int:
     if not math.isfinite(ratio):
         raise InvalidValue("ratio", str(ratio), "a finite number")
     return round(ratio * PPM)
+
+
+def parse_factor(value: object, what: str, meaning: str) -> int:
+    """A factor that scales something, in parts per million; `meaning` says what 2 means. Raises `InvalidValue`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST_FACTOR <= value <= _MOST_FACTOR:
+        expected = f"a factor from {_LEAST_FACTOR:g} to {_MOST_FACTOR:g}; {meaning}"
+        raise InvalidValue(what, repr(value), expected)
+    return ratio_to_ppm(float(value))
+
+
+def scaled_by(value: int, factor_ppm: int) -> int:
+    """A whole number times a factor in parts per million, to the nearest, halves up."""
+    return (value * factor_ppm + PPM // 2) // PPM
 
 
 def parse_share(text: str, what: str) -> float:

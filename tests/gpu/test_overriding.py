@@ -99,9 +99,9 @@ def test_a_curve_of_one_bandwidth() -> None:
 def test_pinned_memory_of_a_profile(base: Path) -> None:
     pinned = '[pinned]\nbudget = "3 GB"\nbandwidth = "1 GB/s"\ncall_ns = 50\nwhen = "step"\nblocks = "powers-of-two"\n'
     base.write_text(PROFILE_TOML + pinned + OWN, encoding="utf-8")
-    pinning = read_profile(base).pinning
+    pinning = read_profile(base).host.pinning
     assert pinning == Pinning(3 * 10**9, 10**9, 50, True, True)
     assert [pinning.block_bytes(size) for size in (0, 1, 4096, 4097)] == [0, 1, 4096, 8192]
     assert (pinning.taken_bytes((3, 5)), pinning.cost_ns((3, 5))) == (12, 2 * 50 + 12)
     base.write_text(PROFILE_TOML + pinned.replace("3 GB", "0 B") + OWN, encoding="utf-8")
-    assert read_profile(base).pinning.budget_bytes == 0
+    assert read_profile(base).host.pinning.budget_bytes == 0

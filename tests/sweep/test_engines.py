@@ -44,9 +44,8 @@ from vdnnsim.sweep.engines import Engine, run_points, uncovered
 from vdnnsim.sweep.links import LinkTable, point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, prepare_plan
 from vdnnsim.sweep.recurrence import Times, covers
-from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.segments import Launch, Wait, lower
-from vdnnsim.trace import Provenance, Trace, TraceHeader
+from vdnnsim.trace import Provenance, Trace, TraceHeader, scaled_trace
 from vdnnsim.units import PPM
 
 _NO_USE = MemoryUse(0, 0, 0, {}, {}, -1)
@@ -59,8 +58,9 @@ def study_of(case: Case) -> Study:
 def link_tables(gpu: GpuProfile) -> st.SearchStrategy[LinkTable]:
     bandwidths = st.sampled_from([OWN, 10**7, 3 * 10**8, 10**9, 10**10])
     latencies = st.sampled_from([OWN, 1, 40, 700])
-    pairs = st.lists(st.tuples(bandwidths, latencies), min_size=1, max_size=2, unique=True)
-    return pairs.map(lambda some: LinkTable(gpu, *np.array(some, dtype=np.int64).T)).filter(
+    links = st.tuples(bandwidths, bandwidths, latencies)
+    some_links = st.lists(links, min_size=1, max_size=2, unique=True)
+    return some_links.map(lambda some: LinkTable(gpu, *np.array(some, dtype=np.int64).T)).filter(
         lambda table: bool(table.possible().all())
     )
 
@@ -75,8 +75,10 @@ def every_point(links: LinkTable, scales: list[int]) -> tuple[np.ndarray, np.nda
 
 def expected(study: Study, plan: Plan, links: LinkTable, link: int, scale_ppm: int) -> tuple[int, ...]:
     """The same point by the package's main road: its own GPU, its own trace, the whole timeline."""
-    bandwidth, latency = int(links.bandwidths_bytes_per_s[link]), int(links.latencies_ns[link])
-    gpu = point_gpu(study.gpu, bandwidth, latency)
+    out, back, latency = (
+        int(column[link]) for column in (links.outs_bytes_per_s, links.ins_bytes_per_s, links.latencies_ns)
+    )
+    gpu = point_gpu(study.gpu, out, back, latency)
     run = replace(study, gpu=gpu, trace=scaled_trace(study.trace, scale_ppm)).run_plan("plan", plan)
     result, timeline = run.result, run.timeline
     inner = result.feature_extraction
@@ -140,7 +142,7 @@ def test_slowed_kernels_and_late_streams_run_on_the_reference_engine(slow: str, 
     else:
         gpu = replace(gpu, host=replace(gpu.host, stream_start_ns=6))
     prepared = prepared_program(program, trace, gpu)
-    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     if slow == "kernels" or any(prepared.script.holds):
@@ -225,7 +227,7 @@ def test_single_points_and_whole_rectangles_agree(policy: str) -> None:
     """Few points of many links and scales are gathered one by one, a full product is worked out crossed."""
     study = make_study("vgg16", batch=64, gpu="titan-x-maxwell")
     prepared = prepare(study, policy)
-    links = LinkTable(study.gpu, np.linspace(1e9, 9e10, 23).astype(np.int64), np.full(23, OWN))
+    links = LinkTable(study.gpu, *[np.linspace(1e9, 9e10, 23).astype(np.int64)] * 2, np.full(23, OWN))
     scales = np.linspace(300_000, 5_000_000, 29).astype(np.int64)
     link_of, scale_of = every_point(links, list(scales))
     whole, engine = run_points(prepared, links, link_of, scales, scale_of, Engine.AUTO)
@@ -244,7 +246,7 @@ def test_numbers_that_would_leave_63_bits_go_to_the_reference() -> None:
     rows = [entry._replace(duration_ns=10**12) for entry in study.trace.rows]
     study = replace(study, trace=Trace(study.trace.header, rows))
     prepared = prepare(study, "vdnn-all(m)")
-    links = LinkTable(study.gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(study.gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.REFERENCE
@@ -269,7 +271,7 @@ def one_kernel_beside_a_copy(
     prepared = prepared_program(
         Program((buffer, small), commands, (Step("a", False, False, 0, 3),), {}, ()), trace, gpu_of()
     )
-    links = LinkTable(prepared.study.gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(prepared.study.gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([scale_ppm]), zero, Engine.AUTO)
     exact, _ = run_points(prepared, links, zero, np.array([scale_ppm]), zero, Engine.REFERENCE)
@@ -304,7 +306,7 @@ def test_the_reference_engine_counts_as_the_timeline_of_the_same_run_does(data: 
     gpu = data.draw(gpus())
     prepared = prepared_program(program, trace, gpu)
     zero = np.zeros(1, dtype=np.int64)
-    own = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    own = LinkTable(gpu, *np.full((3, 1), OWN))
     times, _ = run_points(prepared, own, zero, np.array([PPM]), zero, Engine.REFERENCE)
     timeline = SimulatedMachine(trace, gpu).run(program, make_pool("best-fit", ROOMY_BYTES))
     parts = spent(timeline)
@@ -352,7 +354,7 @@ def test_a_segment_with_waits_for_single_pieces_by_hand() -> None:
         Launch(COMPUTE, 1, 8, 1, after=((OUT, 2),)),
         Launch(OUT, 0, 29, 0),
     )
-    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.VECTORISED
@@ -402,7 +404,7 @@ def test_two_copies_that_end_together_are_one_stall() -> None:
     )
     program = Program((out, back), commands, (Step("a", False, False, 0, 3),), {}, ())
     prepared = prepared_program(program, trace, gpu)
-    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     for engine in (Engine.AUTO, Engine.REFERENCE):
         times, _ = run_points(prepared, links, zero, np.array([PPM]), zero, engine)
@@ -427,7 +429,7 @@ def test_a_segment_by_hand() -> None:
     )
     program = Program((buffer,), commands, (Step("a", False, False, 0, 4), Step("b", False, True, 4, 6)), {}, ())
     prepared = prepared_program(program, trace, gpu)
-    links = LinkTable(gpu, np.array([OWN]), np.array([OWN]))
+    links = LinkTable(gpu, *np.full((3, 1), OWN))
     zero = np.zeros(1, dtype=np.int64)
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.VECTORISED

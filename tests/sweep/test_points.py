@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vdnnsim.captured import BlockClass
-from vdnnsim.gpu import load_profile
+from vdnnsim.gpu import load_profile, profile_file
 from vdnnsim.iteration import MemoryClass
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_plan, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study, compare, compare_policies, make_study
 from vdnnsim.sweep.axes import OWN
 from vdnnsim.sweep.columns import COLUMNS, class_column, loss_column
 from vdnnsim.sweep.engines import Engine
 from vdnnsim.sweep.grid import Grid
 from vdnnsim.sweep.links import LinkTable, point_gpu
 from vdnnsim.sweep.points import Assignment, Worker
-from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.sources import load_sources, policy_digests
 from vdnnsim.sweep.spec import parse_spec
-from vdnnsim.trace import Provenance
+from vdnnsim.trace import Provenance, scaled_trace
 
 SPEC = """
 filters = ["link_bandwidth != '400 GB/s' or policy == 'vdnn-dyn'"]
@@ -101,7 +102,7 @@ def study_of(row: Mapping[str, Any]) -> Study:
         row["network"], batch=row["batch"], gpu=row["gpu"], capacity=row["capacity_bytes"], pool=row["pool"]
     )
     bandwidth, latency = (row[name] if row[name] is not None else OWN for name in _LINK)
-    gpu = point_gpu(study.gpu, bandwidth, latency)
+    gpu = point_gpu(study.gpu, bandwidth, bandwidth, latency)
     return replace(study, gpu=gpu, trace=scaled_trace(study.trace, row["compute_scale_ppm"]))
 
 
@@ -231,7 +232,7 @@ def test_a_policy_that_raises_fails_its_points_with_the_reason(here: str) -> Non
 def test_policies_of_the_package_do_not_look_at_times() -> None:
     """Plans are shared between points on the strength of this: change the link and the speed, and nothing moves."""
     study = make_study("vgg16", batch=256, gpu="titan-x-maxwell")
-    other = replace(study, gpu=point_gpu(study.gpu, 10**9, 10**6), trace=scaled_trace(study.trace, 3_300_000))
+    other = replace(study, gpu=point_gpu(study.gpu, 10**9, 10**9, 10**6), trace=scaled_trace(study.trace, 3_300_000))
     for name in POLICIES:
         plans = [_plan(one, make_policy(name)) for one in (study, other)]
         assert plans[0] == plans[1]
@@ -240,6 +241,32 @@ def test_policies_of_the_package_do_not_look_at_times() -> None:
 def _plan(study: Study, policy: Policy) -> Plan:
     plan = policy.plan(study.problem())
     return replace(study.prepare(plan)[0], trials=())
+
+
+def test_every_option_of_compare_is_an_axis(tmp_path: Path) -> None:
+    """And means the same."""
+    far = 'bandwidth = "3 GB/s"\nprovenance = "published"\nsource = "made up"\n'
+    remote = "".join(f"\n[link.remote.{way}]\n{far}" for way in ("copy_out", "copy_in"))
+    gpu = tmp_path / "two-sockets.toml"
+    gpu.write_text(profile_file("titan-x-maxwell").read_text(encoding="utf-8") + remote, encoding="utf-8")
+    asked = {"link_bandwidth_out": "9 GB/s", "link_bandwidth_in": "5 GB/s", "link_latency": "80 us", "numa": "remote"}
+    asked |= {"compute_scale": 0.5, "host_scale": 3, "pinned_budget": "400 MB"}
+    for policy in ("vdnn-all(p)", "vdnn-dyn"):
+        axes = "\n".join(f"{name} = {json.dumps(value)}" for name, value in asked.items())
+        text = f'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "{gpu}"\npolicy = "{policy}"\n{axes}\n'
+        (row,) = rows_of(text)
+        found = compare("alexnet", batch=128, gpu=gpu, policies=policy, **asked)[policy]  # type: ignore[arg-type]
+        assert (row["status"], row["trainable"], row["reason"]) == ("ok", found.trainable, found.reason)
+        for name in ("iteration_time_ns", "performance", "pinned_host_bytes", "needed_bytes", "peak_bytes"):
+            assert row[name] == getattr(found, name)
+        assert (row["provenance"], row["link_out_bytes_per_s"]) == ("modelled", 9 * 10**9)
+
+
+def test_a_machine_that_there_cannot_be_is_a_failed_point() -> None:
+    text = 'schema = 1\n[axes]\nnetwork = "alexnet"\nbatch = 128\ngpu = "h200"\npolicy = "oracle"\nnuma = "remote"\n'
+    (row,) = rows_of(text)
+    assert row["status"] == "failed"
+    assert row["reason"].endswith("expected local for h200: its profile has no [link.remote]")
 
 
 def test_interpolated_batches_say_so() -> None:
@@ -260,7 +287,7 @@ def test_link_tables_are_the_gpus_own_arithmetic(name: str) -> None:
     most = gpu.memory_bandwidth_bytes_per_s
     bandwidths = np.array([OWN, most, *random.integers(10**6, most, 59)], dtype=np.int64)
     latencies = np.array([*random.integers(1, 10**7, 60), OWN], dtype=np.int64)
-    table = LinkTable(gpu, bandwidths, latencies)
+    table = LinkTable(gpu, bandwidths, bandwidths[::-1], latencies)
     sizes = [1, 4096, 4097, 10**6, 33554432, 33554433, 6 * 10**9, 2**40]
     from vdnnsim.program import Stream
 

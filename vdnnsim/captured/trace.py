@@ -72,6 +72,7 @@ def host_of_step(step: CapturedStep, host: HostCosts) -> HostCosts:
         synchronise_ns=host.synchronise_ns,
         copy_start_ns=host.copy_start_ns,
         stream_start_ns=host.stream_start_ns,
+        pinning=host.pinning,
         calls_ns={
             HOOK: call_ns,
             HOOK_COPY_OUT: copy_out_ns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,13 @@ def compare_command(
     policies: Policies = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
+    link_bandwidth_out: options.LinkBandwidthOut = None,
+    link_bandwidth_in: options.LinkBandwidthIn = None,
+    link_latency: options.LinkLatency = None,
+    numa: options.Numa = "local",
+    compute_scale: options.ComputeScale = 1,
+    host_scale: options.HostScale = 1,
+    pinned_budget: options.PinnedBudget = None,
     math: options.OwnMath = None,
     pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
@@ -54,15 +62,17 @@ def compare_command(
     """Compare memory policies on one network and batch, or one captured step, with a GPU whose memory is endless."""
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
+    hardware: dict[str, Any] = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    hardware |= {"link_bandwidth_out": link_bandwidth_out, "link_bandwidth_in": link_bandwidth_in, "numa": numa}
+    hardware |= {"link_latency": link_latency, "compute_scale": compute_scale, "host_scale": host_scale}
+    hardware |= {"pinned_budget": pinned_budget}
     if gpus is not None or topology is not None:
-        hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
         arguments = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
         host = Host(gpus, topology, start, all_reduce)
         compare_on_host(network, batch, _names(policies), {**arguments, "traces": traces or ()}, host, outputs)
         return
     if all_reduce is not None:
         raise InvalidInput("--all-reduce: found no --gpus, expected the number of GPUs that sum their gradients")
-    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
     comparison = compared(network, batch, policies, hardware, math, weight_gradients, trace, traces)
     console = outputs.console()
     if console:
@@ -88,6 +98,13 @@ def run_command(
     batch: options.OwnBatch = None,
     capacity: options.Capacity = None,
     link_bandwidth: options.LinkBandwidth = None,
+    link_bandwidth_out: options.LinkBandwidthOut = None,
+    link_bandwidth_in: options.LinkBandwidthIn = None,
+    link_latency: options.LinkLatency = None,
+    numa: options.Numa = "local",
+    compute_scale: options.ComputeScale = 1,
+    host_scale: options.HostScale = 1,
+    pinned_budget: options.PinnedBudget = None,
     math: options.OwnMath = None,
     pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
@@ -104,7 +121,10 @@ def run_command(
     """Run one policy: a table of its layers, and its memory over time as a figure."""
     outputs = Outputs(json, csv, figure, timeline, snapshot, chakra)
     outputs.check()
-    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    hardware: dict[str, Any] = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    hardware |= {"link_bandwidth_out": link_bandwidth_out, "link_bandwidth_in": link_bandwidth_in, "numa": numa}
+    hardware |= {"link_latency": link_latency, "compute_scale": compute_scale, "host_scale": host_scale}
+    hardware |= {"pinned_budget": pinned_budget}
     comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     run = comparison.runs[0]
     console = outputs.console()
@@ -157,7 +177,7 @@ def _compare(
     network: str,
     batch: int | None,
     policies: list[str] | None,
-    hardware: dict[str, str | None],
+    hardware: Mapping[str, Any],
     math: str | None,
     weight_gradients: str,
     trace: Path | None,

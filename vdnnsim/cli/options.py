@@ -53,6 +53,25 @@ Capacity = Annotated[
 LinkBandwidth = Annotated[
     str | None, typer.Option("--link-bandwidth", help="What large copies reach in each direction: 16GB/s.")
 ]
+LinkBandwidthOut = Annotated[
+    str | None, typer.Option("--link-bandwidth-out", help="What large copies to the host reach: 16GB/s.")
+]
+LinkBandwidthIn = Annotated[
+    str | None, typer.Option("--link-bandwidth-in", help="What large copies from the host reach: 16GB/s.")
+]
+LinkLatency = Annotated[str | None, typer.Option("--link-latency", help="What the smallest copy takes: 10us.")]
+Numa = Annotated[
+    str, typer.Option("--numa", help="Where the host's memory is: local to the GPU, or remote, on another socket.")
+]
+ComputeScale = Annotated[
+    float, typer.Option("--compute-scale", help="How much faster kernels are; 2 is twice as fast.")
+]
+HostScale = Annotated[
+    float, typer.Option("--host-scale", help="How much longer the host's calls take; 2 is twice as long.")
+]
+PinnedBudget = Annotated[
+    str | None, typer.Option("--pinned-budget", help="What the host can pin: 64GB; 0 for one that cannot.")
+]
 Math = Annotated[str, typer.Option("--math", help="Math mode of the trace: fp32 or tf32.")]
 OwnMath = Annotated[
     str | None,

@@ -10,11 +10,12 @@ from vdnnsim.gpu.files import (
     read_profile_file,
 )
 from vdnnsim.gpu.pinning import Pinning
-from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
+from vdnnsim.gpu.profile import WAYS, BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.gpu.roofline import Roofline
 from vdnnsim.gpu.schema import ProfileFile, ProfileName, check_profile_name
 
 __all__ = [
+    "WAYS",
     "AfterWait",
     "BesideCopies",
     "CallKind",

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vdnnsim.errors import InvalidValue
+from vdnnsim.units import parse_bytes
+
+_NONE = ("0", "0B", "0 B")
+
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
@@ -34,3 +39,12 @@ class Pinning:
     def cost_ns(self, sizes_bytes: Iterable[int]) -> int:
         """What pinning these buffers takes, one after the other."""
         return sum(map(self.call_cost_ns, sizes_bytes))
+
+
+def parse_budget(budget: int | str) -> int:
+    """Bytes of a budget, which may be none. Raises `InvalidValue`."""
+    if isinstance(budget, str):
+        return 0 if budget.strip() in _NONE else parse_bytes(budget, "pinned budget")
+    if budget < 0:
+        raise InvalidValue("pinned budget", str(budget), "0 or more")
+    return budget

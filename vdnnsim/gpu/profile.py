@@ -11,12 +11,16 @@ from typing import NamedTuple
 
 from vdnnsim.errors import InvalidValue
 from vdnnsim.gpu.after_wait import AfterWait
-from vdnnsim.gpu.pinning import Pinning
-from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes
+from vdnnsim.gpu.pinning import Pinning, parse_budget
+from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes, parse_duration, scaled_by
 
 _SMALLEST_BYTES = 4096
 _LARGEST_BYTES = 1 << 30
 """Between which a curve of one bandwidth is drawn."""
+
+
+WAYS = ("copy_out", "copy_in")
+"""The directions of a link, by the names of their curves."""
 
 
 class LinkPoint(NamedTuple):
@@ -59,6 +63,11 @@ class LinkCurve:
         start_ns = max(latency_ns, 1, _SMALLEST_BYTES * 10**9 // bandwidth_bytes_per_s)
         rest_ns = round((_LARGEST_BYTES - _SMALLEST_BYTES) * 1e9 / bandwidth_bytes_per_s)
         return cls((LinkPoint(_SMALLEST_BYTES, start_ns), LinkPoint(_LARGEST_BYTES, start_ns + max(1, rest_ns))))
+
+    def delayed_to(self, latency_ns: int) -> LinkCurve:
+        """The smallest copy takes this, and every other one as much more than it as before. Raises `InvalidValue`."""
+        later_ns = latency_ns - self.points[0].duration_ns
+        return LinkCurve(tuple(point._replace(duration_ns=point.duration_ns + later_ns) for point in self.points))
 
     @property
     def bandwidth_bytes_per_s(self) -> int:
@@ -109,8 +118,9 @@ class HostCosts:
     """Nanoseconds that the host spends on one call of each kind; `copy_start_ns` is how long after its call a copy
     begins on an idle engine, `stream_start_ns` how long after the end of a piece of work another stream goes on that
     waited for it, `stream_wait_ns` what recording an event and letting a stream wait for it take,
-    `after_wait` what calls cost more when the host has waited (None: nothing), and `calls_ns` what calls cost that put
-    nothing on a stream, by their names (`program.HostCall`); one that is not there costs nothing."""
+    `after_wait` what calls cost more when the host has waited (None: nothing), `calls_ns` what calls cost that put
+    nothing on a stream, by their names (`program.HostCall`; one that is not there costs nothing), and `pinning` what
+    there is of pinned memory, and its cost."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
@@ -122,6 +132,7 @@ class HostCosts:
     after_wait: AfterWait | None = None
     calls_ns: Mapping[str, int] = field(default_factory=dict)
     stream_start_ns: int = 0
+    pinning: Pinning = field(default_factory=Pinning)
 
     def with_calls(self, scaled: Callable[[int], int]) -> HostCosts:
         """The same with every call's cost scaled; what the device takes to start, and what waits add, stays."""
@@ -170,7 +181,6 @@ class GpuProfile:
     provenance: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     remote: Link | None = None
-    pinning: Pinning = field(default_factory=Pinning)
     host_memory: HostMemory = HostMemory()
 
     @property
@@ -182,29 +192,66 @@ class GpuProfile:
         """The same GPU with another amount of memory, in bytes or as "12 GB". Raises `InvalidValue`."""
         return replace(self, capacity_bytes=_positive(capacity, "capacity", parse_bytes))
 
-    def with_link_bandwidth(self, bandwidth: int | str) -> GpuProfile:
-        """The same GPU behind another link, in bytes per second or as "16 GB/s", which is modelled, whatever this one
-        is. Raises `InvalidValue`, also for one that is faster than the memory behind it."""
+    def with_link_bandwidth(self, bandwidth: int | str, ways: Sequence[str] = WAYS) -> GpuProfile:
+        """The same GPU behind another link, in bytes per second or as "16 GB/s", in these of `WAYS`, which is modelled,
+        whatever this one is. Raises `InvalidValue`, also for one that is faster than the memory behind it."""
         bandwidth_bytes_per_s = _positive(bandwidth, "link bandwidth", parse_bandwidth)
         if bandwidth_bytes_per_s > self.memory_bandwidth_bytes_per_s:
             most = f"{format_bytes(self.memory_bandwidth_bytes_per_s)}/s"
             expected = f"at most the {most} of the device memory of {self.name} behind it"
             raise InvalidValue("link bandwidth", f"{format_bytes(bandwidth_bytes_per_s)}/s", expected)
-        link = replace(
-            self.link,
-            copy_out=self.link.copy_out.scaled_to(bandwidth_bytes_per_s),
-            copy_in=self.link.copy_in.scaled_to(bandwidth_bytes_per_s),
-        )
-        parts = ("link.copy_out", "link.copy_in")
-        scaled = {
-            part: f"Scaled to {bandwidth_bytes_per_s} B/s. {self.sources.get(part, '')}".strip() for part in parts
-        }
+        scaled = f"Scaled to {bandwidth_bytes_per_s} B/s."
+        return self._with_curves(ways, lambda curve: curve.scaled_to(bandwidth_bytes_per_s), scaled)
+
+    def with_link_latency(self, latency: int | str) -> GpuProfile:
+        """The same GPU with another time of the smallest copy, both ways, in nanoseconds or as "10 us"; every other
+        copy takes as much more as before. Raises `InvalidValue`."""
+        latency_ns = _positive(latency, "link latency", parse_duration)
+        return self._with_curves(WAYS, lambda curve: curve.delayed_to(latency_ns), f"Begun in {latency_ns} ns.")
+
+    def _with_curves(self, ways: Sequence[str], changed: Callable[[LinkCurve], LinkCurve], how: str) -> GpuProfile:
+        curves: dict[str, LinkCurve] = {way: changed(getattr(self.link, way)) for way in ways}
+        parts = [f"link.{way}" for way in ways]
+        told = {part: f"{how} {self.sources.get(part, '')}".strip() for part in parts}
         return replace(
             self,
-            link=link,
+            link=replace(self.link, **curves),  # type: ignore[arg-type]
             provenance={**self.provenance, **dict.fromkeys(parts, "modelled")},
-            sources={**self.sources, **scaled},
+            sources={**self.sources, **told},
         )
+
+    def on_numa(self, where: str) -> GpuProfile:
+        """The same GPU with the host's memory on its own socket, "local", or on another one, "remote". Raises
+        `InvalidValue`, also where the way to that is not known."""
+        if where == "local":
+            return self
+        if where != "remote" or self.remote is None:
+            known = "local" if self.remote is None else "local or remote"
+            unknown = ": its profile has no [link.remote]" if where == "remote" else ""
+            raise InvalidValue("numa", f"'{where}'", f"{known} for {self.name}{unknown}")
+        parts = ("copy_out", "copy_in", "both_ways")
+        own = {part: text for part, text in self.provenance.items() if part not in {f"link.{name}" for name in parts}}
+        labels = {f"link.{name}": self.provenance.get(f"link.remote.{name}") for name in parts}
+        sources = {f"link.{name}": self.sources.get(f"link.remote.{name}", "") for name in parts}
+        return replace(
+            self,
+            link=self.remote,
+            provenance={**own, **{part: label for part, label in labels.items() if label}},
+            sources={**self.sources, **sources},
+        )
+
+    def with_host_scale(self, scale_ppm: int) -> GpuProfile:
+        """The same GPU with a host whose calls take `scale_ppm` millionths of their time, which is modelled."""
+        if scale_ppm == PPM:
+            return self
+        host = self.host.with_calls(lambda cost_ns: scaled_by(cost_ns, scale_ppm))
+        return replace(self, host=host, provenance={**self.provenance, "host": "modelled"})
+
+    def with_pinned_budget(self, budget: int | str) -> GpuProfile:
+        """The same GPU with a host that pins so much, in bytes or as "64 GB"; 0 for one that cannot. Raises
+        `InvalidValue`."""
+        pinning = replace(self.host.pinning, budget_bytes=parse_budget(budget))
+        return replace(self, host=replace(self.host, pinning=pinning))
 
 
 def _positive(value: int | str, what: str, parse: Callable[[str, str], int]) -> int:

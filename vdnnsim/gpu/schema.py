@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from vdnnsim.errors import InvalidInput, InvalidValue, shown
 from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
-from vdnnsim.gpu.pinning import Pinning
+from vdnnsim.gpu.pinning import Pinning, parse_budget
 from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.gpu.roofline import Roofline
 from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, parse_rate
@@ -276,7 +277,7 @@ class _HostMemory(_Sourced):
 
 
 class _Pinned(_Sourced):
-    budget: Annotated[str, AfterValidator(lambda text: text if text == "0 B" else _sized(text))] | None = None
+    budget: Annotated[str, _text(parse_budget)] | None = None
     bandwidth: _Bandwidth | None = None
     call_ns: _Nanoseconds = 0
     when: Literal["once", "step"] = "once"
@@ -284,20 +285,12 @@ class _Pinned(_Sourced):
 
     def pinning(self) -> Pinning:
         return Pinning(
-            None if self.budget is None else 0 if self.budget == "0 B" else parse_bytes(self.budget),
+            None if self.budget is None else parse_budget(self.budget),
             parse_bandwidth(self.bandwidth) if self.bandwidth else None,
             self.call_ns,
             self.when == "step",
             self.blocks == "powers-of-two",
         )
-
-
-def _sized(text: str) -> str:
-    try:
-        parse_bytes(text)
-    except InvalidValue as error:
-        raise ValueError(f"{error.expected}, or 0 B of a host that cannot pin") from None
-    return text
 
 
 _Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False, strict=True)]
@@ -341,6 +334,7 @@ class ProfileFile(_Strict):
         """What the machine simulates. The file must have a link."""
         assert self.link is not None
         told = self._labels()
+        pinning = self.pinned.pinning() if self.pinned else Pinning()
         power = Power(self.power.idle_w, self.power.compute_w, self.power.copy_w) if self.power else None
         return GpuProfile(
             self.name,
@@ -348,12 +342,11 @@ class ProfileFile(_Strict):
             parse_bytes(self.memory.capacity),
             parse_bandwidth(self.memory.bandwidth),
             self.link.link(self.link.kernels),
-            self.host.costs() if self.host else HostCosts(),
+            replace(self.host.costs() if self.host else HostCosts(), pinning=pinning),
             power,
             {name: label for name, (label, _) in told.items()},
             {name: source for name, (_, source) in told.items()},
             self.link.remote.link(self.link.kernels) if self.link.remote else None,
-            self.pinned.pinning() if self.pinned else Pinning(),
             self.host_memory.host_memory() if self.host_memory else HostMemory(),
         )
 

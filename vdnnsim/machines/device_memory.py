@@ -32,6 +32,9 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
             where, buffer, requested_bytes, capacity_bytes, dict(in_use_by_class), largest_hole_bytes, free_bytes
         )
 
+    on_device = True
+    """Whether it was the GPU's memory that ended, rather than what the host can pin."""
+
     @property
     def where(self) -> str:
         return str(self.args[0])
@@ -44,6 +47,10 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
     def in_short(self) -> str:
         """Where it was and what found no room."""
         return f"out of memory in {self.where}: no room for {format_bytes(self.args[2])} ({self.buffer})"
+
+    def needs(self, needed_bytes: int) -> str:
+        """What would do, in short, where so much of the GPU's memory would."""
+        return f"needs {format_bytes(needed_bytes)}"
 
     @property
     def requested_bytes(self) -> int:

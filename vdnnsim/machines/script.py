@@ -175,6 +175,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     holds: tuple[Holds, Holds, Holds] = ({}, {}, {})
     waits: list[tuple[Awaited, ...] | None] = []
     wait_steps: list[int] = []
+    pinned_bytes = program.pinned_sizes_bytes if host.pinning.in_step else {}
     now_ns = 0
     for index, step in enumerate(program.steps):
         for command in program.commands[step.first : step.last]:
@@ -203,6 +204,8 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
             elif isinstance(command, (CopyOut, CopyIn)):
                 now_ns += host.copy_ns
                 direction = OUT if isinstance(command, CopyOut) else IN
+                if direction == OUT and host.pinning.in_step:
+                    now_ns += host.pinning.call_cost_ns(pinned_bytes[command.buffer.name])
                 work[direction].add(index, now_ns + host.copy_start_ns)
                 buffers[direction].append(command.buffer)
                 if isinstance(command, CopyIn):

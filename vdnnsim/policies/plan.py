@@ -78,7 +78,8 @@ class Plan:
 
 
 class Trial(NamedTuple):
-    """One configuration that a policy tried: the time and peak it would have, and why it was not taken."""
+    """One configuration that a policy tried: the time and peak it would have, and why it was not taken; for want of the
+    GPU's memory, unless not `on_device`."""
 
     title: str
     plan: Plan
@@ -86,6 +87,7 @@ class Trial(NamedTuple):
     iteration_time_ns: int
     peak_bytes: int
     reason: str
+    on_device: bool = True
 
     @property
     def verdict(self) -> str:

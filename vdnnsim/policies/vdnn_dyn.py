@@ -19,6 +19,8 @@ class VdnnDyn:
     greedily: each pass starts at its fastest algorithm, and where its workspace finds no room moves to the
     next slower one with less, down to implicit GEMM. 7. the configuration of 1.
 
+    Where 1 fails only because the host cannot pin so much, the others are tried: no offload pins nothing.
+
     Of a captured step, whose kernels have one algorithm each, 2, 3 and 4 are left.
 
     The paper does not say how memory is handed out where nothing is offloaded: layer by layer as in the other trials,
@@ -35,7 +37,7 @@ class VdnnDyn:
         trials: list[Trial] = []
         if not problem.workload.one_way:
             trials.append(problem.laboratory.attempt(*self._leanest(problem)))
-            if not trials[0].fits:
+            if not trials[0].fits and trials[0].on_device:
                 return replace(trials[0].plan, trials=tuple(trials))
         for title, plan in self._faster(problem):
             trials.append(problem.laboratory.attempt(title, plan))

@@ -162,6 +162,11 @@ class Program:
 
     @property
     def pinned_host_bytes(self) -> int:
-        """Host memory that the copies need: one pinned buffer for each offloaded map, allocated once."""
+        """Host memory that the copies need, as asked for."""
+        return sum(self.pinned_sizes_bytes.values())
+
+    @property
+    def pinned_sizes_bytes(self) -> dict[str, int]:
+        """The sizes of the host's buffers: one pinned for each offloaded map, allocated once."""
         squeezed = self.compression or Compression()
-        return sum(squeezed.wire_bytes(buffer.name, buffer.size_bytes) for buffer in self.offloaded)
+        return {buffer.name: squeezed.wire_bytes(buffer.name, buffer.size_bytes) for buffer in self.offloaded}

@@ -121,7 +121,7 @@ def packed_addresses(blocks: Iterable[Block], comparison: Comparison) -> Packed:
 def unplaced(run: PolicyRun, blocks: Iterable[Block]) -> Block | None:
     """Of a policy that does not train, the block that found no room, where the run that had room has it too."""
     failure = run.result.failure
-    if failure is None:
+    if failure is None or not failure.on_device:
         return None
     of_buffer = [block for block in blocks if block.buffer == failure.buffer]
     there = [block for block in of_buffer if step_title(run, block.step) == failure.where]

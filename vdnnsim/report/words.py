@@ -58,9 +58,14 @@ def seen(captured: Captured) -> str:
 
 
 def link(comparison: Comparison) -> str:
-    """What large copies reach in each direction."""
+    """What large copies reach in each direction, and where it is known what pinning the host's memory takes."""
     out, back = comparison.copy_out_bytes_per_s, comparison.copy_in_bytes_per_s
-    return f"Link: {format_bytes(out)}/s out, {format_bytes(back)}/s in"
+    told = f"Link: {format_bytes(out)}/s out, {format_bytes(back)}/s in"
+    longest = max(comparison.results, key=lambda result: result.pinning_time_ns, default=None)
+    if longest is None or not longest.pinning_time_ns:
+        return told
+    once = f"{longest.pinning_time_ns / 1e9:.1f} s before training ({longest.policy})"
+    return f"{told}; pinning {format_bytes(longest.pinned_host_bytes)} takes {once}"
 
 
 def provenance(comparison: Comparison) -> str:
@@ -97,7 +102,7 @@ def shortened(text: str, most: int) -> str:
 def what_binds(result: PolicyResult) -> str:
     """What binds, in a word or two: "link", or the memory that a policy which does not train would need."""
     if not result.trainable:
-        return f"needs {format_bytes(result.needed_bytes)}"
+        return result.needs
     if result.pace and result.pace.bound:
         return "host"
     return binding(result.spent, result.loss, one_way=result.pace is not None)

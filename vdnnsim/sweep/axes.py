@@ -11,22 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from vdnnsim.changes import FASTER, LOCAL, LONGER, REMOTE
 from vdnnsim.errors import InvalidValue
+from vdnnsim.gpu.pinning import parse_budget
 from vdnnsim.memory import POOLS
 from vdnnsim.policies import POLICIES
 from vdnnsim.program import WeightGradients
 from vdnnsim.together import Start
 from vdnnsim.trace import MATH_MODES
-from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, ratio_to_ppm
+from vdnnsim.units import PPM, parse_bandwidth, parse_bytes, parse_duration, parse_factor
 
 NO_TOPOLOGY = "none"
 """One GPU by itself."""
 OWN = -1
-"""The value of capacity, link bandwidth or link latency where a point takes the GPU's own; of the batch where it takes
-the captured step's own."""
+"""The value of capacity, pinned budget, link bandwidth or link latency where a point takes the GPU's own; of the batch
+where it takes the captured step's own."""
 MOST_VALUES = 10_000_000
 _RANGE_KEYS = ("from", "to", "count", "step", "spacing")
-_LEAST_SCALE, _MOST_SCALE = 0.001, 1000.0
 
 Value = str | int
 
@@ -75,11 +76,12 @@ def _with_unit(parse: Callable[[str, str], int], example: str) -> Callable[[obje
     return checked
 
 
-def _scale(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST_SCALE <= value <= _MOST_SCALE:
-        expected = f"a factor from {_LEAST_SCALE:g} to {_MOST_SCALE:g}; 2 is twice as fast"
-        raise InvalidValue(what, repr(value), expected)
-    return ratio_to_ppm(float(value))
+def _factor(meaning: str) -> Callable[[object, str], int]:
+    return lambda value, what: parse_factor(value, what, meaning)
+
+
+def _budget(text: str, _what: str) -> int:
+    return parse_budget(text)
 
 
 def _united(name: str, column: str, parse: Callable[[str, str], int], example: str) -> Axis:
@@ -107,10 +109,15 @@ AXES: Mapping[str, Axis] = MappingProxyType(
             Axis("topology", "topology", _name, (NO_TOPOLOGY,), False),
             Axis("gpus", "gpus", _count, (1,), True),
             Axis("start", "start", _one_of(tuple(choice.value for choice in Start)), (Start.TOGETHER.value,), False),
+            Axis("numa", "numa", _one_of((LOCAL, REMOTE)), (LOCAL,), False),
+            Axis("host_scale", "host_scale_ppm", _factor(LONGER), (PPM,), True),
+            _united("pinned_budget", "pinned_budget_bytes", _budget, "64 GB"),
             _united("capacity", "capacity_bytes", parse_bytes, "12 GB"),
             _united("link_bandwidth", "link_bandwidth_bytes_per_s", parse_bandwidth, "16 GB/s"),
+            _united("link_bandwidth_out", "link_bandwidth_out_bytes_per_s", parse_bandwidth, "16 GB/s"),
+            _united("link_bandwidth_in", "link_bandwidth_in_bytes_per_s", parse_bandwidth, "16 GB/s"),
             _united("link_latency", "link_latency_ns", parse_duration, "10 us"),
-            Axis("compute_scale", "compute_scale_ppm", _scale, (PPM,), True),
+            Axis("compute_scale", "compute_scale_ppm", _factor(FASTER), (PPM,), True),
         )
     }
 )
@@ -120,8 +127,10 @@ HOST_AXES = ("topology", "gpus", "start")
 """What says which GPUs run at once: the program is the same."""
 STUDY_AXES = ("network", "batch", "gpu", "math")
 """What chooses a trace."""
-TIME_AXES = ("link_bandwidth", "link_latency", "compute_scale")
+TIME_AXES = ("link_bandwidth", "link_bandwidth_out", "link_bandwidth_in", "link_latency", "compute_scale")
 """What changes times and not the program."""
+SCALES = ("compute_scale", "host_scale")
+"""Axes of factors, which are parts per million inside."""
 
 
 def expand(axis: Axis, entry: object, what: str) -> tuple[Value, ...]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdnnsim.errors import InvalidInput, InvalidValue
-from vdnnsim.sweep.axes import AXES, OWN, STUDY_AXES, Value
+from vdnnsim.sweep.axes import AXES, OWN, SCALES, STUDY_AXES, Value
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.spec import Spec
 from vdnnsim.units import PPM
@@ -75,7 +75,7 @@ class Grid:
 
     def _filter_values(self, name: str) -> np.ndarray:
         values = np.array(self.axes[name])
-        return values / PPM if name == "compute_scale" else values
+        return values / PPM if name in SCALES else values
 
     def size(self) -> Size:
         """Counts the points. Takes time and memory for filters only."""

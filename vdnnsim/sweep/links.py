@@ -6,61 +6,53 @@ nanosecond; `LinkTable.gpu` makes one point's GPU with the package's own methods
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.gpu import GpuProfile, LinkCurve
+from vdnnsim.gpu import WAYS, GpuProfile, LinkCurve
 from vdnnsim.program import Stream
 from vdnnsim.sweep.axes import OWN
 
 _SAFE = 1 << 62
 
 
-def point_gpu(gpu: GpuProfile, bandwidth_bytes_per_s: int, latency_ns: int) -> GpuProfile:
+def point_gpu(gpu: GpuProfile, out_bytes_per_s: int, in_bytes_per_s: int, latency_ns: int) -> GpuProfile:
     """The GPU behind a point's link. Raises `InvalidInput` for one that there cannot be."""
-    if bandwidth_bytes_per_s != OWN:
-        gpu = gpu.with_link_bandwidth(bandwidth_bytes_per_s)
-    if latency_ns != OWN:
-        link = replace(
-            gpu.link,
-            copy_out=_with_latency(gpu.link.copy_out, latency_ns),
-            copy_in=_with_latency(gpu.link.copy_in, latency_ns),
-        )
-        gpu = replace(gpu, link=link)
-    return gpu
-
-
-def _with_latency(curve: LinkCurve, latency_ns: int) -> LinkCurve:
-    """The smallest copy takes this, and every other one as much more than it as before."""
-    later_ns = latency_ns - curve.points[0].duration_ns
-    return LinkCurve(tuple(point._replace(duration_ns=point.duration_ns + later_ns) for point in curve.points))
+    for way, bandwidth_bytes_per_s in zip(WAYS, (out_bytes_per_s, in_bytes_per_s), strict=True):
+        if bandwidth_bytes_per_s != OWN:
+            gpu = gpu.with_link_bandwidth(bandwidth_bytes_per_s, (way,))
+    return gpu if latency_ns == OWN else gpu.with_link_latency(latency_ns)
 
 
 class LinkTable:
-    """Links of one GPU by number: arrays of bandwidths and latencies of equal length, `OWN` for the GPU's own."""
+    """Links of one GPU by number: arrays of bandwidths out and in and of latencies of equal length, `OWN` for the
+    GPU's own."""
 
-    def __init__(self, gpu: GpuProfile, bandwidths_bytes_per_s: np.ndarray, latencies_ns: np.ndarray) -> None:
+    def __init__(
+        self, gpu: GpuProfile, outs_bytes_per_s: np.ndarray, ins_bytes_per_s: np.ndarray, latencies_ns: np.ndarray
+    ) -> None:
         self._gpu = gpu
-        self.bandwidths_bytes_per_s = bandwidths_bytes_per_s
+        self.outs_bytes_per_s = outs_bytes_per_s
+        self.ins_bytes_per_s = ins_bytes_per_s
         self.latencies_ns = latencies_ns
         self._times_ns = {
-            Stream.COPY_OUT: self._times(gpu.link.copy_out),
-            Stream.COPY_IN: self._times(gpu.link.copy_in),
+            Stream.COPY_OUT: self._times(gpu.link.copy_out, outs_bytes_per_s),
+            Stream.COPY_IN: self._times(gpu.link.copy_in, ins_bytes_per_s),
         }
 
     def __len__(self) -> int:
-        return len(self.bandwidths_bytes_per_s)
+        return len(self.latencies_ns)
 
     def gpu(self, index: int) -> GpuProfile:
         """Raises `InvalidInput` where `possible` says no."""
-        return point_gpu(self._gpu, int(self.bandwidths_bytes_per_s[index]), int(self.latencies_ns[index]))
+        outs, ins, latencies = self.outs_bytes_per_s, self.ins_bytes_per_s, self.latencies_ns
+        return point_gpu(self._gpu, int(outs[index]), int(ins[index]), int(latencies[index]))
 
     def possible(self) -> np.ndarray:
         """Which links there can be: none faster than the memory behind it, larger copies taking longer."""
-        own = self.bandwidths_bytes_per_s == OWN
-        possible = own | (self.bandwidths_bytes_per_s <= self._gpu.memory_bandwidth_bytes_per_s)
+        fastest = np.maximum(self.outs_bytes_per_s, self.ins_bytes_per_s)
+        possible = fastest <= self._gpu.memory_bandwidth_bytes_per_s
         for times_ns in self._times_ns.values():
             possible &= (np.diff(times_ns, axis=0) > 0).all(axis=0)
         return np.asarray(possible)
@@ -75,11 +67,10 @@ class LinkTable:
                 reasons[int(index)] = str(error)
         return reasons
 
-    def _times(self, curve: LinkCurve) -> np.ndarray:
+    def _times(self, curve: LinkCurve, bandwidths: np.ndarray) -> np.ndarray:
         """The curve's durations on each link: shape (points, links)."""
         own_ns = np.array([point.duration_ns for point in curve.points], dtype=np.int64)[:, None]
         start_ns = own_ns[0]
-        bandwidths = self.bandwidths_bytes_per_s
         factor = curve.bandwidth_bytes_per_s / np.where(bandwidths == OWN, 1, bandwidths)
         rises_ns = np.maximum(np.rint(np.diff(own_ns, axis=0) * factor).astype(np.int64), 1)
         scaled_ns = start_ns + np.vstack([np.zeros_like(rises_ns[:1]), np.cumsum(rises_ns, axis=0)])

@@ -23,11 +23,11 @@ from vdnnsim.sweep.links import point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, sees_times
 from vdnnsim.sweep.recurrence import Times
 from vdnnsim.sweep.rows import Run, failed_entries, input_entries, number_entries
-from vdnnsim.sweep.scaling import scaled_trace
 from vdnnsim.sweep.sources import Source, StudyCodes
 from vdnnsim.sweep.spec import Spec
 from vdnnsim.sweep.table import Arrow, Entry, TableBuilder, column_of_integers
 from vdnnsim.topology import Topology
+from vdnnsim.trace import scaled_trace
 
 _MOST_PREPARED = 256
 _PROGRAM_AXES = tuple(name for name in AXES if name not in TIME_AXES)
@@ -94,7 +94,11 @@ class Worker:
             yield Run(source, digest, values, points[begin:end], *times)
 
     def _add(self, run: Run, builder: TableBuilder) -> None:
-        links, link_of = run.links
+        try:
+            links, link_of = run.links
+        except InvalidInput as error:  # a machine that there cannot be
+            self._add_failed(run, str(error), builder)
+            return
         reasons = links.impossible()
         for link, reason in reasons.items():
             self._add_failed(run.part(link_of == link), reason, builder)
@@ -108,7 +112,7 @@ class Worker:
         except InvalidInput as error:
             self._add_failed(run, str(error), builder)
             return
-        oracle = self._prepare(run, replace(study, gpu=run.source.study.gpu), _ORACLE)
+        oracle = self._prepare(run, replace(study, gpu=run.base.gpu), _ORACLE)
         policy = str(run.values["policy"])
         if not self._own_plans[policy]:
             self._add_prepared(run, self._prepare(run, study, policy), oracle, builder, host)
@@ -176,7 +180,8 @@ def _prepared_or_reason(study: Study, policy: str) -> Prepared | str:
 
 def _prepared_for(point: Run, study: Study, policy: str) -> Prepared | str:
     """For one point of a policy that may look at times: it sees the point's own link and durations."""
-    gpu = point_gpu(study.gpu, int(point.bandwidths_bytes_per_s[0]), int(point.latencies_ns[0]))
+    outs, ins = point.bandwidths_bytes_per_s
+    gpu = point_gpu(study.gpu, int(outs[0]), int(ins[0]), int(point.latencies_ns[0]))
     trace = scaled_trace(study.trace, int(point.scales_ppm[0]))
     prepared = _prepared_or_reason(replace(study, gpu=gpu, trace=trace), policy)
     return prepared.under(study) if isinstance(prepared, Prepared) else prepared

@@ -95,11 +95,11 @@ def prepare(study: Study, policy_name: str) -> Prepared:
 def prepare_plan(study: Study, plan: Plan) -> Prepared:
     """Fit a plan and lower its program. Raises `InvalidInput` where the trace lacks a kernel."""
     plan, program, failure = study.prepare(plan)
-    endless = plan.endless or failure is not None
+    endless = plan.endless or (failure is not None and failure.on_device)
     memory = study.workload.memory(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes)
     records = _memory_records(program, memory)
     high_water_bytes = memory.pool.high_water_bytes
-    needed_bytes = high_water_bytes if failure is None else study.needed_bytes(plan, program, high_water_bytes)
+    needed_bytes = high_water_bytes if failure is None else study.needed_bytes(plan, program, high_water_bytes, failure)
     script = script_of(program, study.trace, study.gpu.host)
     steps = len(program.steps)
     copies = [command for command in program.commands if isinstance(command, CopyOut | CopyIn)]
@@ -155,7 +155,8 @@ class TimelessLaboratory:
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         plan, _, failure = self._study.prepare(plan)
-        return Trial(title, plan, failure is None, 0, 0, "" if failure is None else str(failure))
+        on_device = failure is None or failure.on_device
+        return Trial(title, plan, failure is None, 0, 0, "" if failure is None else str(failure), on_device)
 
     def rehearse(self, plan: Plan) -> Rehearsal:
         return self._study.rehearse(plan)

@@ -15,8 +15,8 @@ from vdnnsim.sweep.held import Held
 from vdnnsim.sweep.hosts import Host
 from vdnnsim.sweep.links import LinkTable
 from vdnnsim.sweep.prepared import Prepared
-from vdnnsim.sweep.scaling import scaled_ns
 from vdnnsim.together import Start, starts_of
+from vdnnsim.trace import scaled_ns
 
 _MOST_SCALES = 4096
 _OUTS, _INS, _LATE = range(3)

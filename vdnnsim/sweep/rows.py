@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from vdnnsim.changes import LOCAL, Changes
 from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
 from vdnnsim.study import Study
@@ -34,7 +35,9 @@ class Run:
     digest: str
     values: Mapping[str, Value]
     points: np.ndarray
-    bandwidths_bytes_per_s: np.ndarray
+    both_bytes_per_s: np.ndarray
+    outs_bytes_per_s: np.ndarray
+    ins_bytes_per_s: np.ndarray
     latencies_ns: np.ndarray
     scales_ppm: np.ndarray
 
@@ -43,16 +46,36 @@ class Run:
         return replace(
             self,
             points=self.points[chosen],
-            bandwidths_bytes_per_s=self.bandwidths_bytes_per_s[chosen],
+            both_bytes_per_s=self.both_bytes_per_s[chosen],
+            outs_bytes_per_s=self.outs_bytes_per_s[chosen],
+            ins_bytes_per_s=self.ins_bytes_per_s[chosen],
             latencies_ns=self.latencies_ns[chosen],
             scales_ppm=self.scales_ppm[chosen],
         )
+
+    @cached_property
+    def base(self) -> Study:
+        """The source's, with the run's host, and its side of that memory. Raises `InvalidInput` where there is none."""
+        budget_bytes = int(self.values["pinned_budget"])
+        changes = Changes(
+            host_scale=int(self.values["host_scale"]) / PPM,
+            pinned_budget=None if budget_bytes == OWN else budget_bytes,
+        )
+        study = self.source.study
+        return replace(study, gpu=study.gpu.on_numa(str(self.values["numa"]))).changed(changes)
+
+    @property
+    def bandwidths_bytes_per_s(self) -> tuple[np.ndarray, np.ndarray]:
+        """Out and in: one way's own where it is asked for, else that of both ways."""
+        ways = (self.outs_bytes_per_s, self.ins_bytes_per_s)
+        outs, ins = (np.where(way == OWN, self.both_bytes_per_s, way) for way in ways)
+        return outs, ins
 
     def study(self) -> Study:
         """Network, trace and GPU with the run's pool, weight gradients and capacity."""
         capacity_bytes = int(self.values["capacity"])
         return point_study(
-            self.source.study,
+            self.base,
             str(self.values["pool"]),
             str(self.values["weight_gradients"]),
             None if capacity_bytes == OWN else capacity_bytes,
@@ -61,9 +84,9 @@ class Run:
     @cached_property
     def links(self) -> tuple[LinkTable, np.ndarray]:
         """The distinct links, and which of them each point has."""
-        stacked = np.stack([self.bandwidths_bytes_per_s, self.latencies_ns])
-        pairs, link_of = np.unique(stacked, axis=1, return_inverse=True)
-        return LinkTable(self.source.study.gpu, *pairs), link_of.reshape(-1)
+        stacked = np.stack([*self.bandwidths_bytes_per_s, self.latencies_ns])
+        triples, link_of = np.unique(stacked, axis=1, return_inverse=True)
+        return LinkTable(self.base.gpu, *triples), link_of.reshape(-1)
 
     @cached_property
     def scales(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,37 +98,48 @@ class Run:
 def input_entries(run: Run, version: str) -> dict[str, Entry]:
     """What the points are, and where it is from."""
     values = dict(run.values)
-    capacity_bytes = values.pop("capacity")
+    capacity_bytes, budget_bytes = values.pop("capacity"), values.pop("pinned_budget")
     gpu = run.source.study.gpu
-    bandwidths, latencies = run.bandwidths_bytes_per_s, run.latencies_ns
+    own = gpu if run.values["numa"] == LOCAL or gpu.remote is None else run.base.gpu  # of what failed, its own
+    latencies = run.latencies_ns
+    outs, ins = run.bandwidths_bytes_per_s
     error_ppm = run.source.interpolation_error_ppm
 
-    def bandwidth(curve: LinkCurve) -> np.ndarray:
-        return np.where(bandwidths == OWN, curve.bandwidth_bytes_per_s, bandwidths)
+    def bandwidth(curve: LinkCurve, asked: np.ndarray) -> np.ndarray:
+        return np.where(asked == OWN, curve.bandwidth_bytes_per_s, asked)
 
     def latency(curve: LinkCurve) -> np.ndarray:
         return np.where(latencies == OWN, curve.points[0].duration_ns, latencies)
 
     study = run.source.study
+    host_scale_ppm = values.pop("host_scale")
     return {
         **values,
         "batch": study.workload.batch,
         "math": study.trace.header.math,
         "point": run.points,
         "capacity_bytes": gpu.capacity_bytes if capacity_bytes == OWN else capacity_bytes,
-        "link_bandwidth_bytes_per_s": None if (bandwidths == OWN).all() else bandwidths,
-        "link_latency_ns": None if (latencies == OWN).all() else latencies,
+        "host_scale_ppm": host_scale_ppm,
+        "pinned_budget_bytes": None if budget_bytes == OWN else budget_bytes,
+        "link_bandwidth_bytes_per_s": _asked(run.both_bytes_per_s),
+        "link_bandwidth_out_bytes_per_s": _asked(run.outs_bytes_per_s),
+        "link_bandwidth_in_bytes_per_s": _asked(run.ins_bytes_per_s),
+        "link_latency_ns": _asked(latencies),
         "compute_scale_ppm": run.scales_ppm,
-        "link_out_bytes_per_s": bandwidth(gpu.link.copy_out),
-        "link_in_bytes_per_s": bandwidth(gpu.link.copy_in),
-        "link_out_latency_ns": latency(gpu.link.copy_out),
-        "link_in_latency_ns": latency(gpu.link.copy_in),
+        "link_out_bytes_per_s": bandwidth(own.link.copy_out, outs),
+        "link_in_bytes_per_s": bandwidth(own.link.copy_in, ins),
+        "link_out_latency_ns": latency(own.link.copy_out),
+        "link_in_latency_ns": latency(own.link.copy_in),
         "trace_batch": run.source.trace_batch,
         "trace_checked": study.workload.captured is not None or bool(study.trace.header.layers),
         "interpolation_error_ppm": None if error_ppm < 0 else error_ppm,
         "vdnnsim_version": version,
         "point_hash": _hashes(run),
     }
+
+
+def _asked(values: np.ndarray) -> np.ndarray | None:
+    return None if (values == OWN).all() else values
 
 
 def failed_entries(reason: str) -> dict[str, Entry]:
@@ -119,6 +153,7 @@ def number_entries(
     """All numbers of points that ran; `oracle` are the oracle's times at the same points, which performance rests on as
     well."""
     use, inner = prepared.use, prepared.inner_use
+    pinning = prepared.study.gpu.host.pinning
     both = zip(Loss._fields, _spent(times), _spent(oracle), strict=True)
     loss = {loss_column(part): own_ns - best_ns for part, own_ns, best_ns in both}
     at_peak: dict[str, Entry] = {**dict.fromkeys(CLASSES), **use.by_class_at_peak}
@@ -142,7 +177,7 @@ def number_entries(
         **{class_column(name): size for name, size in at_peak.items()},
         "offloaded_bytes": prepared.offloaded_bytes,
         "prefetched_bytes": prepared.prefetched_bytes,
-        "pinned_host_bytes": prepared.program.pinned_host_bytes,
+        "pinned_host_bytes": pinning.taken_bytes(prepared.program.pinned_sizes_bytes.values()),
         "deferred_prefetches": prepared.deferred_prefetches,
         "feature_extraction_time_ns": times.feature_extraction_time_ns,
         "feature_extraction_performance": _ratio(oracle.feature_extraction_time_ns, times.feature_extraction_time_ns),
@@ -181,7 +216,8 @@ def _provenance(run: Run, prepared: Prepared, oracle_label: Provenance) -> Entry
     """What the program used, and modelled where the point has kernels or copies that nobody timed."""
     hypothetical = run.scales_ppm != PPM
     if prepared.copies:
-        hypothetical = hypothetical | (run.bandwidths_bytes_per_s != OWN) | (run.latencies_ns != OWN)
+        outs, ins = run.bandwidths_bytes_per_s
+        hypothetical = hypothetical | (outs != OWN) | (ins != OWN) | (run.latencies_ns != OWN)
     own = weakest([prepared.provenance, oracle_label]).value
     if not hypothetical.any():
         return own
@@ -194,7 +230,8 @@ def _hashes(run: Run) -> np.ndarray:
     values = sorted((name, value) for name, value in run.values.items() if not (alone and name in HOST_AXES))
     text = "\0".join([run.digest, *(f"{name}={value}" for name, value in values)])
     key = hashlib.sha256(text.encode()).digest()
-    varying = np.stack([run.bandwidths_bytes_per_s, run.latencies_ns, run.scales_ppm], axis=1).astype("<i8").tobytes()
+    times = (run.both_bytes_per_s, run.outs_bytes_per_s, run.ins_bytes_per_s, run.latencies_ns, run.scales_ppm)
+    varying = np.stack(times, axis=1).astype("<i8").tobytes()
     width = len(varying) // len(run.points)
     hashes = [
         hashlib.blake2b(varying[start : start + width], digest_size=_HASH_BYTES, key=key).hexdigest()

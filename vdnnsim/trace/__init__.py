@@ -14,6 +14,7 @@ from vdnnsim.trace.library import (
 )
 from vdnnsim.trace.matching import required_passes
 from vdnnsim.trace.oddities import oddities
+from vdnnsim.trace.scaling import scaled_ns, scaled_trace, with_launches
 from vdnnsim.trace.shelf import Shelved, TraceShelf
 from vdnnsim.trace.table import (
     CARRIED,
@@ -55,7 +56,10 @@ __all__ = [
     "read_header",
     "read_trace",
     "required_passes",
+    "scaled_ns",
+    "scaled_trace",
     "trace_path",
     "weakest",
+    "with_launches",
     "write_trace",
 ]
