@@ -74,5 +74,9 @@ def _advice(network: str, batch: int | None, gpu: str, math: str) -> str:
             return f"Traces of {gpu} are {_MODELLED_MATH}: it has no other mode."
         how = f"(modelled) with 'python -m vdnnsim.builder {named} {of_batch} --out DIR'"
     else:
-        how = f"on that GPU with 'vdnnsim calibrate trace {named} {of_batch} --math {math} --name {gpu} --out FILE.csv'"
+        own = f"{named} {of_batch} --math {math}"
+        how = (
+            f"on that GPU with 'vdnnsim calibrate trace {own} --name {gpu} --out FILE.csv', or (modelled) from another "
+            f"GPU's with 'vdnnsim model-trace {own} --from GPU --to {gpu} --out FILE.csv'"
+        )
     return f"Make one {how}, then name its table with --trace. 'vdnnsim list traces' shows all that came with vdnnsim."
