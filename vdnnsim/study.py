@@ -386,7 +386,7 @@ def make_study(
     if not isinstance(network, Network):
         if batch is None:
             name = load_network(network, 1).name
-            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}")
+            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}: --batch")
         network = load_network(network, batch)
     elif batch not in (None, network.batch):
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")

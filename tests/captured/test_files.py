@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from captured.steps import three_layers
 from vdnnsim.captured import PlanFile, hook_schedule, read_step, write_step
+from vdnnsim.captured.consistency import wrongs_of
 from vdnnsim.errors import CannotWrite, InvalidFile, InvalidInput
 
 
@@ -115,3 +117,10 @@ def test_a_step_saves_itself(tmp_path: Path) -> None:
     step = three_layers()
     step.save(tmp_path / "three")
     assert read_step(str(tmp_path / "three")) == step
+
+
+def test_what_is_saved_before_its_block_is_taken_is_refused() -> None:
+    step = three_layers()
+    early = step.saved[2]._replace(block=9)  # deed 6 saves it, deed 8 takes the block
+    first = wrongs_of(replace(step, saved=(*step.saved[:2], early, *step.saved[3:])))[0]
+    assert first == ("blocks", 9, "taken", "8", "6 or earlier: it is saved then")

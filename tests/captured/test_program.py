@@ -19,7 +19,7 @@ from vdnnsim.captured import (
 )
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
-from vdnnsim.iteration import Leave, Remake, Schedule
+from vdnnsim.iteration import CopyStreams, Leave, Remake, Schedule
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import memory_use
@@ -315,3 +315,21 @@ def spans_us(timeline: Timeline, direction: str) -> list[tuple[str, int, int]]:
 def peak_bytes(timeline: Timeline) -> int:
     classes = [holds.value for holds in BlockClass]
     return memory_use(timeline.memory, len(timeline.step_ends_ns), timeline.iteration_time_ns, classes).peak_bytes
+
+
+def test_copies_that_share_a_stream_wait_where_the_way_changes() -> None:
+    """The first copy in waits for its own copy out, and for the last one on the stream, here the same."""
+    step = three_layers()
+    apart, shared = (
+        all_told(build_step(step, replace(hook_schedule(step, [8, 9], ahead=1), copies=copies)))
+        for copies in (CopyStreams.EACH_WAY, CopyStreams.SHARED)
+    )
+    at = apart.index("in b9")
+    assert shared == [*apart[:at], "copy in waits for copy out 2", *apart[at:]]
+
+
+def test_kernels_wait_for_each_copy_on_their_own_stream() -> None:
+    step = three_layers()
+    told = all_told(build_step(step, replace(hook_schedule(step, [8, 9], ahead=1), copies=CopyStreams.COMPUTE)))
+    for copy, piece in (("out b8", "out 1"), ("out b9", "out 2"), ("in b9", "in 1"), ("in b8", "in 2")):
+        assert told[told.index(copy) + 1] == f"compute waits for copy {piece}"

@@ -84,10 +84,14 @@ def _order(step: CapturedStep) -> Iterator[Wrong]:
 
 
 def _lives(step: CapturedStep) -> Iterator[Wrong]:
-    """No block dies before it is taken, or before what lies in it is needed for the last time."""
+    """No block is saved before it is taken, or dies before that, or before what lies in it is needed for the last
+    time."""
     calls, stages = step.hook_calls, step.stages
     for number, block in enumerate(step.blocks):
         saves, needs = stages.saves.get(number, ()), stages.needs.get(number, ())
+        if saves and block.taken > calls[saves[0] - 1]:
+            expected = f"{calls[saves[0] - 1]} or earlier: it is saved then"
+            yield Wrong("blocks", number, "taken", str(block.taken), expected)
         last_use = max([block.taken, *(calls[stage - 1] for stage in (*saves[-1:], *needs[-1:]))])
         for field, least in (
             ("given", last_use),

@@ -111,7 +111,7 @@ class Setting:
         assert not isinstance(self.network, CapturedStep)
         if batch is None:
             name = load_network(self.network, 1).name
-            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}")
+            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}: --batch")
         network = load_network(self.network, batch)
         source = study_source(shelf, network, str(self.network), self.profile(), self.math or DEFAULT_MATH)
         weight_gradients = WeightGradients(self.weight_gradients)
