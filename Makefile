@@ -29,6 +29,7 @@ test-all:  ## the same with every random example that properties were tuned on, 
 types: $(VENV)/.installed-for-tests  # beside the tests, which seldom keep both cores busy; what it says is shown after them
 	@$(BIN)/mypy > $(TYPES) 2>&1
 
+suite: export OMP_NUM_THREADS := 1  # two processes of PyTorch with two threads each wait for each other
 suite: $(VENV)/.installed-for-tests
 	@$(PYTEST) --assert=plain || { echo "Once more what failed, with the values that were compared:"; $(PYTEST) --last-failed --last-failed-no-failures none; exit 1; }
 
