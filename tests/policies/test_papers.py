@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from captured.steps import three_layers
-from support.cases import conv, fc, gpu_of, layer, network_of, pool, row, trace_of
+from support.cases import conv, fc, gpu_of, join, layer, network_of, pool, row, trace_of
+from support.strategies import networks
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
-from vdnnsim.network import Kind
+from vdnnsim.network import Kind, Network
 from vdnnsim.network.builtin import NETWORKS
 from vdnnsim.policies import GROUPS, make_policy
 from vdnnsim.policies.dtr import Evictions
@@ -117,6 +120,48 @@ def test_what_is_made_of_something_brings_it_back_first() -> None:
     iteration = Study(CHAIN, trace_of(CHAIN), gpu_of()).iteration  # type: ignore[arg-type]
     found = remakes_in_turn(iteration, {"map:b": 2, "map:c": 3}, {"map:b": 7, "map:c": 6})
     assert found == {"map:b": Remake(2, 6, (("b", "forward"),)), "map:c": Remake(3, 6, (("c", "forward"),))}
+
+
+def test_nothing_is_made_of_data_that_is_gone() -> None:
+    """Stages: p, b, c, add, loss forward are 0 to 4, their backward 8, 7, 6, 5. c, read of the data, is done first."""
+    network = network_of(layer(Kind.ACTV, "p"), conv("b"), conv("c", "data"), join(Kind.ADD, "add", "b", "c"), LOSS)
+    iteration = Study(network, trace_of(network), gpu_of()).iteration
+    needed = iteration.first_read_in_backward["map:p"]
+    assert iteration.last_stage["map:data"] < needed
+    assert remakes_in_turn(iteration, {"map:p": 1}, {"map:p": needed}) == {}
+
+
+def test_nothing_is_made_of_what_backward_needs_before_it_could_be_back() -> None:
+    """r is made of a, which c's backward needs before b's needs r: a cannot come back with r, so that r stays."""
+    network = network_of(
+        conv("a"), layer(Kind.ACTV, "r"), conv("b"), conv("c", "a"), join(Kind.ADD, "add", "b", "c"), LOSS
+    )
+    iteration = Study(network, trace_of(network), gpu_of()).iteration
+    needed = iteration.first_read_in_backward["map:r"]
+    assert iteration.first_read_in_backward["map:a"] < needed
+    assert remakes_in_turn(iteration, {"map:r": 2}, {"map:r": needed}) == {}
+
+
+SHORT = (
+    "vdnn-conv+recompute",
+    "superneurons",
+    "dtr",
+    "dtr(heuristic=lru)",
+    "capuchin",
+    "flashneuron",
+    "checkpoint",
+    "checkpoint(every=2)",
+)
+
+
+@given(networks(5), st.floats(0.3, 1), st.sampled_from((10, 3000)))
+@settings(max_examples=10)
+def test_what_they_plan_can_be_carried_out(network: Network, share: float, kernel_ns: int) -> None:
+    """In the checking mode, on any network, however short of memory."""
+    study = Study(network, trace_of(network, (), kernel_ns), gpu_of(), checked=True)
+    capacity_bytes = int(share * study.run("baseline(p)").result.peak_bytes)
+    for name in SHORT:
+        replace(study, gpu=gpu_of(max(capacity_bytes, 512))).run(name)
 
 
 @pytest.mark.parametrize("name", ["dtr", "superneurons"])

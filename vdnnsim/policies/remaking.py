@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vdnnsim.iteration import Iteration, Key, Remake
+from vdnnsim.iteration import Iteration, Key, MemoryClass, Remake
 
 
 def makers_of(iteration: Iteration, name: str) -> tuple[Key, ...]:
@@ -18,12 +18,11 @@ def makers_of(iteration: Iteration, name: str) -> tuple[Key, ...]:
 def remakes_in_turn(iteration: Iteration, dropped: Mapping[str, int], needed: Mapping[str, int]) -> dict[str, Remake]:
     """How these are dropped in their stages and made again, each by when it is needed or something else is made of it,
     and once; what cannot be is kept."""
-    found: dict[str, Remake] = {}
+    remakes = _Remakes(iteration, dropped)
     for name in sorted(dropped, key=lambda name: (needed[name], iteration.order[name])):
-        if name not in found:
-            found |= _with_parents(iteration, name, needed[name], found, dropped) or {}
+        remakes.add(name, needed[name])
     order = iteration.order
-    return dict(sorted(found.items(), key=lambda item: order[item[0]]))
+    return dict(sorted(remakes.found.items(), key=lambda item: order[item[0]]))
 
 
 def wanted_by(iteration: Iteration, remakes: Mapping[str, Remake]) -> dict[str, int]:
@@ -42,29 +41,62 @@ def last_in_forward(iteration: Iteration, name: str) -> int:
     return max((stage for stage in stages if not iteration.stages[stage].backward), default=-1)
 
 
-def _with_parents(
-    iteration: Iteration, name: str, again: int, found: Mapping[str, Remake], dropped: Mapping[str, int]
-) -> dict[str, Remake] | None:
-    makers = makers_of(iteration, name)
-    last = max((iteration.by_key[key].stage for key in makers), default=0)
-    gone = max(dropped.get(name, -1), last_in_forward(iteration, name))
-    if not makers or name in iteration.inputs or not last <= gone < again:
-        return None
-    more = {name: Remake(gone, again, makers)}
-    reads = {read for key in makers for read in iteration.again[key].reads} - {name}
-    for read in sorted(reads, key=iteration.order.__getitem__):
-        if read in iteration.inputs or read not in iteration.last_stage or read in more:
-            continue
-        if read in found:
-            if found[read].again < again and iteration.last_stage[read] < again:
-                return None  # it was there for a moment, and would have to be made a second time
-            continue
-        if iteration.last_stage[read] >= again and read not in dropped:
-            continue
-        parents = _with_parents(iteration, read, again, {**found, **more}, dropped)
-        if parents is None:
-            if read in dropped and iteration.last_stage[read] >= again:
-                continue  # it is kept
-            return None
-        more = {**parents, **more}
-    return more
+def input_is_there(iteration: Iteration, name: str, stage: int) -> bool:
+    """Whether weights, or data, that were there before the iteration still are: data that backward reads goes when that
+    is done."""
+    is_data = iteration.buffers[name].memory_class is MemoryClass.FEATURE_MAPS
+    return not is_data or name not in iteration.first_read_in_backward or iteration.last_stage[name] >= stage
+
+
+class _Remakes:
+    """What is made again so far, and `kept`, what has to stay for that."""
+
+    def __init__(self, iteration: Iteration, dropped: Mapping[str, int]) -> None:
+        self.iteration = iteration
+        self.dropped = dropped
+        self.found: dict[str, Remake] = {}
+        self.kept: set[str] = set()
+
+    def add(self, name: str, again: int) -> None:
+        """Have it made again in this stage, with what it is made of where that is gone; or keep it."""
+        more: dict[str, Remake] = {}
+        kept: set[str] = set()
+        if name not in self.found and self._make(name, again, more, kept):
+            self.found |= more
+            self.kept |= kept
+
+    def _make(self, name: str, again: int, more: dict[str, Remake], kept: set[str]) -> bool:
+        """Whether it can be made again in this stage; then `more` says how, and `kept` what that relies on."""
+        iteration = self.iteration
+        makers = makers_of(iteration, name)
+        last = max((iteration.by_key[key].stage for key in makers), default=0)
+        gone = max(self.dropped.get(name, -1), last_in_forward(iteration, name))
+        if not makers or name in iteration.inputs or name in self.kept | kept or not last <= gone < again:
+            return False
+        if iteration.first_read_in_backward.get(name, again) < again:
+            return False
+        more[name] = Remake(gone, again, makers)
+        reads = {read for key in makers for read in iteration.again[key].reads} - {name}
+        return all(self._is_there(read, again, more, kept) for read in sorted(reads, key=iteration.order.__getitem__))
+
+    def _is_there(self, read: str, again: int, more: dict[str, Remake], kept: set[str]) -> bool:
+        """Whether what something is made of is there in this stage, or can be made again, too."""
+        iteration = self.iteration
+        if read in more or read not in iteration.last_stage:
+            return True
+        still_used = iteration.last_stage[read] >= again
+        if read in iteration.inputs:
+            return input_is_there(iteration, read, again)
+        if read in self.found:
+            return self.found[read].again >= again or still_used  # else it was there for a moment
+        if self.dropped.get(read, -1) >= again:
+            return True  # it goes later
+        if not still_used or (read in self.dropped and read not in self.kept):
+            parents, relied = dict(more), set(kept)
+            if self._make(read, again, parents, relied):
+                more |= parents
+                kept |= relied
+                return True
+        if still_used:
+            kept.add(read)
+        return still_used

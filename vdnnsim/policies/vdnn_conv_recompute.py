@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from vdnnsim.iteration import Action, Iteration, Leave, Remake, Schedule
 from vdnnsim.network import Kind
 from vdnnsim.policies.plan import Algorithms, Plan, Problem, workspaces_of
+from vdnnsim.policies.remaking import input_is_there
 from vdnnsim.policies.schedules import layer_wise, replace_window
 
 CHEAP = frozenset({Kind.ACTV, Kind.BN, Kind.LRN, Kind.POOL})
@@ -56,7 +57,7 @@ def _remake(iteration: Iteration, actions: dict[str, Action], name: str) -> Rema
 
 def _there(iteration: Iteration, action: Action | None, name: str, stage: int) -> bool:
     if name in iteration.inputs and action is None:
-        return True
+        return input_is_there(iteration, name, stage)
     if iteration.last_stage[name] < stage:
         return False
     if isinstance(action, Leave):
