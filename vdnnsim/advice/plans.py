@@ -26,7 +26,7 @@ _BESIDE = ("vdnn++", "offload", "offload(which=gemm)", "offload(which=half)", "o
 _LADDERED = _BESIDE[:2]
 """Of these, what networks have fetched later where room is short; a step's are fetched where they are."""
 _MOST_RUNGS, _FEW_RUNGS = 32, 8
-_WALKED_STEPS = 3000
+_WALKED_STEPS = 2500
 _MANY_STEPS = 500
 """From here on a program's memory takes too long to be fitted again and again: the ladder has no rungs."""
 _ROOM_PER_MILLE = (990, 1000, 1020, 1050, 1100, 1200, 1500, 2000)
