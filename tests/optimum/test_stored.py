@@ -1,0 +1,32 @@
+"""The stored comparison with the optimum: nothing is below the bound, and docs/optimum.md shows what is stored."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "experiments" / "optimal"
+
+
+@pytest.fixture(scope="module")
+def frontier() -> dict[str, object]:
+    return runpy.run_path(str(FOLDER / "frontier.py"))
+
+
+@pytest.mark.parametrize("name", ["gaps.csv", "frontier.csv"])
+def test_no_policy_is_below_the_bound(frontier: dict[str, object], name: str) -> None:
+    rows = frontier["read"](FOLDER / name)  # type: ignore[operator]
+    assert {row.policy for row in rows} >= {"optimal", "vdnn-dyn", "capuchin", "oracle"}
+    cases = {(row.network, row.batch, row.gpu, row.percent) for row in rows}
+    assert len(cases) == sum(row.policy == "optimal" for row in rows)
+    for row in rows:
+        endless = row.policy == "oracle"
+        assert endless or row.time_ns == 0 or row.time_ns >= row.bound_ns, row
+
+
+def test_the_document_shows_what_is_stored(frontier: dict[str, object]) -> None:
+    table = frontier["table"](frontier["read"](FOLDER / "gaps.csv"))  # type: ignore[operator]
+    assert table in (ROOT / "docs" / "optimum.md").read_text(encoding="utf-8")
