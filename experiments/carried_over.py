@@ -31,6 +31,7 @@ from vdnnsim.figures import (
     FAINT,
     GRID,
     INK,
+    PASS_COLOURS,
     POLICY_LOOKS,
     SMALL_SIZE,
     add_axes,
@@ -203,7 +204,7 @@ def _boxes(axes: Axes, found: list[Off], kinds: list[str]) -> None:
                 high - low,
                 left=low,
                 height=0.26,
-                facecolor="#6699CC" if side == 0 else "white",
+                facecolor=PASS_COLOURS["forward"] if side == 0 else "white",
                 edgecolor=INK,
                 linewidth=0.5,
             )

@@ -273,7 +273,8 @@ class Study:
     def prepare(self, plan: Plan) -> Fitted:
         """The plan's program, with prefetches put off where they find no room, and why it still does not fit, if so."""
         check_plan(plan, self.workload, self.trace)
-        return self._prepare(plan)
+        fitted = self._prepare(plan)  # which may have been fitted for another that decided the same
+        return fitted._replace(plan=replace(fitted.plan, trials=plan.trials, bound=plan.bound))
 
     def _prepare(self, plan: Plan) -> Fitted:
         """The same of a plan that was checked, once."""

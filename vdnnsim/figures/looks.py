@@ -100,6 +100,8 @@ LOSS_COLOURS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The parts of a loss."""
+START_COLOURS: Mapping[str, str] = MappingProxyType({"together": "#004488", "staggered": "#CC3311"})
+"""Of several GPUs: when their iterations begin."""
 PERFORMANCE_COLOUR = "#44AA99"
 _OTHER_CLASSES = ("#997700", "#EE99AA", "#44AA99", "#332288")
 _OTHER_POLICIES = ("#44AA99", "#332288", "#EE99AA", "#117733")

@@ -13,7 +13,6 @@ from vdnnsim.calibration.several.predictions import Predicted
 from vdnnsim.figures import looks, page, saving
 
 _ROW_IN, _LEFT_IN, _RIGHT_IN = 0.17, 2.3, 0.25
-_COLOURS = {"together": "#0072b2", "staggered": "#d55e00"}
 _STARTS = {"together": "started together", "staggered": "every second one half an iteration later"}
 _MARKER = 3.4
 _NOTE = (
@@ -49,7 +48,7 @@ def compose(found: Sequence[Predicted], title: str) -> Figure:
         if _alone(one) or key not in measured:
             continue
         place = cases.index(one.record.case) + (0.16 if one.record.start == "staggered" else -0.16)
-        colour = _COLOURS[one.record.start]
+        colour = looks.START_COLOURS[one.record.start]
         longer = 100 * (one.record.measured_ns / measured[key] - 1)
         shape = "o" if one.record.told else "x"
         axes.plot(longer, place, shape, color=colour, markersize=_MARKER, markeredgewidth=0.8, zorder=3)
@@ -63,11 +62,8 @@ def compose(found: Sequence[Predicted], title: str) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("longer than alone, %")
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour, markersize=_MARKER, label=name)
-        for name, colour in {
-            "started together": "#0072b2",
-            "every second one half an iteration later": "#d55e00",
-        }.items()
+        Line2D([], [], marker="o", linestyle="", color=looks.START_COLOURS[start], markersize=_MARKER, label=name)
+        for start, name in _STARTS.items()
     ]
     page.dress(figure, title, handles, _NOTE)
     return figure
