@@ -224,7 +224,7 @@ def test_the_same_input_gives_the_same_output_to_the_bit_in_every_process() -> N
     assert digests("googlenet", 128, POLICY_NAMES) == here
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command = [sys.executable, "-m", "support.digest", "googlenet", "128", *POLICY_NAMES]
-    for seed in ("0", "1", "4711"):
+    for seed in ("0", "4711"):
         result = subprocess.run(
             command, env={**environment, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         )

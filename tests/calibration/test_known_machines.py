@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from support.examples import tries  # noqa: E402
+from support.examples import thorough, tries  # noqa: E402
 from support.fake_device import (  # noqa: E402
     Disturbance,
     FakeBench,
@@ -366,6 +366,7 @@ def test_a_report_on_a_bad_link(tmp_path: Path) -> None:
     assert max(abs(one.error) for one in found.records) < 0.01
 
 
+@thorough
 def test_a_report_on_a_link_that_never_rests(tmp_path: Path) -> None:
     """A case that is far off is not called measured."""
     never = bursts(What.LINK_BOTH, 1, 0.97, lasts_ms=Range(2, 40))

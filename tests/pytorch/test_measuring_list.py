@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from support.cpu_profile import PROFILE
+from support.examples import thorough
 from vdnnsim import make_policy, read_step
 from vdnnsim.pytorch.measured import read_step_records
 from vdnnsim.pytorch.script import Script
@@ -65,6 +66,7 @@ def test_a_part_that_runs_out_of_time_is_ended(measure: ModuleType, tmp_path: Pa
     assert run(measure.Part("unet_b32", "x.py:make", ()), 0.01).startswith("cut")
 
 
+@thorough
 def test_a_tiny_model_by_two_plans_and_short_of_memory(measure: ModuleType, tmp_path: Path) -> None:
     cases, out, profile = tmp_path / "cases.toml", tmp_path / "out", tmp_path / "cpu.toml"
     script = FOLDER / "models.py"

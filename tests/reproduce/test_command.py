@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from support.examples import thorough
 from vdnnsim.catalog import data_directory
 from vdnnsim.errors import InvalidInput, UnknownName
 from vdnnsim_paper import figure_names, reproduce
@@ -144,6 +145,7 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@thorough
 def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("from vdnnsim_paper import reproduce\nreproduce(['12'])\n")

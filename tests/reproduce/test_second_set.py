@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.examples import thorough
 from tests.reproduce.conftest import figures_of
 from tests.support.legible import assert_legible
 from vdnnsim.errors import InvalidInput
@@ -321,6 +322,7 @@ def test_a_gpu_without_power_figures_has_no_power_figure(monkeypatch: pytest.Mon
     assert set(reproduce(gpu=NOW).bars) == {"12"}
 
 
+@thorough
 def test_every_text_can_be_read(now: Now) -> None:
     for _, figure in figures_of(now.reproduction):
         assert_legible(figure)
