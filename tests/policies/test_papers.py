@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from captured.steps import three_layers
 from support.cases import conv, fc, gpu_of, join, layer, network_of, pool, row, trace_of
+from support.examples import mostly_thorough
 from support.strategies import networks
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
@@ -190,7 +191,12 @@ def test_an_unknown_heuristic_is_told() -> None:
         make_policy("dtr(heuristic=mru)")
 
 
-@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"vgg116", "vgg216", "vgg316", "vgg416"}))
+@pytest.mark.parametrize(
+    "network",
+    mostly_thorough(
+        sorted(set(NETWORKS) - {"vgg116", "vgg216", "vgg316", "vgg416"}), ("alexnet", "googlenet", "resnet50")
+    ),
+)
 def test_all_run_on_all_networks(network: str) -> None:
     gpu, batch = SHIPPED[network]
     comparison = compare(network, batch=batch, gpu=gpu, capacity="3GB", policies=["papers"])

@@ -9,6 +9,7 @@ import pytest
 
 from captured.steps import three_layers
 from support.cases import conv, fc, gpu_of, join, layer, network_of, trace_of
+from support.examples import mostly_thorough
 from support.render import copy_lines, kernel_lines
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
@@ -181,7 +182,10 @@ def test_a_step_whose_layers_make_nothing_alone_cannot_be_checkpointed() -> None
         study.run("checkpoint(every=sqrt)")
 
 
-@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"vgg216", "vgg316", "vgg416"}))
+@pytest.mark.parametrize(
+    "network",
+    mostly_thorough(sorted(set(NETWORKS) - {"vgg216", "vgg316", "vgg416"}), ("alexnet", "googlenet", "resnet50")),
+)
 def test_all_run_on_all_networks(network: str) -> None:
     """Those that need repeated blocks are left out where there are none, with why."""
     gpu, batch = SHIPPED[network]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterable
 
 import pytest
 
@@ -15,3 +16,8 @@ def tries(count: int) -> int:
 
 
 thorough = pytest.mark.skipif(not THOROUGH, reason="run by make test-all: a cheaper test has the rule")
+
+
+def mostly_thorough(values: Iterable[str], kept: Container[str]) -> list[object]:
+    """Values to try a test on: those that are kept by `make test` as well, the others by `make test-all`."""
+    return [value if value in kept else pytest.param(value, marks=thorough) for value in values]
