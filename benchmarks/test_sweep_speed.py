@@ -75,7 +75,8 @@ def test_vectorised_engine(benchmark: Any, slow: bool) -> None:
     study = make_study("vgg16", batch=64, gpu="titan-x-maxwell")
     study = slowed(study) if slow else study
     prepared = [prepare(study, policy) for policy in POLICIES]
-    links = LinkTable(study.gpu, np.linspace(1e9, 3e11, 256).astype(np.int64), np.full(256, OWN))
+    bandwidths = np.linspace(1e9, 3e11, 256).astype(np.int64)
+    links = LinkTable(study.gpu, bandwidths, bandwidths, np.full(256, OWN))
     scales = np.linspace(250_000, 4_000_000, 256).astype(np.int64)
     link_of, scale_of = np.divmod(np.arange(256 * 256), 256)
 
