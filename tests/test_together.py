@@ -7,27 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from support.cases import conv, gpu_of, layer, network_of, row, trace_of
+from support.cases import gpu_of
 from support.commands import in_process
+from support.two_convs import NETWORK, TRACE
 from vdnnsim import InvalidInput, Study, compare_policies, compare_together
-from vdnnsim.network import Kind
 from vdnnsim.report.together import together_json
 from vdnnsim.together import ring_ns
 from vdnnsim.topology import SharedLink, Topology
 
-NETWORK = network_of(conv("a"), conv("b", channels=2), layer(Kind.SOFTMAX, "loss"))
-TRACE = trace_of(
-    NETWORK,
-    [
-        row("a", "forward", 100),
-        row("b", "forward", 300),
-        row("loss", "forward", 20),
-        row("loss", "backward", 20),
-        row("b", "backward_filter", 200),
-        row("b", "backward_data", 150),
-        row("a", "backward_filter", 100),
-    ],
-)
 STUDY = Study(NETWORK, TRACE, gpu_of(out_ns_per_100_bytes=100, in_ns_per_100_bytes=100))
 LINKS = {
     "pair": SharedLink("pair", "switch", "memory", 10**9, 10**9, provenance="measured", source="a test"),

@@ -14,6 +14,7 @@ import simpy
 
 from support.cases import conv, gpu_of, join, layer, network_of, plan_of, row, trace_of
 from support.render import copy_lines, kernel_lines, step_ends, wait_lines
+from support.two_convs import NETWORK, TRACE
 from vdnnsim.gpu import GpuProfile, HostCosts
 from vdnnsim.machines import OutOfMemory
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -38,19 +39,6 @@ from vdnnsim.trace import Trace
 ALL = ("a", "b", "loss")
 OUT, IN = "copy out", "copy in"
 _BUFFER = Buffer("map:x", 100, MemoryClass.FEATURE_MAPS, "a", False)
-NETWORK = network_of(conv("a"), conv("b", channels=2), layer(Kind.SOFTMAX, "loss"))
-TRACE = trace_of(
-    NETWORK,
-    [
-        row("a", "forward", 100),
-        row("b", "forward", 300),
-        row("loss", "forward", 20),
-        row("loss", "backward", 20),
-        row("b", "backward_filter", 200),
-        row("b", "backward_data", 150),
-        row("a", "backward_filter", 100),
-    ],
-)
 
 
 def run(gpu: GpuProfile, network: Network = NETWORK, trace: Trace = TRACE, **plan: object) -> Timeline:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.cases import conv, gpu_of, layer, network_of, plan_of, row, trace_of
+from support.cases import gpu_of, plan_of
 from support.render import copy_lines, kernel_lines
 from support.strategies import Case, cases
+from support.two_convs import NETWORK, TRACE
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.fair_shares import Limit, Sharing, max_min_shares
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import make_pool
-from vdnnsim.network import Kind
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
@@ -30,19 +30,6 @@ from vdnnsim.trace import Trace
 
 GB = 10**9
 OUT, IN = "copy out", "copy in"
-NETWORK = network_of(conv("a"), conv("b", channels=2), layer(Kind.SOFTMAX, "loss"))
-TRACE = trace_of(
-    NETWORK,
-    [
-        row("a", "forward", 100),
-        row("b", "forward", 300),
-        row("loss", "forward", 20),
-        row("loss", "backward", 20),
-        row("b", "backward_filter", 200),
-        row("b", "backward_data", 150),
-        row("a", "backward_filter", 100),
-    ],
-)
 PROGRAM = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=("a", "b", "loss")))
 GPU = gpu_of(out_ns_per_100_bytes=40, in_ns_per_100_bytes=40)
 

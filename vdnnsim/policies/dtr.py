@@ -100,10 +100,10 @@ class Evictions:
     def _neighbourhood(self, name: str) -> set[str]:
         """What is gone around it, as far as nothing lies between that is there."""
         found: set[str] = set()
-        todo = [name]
-        while todo:
-            for other in self.near[todo.pop()]:
+        waiting = [name]
+        while waiting:
+            for other in self.near[waiting.pop()]:
                 if other in self.gone and other not in found:
                     found.add(other)
-                    todo.append(other)
+                    waiting.append(other)
         return found

@@ -70,13 +70,13 @@ class Region:
         self.stale = False
         self.edge = edge = set(base.near[way])
         self.inside = inside = set(base.gone[way])
-        todo = [*inside]
-        while todo:
-            one = todo.pop()
+        waiting = [*inside]
+        while waiting:
+            one = waiting.pop()
             edge |= one.near[way]
             more = one.gone[way] - inside
             inside |= more
-            todo += more
+            waiting += more
         edge.discard(base)
         self.cost_ns = sum([one.cost_ns for one in inside])
 
