@@ -49,8 +49,9 @@ class Dtr:
         _ = problem.network
 
     def plan(self, problem: Problem) -> Plan:
-        saves = Saves(problem)
-        return until_it_fits(problem, lambda capacity_bytes: Evictions(saves, capacity_bytes, self.heuristic).plan())
+        return until_it_fits(
+            problem, lambda saves, capacity_bytes: Evictions(saves, capacity_bytes, self.heuristic).plan()
+        )
 
 
 class Evictions:

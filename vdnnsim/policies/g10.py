@@ -37,8 +37,7 @@ class G10:
         """Nothing is needed beyond what every problem has."""
 
     def plan(self, problem: Problem) -> Plan:
-        saves = Saves(problem)
-        return until_it_fits(problem, lambda capacity_bytes: _plan(saves, capacity_bytes))
+        return until_it_fits(problem, _plan)
 
 
 class _Slot(NamedTuple):

@@ -85,12 +85,13 @@ class Rehearsal:
         return back
 
 
-def until_it_fits(problem: Problem, make: Callable[[int], Plan]) -> Plan:
-    """The plan made for the GPU's capacity, or, where the pool finds no room for it, for less: what is rehearsed has no
-    addresses. The last one where none fits."""
+def until_it_fits(problem: Problem, make: Callable[[Saves, int], Plan]) -> Plan:
+    """The plan made of what is saved for the GPU's bytes, or, where the pool finds no room for it, for less: what is
+    rehearsed has no addresses. The last one where none fits."""
+    saves = Saves(problem)
     plans = []
     for share in _SHARES:
-        plans.append(make(int(problem.gpu.capacity_bytes * share)))
+        plans.append(make(saves, int(problem.gpu.capacity_bytes * share)))
         if problem.laboratory.attempt(f"{share:.0%} of the memory", plans[-1]).fits:
             break
     return plans[-1]

@@ -40,8 +40,7 @@ class SuperNeurons:
         _ = problem.network
 
     def plan(self, problem: Problem) -> Plan:
-        saves = Saves(problem)
-        return until_it_fits(problem, lambda capacity_bytes: _plan(saves, capacity_bytes))
+        return until_it_fits(problem, _plan)
 
 
 def _plan(saves: Saves, capacity_bytes: int) -> Plan:
