@@ -146,9 +146,10 @@ class Study:
         return self._sharing_fits(replace(self, gpu=self.gpu.with_link_bandwidth(link_bandwidth)))
 
     def within(self, capacity_bytes: int) -> Study:
-        """The same with another device memory; shares the iteration and the programs, which hang on none."""
+        """The same with another device memory; shares the iteration, the programs and the machines with other hosts,
+        which hang on none."""
         other = replace(self, gpu=self.gpu.with_capacity(capacity_bytes))
-        other.__dict__.update(iteration=self.iteration, _candidates=self._candidates)
+        other.__dict__.update(iteration=self.iteration, _candidates=self._candidates, _paces=self._paces)
         return other
 
     def changed(self, changes: Changes) -> Study:

@@ -244,7 +244,11 @@ class StepWorkload:
         return frozenset(map(block_name, numbers))
 
     def unknown(self, names: Collection[str]) -> list[str]:
-        return sorted(set(names) - {block_name(number) for number in range(len(self.step.blocks))})
+        return sorted(set(names) - self._blocks)
+
+    @cached_property
+    def _blocks(self) -> frozenset[str]:
+        return frozenset(map(block_name, range(len(self.step.blocks))))
 
     def schedule(
         self, _trace: Trace, _layout: Layout, offload: Collection[str], _weight_gradients: WeightGradients

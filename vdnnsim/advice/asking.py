@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from vdnnsim.advice.plans import ORACLE, Plans, fitted
+from vdnnsim.advice.plans import Plans, fitted
 from vdnnsim.advice.reaching import Reaching
 from vdnnsim.advice.records import Advice, CapacityFlip, FittingPlan, LinkFlip, Point, Reach, fastest_without_offload
 from vdnnsim.captured.captures import BATCH, LENGTHS, tokens_of
@@ -14,6 +14,7 @@ from vdnnsim.captured.several import folder_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
+from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.policies import Plan
 from vdnnsim.program import WeightGradients
 from vdnnsim.study import Study
@@ -146,7 +147,7 @@ def _link_flip(
     if best is None or not best.offloads:
         return None
     study = plans.at(best.budget_bytes)
-    oracle_ns = study.run(ORACLE).result.iteration_time_ns
+    oracle_ns = plans.oracle.iteration_time_ns
     loss = ALLOWED_LOSS
     if units is not None and reach is not None and reach.units_per_s:
         loss = 1 - oracle_ns * reach.units_per_s / (units * 1e9)
@@ -164,9 +165,10 @@ def _link_flip(
 def _slowest_link(study: Study, plan: Plan, most_ns: float) -> tuple[int | None, str]:
     """Behind which a plan takes no more time, as `smallest_link` finds it of a policy; with what bounds it."""
 
+    time_ns = SimulatedMachine(study.trace, study.gpu).time_behind(study.prepare(plan).program)
+
     def enough(bytes_per_s: int) -> bool:
-        found = study.behind(bytes_per_s).time_ns(plan)
-        return found is not None and found <= most_ns
+        return time_ns(study.gpu.with_link_bandwidth(bytes_per_s)) <= most_ns
 
     step = max(LINK_STEP_BYTES_PER_S, study.gpu.link.copy_in.bandwidth_bytes_per_s // 50 // 10**8 * 10**8)
     high = study.gpu.memory_bandwidth_bytes_per_s // step * step

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from vdnnsim.advice.records import FittingPlan, Point
 from vdnnsim.iteration import Leave
-from vdnnsim.policies import ONE_WAY_POLICIES, POLICIES, Plan, VdnnDyn, decide, make_plan, make_policy
+from vdnnsim.policies import ONE_WAY_POLICIES, POLICIES, Plan, Problem, VdnnDyn, decide, make_plan, make_policy
 from vdnnsim.study import Study
 from vdnnsim.summary import against
 from vdnnsim.sweep.prepared import TimelessLaboratory
@@ -46,15 +46,16 @@ class Plans:
     def __init__(self, study: Study) -> None:
         self._study = study
         self.capacity_bytes = study.gpu.capacity_bytes
-        plans = {name: decide(make_policy(name), study.problem()) for name in fixed_policies(study)}
+        problem = study.problem()
+        plans = {name: decide(make_policy(name), problem) for name in fixed_policies(study)}
         self._decided = {name: plan for name, plan in plans.items() if is_baseline(name) or plan.schedule.leaves}
         self._free = {name: self._with_room(plan) for name, plan in self._decided.items()}
         papers = (name for name in self._free if not is_baseline(name) and name not in _BESIDE)
         self._papers = {name: self._free[name] for name in papers}
         self._leanest = min(self._papers or self._free, key=lambda name: self._free[name].budget_bytes)
         if not study.workload.one_way:  # where memory is handed out layer by layer; of a step it is the baseline
-            self._free[SEEKING] = self._with_room(_without_offload(study))
-        self._oracle = study.run(ORACLE).result
+            self._free[SEEKING] = self._with_room(_without_offload(problem))
+        self.oracle = study.run(ORACLE).result
         self._times_ns: dict[tuple[str, int], int | None] = {}
 
     @cached_property
@@ -114,7 +115,7 @@ class Plans:
     def plan(self, policy: str, budget_bytes: int) -> FittingPlan:
         """A policy's plan for a memory, with all its numbers."""
         run = self.at(budget_bytes).run(policy)
-        result = against(self._oracle, run.result, run.steps)
+        result = against(self.oracle, run.result, run.steps)
         leaves = run.plan.schedule.leaves.values()
         return FittingPlan(policy, budget_bytes, bool(leaves), _ahead(leaves), result)
 
@@ -169,9 +170,8 @@ def time_ns(study: Study, policy: str, decided: Plan | None = None) -> int | Non
     return study.time_ns(decided or decide(make_policy(policy), study.problem(TimelessLaboratory(study))))
 
 
-def _without_offload(study: Study) -> Plan:
+def _without_offload(problem: Problem) -> Plan:
     """What vdnn-dyn takes where it has room for it."""
-    problem = study.problem()
     return make_plan(problem, VdnnDyn().no_offload, (), problem.performance_optimal)
 
 

@@ -142,7 +142,7 @@ class Schedule:
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
         return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses
 
-    @property
-    def leaves(self) -> dict[str, Leave]:
+    @cached_property
+    def leaves(self) -> Mapping[str, Leave]:
         """The tensors that leave."""
         return {name: action for name, action in self.actions.items() if isinstance(action, Leave)}

@@ -13,7 +13,7 @@ costs more, and what the host does then is late (`after_wait`).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -48,24 +48,36 @@ class SimulatedMachine:
     def run(self, program: Program, memory: Pool | DeviceMemory) -> Timeline:
         """Run one iteration with memory from a pool, or in memory that holds something. Raises `OutOfMemory`."""
         memory = memory if isinstance(memory, DeviceMemory) else DeviceMemory(memory)
-        return timeline_of(*self._clock(program), memory)
+        script = self._script(program)
+        return timeline_of(script, *_clock(script, self.gpu), memory)
 
     def iteration_time_ns(self, program: Program) -> int:
         """How long one iteration takes, whatever its memory."""
-        script, _, moments = self._clock(program)
-        ends_ns = ends_by_step_ns(script, moments)
-        return ends_ns[-1] if ends_ns else 0
+        return self.time_behind(program)(self.gpu)
 
-    def _clock(self, program: Program) -> tuple[Script, Durations, Moments]:
-        script = script_of(program, self.trace, self.gpu.host)
-        durations = Durations(*script.copies_ns(self.gpu.link), [row.duration_ns for row in script.kernels])
-        return script, durations, simulate(script, durations, self.gpu)
+    def time_behind(self, program: Program) -> Callable[[GpuProfile], int]:
+        """The same of GPUs that differ from this one in their link alone, for whoever asks for many."""
+        script = self._script(program)
+
+        def time_ns(gpu: GpuProfile) -> int:
+            ends_ns = ends_by_step_ns(script, _clock(script, gpu)[1])
+            return ends_ns[-1] if ends_ns else 0
+
+        return time_ns
+
+    def _script(self, program: Program) -> Script:
+        return script_of(program, self.trace, self.gpu.host)
 
     def check(self, program: Program, pool: Pool, network: Network) -> Timeline:
         """As `run`, in the checking mode: raises `BrokenProgram`, too, for a program of this network that is right only
         by the luck of its times, or not at all."""
         check_program(network, program, DeviceMemory(type(pool)(pool.capacity_bytes)))
         return self.run(program, pool)
+
+
+def _clock(script: Script, gpu: GpuProfile) -> tuple[Durations, Moments]:
+    durations = Durations(*script.copies_ns(gpu.link), [row.duration_ns for row in script.kernels])
+    return durations, simulate(script, durations, gpu)
 
 
 def simulate(script: Script, durations: Durations, gpu: GpuProfile) -> Moments:

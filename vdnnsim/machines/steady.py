@@ -57,24 +57,13 @@ def steady_memory(
 
 
 class _Replay:
-    """Steps in one pool. Buffers are known by number, those of the set-up first; a call is the number of one that is
-    taken, or the complement of that of one given back."""
+    """Steps in one pool. Buffers are known by number, as in `Program.memory_calls`."""
 
     def __init__(self, program: Program, memory: DeviceMemory, successors: Mapping[str, str]) -> None:
         self.program = program
         self.pool = memory.pool
-        self.buffers = list(program.setup)
+        self.buffers, self.calls = program.memory_calls
         numbers = {buffer.name: number for number, buffer in enumerate(self.buffers)}
-        self.calls: list[int] = []
-        for command in program.commands:
-            if isinstance(command, Allocate):
-                buffer = command.buffer
-                number = numbers.setdefault(buffer.name, len(numbers))
-                if number == len(self.buffers):
-                    self.buffers.append(buffer)
-                self.calls.append(number)
-            elif isinstance(command, Free):
-                self.calls.append(~numbers[command.buffer.name])
         self.sizes_bytes = [buffer.size_bytes for buffer in self.buffers]
         self.successors = [(numbers[left], numbers[there]) for left, there in successors.items()]
         for left, there in self.successors:

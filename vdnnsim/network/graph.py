@@ -103,6 +103,17 @@ class Network:
         """Kept by `iteration_of`: one iteration of the network by the operators that it has."""
         return {}
 
+    @cached_property
+    def passes(self) -> tuple[Key, ...]:
+        """Every (layer, pass) that training may run: those of each layer's kind and the sum of its gradients, less the
+        data gradient of what reads only the network's input, which training does not need."""
+        return tuple(
+            (layer.name, pass_)
+            for layer in self.layers
+            for pass_ in (*layer.passes, "backward_sum")
+            if pass_ != "backward_data" or any(name != DATA for name in layer.inputs)
+        )
+
     def in_classifier(self, layer_name: str) -> bool:
         return self.position[layer_name] >= self.classifier_start
 

@@ -133,12 +133,12 @@ class Problem:
         """What is trained as operators and tensors."""
         return self.workload.iteration(self.trace)
 
-    @property
+    @cached_property
     def memory_optimal(self) -> Algorithms:
         """As the function, of what is trained."""
         return {key: self.trace.leanest(*key).algorithm for key in self.workload.kernels(self.trace)}
 
-    @property
+    @cached_property
     def performance_optimal(self) -> Algorithms:
         """As the function, of what is trained."""
         return {key: self.trace.fastest(*key).algorithm for key in self.workload.kernels(self.trace)}
@@ -173,15 +173,8 @@ def workspaces_of(algorithms: Algorithms, trace: Trace) -> Workspaces:
 
 
 def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
-    """Every (layer, pass) that one iteration runs: what the trace has a row for, less the data gradient of a CONV that
-    reads only the network's input, which training does not need."""
-    for layer in network.layers:
-        reads_only_data = all(name == "data" for name in layer.inputs)
-        for pass_ in (*layer.passes, "backward_sum"):
-            if reads_only_data and pass_ == "backward_data":
-                continue
-            if trace.choices(layer.name, pass_):
-                yield layer.name, pass_
+    """Every (layer, pass) that one iteration runs: of what training may run what the trace has a row for."""
+    return (key for key in network.passes if trace.choices(*key))
 
 
 def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:

@@ -18,6 +18,7 @@ by which its copy should be done, and one is fetched ahead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vdnnsim.captured.agenda import block_name
@@ -75,7 +76,7 @@ def _plan_of_step(problem: Problem) -> Plan:
     return replace(plan, schedule=replace(plan.schedule, actions=actions))
 
 
-def copies_done(problem: Problem, algorithms: Algorithms, leaves: dict[str, Leave]) -> dict[str, int]:
+def copies_done(problem: Problem, algorithms: Algorithms, leaves: Mapping[str, Leave]) -> dict[str, int]:
     """By tensor, the forward stage by whose end its copy out should be done: kernels one after the other without a gap,
     each copy behind the one before it, slowed by the kernels beside it. What is not done by the last forward stage
     counts as done there."""

@@ -6,7 +6,7 @@ devices: a kernel is a (layer, pass, algorithm), a buffer a name with a size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -159,6 +159,22 @@ class Program:
         taken = (command.buffer for command in self.commands if isinstance(command, Allocate))
         kinds: dict[type[StrEnum], None] = {type(buffer.memory_class): None for buffer in (*self.setup, *taken)}
         return tuple([memory_class.value for kind in kinds for memory_class in kind])
+
+    @cached_property
+    def memory_calls(self) -> tuple[Sequence[Buffer], Sequence[int]]:
+        """All buffers, those of the set-up first, and the iteration's calls for memory: the number of one that is
+        taken, or the complement of that of one given back."""
+        numbers = {buffer.name: number for number, buffer in enumerate(self.setup)}
+        buffers, calls = list(self.setup), []
+        for command in self.commands:
+            if isinstance(command, Allocate):
+                number = numbers.setdefault(command.buffer.name, len(numbers))
+                if number == len(buffers):
+                    buffers.append(command.buffer)
+                calls.append(number)
+            elif isinstance(command, Free):
+                calls.append(~numbers[command.buffer.name])
+        return buffers, calls
 
     @property
     def pinned_host_bytes(self) -> int:
