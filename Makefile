@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## install, compare the paper's policies on VGG-16 (25
 		--figure $(OUT)/vgg16.png --timeline $(OUT)/vgg16.json
 	@echo "Open the timeline at https://ui.perfetto.dev (it stays on your machine)."
 
-test: $(VENV)/.installed-for-tests  ## everything that CI runs
+test: $(VENV)/.installed-for-lint  ## everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 types suite; ended=$$?; cat $(TYPES); exit $$ended
@@ -26,7 +26,7 @@ test: $(VENV)/.installed-for-tests  ## everything that CI runs
 test-all:  ## the same with every random example that properties were tuned on, which takes a minute more
 	@VDNNSIM_TESTS=all $(MAKE) --no-print-directory test
 
-types: $(VENV)/.installed-for-tests  # beside the tests, which seldom keep both cores busy; what it says is shown after them
+types: $(VENV)/.installed-for-lint  # beside the installation of all else, or the tests; what it says is shown after them
 	@$(BIN)/mypy > $(TYPES) 2>&1
 
 suite: export OMP_NUM_THREADS := 1  # two processes of PyTorch with two threads each wait for each other
@@ -55,7 +55,7 @@ docs-test: docs  ## use the site in headless Chromium: every page, every link, i
 traces: $(VENV)/.installed  ## regenerate every shipped trace that was built, not measured
 	$(BIN)/python -m vdnnsim.builder --all --out traces
 
-lint: $(VENV)/.installed-for-tests
+lint: $(VENV)/.installed-for-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -72,7 +72,12 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m compileall -q vdnnsim experiments traces tests &  # while pip is busy on the other core
-	$(INSTALL) --editable '.[test]'
+$(VENV)/.installed-for-lint: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[lint]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed-for-lint
+	@$(BIN)/python -m compileall -q vdnnsim experiments traces tests && \
+		$(BIN)/python -c 'import pandas, matplotlib.figure, vdnnsim.cli.app' &  # compiled while pip is busy
+	$(INSTALL) --no-build-isolation --editable '.[test]'
+	@touch $@

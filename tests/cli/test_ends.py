@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.examples import thorough
 from support.sweeps import SMALL, start, write_spec
 from vdnnsim.cli import main
 from vdnnsim.cli.app import app
@@ -66,7 +67,7 @@ def test_every_command_says_in_one_line_that_it_was_interrupted(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
-@pytest.mark.parametrize("delay_s", [0.1, 0.8])
+@pytest.mark.parametrize("delay_s", [pytest.param(0.1, marks=thorough), 0.8])
 def test_ctrl_c_with_workers_prints_one_line(delay_s: float, tmp_path: Path) -> None:
     """While workers are loading, and while they work."""
     process = start("reproduce", "--out", tmp_path / "out")

@@ -65,6 +65,7 @@ def test_each_format_is_written(roomy: Comparison, write: Write, suffix: str, tm
     path = tmp_path / f"figure{suffix}"
     write(roomy, path)
     assert path.read_bytes().startswith(BEGINNINGS[suffix])
+    assert b"/Type3" not in path.read_bytes()  # publishers refuse such fonts
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

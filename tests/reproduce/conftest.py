@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from support.examples import THOROUGH
 from tests.support.legible import figure_of
+from vdnnsim.figures import saving
 from vdnnsim_paper import Reproduction, reproduce
 from vdnnsim_paper.bench import load_gpu
 from vdnnsim_paper.claims import stated_values
@@ -39,6 +41,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     begin_s = cpu_seconds()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vdnnsim_paper.runs.usable_cores", lambda: 1)  # the other core runs other tests
+        if not THOROUGH:  # to embed fonts as publishers want them takes half of the time: report/test_figure has that
+            patch.setattr(saving, "_SETTINGS", {**saving._SETTINGS, "pdf.fonttype": 3})
         reproduction = reproduce(out=folder, bands=False, progress=lambda *step: told.append(step))
     return Whole(reproduction, folder, cpu_seconds() - begin_s, told)
 

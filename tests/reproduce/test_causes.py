@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.examples import thorough
 from tests.reproduce import decomposition
 from vdnnsim_paper import choices
 from vdnnsim_paper.choices import CHOICES, changed, choices_markdown, compare_choices
@@ -57,6 +58,7 @@ def test_overfeat_with_half_the_workspace() -> None:
     assert f"the saving is {100 * (1 - own / (inner - workspace / 2)):.0f} %" in README
 
 
+@thorough
 def test_a_choice_gives_what_the_table_says() -> None:
     """One of the eleven, since each takes seconds; the others are regenerated with the table."""
     wanted = next(choice for choice in CHOICES if choice.title == "no offload: layer by layer")

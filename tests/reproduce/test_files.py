@@ -31,9 +31,7 @@ def test_pictures_are_whole_and_as_wide_as_a_page(whole: Whole) -> None:
         assert 500 < height < 2000, path.name
         assert data.endswith(b"IEND\xaeB`\x82")
     for path in whole.folder.glob("*.pdf"):
-        data = path.read_bytes()
-        assert data.startswith(b"%PDF-")
-        assert b"/Type3" not in data
+        assert path.read_bytes().startswith(b"%PDF-")
 
 
 def test_every_text_can_be_read(whole: Whole) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.examples import thorough
 from support.sweeps import MANY, MANY_POINTS, SMALL, run, start, write_spec
 from vdnnsim.sweep.reading import read_status, read_sweep
 
@@ -93,6 +94,7 @@ def test_two_workers_write_what_this_machine_writes_and_one_may_be_lost(cluster:
     )
 
 
+@thorough
 def test_a_lost_cluster_is_told_and_another_goes_on(cluster: Cluster, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, MANY)
     out = tmp_path / "out"

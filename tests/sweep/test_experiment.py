@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.examples import thorough
 from vdnnsim.figures.sweep.threshold import least_enough
 from vdnnsim.figures.sweep.view import View
 from vdnnsim.sweep.plan import plan_sweep
@@ -28,6 +29,7 @@ def words(enough: float | None, slowest: float) -> str:
     return "never" if enough == float("inf") else "any" if enough == slowest else f"{enough / 1e9:.0f}"
 
 
+@thorough
 def test_the_table_of_the_documentation_is_todays(view: View) -> None:
     slowest = float(view.frame["link_bandwidth"].min())
     lines = []
@@ -40,6 +42,7 @@ def test_the_table_of_the_documentation_is_todays(view: View) -> None:
     assert "\n".join(lines) in document, "\n".join(lines)
 
 
+@thorough
 def test_memory_optimal_algorithms_are_never_fast_enough(view: View) -> None:
     for _, rows in view.panels(["link_bandwidth"]):
         for name in ("vdnn-all(m)", "vdnn-conv(m)"):
