@@ -356,7 +356,7 @@ def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: 
 
 
 def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
-    write_spec(tmp_path, SMALL)
+    write_spec(tmp_path, MANY)
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
