@@ -72,6 +72,30 @@ def test_help_ends_in_the_examples() -> None:
     assert out.rstrip().endswith(f"vdnnsim solve smallest-link {EXAMPLES['solve smallest-link'][0]}")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "compare vgg16 --batch 64",
+            "--gpu: found none, expected a GPU by name (see 'vdnnsim list gpus'), or the ",
+        ),
+        ("capture --out x", "SCRIPT: found none, expected FILE.py:FUNCTION; the function returns step, model"),
+        ("compare vgg16 --gpu h100 --batch x", "--batch: "),
+        ("compare vgg16 --gpu h100 --bacth 64", "no such option: --bacth"),
+        ("sweep run", "SPEC: found none, expected "),
+        ("--gpu h100", "no such option: --gpu"),
+        ("comprae", "no such command 'comprae'"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line_as_all_errors(line: str, said: str) -> None:
+    code, out, err = in_process(shlex.split(line))
+    command = "" if line.split()[0] in ("--gpu", "comprae") else f" {line.split(' --')[0]}".replace(" vgg16", "")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"vdnnsim: {said}")
+    assert err.endswith(f"; 'vdnnsim{command} --help' says more\n")
+    assert err.count("\n") == 1
+
+
 def test_names_are_completed() -> None:
     assert completing.networks("vgg16") == ["vgg16"]
     assert "h200" in completing.gpus("h")

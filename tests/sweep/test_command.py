@@ -98,7 +98,7 @@ def test_why_no_point_of_a_gpu_runs_on_the_vectorised_engine_is_announced(tmp_pa
         (["status", "OUT"], "found no sweep.json"),
         (["export", "OUT"], "found no sweep.json"),
         (["plot", "OUT", "--out", "a.png"], "found no sweep.json"),
-        (["SPEC", "--out", "OUT", "--fast"], "No such option"),
+        (["SPEC", "--out", "OUT", "--fast"], "no such option"),
     ],
 )
 def test_wrong_use_ends_with_2_and_says_what_to_do(

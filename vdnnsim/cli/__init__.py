@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def _app() -> None:
-    _command()()
+    _command()(prog_name="vdnnsim")
 
 
 @cache

@@ -25,6 +25,7 @@ from vdnnsim.cli import (
 )
 from vdnnsim.cli.added import add_commands
 from vdnnsim.cli.examples import beginning, with_examples
+from vdnnsim.cli.usage import in_our_words
 from vdnnsim.cli.waiting import waiting
 from vdnnsim.errors import VdnnsimError
 
@@ -39,12 +40,17 @@ class Interrupted(VdnnsimError):  # noqa: N818 - reads as what it is
 
 
 class AllCommands(TyperGroup):
-    """Typer ends a process that Ctrl-C reaches itself, without a word or with "Aborted!" by its version; here it
-    becomes an error like others before Typer sees it. Help ends in examples."""
+    """Typer ends a process that Ctrl-C reaches itself, without a word or with "Aborted!" by its version, and one with
+    wrong words in three lines; here both become errors like others before Typer sees them. Help ends in examples."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with in_our_words():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with in_our_words():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None
 

@@ -46,7 +46,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "calibrate trace": ("alexnet --batch 128 --name my-gpu --out alexnet.csv",),
         "calibrate run": ("alexnet --batch 128 --gpu my-gpu.toml --trace alexnet.csv --policy 'vdnn-all(p)'",),
         "calibrate report": ("my-cases.toml --out my-gpu",),
-        "calibrate pytorch": ("my-models.toml --gpu my-gpu.toml --out my-gpu",),
+        "calibrate pytorch": ("my_train.py:make --gpu my-gpu.toml --out my_step_measured",),
         "calibrate doctor": ("",),
         "sweep run": ("examples/sweep.toml --out out/sweep", "examples/sweep.toml --dry-run"),
         "sweep status": ("out/sweep",),

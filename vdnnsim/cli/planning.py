@@ -29,9 +29,16 @@ def plan_command(
     A plan that does not fit into the memory is not written.
     """
     from vdnnsim.captured import folder_of, is_steps
+    from vdnnsim.network import NETWORKS
     from vdnnsim.study import compare
 
     found = folder_of(folder)
+    if found is None and (str(folder) in NETWORKS or folder.suffix == ".toml"):
+        raise InvalidInput(
+            f"{folder}: found a network of layers, which has no plan file, since a plan is carried out in a PyTorch "
+            "training; expected a captured step: vdnnsim capture SCRIPT --out DIR; what a policy decides for a network "
+            "is in vdnnsim run NETWORK --policy POLICY --json FILE"
+        )
     if found is None:
         raise InvalidInput(f"{folder}: found no folder, expected that of a captured step, or the name of one")
     if is_steps(found):

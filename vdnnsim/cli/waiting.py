@@ -13,7 +13,7 @@ from contextlib import contextmanager
 SOON_S, EVERY_S = 1.0, 10.0
 QUIET = "VDNNSIM_QUIET"
 """A variable of the environment: with anything in it nothing is said."""
-TELL_THEMSELVES = ("calibrate", "sweep", "capture")
+TELL_THEMSELVES = ("calibrate", "sweep")
 
 
 @contextmanager
