@@ -17,6 +17,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import Shares, Spent, shares, spent
 from vdnnsim.program import (
+    GPU_STREAMS,
     Buffer,
     Command,
     CopyIn,
@@ -37,7 +38,7 @@ from vdnnsim.units import PPM
 X = Buffer("b0", 100, MemoryClass.FEATURE_MAPS, "a", False)
 RUN = Kernel("a", "forward", "default")
 HOOK = HostCall("hook")
-END = Synchronise(tuple(Stream))
+END = Synchronise(GPU_STREAMS)
 HOOKED = (RUN, HOOK, HOOK, RUN, HOOK, RUN, END)
 
 

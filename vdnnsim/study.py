@@ -22,7 +22,7 @@ from vdnnsim.host_pace import HostPace, Paces
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
 from vdnnsim.machines.fitting import Candidate, Fitted, lives_of
-from vdnnsim.machines.pinned_memory import pinned_failure
+from vdnnsim.machines.host_room import no_host_room
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
 from vdnnsim.memory import ENDLESS_BYTES, POOLS
@@ -290,7 +290,7 @@ class Study:
     def _fit(self, plan: Plan, trace: Trace | None = None) -> Fitted:
         fitted = self.workload.fit(self._kept_candidate(plan), self._memory, trace)
         if fitted.failure is None:
-            return fitted._replace(failure=pinned_failure(fitted.program, self.gpu.host.pinning))
+            return fitted._replace(failure=no_host_room(fitted.program, self.gpu))
         return fitted
 
     def _kept_candidate(self, plan: Plan) -> Candidate:
@@ -347,7 +347,7 @@ class Study:
     def explain(self, failure: OutOfMemory, needed_bytes: int) -> str:
         """Why a plan does not fit, and what to do."""
         if not failure.on_device:
-            return f"{failure}; pin more, or use a smaller batch or a policy that offloads less"
+            return f"{failure}; {failure.remedy}, or use a smaller batch or a policy that offloads less"
         advice = (
             f"fits in {format_bytes(needed_bytes)} ({needed_bytes} bytes); or use a smaller batch or a leaner policy"
         )

@@ -72,6 +72,7 @@ def summarise(
         offloaded_bytes=_copied_bytes(timeline, COPY_OUT),
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
         pinned_host_bytes=ran.gpu.host.pinning.taken_bytes(program.pinned_sizes_bytes.values()),
+        nvme_bytes=program.nvme_bytes,
         pinning_time_ns=_pinning_ns(ran.gpu.host.pinning, program),
         feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
@@ -120,9 +121,13 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     both = ["link.both_ways"] if len(ways) == 2 else []
     late = [] if gpu.host.after_wait is None else ["host.after_wait"]
     slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
+    nvme = ["nvme"] if program.staging else []
     pinned = ["pinned"] if ways and gpu.host.pinning.in_step else []
     engine = [Provenance.MODELLED] if program.compression and ways else []
-    return [*engine, *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed, *pinned))]
+    return [
+        *engine,
+        *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed, *pinned, *nvme)),
+    ]
 
 
 def _pinning_ns(pinning: Pinning, program: Program) -> int:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 SETUP = -1
 COPY_OUT = "copy out"
 COPY_IN = "copy in"
+NVME_WRITE = "nvme write"
+NVME_READ = "nvme read"
 
 
 class KernelRecord(NamedTuple):
@@ -26,7 +28,8 @@ class KernelRecord(NamedTuple):
 
 
 class CopyRecord(NamedTuple):
-    """One copy on the engine of its direction; `alone_ns` is what it takes when nothing slows it."""
+    """One copy, or NVMe's write or read, on the engine of its direction; `alone_ns` is what it takes when nothing slows
+    it."""
 
     step: int
     direction: str
@@ -81,7 +84,7 @@ class MemoryRecord(NamedTuple):
 @dataclass(frozen=True)
 class Timeline:
     """One iteration as it ran. `pool_high_water_bytes` and `largest_hole_bytes` are the pool's own, the hole being the
-    largest request that would have succeeded when most bytes were in use."""
+    largest request that would have succeeded when most bytes were in use. `nvme` are NVMe's writes and reads."""
 
     kernels: tuple[KernelRecord, ...]
     copies: tuple[CopyRecord, ...]
@@ -92,6 +95,7 @@ class Timeline:
     iteration_time_ns: int
     pool_high_water_bytes: int
     largest_hole_bytes: int
+    nvme: tuple[CopyRecord, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Timeline of {self.iteration_time_ns} ns: {len(self.kernels)} kernels, {len(self.copies)} copies>"

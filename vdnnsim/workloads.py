@@ -311,8 +311,8 @@ class StepWorkload:
     def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | None:
         if len(plan.schedule.leaves) < len(plan.schedule.actions):
             return None  # training makes nothing again: that is torch.utils.checkpoint's business
-        if plan.schedule.copies is not CopyStreams.EACH_WAY:
-            return None  # training has a stream for each way
+        if plan.schedule.copies is not CopyStreams.EACH_WAY or plan.schedule.nvme:
+            return None  # training has a stream for each way, and the host's memory
         return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
 
 

@@ -19,6 +19,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import spent
 from vdnnsim.program import (
+    GPU_STREAMS,
     Buffer,
     Command,
     CopyIn,
@@ -165,7 +166,7 @@ def scenes(draw: st.DrawFn, slowdowns: st.SearchStrategy[int] = SLOWDOWNS) -> tu
         what = draw(st.sampled_from(["kernel", "kernel", "out", "in", "wait"]))
         if what == "wait":
             if given:
-                commands.append(StreamWait(draw(st.sampled_from(list(Stream))), draw(st.sampled_from(given))))
+                commands.append(StreamWait(draw(st.sampled_from(GPU_STREAMS)), draw(st.sampled_from(given))))
             continue
         stream = {"kernel": Stream.COMPUTE, "out": Stream.COPY_OUT, "in": Stream.COPY_IN}[what]
         given.append(Piece(stream, 1 + sum(piece.stream is stream for piece in given)))

@@ -17,6 +17,7 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind
 from vdnnsim.program import (
+    GPU_STREAMS,
     Allocate,
     Buffer,
     Builder,
@@ -111,7 +112,7 @@ def test_a_study_in_the_checking_mode_refuses_a_broken_program(monkeypatch: pyte
     ],
 )
 def test_waits_for_one_stream_left_out(kept: tuple[Stream, ...], missing: str) -> None:
-    check(waiting_for(tuple(Stream)))
+    check(waiting_for(GPU_STREAMS))
     with pytest.raises(BrokenProgram, match=missing):
         check(waiting_for(kept))
 

@@ -109,7 +109,7 @@ def test_memory_calls_have_their_place() -> None:
 def test_a_program_without_commands() -> None:
     script = script_of(program_of(()), TRACE, COSTS)
     assert (script.waits, script.calls_ns, script.copies) == ([None], [0], [])
-    assert script.work == (Work([], [[]]),) * 3
+    assert script.work == (Work([], [[]]),) * 5
 
 
 def test_scripts_share_nothing_that_grows() -> None:

@@ -22,6 +22,7 @@ from vdnnsim.memory import make_pool
 from vdnnsim.network import Kind, Network
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import (
+    GPU_STREAMS,
     Buffer,
     CopyIn,
     CopyOut,
@@ -324,9 +325,9 @@ def test_opposite_copies_may_end_as_the_kernel_that_slows_them_ends() -> None:
         commands = (
             Kernel("a", "forward", "default"),
             *(first, second),
-            Synchronise(tuple(Stream)),
+            Synchronise(GPU_STREAMS),
             *(first, second),
-            Synchronise(tuple(Stream)),
+            Synchronise(GPU_STREAMS),
         )
         program = Program(tuple(buffers), commands, (Step("a", False, False, 0, len(commands)),), {}, ())
         gpu = gpu_of(both_out=2, both_in=1.6)

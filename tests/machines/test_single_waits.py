@@ -18,6 +18,7 @@ from vdnnsim.memory import make_pool
 from vdnnsim.network import Kind, Network
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import (
+    GPU_STREAMS,
     Allocate,
     Command,
     CopyIn,
@@ -100,7 +101,7 @@ def changed(data: st.DataObject, program: Program) -> Program:
     """Waits of the host for streams are kept, or made waits for the last pieces there, of the host or of every stream;
     a few are left out."""
     commands: list[Command] = []
-    given = dict.fromkeys(Stream, 0)
+    given = dict.fromkeys(GPU_STREAMS, 0)
     left_out = data.draw(st.sets(st.integers(0, 30), max_size=2))
     waits = 0
     for command in program.commands:
@@ -115,7 +116,7 @@ def changed(data: st.DataObject, program: Program) -> Program:
             elif kind == "host":
                 commands += map(HostWait, pieces)
             else:
-                commands += [StreamWait(stream, piece) for piece in pieces for stream in Stream]
+                commands += [StreamWait(stream, piece) for piece in pieces for stream in GPU_STREAMS]
             continue
         if isinstance(command, Kernel):
             given[Stream.COMPUTE] += 1

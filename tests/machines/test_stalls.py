@@ -23,6 +23,7 @@ from vdnnsim.machines.stalls import Stall, stall_of
 from vdnnsim.memory import make_pool
 from vdnnsim.network import Kind
 from vdnnsim.program import (
+    GPU_STREAMS,
     Allocate,
     Buffer,
     Command,
@@ -46,7 +47,7 @@ NETWORK = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
 TRACE = trace_of(NETWORK, [row("a", "forward", 100)])
 X, Y = (Buffer(f"map:{name}", 100, MemoryClass.FEATURE_MAPS, "a", False) for name in "xy")
 RUN = Kernel("a", "forward", "default")
-ALL = tuple(Stream)
+ALL = GPU_STREAMS
 LAST = Buffer("last", 100, MemoryClass.FEATURE_MAPS, "a", False)
 
 

@@ -13,6 +13,7 @@ from vdnnsim.memory import make_pool
 from vdnnsim.metrics import spent
 from vdnnsim.network import Kind
 from vdnnsim.program import (
+    GPU_STREAMS,
     Buffer,
     Command,
     CopyIn,
@@ -205,7 +206,7 @@ def test_pieces_that_take_no_time() -> None:
     timeline = run(
         (A, StreamWait(Stream.COPY_OUT, kernel(1)), OUT),
         (StreamWait(Stream.COMPUTE, out(1)), B, HostWait(kernel(2))),
-        (C, Synchronise(tuple(Stream))),
+        (C, Synchronise(GPU_STREAMS)),
         durations=(0, 0, 0),
         host=HostCosts(),
     )

@@ -15,9 +15,9 @@ from support.cases import linear_curve  # noqa: E402
 from support.fake_device import FakeDevice, Marks, TrueKernel, Truth  # noqa: E402
 from vdnnsim.gpu import HostCosts, Link  # noqa: E402
 from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
-from vdnnsim.program import Stream  # noqa: E402
+from vdnnsim.program import GPU_STREAMS, Stream  # noqa: E402
 
-COMPUTE, OUT, IN = Stream
+COMPUTE, OUT, IN = GPU_STREAMS
 FREE = Truth(link=Link(linear_curve(), linear_curve()), host=HostCosts(), marks=Marks(), probe_ns=0)
 """A byte takes a nanosecond in either direction, calls nothing."""
 

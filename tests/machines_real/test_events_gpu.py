@@ -23,9 +23,9 @@ from vdnnsim.machines.real.operators_cudnn import CudnnOperators  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
 from vdnnsim.network import load_network  # noqa: E402
 from vdnnsim.policies.plan import Layout  # noqa: E402
-from vdnnsim.program import Program, Stream, build_program  # noqa: E402
+from vdnnsim.program import GPU_STREAMS, Program, build_program  # noqa: E402
 
-COMPUTE, OUT, IN = Stream
+COMPUTE, OUT, IN = GPU_STREAMS
 MS = 1_000_000
 
 

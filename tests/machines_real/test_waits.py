@@ -38,6 +38,7 @@ from vdnnsim.policies import make_policy  # noqa: E402
 from vdnnsim.policies.plan import Layout  # noqa: E402
 from vdnnsim.policies.schedules import layer_wise  # noqa: E402
 from vdnnsim.program import (  # noqa: E402
+    GPU_STREAMS,
     Buffer,
     Command,
     CopyIn,
@@ -58,7 +59,7 @@ from vdnnsim.program import (  # noqa: E402
 from vdnnsim.program.order import stream_of  # noqa: E402
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline  # noqa: E402
 
-COMPUTE, OUT, IN = Stream
+COMPUTE, OUT, IN = GPU_STREAMS
 LIMIT = 1e-4
 COSTS = st.builds(HostCosts, *[st.integers(0, 20_000)] * 7)
 NETWORK = network_of(

@@ -17,6 +17,7 @@ from vdnnsim.network import DATA, Kind, LayerSpec, Network, build_network
 from vdnnsim.policies import Plan
 from vdnnsim.policies.plan import kernels_of, plan_of, workspaces_of
 from vdnnsim.program import (
+    GPU_STREAMS,
     Allocate,
     Buffer,
     Command,
@@ -285,8 +286,8 @@ _KINDS = ["kernel", "kernel", "copy", "copy", "wait", "memory"]
 _COMMANDS = st.sampled_from(_KINDS)
 _COMMANDS_AND_WAITS = st.sampled_from([*_KINDS, "host wait", "stream wait", "host call"])
 _BUFFERS = st.sampled_from(BUFFERS)
-_STREAM = st.sampled_from(list(Stream))
-_STREAMS = st.lists(st.sampled_from(list(Stream)), min_size=1, max_size=3, unique=True)
+_STREAM = st.sampled_from(GPU_STREAMS)
+_STREAMS = st.lists(st.sampled_from(GPU_STREAMS), min_size=1, max_size=3, unique=True)
 _OUT, _IN = True, False
 _WAYS = st.sampled_from([(_OUT,), (_IN,), (_OUT, _IN)])
 _COPIES = {ways: st.sampled_from(tuple(product(BUFFERS, ways, "ab"))) for ways in ((_OUT,), (_IN,), (_OUT, _IN))}

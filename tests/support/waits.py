@@ -6,12 +6,12 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from itertools import permutations
 
-from vdnnsim.program import Command, HostWait, Order, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.program import GPU_STREAMS, Command, HostWait, Order, Piece, Program, Stream, StreamWait, Synchronise
 from vdnnsim.program.order import follow
 
 Pair = tuple[Stream, Stream]
 """A stream that waits, and the one that it waits for."""
-PAIRS = tuple(permutations(Stream, 2))
+PAIRS = tuple(permutations(GPU_STREAMS, 2))
 
 
 def with_waits(program: Program, waits: Callable[[Synchronise, dict[Stream, Piece]], list[Command]]) -> Program:
@@ -46,5 +46,5 @@ def by_pieces(program: Program) -> Program:
 def ending_in_a_wait(program: Program) -> Program:
     """The program with a wait for all at its end, which a real machine's iteration has in any case."""
     *steps, last = program.steps
-    commands = (*program.commands, Synchronise(tuple(Stream)))
+    commands = (*program.commands, Synchronise(GPU_STREAMS))
     return replace(program, commands=commands, steps=(*steps, last._replace(last=len(commands))))

@@ -28,6 +28,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
+from vdnnsim.program.nvme import by_nvme
 
 _HOOK, _HOOK_COPY_OUT, _HOOK_COPY_IN, _HOOK_STREAM_WAIT = map(
     HostCall, (HOOK, HOOK_COPY_OUT, HOOK_COPY_IN, HOOK_STREAM_WAIT)
@@ -106,10 +107,12 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             remakes[number] = checked_remake(step, number, action)
     building = _Building(step, prepared, leaves, remakes, plan.copies)
     program = building.build()
-    if plan.compression is None:
+    if plan.compression is None and not plan.nvme:
         return program
     back = {building.fetched[number].name: prepared.buffers[number].name for number in leaves}
-    return replace(program, compression=plan.compression.of_others_too(back))
+    if plan.compression is not None:
+        program = replace(program, compression=plan.compression.of_others_too(back))
+    return by_nvme(program, plan, back) if plan.nvme else program
 
 
 class _Away(NamedTuple):

@@ -1,4 +1,4 @@
-"""GPU profiles: capacity, link, host costs, pinned memory, power; and what their kernels cannot be faster than."""
+"""GPU profiles: capacity, link, host costs, pinned memory, NVMe, power; what kernels cannot be faster than."""
 
 from vdnnsim.gpu.after_wait import AfterWait, CallKind
 from vdnnsim.gpu.files import (
@@ -9,6 +9,7 @@ from vdnnsim.gpu.files import (
     read_profile,
     read_profile_file,
 )
+from vdnnsim.gpu.nvme import Nvme
 from vdnnsim.gpu.pinning import Pinning
 from vdnnsim.gpu.profile import WAYS, BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.gpu.roofline import Roofline
@@ -25,6 +26,7 @@ __all__ = [
     "Link",
     "LinkCurve",
     "LinkPoint",
+    "Nvme",
     "Pinning",
     "Power",
     "ProfileFile",

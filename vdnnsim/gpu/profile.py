@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from vdnnsim.errors import InvalidValue
+from vdnnsim.errors import InvalidInput, InvalidValue
 from vdnnsim.gpu.after_wait import AfterWait
+from vdnnsim.gpu.nvme import Nvme
 from vdnnsim.gpu.pinning import Pinning, parse_budget
 from vdnnsim.units import PPM, format_bytes, parse_bandwidth, parse_bytes, parse_duration, scaled_by
 
@@ -168,8 +169,8 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class GpuProfile:
-    """One GPU. `link` is the way to memory of its own socket, `remote` to another one's (None: not known).
-    `provenance` says, field by field, where the numbers are from."""
+    """One GPU. `link` is the way to memory of its own socket, `remote` to another one's (None: not known), `nvme` what
+    lies behind the host's memory (None: nothing). `provenance` says, field by field, where the numbers are from."""
 
     name: str
     title: str
@@ -182,6 +183,7 @@ class GpuProfile:
     sources: Mapping[str, str] = field(default_factory=dict)
     remote: Link | None = None
     host_memory: HostMemory = HostMemory()
+    nvme: Nvme | None = None
 
     @property
     def sha256(self) -> str:
@@ -246,6 +248,15 @@ class GpuProfile:
             return self
         host = self.host.with_calls(lambda cost_ns: scaled_by(cost_ns, scale_ppm))
         return replace(self, host=host, provenance={**self.provenance, "host": "modelled"})
+
+    def drive(self) -> Nvme:
+        """Its NVMe. Raises `InvalidInput` where there is none."""
+        if self.nvme is None:
+            raise InvalidInput(
+                f"gpu {self.name}: nvme: found nothing, expected [nvme] in its profile, where tensors are to go on to "
+                "it; a profile of your own may add it to this one (docs/profiles.md)"
+            )
+        return self.nvme
 
     def with_pinned_budget(self, budget: int | str) -> GpuProfile:
         """The same GPU with a host that pins so much, in bytes or as "64 GB"; 0 for one that cannot. Raises

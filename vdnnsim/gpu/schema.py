@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from vdnnsim.errors import InvalidInput, InvalidValue, shown
 from vdnnsim.gpu.after_wait import AfterWait, fault_of_extras, fault_of_waits
+from vdnnsim.gpu.nvme import REQUEST_BYTES, Nvme
 from vdnnsim.gpu.pinning import Pinning, parse_budget
 from vdnnsim.gpu.profile import BesideCopies, GpuProfile, HostCosts, HostMemory, Link, LinkCurve, LinkPoint, Power
 from vdnnsim.gpu.roofline import Roofline
@@ -293,6 +294,27 @@ class _Pinned(_Sourced):
         )
 
 
+class _Nvme(_Sourced):
+    write: _Bandwidth
+    read: _Bandwidth
+    write_latency: _Duration | None = None
+    read_latency: _Duration | None = None
+    queue_depth: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None
+    request: _Size | None = None
+    capacity: _Size | None = None
+
+    def nvme(self) -> Nvme:
+        return Nvme(
+            parse_bandwidth(self.write),
+            parse_bandwidth(self.read),
+            parse_duration(self.write_latency) if self.write_latency else 0,
+            parse_duration(self.read_latency) if self.read_latency else 0,
+            self.queue_depth,
+            parse_bytes(self.request) if self.request else REQUEST_BYTES,
+            parse_bytes(self.capacity) if self.capacity else None,
+        )
+
+
 _Watts = Annotated[float, Field(ge=0, le=10**5, allow_inf_nan=False, strict=True)]
 
 
@@ -320,6 +342,7 @@ class ProfileFile(_Strict):
     host: _Host | None = None
     host_memory: _HostMemory | None = None
     pinned: _Pinned | None = None
+    nvme: _Nvme | None = None
     power: _Power | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
 
@@ -348,6 +371,7 @@ class ProfileFile(_Strict):
             {name: source for name, (_, source) in told.items()},
             self.link.remote.link(self.link.kernels) if self.link.remote else None,
             self.host_memory.host_memory() if self.host_memory else HostMemory(),
+            self.nvme.nvme() if self.nvme else None,
         )
 
     def _labels(self) -> dict[str, tuple[str, str]]:
@@ -360,5 +384,5 @@ class ProfileFile(_Strict):
                 told |= self.link.remote.labels("link.remote")
         if self.host:
             parts |= {"host.after_wait": self.host.after_wait, "host.calls": self.host.calls}
-        parts |= {"host_memory": self.host_memory, "pinned": self.pinned, "power": self.power}
+        parts |= {"host_memory": self.host_memory, "pinned": self.pinned, "nvme": self.nvme, "power": self.power}
         return told | {name: _told(part) for name, part in parts.items() if part}

@@ -119,6 +119,8 @@ class Schedule:
     over which no prefetch reaches: with them, prefetches follow the paper's window, and `deferred` are the layers
     whose backward prefetches nothing.
 
+    `nvme` are the tensors that leave whose bytes go on from the host's memory to its NVMe, and come back from there.
+
     `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
     """
 
@@ -135,12 +137,13 @@ class Schedule:
     copies: CopyStreams = CopyStreams.EACH_WAY
     compression: Compression | None = None
     addresses: tuple[int, ...] = ()
+    nvme: frozenset[str] = frozenset()
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
-        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses
+        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses, self.nvme
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:

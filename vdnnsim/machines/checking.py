@@ -26,6 +26,8 @@ from vdnnsim.program import (
     Kernel,
     MemoryClass,
     NotGiven,
+    NvmeRead,
+    NvmeWrite,
     Order,
     Piece,
     Program,
@@ -97,7 +99,8 @@ class ProgramChecker(ABC):
         self.order = Order()
         self.live: dict[str, CheckedBlock] = {}
         self.freed: list[CheckedBlock] = []
-        self.on_host = {name: CheckedBlock(name, 0, 0) for name in program.on_host}
+        self.on_host = {name: CheckedBlock(name, 0, 0, name) for name in program.on_host}
+        self.on_nvme: dict[str, CheckedBlock] = {}
         self.stale: set[str] = set()
         """What was written since the host got it."""
         for buffer in program.setup:
@@ -135,6 +138,10 @@ class ProgramChecker(ABC):
             self.copy_out(command.buffer)
         elif isinstance(command, CopyIn):
             self.copy_in(command)
+        elif isinstance(command, NvmeWrite):
+            self._write(command.buffer.name)
+        elif isinstance(command, NvmeRead):
+            self._read(command.buffer.name)
         else:
             try:
                 follow(self.order, command)
@@ -179,8 +186,40 @@ class ProgramChecker(ABC):
         if block.holds != buffer.name:
             raise self.wrong(f"{given.what} finds {block.holds or 'nothing yet'} there")
         self.touch(block, given)
-        self.touch(self.on_host.setdefault(buffer.name, CheckedBlock(buffer.name, 0, 0)), given._replace(writes=True))
+        host = self._host_block(buffer.name)
+        self.touch(host, given._replace(writes=True))
+        host.holds = buffer.name
         self.stale.discard(buffer.name)
+
+    def _host_block(self, name: str) -> CheckedBlock:
+        """The host's buffer for it, which it may share with others."""
+        if name not in self.on_host:
+            place = self.program.host_buffer(name)
+            shared = (
+                self.on_host[other]
+                for other, its in self.program.staging.items()
+                if its == place and other in self.on_host
+            )
+            self.on_host[name] = next(shared, None) or CheckedBlock(place, 0, 0)
+        return self.on_host[name]
+
+    def _write(self, name: str) -> None:
+        given = self.give(f"the write of {name}", Stream.NVME_WRITE)
+        self._check_holds(self._host_block(name), name, given.what)
+        self.touch(self._host_block(name), given)
+        self.touch(self.on_nvme.setdefault(name, CheckedBlock(name, 0, 0)), given._replace(writes=True))
+
+    def _read(self, name: str) -> None:
+        given = self.give(f"the read of {name}", Stream.NVME_READ)
+        if name not in self.on_nvme:
+            raise self.wrong(f"{given.what} brings back what was never written")
+        self.touch(self.on_nvme[name], given)
+        self.touch(self._host_block(name), given._replace(writes=True))
+        self._host_block(name).holds = name
+
+    def _check_holds(self, block: CheckedBlock, name: str, user: str) -> None:
+        if block.holds != name:
+            raise self.wrong(f"{user} finds {block.holds or 'nothing yet'} in {block.name} of the host")
 
     def copy_in(self, command: CopyIn) -> None:
         self.bring_back(command.buffer.name, command.buffer.name)
@@ -192,6 +231,7 @@ class ProgramChecker(ABC):
             raise self.wrong(f"{given.what} brings back what was never copied out")
         if name in self.stale:
             raise self.wrong(f"{given.what} brings back what was written again after it was copied out")
+        self._check_holds(self.on_host[name], name, given.what)
         self.touch(self.on_host[name], given)
         block = self.block(into, given.what)
         self.touch(block, given._replace(writes=True))

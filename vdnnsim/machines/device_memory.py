@@ -33,7 +33,9 @@ class OutOfMemory(VdnnsimError):  # noqa: N818 - reads as what it is
         )
 
     on_device = True
-    """Whether it was the GPU's memory that ended, rather than what the host can pin."""
+    """Whether it was the GPU's memory that ended, rather than what the host can pin, or NVMe."""
+    remedy = "take more memory"
+    """What would do, in words."""
 
     @property
     def where(self) -> str:

@@ -14,7 +14,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
-from vdnnsim.gpu import HostCosts, Link
+from vdnnsim.gpu import GpuProfile, HostCosts, Link
+from vdnnsim.iteration import Compression
 from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
 from vdnnsim.machines.checking import BrokenProgram
 from vdnnsim.machines.step_ends import GivenByStep, given_by_step
@@ -28,6 +29,8 @@ from vdnnsim.program import (
     HostWait,
     Kernel,
     NotGiven,
+    NvmeRead,
+    NvmeWrite,
     Piece,
     Program,
     Stream,
@@ -37,9 +40,15 @@ from vdnnsim.program import (
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
 
-OUT, IN, COMPUTE = 0, 1, 2
-"""The engines by number."""
-ENGINES = {Stream.COPY_OUT: OUT, Stream.COPY_IN: IN, Stream.COMPUTE: COMPUTE}
+OUT, IN, COMPUTE, WRITE, READ = range(5)
+"""The engines by number; the last two are those of NVMe, which few programs use."""
+ENGINES = {
+    Stream.COPY_OUT: OUT,
+    Stream.COPY_IN: IN,
+    Stream.COMPUTE: COMPUTE,
+    Stream.NVME_WRITE: WRITE,
+    Stream.NVME_READ: READ,
+}
 ALONE = (PPM, PPM)
 """The slowdowns of a kernel that slows no copy, and of a link whose directions do not slow each other."""
 
@@ -58,6 +67,8 @@ class Durations(NamedTuple):
     outs_ns: Sequence[int]
     ins_ns: Sequence[int]
     kernels_ns: Sequence[int]
+    writes_ns: Sequence[int] = ()
+    reads_ns: Sequence[int] = ()
 
 
 class Work(NamedTuple):
@@ -90,22 +101,24 @@ class Script:
     """All calls of one iteration, cut at its waits. The host's calls before wait n take `calls_ns[n]`, then it waits
     for `waits[n]`, in step `wait_steps[n]`: one awaited engine after the other. The last of `waits` is None: the end.
 
-    `work` is by the engine's number, and so are the `holds` of streams that wait; `outs`, `ins` and `kernels`
-    say what it is, `late_ins` which copies in are late, `copies` the engine of each copy.
+    `work` is by the engine's number, and so are the `holds` of streams that wait; `outs`, `ins`, `kernels`, `writes`
+    and `reads` say what it is, `late_ins` which copies in are late, `copies` the engine of each copy.
     """
 
     program: Program
     calls_ns: list[int]
     waits: list[tuple[Awaited, ...] | None]
     wait_steps: list[int]
-    work: tuple[Work, Work, Work]
-    holds: tuple[Holds, Holds, Holds]
+    work: tuple[Work, ...]
+    holds: tuple[Holds, ...]
     outs: list[Buffer]
     ins: list[Buffer]
     late_ins: list[bool]
     kernels: list[TraceRow]
     copies: list[int]
     memory: MemoryCalls
+    writes: list[Buffer]
+    reads: list[Buffer]
 
     @cached_property
     def first_calls(self) -> list[FirstCalls]:
@@ -148,6 +161,20 @@ class Script:
             return False
         return any(slowed != ALONE for slowed in self.kernels_slowed_ppm(link))
 
+    def durations(self, gpu: GpuProfile) -> Durations:
+        """How long everything takes alone on this GPU. Raises `InvalidInput` where it lacks NVMe that is used."""
+        return Durations(*self.copies_ns(gpu.link), [row.duration_ns for row in self.kernels], *self.nvme_ns(gpu))
+
+    def nvme_ns(self, gpu: GpuProfile) -> tuple[list[int], list[int]]:
+        """How long writes and reads of NVMe take. Raises as above."""
+        if not self.writes:
+            return [], []
+        drive, wire_bytes = gpu.drive(), (self.program.compression or Compression()).wire_bytes
+        return (
+            [drive.write_ns(wire_bytes(buffer.name, buffer.size_bytes)) for buffer in self.writes],
+            [drive.read_ns(wire_bytes(buffer.name, buffer.size_bytes)) for buffer in self.reads],
+        )
+
     def copies_ns(self, link: Link) -> tuple[list[int], list[int]]:
         """How long the copies out and in take alone on this link."""
         ways = ((self.outs, link.copy_out.duration_ns), (self.ins, link.copy_in.duration_ns))
@@ -166,13 +193,14 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     kernels, `BrokenProgram` where it waits for what has not been given."""
     memory = MemoryCalls([], [], [], [])
     pool_calls, pool_steps, pool_waits, pool_offsets_ns = memory
-    work = (Work([], [_NOTHING]), Work([], [_NOTHING]), Work([], [_NOTHING]))
+    work = tuple(Work([], [_NOTHING]) for _ in ENGINES)
     buffers: tuple[list[Buffer], list[Buffer]] = ([], [])
+    on_nvme: tuple[list[Buffer], list[Buffer]] = ([], [])
     late_ins: list[bool] = []
     kernels: list[TraceRow] = []
     copies: list[int] = []
     calls_ns: list[int] = []
-    holds: tuple[Holds, Holds, Holds] = ({}, {}, {})
+    holds: tuple[Holds, ...] = tuple({} for _ in ENGINES)
     waits: list[tuple[Awaited, ...] | None] = []
     wait_steps: list[int] = []
     pinned_bytes = program.pinned_sizes_bytes if host.pinning.in_step else {}
@@ -205,7 +233,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 now_ns += host.copy_ns
                 direction = OUT if isinstance(command, CopyOut) else IN
                 if direction == OUT and host.pinning.in_step:
-                    now_ns += host.pinning.call_cost_ns(pinned_bytes[command.buffer.name])
+                    now_ns += host.pinning.call_cost_ns(pinned_bytes[program.host_buffer(command.buffer.name)])
                 work[direction].add(index, now_ns + host.copy_start_ns)
                 buffers[direction].append(command.buffer)
                 if isinstance(command, CopyIn):
@@ -213,12 +241,18 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 copies.append(direction)
             elif isinstance(command, HostCall):
                 now_ns += host.calls_ns.get(command.what, 0)
+            elif isinstance(command, (NvmeWrite, NvmeRead)):  # a thread's own call
+                writes = isinstance(command, NvmeWrite)
+                work[WRITE if writes else READ].add(index, now_ns)
+                on_nvme[not writes].append(command.buffer)
             else:
                 now_ns += host.stream_wait_ns
                 _hold(holds[ENGINES[command.stream]], command, work, step.title)
     waits.append(None)
     calls_ns.append(now_ns)
-    return Script(program, calls_ns, waits, wait_steps, work, holds, *buffers, late_ins, kernels, copies, memory)
+    return Script(
+        program, calls_ns, waits, wait_steps, work, holds, *buffers, late_ins, kernels, copies, memory, *on_nvme
+    )
 
 
 def _all_given(streams: Sequence[Stream], work: Sequence[Work]) -> tuple[Awaited, ...]:

@@ -1,5 +1,5 @@
-"""The simulated machine: a SimPy process for the host, and the compute, copy-out and copy-in engines, which hear of
-SimPy events: the ends of their work.
+"""The simulated machine: a SimPy process for the host, and the compute, copy-out and copy-in engines, with NVMe's where
+one is used, which hear of SimPy events: the ends of their work.
 
 The host gives the program's commands one after the other, each at its cost, and runs ahead of the engines until
 it synchronises. Each engine works its stream off in order (`simulated_engines`). All times are integer nanoseconds, so
@@ -25,7 +25,7 @@ from vdnnsim.machines.after_wait import Stretch, cold_stretches
 from vdnnsim.machines.beside import Beside
 from vdnnsim.machines.checking import check_program
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.machines.script import COMPUTE, IN, OUT, Durations, Script, script_of
+from vdnnsim.machines.script import COMPUTE, IN, OUT, WRITE, Durations, Script, script_of
 from vdnnsim.machines.simulated_engines import make_engines
 from vdnnsim.machines.simulated_timeline import Moments, Spans, Stalled, ends_by_step_ns, timeline_of
 from vdnnsim.machines.stalls import stall_of
@@ -76,7 +76,7 @@ class SimulatedMachine:
 
 
 def _clock(script: Script, gpu: GpuProfile) -> tuple[Durations, Moments]:
-    durations = Durations(*script.copies_ns(gpu.link), [row.duration_ns for row in script.kernels])
+    durations = script.durations(gpu)
     return durations, simulate(script, durations, gpu)
 
 
@@ -116,17 +116,19 @@ class UnderWay:
     def moments(self) -> Moments:
         """When everything was, once the process has ended."""
         kernels, outs, ins = (self.engines[number].spans() for number in (COMPUTE, OUT, IN))
+        nvme = [engine.spans() for engine in self.engines[WRITE:]]
         waits = Spans(self.wait_begins_ns, self.wait_ends_ns)
         stalls = self.stalls
         if self.engines[COMPUTE].stood:
             stalls = sorted((*stalls, *self._held_kernels()), key=attrgetter("stall.begin_ns"))
-        return Moments(kernels, outs, ins, waits, stalls, self.host_ns, self.memory_offsets_ns)
+        return Moments(kernels, outs, ins, waits, stalls, self.host_ns, self.memory_offsets_ns, *nvme)
 
     def process(self) -> _Process:
         """The host. Gives work at its own time, which runs ahead of the clock until it waits. Whatever it gives before
         a wait is put on the engines at once: none of it is ready before the host has got there. The clock stands at
         `now_ns`, when what the host waited for last was there."""
-        copy_out, copy_in, compute = engines = self.engines
+        copy_out, copy_in, compute, *nvme = engines = self.engines
+        on_nvme = list(zip(nvme, self.script.work[WRITE:], strict=True)) if self.script.writes else []
         begins_ns, ends_ns, synchronise_ns = self.wait_begins_ns, self.wait_ends_ns, self.synchronise_ns
         host_ns = now_ns = self.start_ns
         if now_ns:
@@ -139,6 +141,9 @@ class UnderWay:
                 copy_out.put(outs, host_ns, now_ns)
             if ins:
                 copy_in.put(ins, host_ns, now_ns)
+            for engine, work in on_nvme:
+                if ready_ns := work.ready_ns[len(ends_ns)]:
+                    engine.put(ready_ns, host_ns, now_ns)
             host_ns += calls_ns
             if waited is None:
                 break
@@ -153,7 +158,7 @@ class UnderWay:
                     end_ns = engine.ends_ns[done - 1]
                     if end_ns > host_ns:
                         host_ns = end_ns
-                    if number != COMPUTE and end_ns > begin_ns:
+                    if number < COMPUTE and end_ns > begin_ns:
                         copies.append((end_ns, number))  # only what ended since may have held anything up
                 host_ns += synchronise_ns
             if copies and not compute.busy:
@@ -185,7 +190,9 @@ class UnderWay:
         compute = self.script.work[COMPUTE]
         for kernel, idle_ns in self.engines[COMPUTE].stood:
             awaited = self.script.holds[COMPUTE][kernel]
-            copies_end_ns = [(self.engines[number].ends_ns[done - 1], number) for number, done in awaited.items()]
+            copies_end_ns = [
+                (self.engines[number].ends_ns[done - 1], number) for number, done in awaited.items() if number < COMPUTE
+            ]
             stall = stall_of(idle_ns, 0, copies_end_ns)
             if stall is not None:
                 yield Stalled(compute.steps[kernel], False, stall, awaited[stall.engine] - 1)
@@ -193,7 +200,7 @@ class UnderWay:
     def _stretches(self) -> Iterable[Stretch]:
         """What the host gives from wait to wait; late, where the profile says that its calls go cold meanwhile."""
         script = self.script
-        stretches = zip(script.calls_ns, script.waits, *(work.ready_ns for work in script.work), strict=True)
+        stretches = zip(script.calls_ns, script.waits, *(work.ready_ns for work in script.work[:WRITE]), strict=True)
         if self.after_wait is None:
             return stretches
         self.memory_offsets_ns = script.memory.offsets_ns.copy()

@@ -18,7 +18,7 @@ import simpy
 
 from vdnnsim.gpu import GpuProfile, Link
 from vdnnsim.machines.beside import Beside
-from vdnnsim.machines.script import ALONE, IN, OUT, Awaited, Durations, Holds, Script
+from vdnnsim.machines.script import ALONE, IN, OUT, WRITE, Awaited, Durations, Holds, Script
 from vdnnsim.machines.simulated_timeline import Spans
 from vdnnsim.units import PPM
 
@@ -271,13 +271,16 @@ def make_engines(
     durations: Durations,
     gpu: GpuProfile,
     others: Beside | None = None,
-) -> tuple[Engine, Engine, Engine]:
+) -> tuple[Engine, ...]:
     """The engines by number; where copies share links with those of other GPUs, `others` knows."""
     holding = any(script.holds)
-    engines = _make(environment, script, durations, gpu.link, holding, others)
-    for engine, held in zip(engines, script.holds, strict=True):
+    engines: tuple[Engine, ...] = _make(environment, script, durations, gpu.link, holding, others)
+    of_nvme = _Holding if holding else Engine
+    engines += (of_nvme(environment, durations.writes_ns), of_nvme(environment, durations.reads_ns))
+    for number, engine in enumerate(engines):
         if isinstance(engine, _Holding):
-            engine.hold(held, engines, gpu.host.stream_start_ns)
+            starts_ns = gpu.host.stream_start_ns if number < WRITE else 0  # a thread's, which its latency has
+            engine.hold(script.holds[number], engines, starts_ns)
     return engines
 
 
@@ -291,7 +294,9 @@ def _make(
 ) -> tuple[Engine, Engine, Engine]:
     slowed_by_copies = script.slowed_by_copies(link)
     if others is None and not (slowed_by_copies or script.slows_copies(link)):
-        outs, ins, kernels = ((_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations)
+        outs, ins, kernels = (
+            (_Holding if holding else Engine)(environment, lasts_ns) for lasts_ns in durations[:WRITE]
+        )
         return outs, ins, kernels
     beside = others or Beside(link)
     copies = _HoldingCopies if holding else _SlowedCopies

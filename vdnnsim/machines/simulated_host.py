@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import simpy
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.beside import Beside, Rated
 from vdnnsim.machines.device_memory import DeviceMemory
@@ -69,7 +70,7 @@ class SimulatedHost:
 
     def _seats(self, program: Program, starts_ns: Sequence[int]) -> list[Seat]:
         script = script_of(program, self.trace, self.gpu.host)
-        durations = Durations(*script.copies_ns(self.gpu.link), [row.duration_ns for row in script.kernels])
+        durations = script.durations(self.gpu)
         return [Seat(script, durations, self.gpu, start_ns) for start_ns in starts_ns]
 
 
@@ -77,6 +78,10 @@ def simulate_together(seats: Sequence[Seat], topology: Topology) -> list[Moments
     """One iteration of each seat on the clock alone; each GPU's moments count from its own start. The topology has as
     many GPUs as there are seats. Where some run alike, one stands for all: equal GPUs that hang on one link and begin
     together, whose copies then count so many times, and groups that share nothing with each other and are alike."""
+    if any(seat.script.writes for seat in seats):
+        raise InvalidInput(
+            f"gpus: found {len(seats)} and tensors on NVMe, expected one GPU: what shares a drive is not modelled"
+        )
     environment = simpy.Environment()
     stands_for: dict[int, int] = {}
     under_way: dict[int, UnderWay] = {}

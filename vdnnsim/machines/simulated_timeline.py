@@ -7,13 +7,15 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.machines.script import COMPUTE, IN, OUT, Durations, Script
+from vdnnsim.machines.script import COMPUTE, IN, OUT, READ, WRITE, Durations, Script
 from vdnnsim.machines.stalls import Stall
 from vdnnsim.machines.step_ends import ends_of_steps
 from vdnnsim.program import Allocate, Buffer
 from vdnnsim.timeline import (
     COPY_IN,
     COPY_OUT,
+    NVME_READ,
+    NVME_WRITE,
     SETUP,
     CopyRecord,
     KernelRecord,
@@ -52,6 +54,8 @@ class Moments(NamedTuple):
     stalls: list[Stalled]
     host_end_ns: int
     memory_offsets_ns: list[int]
+    writes: Spans = Spans([], [])
+    reads: Spans = Spans([], [])
 
 
 def ends_by_step_ns(script: Script, moments: Moments) -> tuple[int, ...]:
@@ -76,6 +80,7 @@ def timeline_of(script: Script, durations: Durations, moments: Moments, memory: 
         step_ends_ns[-1] if step_ends_ns else 0,
         memory.pool.high_water_bytes,
         memory.largest_hole_at_peak(),
+        _nvme_records(script, durations, moments),
     )
 
 
@@ -92,6 +97,14 @@ def _copy_records(script: Script, durations: Durations, moments: Moments) -> lis
         _one_way(COPY_IN, script.work[IN].steps, script.ins, durations.ins_ns, moments.ins),
     )
     return sorted((next(ways[engine]) for engine in script.copies), key=attrgetter("end_ns", "begin_ns"))
+
+
+def _nvme_records(script: Script, durations: Durations, moments: Moments) -> tuple[CopyRecord, ...]:
+    """Writes, then reads."""
+    work = script.work
+    writes = _one_way(NVME_WRITE, work[WRITE].steps, script.writes, durations.writes_ns, moments.writes)
+    reads = _one_way(NVME_READ, work[READ].steps, script.reads, durations.reads_ns, moments.reads)
+    return *writes, *reads
 
 
 def _stall_records(script: Script, moments: Moments) -> Iterator[StallRecord]:

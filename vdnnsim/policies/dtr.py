@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from vdnnsim.errors import InvalidValue
-from vdnnsim.policies.grammar import Parameter, name_of
+from vdnnsim.policies.grammar import Parameter, choice, name_of
 from vdnnsim.policies.plan import Plan, Problem
 from vdnnsim.policies.rehearsal import Rehearsal, until_it_fits
 from vdnnsim.policies.remaking import makers_of, remakes_in_turn
@@ -26,19 +25,15 @@ from vdnnsim.policies.saves import Saved, Saves
 _HEURISTICS = ("dtr", "local", "lru", "size")
 
 
-def _heuristic(text: str, what: str) -> str:
-    if text not in _HEURISTICS:
-        raise InvalidValue(what, f"'{text}'", f"one of: {', '.join(_HEURISTICS)}")
-    return text
-
-
 @dataclass(frozen=True)
 class Dtr:
     """DTR (rule read, rehearsed): on shortage what is cheap, large and stale goes, to be made again."""
 
     heuristic: str = "dtr"
 
-    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType({"heuristic": Parameter("heuristic", _heuristic)})
+    PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
+        {"heuristic": Parameter("heuristic", choice(*_HEURISTICS))}
+    )
 
     @property
     def name(self) -> str:

@@ -113,6 +113,22 @@ def parameters_of(kind: type[Parameterised]) -> str:
     )
 
 
+def choice(*values: str) -> Callable[[str, str], str]:
+    """Reads one of these words."""
+
+    def parse(text: str, what: str) -> str:
+        if text not in values:
+            raise InvalidValue(what, f"'{text}'", f"one of: {', '.join(values)}")
+        return text
+
+    return parse
+
+
+HOST, NVME = "host", "nvme"
+PLACE = Parameter("place", choice(HOST, NVME))
+"""Where what leaves goes: the host's memory, or from there on to NVMe."""
+
+
 def count(text: str, what: str) -> int:
     """A whole number, 0 or more. Raises `InvalidValue`."""
     if not (text.isascii() and text.isdigit()):

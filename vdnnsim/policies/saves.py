@@ -92,8 +92,14 @@ class Saves:
             back = needs[place] if place < len(needs) else one.needed
         return Leave(one.out, freed, min(back, one.needed), one.needed)
 
-    def plan(self, actions: Mapping[str, Action], copies: CopyStreams = CopyStreams.EACH_WAY) -> Plan:
-        """The plan in which tensors do this, each kernel at its fastest, streams wait, and copies are on these."""
+    def plan(
+        self,
+        actions: Mapping[str, Action],
+        copies: CopyStreams = CopyStreams.EACH_WAY,
+        nvme: frozenset[str] = frozenset(),
+    ) -> Plan:
+        """The plan in which tensors do this, each kernel at its fastest, streams wait, copies are on these, and what
+        leaves goes on to NVMe where it is among those."""
         problem = self.problem
         algorithms = problem.performance_optimal
         if self.of_step:
@@ -103,7 +109,7 @@ class Saves:
             schedule = _schedule(self.iteration, problem.weight_gradients, actions)
             readers = (stage for stage in self.iteration.stages if not stage.backward)
             offload = frozenset(stage.layer for stage in readers if schedule.leaves.keys() & set(stage.inputs))
-        schedule = replace(schedule, offload=offload, copies=copies)
+        schedule = replace(schedule, offload=offload, copies=copies, nvme=nvme)
         return Plan(schedule, algorithms, workspaces_of(algorithms, problem.trace))
 
 

@@ -18,7 +18,7 @@ by which its copy should be done, and one is fetched ahead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vdnnsim.captured.agenda import block_name
@@ -76,11 +76,17 @@ def _plan_of_step(problem: Problem) -> Plan:
     return replace(plan, schedule=replace(plan.schedule, actions=actions))
 
 
-def copies_done(problem: Problem, algorithms: Algorithms, leaves: Mapping[str, Leave]) -> dict[str, int]:
+def copies_done(
+    problem: Problem,
+    algorithms: Algorithms,
+    leaves: Mapping[str, Leave],
+    takes_ns: Callable[[int], int] | None = None,
+) -> dict[str, int]:
     """By tensor, the forward stage by whose end its copy out should be done: kernels one after the other without a gap,
     each copy behind the one before it, slowed by the kernels beside it. What is not done by the last forward stage
-    counts as done there."""
-    iteration, link = problem.iteration, problem.gpu.link.copy_out
+    counts as done there. `takes_ns` says how long so many bytes take where the link's curve does not."""
+    iteration = problem.iteration
+    takes_ns = takes_ns or problem.gpu.link.copy_out.duration_ns
     pending: list[tuple[str, int]] = []  # what is left of each copy, in nanoseconds alone times millionths
     done: dict[str, int] = {}
     given: dict[int, list[str]] = {}
@@ -89,7 +95,7 @@ def copies_done(problem: Problem, algorithms: Algorithms, leaves: Mapping[str, L
             given.setdefault(action.out, []).append(name)
     last = 0
     for stage, rows in enumerate(_kernels(problem, iteration, algorithms)):
-        pending += [(name, link.duration_ns(iteration.buffers[name].size_bytes) * PPM) for name in given.get(stage, ())]
+        pending += [(name, takes_ns(iteration.buffers[name].size_bytes) * PPM) for name in given.get(stage, ())]
         for duration_ns, slowdown_ppm in rows:
             room = duration_ns * PPM * PPM // slowdown_ppm
             while pending and room >= pending[0][1]:

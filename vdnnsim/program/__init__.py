@@ -8,6 +8,7 @@ from vdnnsim.iteration import BrokenSchedule, Buffer, MemoryClass, WeightGradien
 from vdnnsim.network import Network, iteration_of
 from vdnnsim.program.building import Builder, build_iteration
 from vdnnsim.program.commands import (
+    GPU_STREAMS,
     Allocate,
     Command,
     CopyIn,
@@ -16,6 +17,8 @@ from vdnnsim.program.commands import (
     HostCall,
     HostWait,
     Kernel,
+    NvmeRead,
+    NvmeWrite,
     Piece,
     Program,
     Step,
@@ -36,6 +39,7 @@ def build_program(network: Network, plan: Plan) -> Program:
 
 
 __all__ = [
+    "GPU_STREAMS",
     "Allocate",
     "BrokenSchedule",
     "Buffer",
@@ -49,6 +53,8 @@ __all__ = [
     "Kernel",
     "MemoryClass",
     "NotGiven",
+    "NvmeRead",
+    "NvmeWrite",
     "Operands",
     "Order",
     "Piece",

@@ -44,6 +44,7 @@ from vdnnsim.program.commands import (
     StreamWait,
     Synchronise,
 )
+from vdnnsim.program.nvme import by_nvme
 from vdnnsim.program.order import Order
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class Builder:
         offloaded = tuple(self.buffers[name] for name in leaves)
         on_host = frozenset(name for name, leave in leaves.items() if leave.out is None)
         commands, steps = tuple(self.commands), tuple(self.steps)
-        return Program(self.setup, commands, steps, operands, offloaded, on_host, self.schedule.compression)
+        program = Program(self.setup, commands, steps, operands, offloaded, on_host, self.schedule.compression)
+        return by_nvme(program, self.schedule) if self.schedule.nvme else program
 
     def from_stage(self, stage: int, plan: Plan) -> Builder:
         """The builder of a plan whose schedule is the same before this stage; this one has built its own."""

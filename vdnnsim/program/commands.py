@@ -7,7 +7,7 @@ devices: a kernel is a (layer, pass, algorithm), a buffer a name with a size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -24,6 +24,12 @@ class Stream(StrEnum):
     COMPUTE = "compute"
     COPY_OUT = "copy out"
     COPY_IN = "copy in"
+    NVME_WRITE = "nvme write"
+    NVME_READ = "nvme read"
+
+
+GPU_STREAMS = (Stream.COMPUTE, Stream.COPY_OUT, Stream.COPY_IN)
+"""Those that are the device's; the others are what threads of the host do."""
 
 
 class Allocate(NamedTuple):
@@ -76,6 +82,18 @@ class CopyIn(NamedTuple):
         return self.put_off or self.layer == self.for_layer
 
 
+class NvmeWrite(NamedTuple):
+    """A thread of the host writes what a copy out brought from its staging buffer to NVMe."""
+
+    buffer: Buffer
+
+
+class NvmeRead(NamedTuple):
+    """A thread of the host reads it back into its staging buffer, for a copy in."""
+
+    buffer: Buffer
+
+
 class Synchronise(NamedTuple):
     """The host waits until these streams have done all that was put on them."""
 
@@ -109,7 +127,9 @@ class HostCall(NamedTuple):
     what: str
 
 
-Command = Allocate | Free | Kernel | CopyOut | CopyIn | Synchronise | HostWait | StreamWait | HostCall
+Command = (
+    Allocate | Free | Kernel | CopyOut | CopyIn | NvmeWrite | NvmeRead | Synchronise | HostWait | StreamWait | HostCall
+)
 
 
 class Step(NamedTuple):
@@ -134,6 +154,7 @@ class Program:
     what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
     to the name of the buffer that holds it; several may share one. `offloaded` are the buffers that leave, `on_host`
     those of them whose bytes the host has before the iteration. With a `compression` copies put less on the wire.
+    `staging` has the staging buffer of the host of each of those that go on to NVMe.
     """
 
     setup: tuple[Buffer, ...]
@@ -143,6 +164,7 @@ class Program:
     offloaded: tuple[Buffer, ...]
     on_host: frozenset[str] = frozenset()
     compression: Compression | None = None
+    staging: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
@@ -183,6 +205,20 @@ class Program:
 
     @property
     def pinned_sizes_bytes(self) -> dict[str, int]:
-        """The sizes of the host's buffers: one pinned for each offloaded map, allocated once."""
+        """The sizes of the host's buffers, by name: one pinned for each offloaded map, allocated once; a staging buffer
+        serves many, and is as large as the largest of them."""
         squeezed = self.compression or Compression()
-        return {buffer.name: squeezed.wire_bytes(buffer.name, buffer.size_bytes) for buffer in self.offloaded}
+        sizes: dict[str, int] = {}
+        for buffer in self.offloaded:
+            name = self.host_buffer(buffer.name)
+            sizes[name] = max(sizes.get(name, 0), squeezed.wire_bytes(buffer.name, buffer.size_bytes))
+        return sizes
+
+    def host_buffer(self, name: str) -> str:
+        """The host's buffer that this one is copied to."""
+        return self.staging.get(name, name)
+
+    @cached_property
+    def nvme_bytes(self) -> int:
+        """What is written to NVMe."""
+        return sum(command.buffer.size_bytes for command in self.commands if isinstance(command, NvmeWrite))

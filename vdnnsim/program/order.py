@@ -16,6 +16,8 @@ from vdnnsim.program.commands import (
     CopyOut,
     HostWait,
     Kernel,
+    NvmeRead,
+    NvmeWrite,
     Piece,
     Stream,
     StreamWait,
@@ -116,7 +118,11 @@ def stream_of(command: Command) -> Stream | None:
         return Stream.COMPUTE
     if isinstance(command, CopyOut):
         return Stream.COPY_OUT
-    return Stream.COPY_IN if isinstance(command, CopyIn) else None
+    if isinstance(command, CopyIn):
+        return Stream.COPY_IN
+    if isinstance(command, NvmeWrite):
+        return Stream.NVME_WRITE
+    return Stream.NVME_READ if isinstance(command, NvmeRead) else None
 
 
 def follow(order: Order, command: Command) -> Piece | None:

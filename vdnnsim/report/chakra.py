@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vdnnsim.files import whole_file
-from vdnnsim.program import CopyIn, CopyOut, HostWait, Kernel, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.program import HostWait, Piece, Program, Stream, StreamWait, Synchronise
+from vdnnsim.program.order import stream_of
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
-from vdnnsim.timeline import COPY_OUT, CopyRecord, KernelRecord
+from vdnnsim.timeline import COPY_OUT, NVME_READ, NVME_WRITE, CopyRecord, KernelRecord
 
 VERSION = "0.0.4"
 """Of the schema."""
 MEM_LOAD, MEM_STORE, COMP = 2, 3, 4
 """Types of nodes: copies in, copies out, kernels."""
-_STREAMS = {Stream.COMPUTE: 0, Stream.COPY_OUT: 1, Stream.COPY_IN: 2}
+_STREAMS = {stream: number for number, stream in enumerate(Stream)}
 _VARINT, _BYTES = 0, 2
 _ATTRIBUTE = {"int64": 9, "uint64": 13, "bool": 27, "string": 29}
 """The fields of `AttributeProto` by type."""
@@ -60,6 +61,8 @@ def chakra_nodes(run: PolicyRun) -> Iterator[ChakraNode]:
         Stream.COMPUTE: kernels,
         Stream.COPY_OUT: outs,
         Stream.COPY_IN: ins,
+        Stream.NVME_WRITE: (copy for copy in timeline.nvme if copy.direction == NVME_WRITE),
+        Stream.NVME_READ: (copy for copy in timeline.nvme if copy.direction == NVME_READ),
     }
     for number, (stream, behind) in enumerate(_order(run.program)):
         yield _of_record(number, next(records[stream]), stream, behind)
@@ -70,7 +73,7 @@ def _of_record(number: int, record: KernelRecord | CopyRecord, stream: Stream, b
     if isinstance(record, KernelRecord):
         name = f"{record.layer} {record.pass_}"
         return ChakraNode(number, name, COMP, behind, record.begin_ns, length_ns, _STREAMS[stream], 0)
-    kind = MEM_STORE if record.direction == COPY_OUT else MEM_LOAD
+    kind = MEM_STORE if record.direction in (COPY_OUT, NVME_WRITE) else MEM_LOAD
     name = f"{record.direction} {record.buffer}"
     return ChakraNode(number, name, kind, behind, record.begin_ns, length_ns, _STREAMS[stream], record.size_bytes)
 
@@ -91,22 +94,15 @@ def _order(program: Program) -> Iterator[tuple[Stream, tuple[int, ...]]]:
                     numbers.add(_of_piece(given, piece))
             case StreamWait(stream=stream, piece=piece):
                 awaited[stream].add(_of_piece(given, piece))
-            case Kernel() | CopyOut() | CopyIn():
-                stream = _stream_of(command)
-                yield stream, tuple(sorted({*given[stream][-1:], *awaited[stream]}))
-                awaited[stream].clear()
-                given[stream].append(number)
+            case _ if (own := stream_of(command)) is not None:
+                yield own, tuple(sorted({*given[own][-1:], *awaited[own]}))
+                awaited[own].clear()
+                given[own].append(number)
                 number += 1
 
 
 def _of_piece(given: dict[Stream, list[int]], piece: Piece) -> int:
     return given[piece.stream][piece.number - 1]
-
-
-def _stream_of(command: Kernel | CopyOut | CopyIn) -> Stream:
-    if isinstance(command, Kernel):
-        return Stream.COMPUTE
-    return Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN
 
 
 def _metadata(told: dict[str, str]) -> bytes:

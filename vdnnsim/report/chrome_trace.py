@@ -18,10 +18,11 @@ from vdnnsim.files import write_text
 from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
-from vdnnsim.timeline import COPY_IN, COPY_OUT, CopyRecord, StallRecord
+from vdnnsim.timeline import COPY_IN, COPY_OUT, NVME_READ, NVME_WRITE, CopyRecord, StallRecord
 
 LANES = ("layers", "host", "compute", COPY_OUT, COPY_IN)
 """The threads of each process, from the top."""
+_NVME = (NVME_WRITE, NVME_READ)
 _LANES_PER_PROCESS = 100
 _Event = dict[str, Any]
 
@@ -68,12 +69,13 @@ class _Process:
         yield from self._counters()
 
     def _thread(self, lane: str) -> int:
-        return self.process * _LANES_PER_PROCESS + LANES.index(lane)
+        return self.process * _LANES_PER_PROCESS + (*LANES, *_NVME).index(lane)
 
     def _names(self) -> Iterator[_Event]:
         yield self._name("process_name", self._thread(LANES[0]), {"name": self.title})
         yield self._name("process_sort_index", self._thread(LANES[0]), {"sort_index": self.process})
-        for index, lane in enumerate(LANES):
+        lanes = (*LANES, *_NVME) if self.run.timeline.nvme else LANES
+        for index, lane in enumerate(lanes):
             yield self._name("thread_name", self._thread(lane), {"name": lane})
             yield self._name("thread_sort_index", self._thread(lane), {"sort_index": index})
 
@@ -125,7 +127,7 @@ class _Process:
             yield self._slice("compute", "stall", "stall", stall.begin_ns, stall.end_ns, stalled)
 
     def _copies(self) -> Iterator[_Event]:
-        for copy in self.run.timeline.copies:
+        for copy in (*self.run.timeline.copies, *self.run.timeline.nvme):
             args = {
                 "layer": self.run.steps[copy.step].layer,
                 "buffer": copy.buffer,

@@ -29,6 +29,12 @@ def lanes_of(timeline: Timeline) -> dict[str, list[Interval]]:
             for copy in timeline.copies
             if copy.direction == direction
         ]
+    for direction in dict.fromkeys(record.direction for record in timeline.nvme):
+        lanes[direction] = [
+            Interval(record.begin_ns, record.end_ns, record.buffer.partition(":")[2])
+            for record in timeline.nvme
+            if record.direction == direction
+        ]
     lanes[STALL] = [Interval(stall.begin_ns, stall.end_ns) for stall in timeline.stalls]
     return lanes
 

@@ -65,6 +65,7 @@ def comparison_table(comparison: Comparison) -> Table:
         *_beside_the_peak(table, results, peaks, unit, unit_bytes),
         _column(table, f"offl.\n{unit}", offloaded, beside=peaks),
         _column(table, f"pinned\n{unit}", pinned, beside=peaks),
+        *_on_nvme(table, results, unit, unit_bytes),
         *_rates(table, comparison),
     ]
     table.add_column("what\nbinds", overflow="fold")
@@ -91,6 +92,13 @@ def _beside_the_peak(
         _column(table, f"alloc.\n{unit}", [own.allocated_bytes / unit_bytes for own in memory], beside=peaks),
         _column(table, f"reserv.\n{unit}", [own.reserved_bytes / unit_bytes for own in memory], beside=peaks),
     ]
+
+
+def _on_nvme(table: Table, results: Sequence[PolicyResult], unit: str, unit_bytes: int) -> list[list[str]]:
+    """What was written to NVMe, where anything was."""
+    if not any(result.nvme_bytes for result in results):
+        return []
+    return [_column(table, f"NVMe\n{unit}", [result.nvme_bytes / unit_bytes for result in results])]
 
 
 def _rates(table: Table, comparison: Comparison) -> list[list[str]]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.program import Stream
 from vdnnsim.sweep.hosts import Host
@@ -63,6 +64,11 @@ def run_points(
         and not (late_streams or uncovered(gpu, prepared.study.trace))
         and covers(prepared.lowered, gpu.link)
     )
+    if engine is Engine.VECTORISED and prepared.program.staging:
+        raise InvalidInput(
+            "engine: found vectorised and a policy that puts tensors on NVMe, which it does not cover; expected "
+            "auto or reference"
+        )
     if engine is not Engine.REFERENCE and exact:
         durations = _durations(prepared, links, scales_ppm)
         if durations is not None:

@@ -64,7 +64,8 @@ def covers(lowered: Lowered, link: Link) -> bool:
     couples = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm) != (PPM, PPM)
     largest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM)
     return (
-        not (lowered.both_ways and couples)
+        not lowered.nvme
+        and not (lowered.both_ways and couples)
         and largest <= LARGEST_SLOWDOWN_PPM
         and lowered.held.most_bytes < _MOST_BYTES
     )

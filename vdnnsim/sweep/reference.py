@@ -33,6 +33,7 @@ class ReferencePoints:
         self._lowered = lowered
         self._kernels_ns = prepared.scaled_kernels_ns
         self._copies_ns: dict[int, tuple[GpuProfile, list[int], list[int]]] = {}
+        self._nvme_ns = prepared.script.nvme_ns(prepared.study.gpu)
         self._inner_steps = [not step.in_classifier for step in steps]
         self._held = [held.all_bytes for held in lowered.held.waits]
         self._inner_held = [held.feature_extraction_bytes for held in lowered.held.waits]
@@ -44,7 +45,7 @@ class ReferencePoints:
             self._copies_ns = {link: (gpu, *self._script.copies_ns(gpu.link))}
         gpu, outs_ns, ins_ns = self._copies_ns[link]
         kernels_ns = self._scaled(scale_ppm)
-        moments = self._simulated(Durations(outs_ns, ins_ns, kernels_ns), gpu)
+        moments = self._simulated(Durations(outs_ns, ins_ns, kernels_ns, *self._nvme_ns), gpu)
         begins_ns, ends_ns = moments.kernels
         return self._numbers(moments, sum(ends_ns) - sum(begins_ns))
 

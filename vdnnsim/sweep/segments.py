@@ -94,6 +94,8 @@ class Lowered:
     host_ns: int
     held: HeldByScript
     both_ways: bool
+    nvme: bool = False
+    """Whether tensors go on to NVMe: then there are no segments, and only the reference engine knows."""
 
 
 def lower(script: Script) -> Lowered:
@@ -104,11 +106,12 @@ def lower(script: Script) -> Lowered:
     outs, out_numbers = _numbered([buffer.size_bytes for buffer in script.outs])
     ins, in_numbers = _numbered([buffer.size_bytes for buffer in script.ins])
     counts = Counter(kernel_numbers)
-    quiet, both_ways = _known(script.program)
+    quiet, both_ways = ([], False) if script.writes else _known(script.program)
     held = held_by(script)
     found: dict[Segment, Weighted] = {}
     waits = iter(held.waits)
-    for segment in _Lowering(script, quiet, (out_numbers, in_numbers, kernel_numbers)).segments():
+    lowering = _Lowering(script, quiet, (out_numbers, in_numbers, kernel_numbers))
+    for segment in () if script.writes else lowering.segments():
         its_held = tuple(next(waits) for item in segment.items if isinstance(item, Wait))
         before = found.get(segment)
         if before is not None:
@@ -123,6 +126,7 @@ def lower(script: Script) -> Lowered:
         sum(script.calls_ns),
         held,
         both_ways,
+        bool(script.writes),
     )
 
 

@@ -17,7 +17,7 @@ from vdnnsim.gpu import CallKind
 from vdnnsim.machines.real.device import Action, out_of_device_memory, out_of_pinned_memory
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState
-from vdnnsim.program import Stream
+from vdnnsim.program import GPU_STREAMS, Stream
 from vdnnsim.units import PPM
 
 _MHZ = 2000
@@ -197,7 +197,7 @@ class FakeDevice:
 
     def drain(self) -> None:
         """As `Device.drain`."""
-        self._wait(lambda: max(self._streams.work_off(stream) for stream in Stream))
+        self._wait(lambda: max(self._streams.work_off(stream) for stream in GPU_STREAMS))
 
     def enter(self) -> None:
         """As `Device.enter`. What comes next is a stretch of its own, which begins as cold as the host gets."""

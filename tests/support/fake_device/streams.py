@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from support.fake_device.disturbances import Course, Part, Rate, Script, done
-from vdnnsim.program import Stream
+from vdnnsim.program import GPU_STREAMS, Stream
 
 ALONE: tuple[Rate, Rate] = (1, 1)
 _DIRECTIONS = {Stream.COPY_OUT: 0, Stream.COPY_IN: 1}
@@ -54,16 +54,16 @@ class Streams:
     """`both_ways` says by how much a copy on a stream is slowed while the other direction copies."""
 
     def __init__(self, script: Script, both_ways: Mapping[Stream, Rate]) -> None:
-        self._courses: dict[Stream, Course] = {stream: script.course(_PARTS[stream]) for stream in Stream}
+        self._courses: dict[Stream, Course] = {stream: script.course(_PARTS[stream]) for stream in GPU_STREAMS}
         self._both_ways = both_ways
-        self._queues: dict[Stream, deque[Piece]] = {stream: deque() for stream in Stream}
+        self._queues: dict[Stream, deque[Piece]] = {stream: deque() for stream in GPU_STREAMS}
         self._left: dict[Stream, Rate] = {}
         """What is left of the piece under way on each stream that has one."""
         self._now_ns = 0
-        self.ended_ns = dict.fromkeys(Stream, 0)
-        self.put_on = dict.fromkeys(Stream, 0)
+        self.ended_ns = dict.fromkeys(GPU_STREAMS, 0)
+        self.put_on = dict.fromkeys(GPU_STREAMS, 0)
         """How many pieces were put on each stream so far."""
-        self.last: dict[Stream, Piece | None] = dict.fromkeys(Stream)
+        self.last: dict[Stream, Piece | None] = dict.fromkeys(GPU_STREAMS)
         """The last of them."""
 
     def put(self, stream: Stream, piece: Piece) -> None:

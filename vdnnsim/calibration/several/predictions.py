@@ -10,7 +10,7 @@ from vdnnsim.calibration.cases import CasesFile
 from vdnnsim.calibration.several.messages import Inputs, inputs_of
 from vdnnsim.calibration.several.records import StartRecord
 from vdnnsim.gpu import read_profile
-from vdnnsim.machines.script import Durations, script_of
+from vdnnsim.machines.script import script_of
 from vdnnsim.machines.simulated_host import Seat, simulate_together
 from vdnnsim.machines.simulated_timeline import ends_by_step_ns
 from vdnnsim.network import Network, load_network
@@ -86,7 +86,7 @@ def _simulated(group: Sequence[StartRecord], studies: Sequence[Study], host: Top
     for record in group:
         study = studies[record.gpu]
         script = script_of(program, study.trace, study.gpu.host)
-        durations = Durations(*script.copies_ns(study.gpu.link), [row.duration_ns for row in script.kernels])
+        durations = script.durations(study.gpu)
         seats.append(Seat(script, durations, study.gpu, record.delay_ns - earliest_ns))
     there = Topology(host.name, host.title, host.links, tuple(host.gpus[record.gpu] for record in group))
     moments = simulate_together(seats, there)

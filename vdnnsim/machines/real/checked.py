@@ -23,11 +23,23 @@ from vdnnsim.machines.real.device import Action, Device
 from vdnnsim.machines.real.operands import split_weights, tensors_of
 from vdnnsim.machines.real.operators import present
 from vdnnsim.network import Kind, Layer, Network, weight_gradient_operand
-from vdnnsim.program import Command, CopyIn, CopyOut, Free, Kernel, Order, Piece, Program, Stream, operands_of
+from vdnnsim.program import (
+    GPU_STREAMS,
+    Command,
+    CopyIn,
+    CopyOut,
+    Free,
+    Kernel,
+    Order,
+    Piece,
+    Program,
+    Stream,
+    operands_of,
+)
 from vdnnsim.program.order import follow, stream_of
 
 LAG_NS = 10_000_000
-LAGS: tuple[tuple[Stream, ...], ...] = ((), *((stream,) for stream in Stream))
+LAGS: tuple[tuple[Stream, ...], ...] = ((), *((stream,) for stream in GPU_STREAMS))
 """The streams that lag in each iteration of a proof: none, then each by itself, since those that lag together may wait
 for each other by luck."""
 

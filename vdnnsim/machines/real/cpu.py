@@ -20,7 +20,7 @@ from vdnnsim.machines.real.device import (
 )
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState
-from vdnnsim.program import Stream
+from vdnnsim.program import GPU_STREAMS, Stream
 
 _POISON = 255
 """A byte; four of them are a NaN."""
@@ -41,7 +41,7 @@ class CpuDevice:
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
         self.host = Host()
-        self._streams = {stream: _Worker(stream.value) for stream in Stream}
+        self._streams = {stream: _Worker(stream.value) for stream in GPU_STREAMS}
         self._slab = torch.empty(0, dtype=torch.uint8)
         self._pinned = torch.empty(0, dtype=torch.uint8)
 

@@ -28,7 +28,7 @@ from vdnnsim.machines.real.device import (
 )
 from vdnnsim.machines.real.host import Host
 from vdnnsim.machines.real.nvml import GpuState, open_card
-from vdnnsim.program import Stream
+from vdnnsim.program import GPU_STREAMS, Stream
 
 _POISON = 255
 _GRANULE_BYTES = 4096
@@ -57,7 +57,7 @@ class CudaDevice:
         self.uuid = f"GPU-{torch.cuda.get_device_properties(self.torch_device).uuid}"
         self._card = open_card(self.uuid)
         self._driver = Driver()
-        self._streams = {stream: torch.cuda.Stream() for stream in Stream}
+        self._streams = {stream: torch.cuda.Stream() for stream in GPU_STREAMS}
         self._poison_stream = torch.cuda.Stream()
         self.cudnn = Cudnn()
         self.cudnn.set_stream(self._streams[Stream.COMPUTE].cuda_stream)

@@ -23,6 +23,8 @@ from vdnnsim.program import (
     HostCall,
     HostWait,
     Kernel,
+    NvmeRead,
+    NvmeWrite,
     Order,
     Piece,
     Program,
@@ -96,6 +98,10 @@ class Lowering:
             raise InvalidInput(
                 f"program: found the call '{command.what}' of a framework, expected kernels, copies, waits and memory: "
                 "a program with such calls runs in its framework, not on this machine"
+            )
+        if isinstance(command, NvmeWrite | NvmeRead):
+            raise InvalidInput(
+                "policy: found tensors that go on to NVMe, which is simulated alone; expected place=host"
             )
         if isinstance(command, Kernel):
             calls = [self._kernel(command)]

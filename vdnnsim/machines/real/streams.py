@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from vdnnsim.program import (
+    GPU_STREAMS,
     Command,
     HostWait,
     Order,
@@ -22,7 +23,7 @@ def left_under_way(program: Program) -> list[Stream]:
     """The streams that have work of which the host does not know that it is done; an iteration ends with it all the
     same."""
     *_, (_, busy) = (0, set[Stream]()), *_followed_by_host(program)
-    return [stream for stream in Stream if stream in busy]
+    return [stream for stream in GPU_STREAMS if stream in busy]
 
 
 def waits_for_all(program: Program) -> list[int]:

@@ -11,6 +11,7 @@ from vdnnsim.machines.script import ENGINES
 from vdnnsim.machines.stalls import stall_of
 from vdnnsim.machines.step_ends import step_ends_ns
 from vdnnsim.program import (
+    GPU_STREAMS,
     Allocate,
     Buffer,
     CopyIn,
@@ -19,6 +20,8 @@ from vdnnsim.program import (
     HostCall,
     HostWait,
     Kernel,
+    NvmeRead,
+    NvmeWrite,
     Piece,
     Program,
     Stream,
@@ -90,7 +93,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                     for stream, copy in _copy_of(command.piece, given).items():
                         holding[stream] = max(copy, holding.get(stream, copy), key=attrgetter("end_ns"))
                 continue
-            if isinstance(command, HostCall):
+            if isinstance(command, HostCall | NvmeWrite | NvmeRead):
                 continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
@@ -103,7 +106,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                     _Given(command, end_ns)
                 )
     host_end_ns = (marks.done_ns[-1] if marks.done_ns else marks.begin_ns) - marks.begin_ns
-    last = _awaited(Synchronise(tuple(Stream)), given)
+    last = _awaited(Synchronise(GPU_STREAMS), given)
     done_ns = max(host_end_ns, *(copy.end_ns for copy in last.values()), 0)
     stalls += _stalls(len(program.steps) - 1, host_end_ns, done_ns, kernels, last)
     ends = step_ends_ns(len(program.steps), kernels, waits, done_ns)
