@@ -18,7 +18,8 @@ def import_command(
         str | None,
         typer.Option(
             "--kind",
-            help="Its kind, where it is not to be found out: caffe-time, dtr-log, kineto, memory-snapshot, nsys.",
+            help="Its kind, where it is not to be found out: caffe-time, dtr-log, g10-kernels, kineto, "
+            "memory-snapshot, nsys.",
         ),
     ] = None,
     gpu: Annotated[

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vdnnsim.errors import Fault, InvalidFile, check_known
-from vdnnsim.readers import caffe_time, dtr_log, kineto, memory_snapshot, nsys
+from vdnnsim.readers import caffe_time, dtr_log, g10_kernels, kineto, memory_snapshot, nsys
 from vdnnsim.readers.kinds import Imported, OfGpu, Reader, head_of
 
 __all__ = ["READERS", "Imported", "OfGpu", "Reader", "reader_of"]
 
 READERS: Mapping[str, Reader] = MappingProxyType(
-    {module.READER.kind: module.READER for module in (dtr_log, kineto, memory_snapshot, nsys, caffe_time)}
+    {module.READER.kind: module.READER for module in (dtr_log, kineto, memory_snapshot, nsys, caffe_time, g10_kernels)}
 )
 """Every reader by its kind, in the order in which they are asked."""
 
