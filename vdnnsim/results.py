@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.metrics import Loss, Spent, StepTime
+from vdnnsim.metrics import Loss, PowerUse, Spent, StepTime
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.program import Program
 from vdnnsim.timeline import Timeline
@@ -72,7 +72,8 @@ class PolicyResult:
     `largest_hole_bytes`; of what was offloaded `nvme_bytes` went on to NVMe. By class they are those at the peak of all
     together, or each class's own peak and averages.
     Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest, and
-    `pace` whether its host keeps up.
+    `pace` whether its host keeps up. `power` is what the iteration draws where the GPU's profile has power figures,
+    whose label counts in `power_provenance` alone.
     """
 
     policy: str
@@ -110,6 +111,8 @@ class PolicyResult:
     memory: StepMemory | None = None
     plan_file: PlanFile | None = None
     pace: HostPace | None = None
+    power: PowerUse | None = None
+    power_provenance: Provenance | None = None
 
     @property
     def plan(self) -> PlanFile:
@@ -302,11 +305,15 @@ def _flat_fields(record: PolicyResult | LayerResult) -> dict[str, Any]:
     return {name: value for part in parts for name, value in part.items()}
 
 
+_NESTED = ("band", "failure", "memory", "plan_file", "pace", "power", "power_provenance")
+
+
 def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterator[tuple[str, Any]]:
     """Names and values as files have them: a band, where there is one, as its two ends behind the iteration time, how a
-    captured step hangs on its host behind that, what steps need of PyTorch's allocator behind the peak."""
+    captured step hangs on its host and what an iteration draws behind that, what steps need of PyTorch's allocator
+    behind the peak."""
     for field in fields(record):
-        if field.name not in ("band", "failure", "memory", "plan_file", "pace"):
+        if field.name not in _NESTED:
             yield field.name, getattr(record, field.name)
         if field.name == "iteration_time_ns" and isinstance(record, PolicyResult) and record.band is not None:
             yield "iteration_time_low_ns", record.band.low_ns
@@ -315,10 +322,21 @@ def fields_of(record: PolicyResult | FeatureExtraction | LayerResult) -> Iterato
             yield "host_ns", record.pace.host_ns
             yield "device_ns", record.pace.device_ns
             yield "host_bound", record.pace.bound
+        if field.name == "iteration_time_ns" and isinstance(record, PolicyResult):
+            yield from power_fields(record)
         if field.name == "peak_bytes" and isinstance(record, PolicyResult) and record.memory is not None:
             yield "peak_allocated_bytes", record.memory.allocated_bytes
             yield "peak_reserved_bytes", record.memory.reserved_bytes
             yield "allocator_retries", record.memory.retries
+
+
+def power_fields(result: PolicyResult) -> Iterator[tuple[str, Any]]:
+    """What an iteration draws, as files and tables have it; nothing where the GPU's profile has no power figures."""
+    if result.power is not None and result.power_provenance is not None:
+        yield "energy_j", result.power.energy_j
+        yield "average_power_w", result.power.average_w
+        yield "peak_power_w", result.power.peak_w
+        yield "power_provenance", result.power_provenance.value
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from vdnnsim.metrics import (
     loss_against,
     loss_to_copies,
     memory_use,
+    power_use,
     reuse_distances_ns,
     spent,
     stalls_by_copy_ns,
@@ -50,6 +51,8 @@ def summarise(
     by_class = use_by_class(timeline.memory, len(steps), end_ns, classes)
     labels = _kernel_time_by_provenance(timeline, ran.trace)
     own = spent(timeline)
+    provenance = weakest([*labels, *profile_labels(ran.gpu, program, ran.trace)])
+    drawn = power_use(timeline, ran.gpu.power) if ran.gpu.power else None
     return PolicyResult(
         policy=policy,
         trainable=not reason,
@@ -76,12 +79,14 @@ def summarise(
         pinning_time_ns=_pinning_ns(ran.gpu.host.pinning, program),
         feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),
-        provenance=weakest([*labels, *profile_labels(ran.gpu, program, ran.trace)]),
+        provenance=provenance,
         kernel_time_ns_by_provenance=labels,
         deferred_prefetches=len(plan.deferred),
         layers=_layer_results(ran.workload, plan, timeline, steps),
         trials=plan.trials,
         failure=failure,
+        power=drawn,
+        power_provenance=weakest([provenance, ran.gpu.provenance.get("power")]) if drawn else None,
     )
 
 

@@ -14,7 +14,7 @@ from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
 from vdnnsim.policies import Policy
-from vdnnsim.results import Comparison, PolicyResult, PolicyRun
+from vdnnsim.results import Comparison, PolicyResult, PolicyRun, power_fields
 from vdnnsim.study import Study, compare_policies
 from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.topology import Topology, load_topology
@@ -224,6 +224,7 @@ def _row(comparison: TogetherComparison, run: TogetherRun, one: OnGpu) -> dict[s
         "alone_ns": run.alone.iteration_time_ns,
         "stall_ns": result.stall_ns,
         "performance": result.performance,
+        **dict(power_fields(result)),
         "peak_bytes": result.peak_bytes,
         "offloaded_bytes": result.offloaded_bytes,
         "slowest": one is run.slowest,

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from vdnnsim import Kind, Layer, layer_traffic
+from vdnnsim import InvalidInput, Kind, Layer, layer_traffic
 from vdnnsim_paper.bars import LEFT, RIGHT, TABLE, Bar
 from vdnnsim_paper.bench import BASELINE, ORACLE, Bench
 from vdnnsim_paper.config import FigureFile
 from vdnnsim_paper.overlap import overlap
-from vdnnsim_paper.power import power_use
 
 Measure = Callable[[Bench, FigureFile], Iterator[Bar]]
 GB = 10**9
@@ -110,12 +109,15 @@ def very_deep(bench: Bench, _: FigureFile) -> Iterator[Bar]:
 
 def power(bench: Bench, file: FigureFile) -> Iterator[Bar]:
     """The power estimate: maximum and average over an iteration, against an iteration without copies."""
-    before = power_use(bench.run(ORACLE).timeline, bench.study.gpu)
+    before = bench.run(ORACLE).result.power
     for policy in file.policies:
         run = bench.run(policy)
-        after = power_use(run.timeline, bench.study.gpu)
+        after = run.result.power
+        if before is None or after is None:
+            expected = "idle_w, compute_w, copy_w"
+            raise InvalidInput(f"GPU {bench.study.gpu.name}: found no [power] in its profile, expected {expected}")
         trains = run.result.trainable
-        maximum = 100 * (after.maximum_w / before.maximum_w - 1)
+        maximum = 100 * (after.peak_w / before.peak_w - 1)
         average = 100 * (after.average_w / before.average_w - 1)
         energy = 100 * (after.energy_j / before.energy_j - 1)
         yield Bar(bench.case.label, f"{policy} maximum", "", LEFT, maximum, "%", trains)

@@ -12,7 +12,6 @@ from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.power import draw_of, measure_power
 from vdnnsim.policies import make_policy
 from vdnnsim.study import make_study
-from vdnnsim_paper.power import power_use
 
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200" / "power.json"
 LARGEST_DIFFERENCE = 0.04
@@ -39,7 +38,9 @@ def test_estimate_against_what_the_board_drew() -> None:
     baseline = (0.0, 0.0)
     for case in json.loads(STORED.read_text())["cases"]:
         study = make_study(case["network"], batch=case["batch"], gpu="h200", math=case["math"])
-        estimate = power_use(study.run(make_policy(case["policy"])).timeline, study.gpu).average_w
+        drawn = study.run(make_policy(case["policy"])).result.power
+        assert drawn is not None
+        estimate = drawn.average_w
         if case["policy"] == "baseline(p)":
             baseline = (estimate, case["measured_average_w"])
             continue

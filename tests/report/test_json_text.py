@@ -45,7 +45,7 @@ def test_the_comparison_is_named_and_versioned(tight: Comparison) -> None:
 def test_every_number_of_a_result_is_there(tight: Comparison) -> None:
     documents = json.loads(comparison_json(tight))["results"]
     for document, result in zip(documents, tight, strict=True):
-        told_elsewhere = {"band", "failure"}  # which stands in its reason
+        told_elsewhere = {"band", "power", "power_provenance", "failure"}  # which stands in its reason
         of_captured_steps = {"memory", "plan_file", "pace"}
         names = {field.name for field in fields(PolicyResult)}
         assert set(document) == (names | {"plan", "timeline"}) - told_elsewhere - of_captured_steps

@@ -6,41 +6,10 @@ from tests.support.cases import conv, layer, network_of, trace_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import load_profile
 from vdnnsim.network import Kind
-from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
 from vdnnsim.trace import Provenance, Trace, TraceRow
 from vdnnsim_paper.bars import Bar, Measured, bars_csv, with_bands
 from vdnnsim_paper.bench import make_bench, without_near_ties
 from vdnnsim_paper.config import parse_case, rules
-from vdnnsim_paper.power import power_use
-
-
-def timeline(kernels: list[tuple[int, int]], copies: list[tuple[int, int]], end_ns: int) -> Timeline:
-    return Timeline(
-        tuple(KernelRecord(0, "a", "forward", "default", *span) for span in kernels),
-        tuple(CopyRecord(0, "copy out", "map:a", 1, *span, 1) for span in copies),
-        (), (), (), (end_ns,), end_ns, 0, 0,
-    )  # fmt: skip
-
-
-def test_power_of_kernels_and_copies() -> None:
-    """Idle 15 W, 250 W with kernels, 10 W more with copies; half the time each, overlapping for a quarter."""
-    gpu = load_profile("titan-x-maxwell")
-    use = power_use(timeline([(0, 50)], [(25, 75)], 100), gpu)
-    assert use.maximum_w == 260
-    assert use.average_w == pytest.approx(15 + 235 * 0.5 + 10 * 0.5)
-    assert use.energy_j == pytest.approx(use.average_w * 100e-9)
-
-
-def test_power_without_overlap_is_that_of_computing() -> None:
-    gpu = load_profile("titan-x-maxwell")
-    assert power_use(timeline([(0, 50), (50, 60)], [(60, 80)], 100), gpu).maximum_w == 250
-
-
-def test_power_needs_a_profile_that_has_it() -> None:
-    from dataclasses import replace
-
-    with pytest.raises(InvalidInput, match="no \\[power\\] in its profile"):
-        power_use(timeline([], [], 1), replace(load_profile("titan-x-maxwell"), power=None))
 
 
 def test_bands_reach_from_the_least_to_the_most() -> None:

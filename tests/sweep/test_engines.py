@@ -19,6 +19,7 @@ from vdnnsim.machines.script import COMPUTE, OUT, script_of
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse
+from vdnnsim.metrics.power import CopyTime, copy_time
 from vdnnsim.metrics.spent import spent
 from vdnnsim.policies import POLICIES, Plan
 from vdnnsim.program import (
@@ -45,6 +46,7 @@ from vdnnsim.sweep.links import LinkTable, point_gpu
 from vdnnsim.sweep.prepared import Prepared, prepare, prepare_plan
 from vdnnsim.sweep.recurrence import Times, covers
 from vdnnsim.sweep.segments import Launch, Wait, lower
+from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Provenance, Trace, TraceHeader, scaled_trace
 from vdnnsim.units import PPM
 
@@ -92,7 +94,13 @@ def expected(study: Study, plan: Plan, links: LinkTable, link: int, scale_ppm: i
         inner.average_bytes,
         *spent(timeline)[1:4],
         spent(timeline).synchronise_ns,
+        *copy_time_of(timeline),
     )
+
+
+def copy_time_of(timeline: Timeline) -> CopyTime:
+    copies = ((copy.begin_ns, copy.end_ns) for copy in timeline.copies)
+    return copy_time([(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels], copies)
 
 
 def at(times: Times, index: int) -> tuple[int, ...]:
@@ -321,6 +329,7 @@ def test_the_reference_engine_counts_as_the_timeline_of_the_same_run_does(data: 
         parts.host_ns,
         times.synchronise_ns[0],
     )
+    assert (times.copying_ns[0], times.beside_kernels[0]) == copy_time_of(timeline)
     assert times.feature_extraction_stall_ns[0] == sum(
         stall.duration_ns for stall in timeline.stalls if inner[stall.step]
     )
@@ -359,8 +368,8 @@ def test_a_segment_with_waits_for_single_pieces_by_hand() -> None:
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.VECTORISED
     # kernel 5..105, copies till 255, 405 and 555; stall 105..255 in the wait, which ends at 266; b is ready at 274 and
-    # waits till 405, runs till 605
-    assert at(times, 0) == (605, 150 + 131, 300, 150, 605, 281, 150, 281, 0, 0, 11)
+    # waits till 405, runs till 605, beside the third copy
+    assert at(times, 0) == (605, 150 + 131, 300, 150, 605, 281, 150, 281, 0, 0, 11, 450, 1)
 
 
 def copies_of(*commands: Command) -> bool:
@@ -434,4 +443,4 @@ def test_a_segment_by_hand() -> None:
     times, engine = run_points(prepared, links, zero, np.array([PPM]), zero, Engine.AUTO)
     assert engine is Engine.VECTORISED
     # kernel 5..105, wait till 105 + 11; copy 12..162, stall 57, + 11 = 173; launch at 178, kernel till 208, + 11
-    assert at(times, 0) == (219, 57, 130, 150 * 173 // 219, 173, 57, 150 * 173 // 219, 57, 0, 0, 11 + 11)
+    assert at(times, 0) == (219, 57, 130, 150 * 173 // 219, 173, 57, 150 * 173 // 219, 57, 0, 0, 11 + 11, 150, 1)

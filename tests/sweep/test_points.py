@@ -19,6 +19,7 @@ from vdnnsim.iteration import MemoryClass
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_plan, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
+from vdnnsim.results import power_fields
 from vdnnsim.study import Study, compare, compare_policies, make_study
 from vdnnsim.sweep.axes import OWN
 from vdnnsim.sweep.columns import COLUMNS, class_column, loss_column
@@ -76,6 +77,7 @@ def expected_numbers(study: Study, policy: str) -> dict[str, Any]:
         "performance": result.performance,
         "stall_ns": result.stall_ns,
         "kernel_ns": sum(layer.kernel_ns for layer in result.layers),
+        **dict(power_fields(result)),
         **{loss_column(part): part_ns for part, part_ns in result.loss._asdict().items()},
         "bound": bound,
         "peak_bytes": result.peak_bytes,

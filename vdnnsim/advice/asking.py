@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Unpack
 
 from vdnnsim.advice.plans import Plans, fitted
 from vdnnsim.advice.reaching import Reaching
@@ -12,6 +13,7 @@ from vdnnsim.advice.records import Advice, CapacityFlip, FittingPlan, LinkFlip, 
 from vdnnsim.captured.captures import BATCH, LENGTHS, tokens_of
 from vdnnsim.captured.several import folder_of
 from vdnnsim.captured.step import CapturedStep
+from vdnnsim.changes import MachineOptions
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -38,6 +40,7 @@ def advise(
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: Iterable[Path] = (),
     traces: Iterable[Path] = (),
+    **options: Unpack[MachineOptions],
 ) -> Advice:
     """Whether offloading pays on this GPU, and what to set: at `batch`, or else at the largest that any policy reaches;
     of captured steps that vary the length of a sequence, at `tokens`, or else at the longest.
@@ -48,7 +51,7 @@ def advise(
     """
     setting = Setting(
         network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces),
-        (BATCH, *LENGTHS),
+        (BATCH, *LENGTHS), options,
     )  # fmt: skip
     shelf = setting.shelf()
     varied = setting.captures.varied if setting.captures else BATCH

@@ -48,7 +48,7 @@ class Plans:
         self.capacity_bytes = study.gpu.capacity_bytes
         problem = study.problem()
         plans = {name: decide(make_policy(name), problem) for name in fixed_policies(study)}
-        self._decided = {name: plan for name, plan in plans.items() if is_baseline(name) or plan.schedule.leaves}
+        self._decided = {name: plan for name, plan in plans.items() if is_baseline(name) or self._can_leave(plan)}
         self._free = {name: self._with_room(plan) for name, plan in self._decided.items()}
         papers = (name for name in self._free if not is_baseline(name) and name not in _BESIDE)
         self._papers = {name: self._free[name] for name in papers}
@@ -135,6 +135,12 @@ class Plans:
             rungs = min(self._rungs, _FEW_RUNGS) if name in _LADDERED else self._rungs
             if above > 0:
                 yield from ((self.least_bytes + above * rung // rungs, name) for rung in range(rungs)[::-1])
+
+    def _can_leave(self, plan: Plan) -> bool:
+        """Whether something leaves, for a host that can pin so much."""
+        if self._study.gpu.host.pinning.budget_bytes is None or not plan.schedule.leaves:
+            return bool(plan.schedule.leaves)
+        return self.at(ROOMY_BYTES).prepare(plan).failure is None
 
     def _with_room(self, plan: Plan) -> _Free:
         roomy = self.at(ROOMY_BYTES)

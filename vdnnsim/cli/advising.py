@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from vdnnsim.cli import options
+from vdnnsim.cli.machine import Machine, on_machine
 from vdnnsim.cli.outputs import check_targets
 
 
+@on_machine
 def advise_command(
     network: options.Workload,
     gpu: options.Gpu,
+    *,
     batch: options.OwnBatch = None,
     tokens: options.Tokens = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
     traces: options.TraceFolders = None,
@@ -40,13 +41,11 @@ def advise_command(
         gpu=gpu,
         batch=batch,
         tokens=tokens,
-        capacity=capacity,
-        link_bandwidth=link_bandwidth,
         math=math,
-        pool=pool,
         weight_gradients=weight_gradients,
         trace=trace or (),
         traces=traces or (),
+        **machine,
     )
     console = output_console()
     print_text(console, advice_subject(advice))

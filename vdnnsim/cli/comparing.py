@@ -12,12 +12,15 @@ import typer
 
 from vdnnsim.cli import completing, options
 from vdnnsim.cli.hosts import Host, compare_on_host
+from vdnnsim.cli.machine import Machine, on_machine
 from vdnnsim.cli.outputs import Outputs, check_targets, tell
 from vdnnsim.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from vdnnsim.policies import Policy
-    from vdnnsim.results import Comparison
+    from vdnnsim.results import Comparison, PolicyResult
 
 Policies = Annotated[
     str | None,
@@ -30,22 +33,15 @@ Policies = Annotated[
 ]
 
 
+@on_machine
 def compare_command(
     network: options.Workload,
     gpu: options.Gpu,
+    *,
     batch: options.OwnBatch = None,
     policies: Policies = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
-    link_bandwidth_out: options.LinkBandwidthOut = None,
-    link_bandwidth_in: options.LinkBandwidthIn = None,
-    link_latency: options.LinkLatency = None,
-    numa: options.Numa = "local",
-    compute_scale: options.ComputeScale = 1,
-    host_scale: options.HostScale = 1,
-    pinned_budget: options.PinnedBudget = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
@@ -54,6 +50,7 @@ def compare_command(
     figure: options.Figure = None,
     timeline: options.Timeline = None,
     explain: options.Explain = False,
+    power: options.Power = False,
     gpus: options.Gpus = None,
     topology: options.Topology = None,
     start: options.Start = "together",
@@ -62,23 +59,22 @@ def compare_command(
     """Compare memory policies on one network and batch, or one captured step, with a GPU whose memory is endless."""
     outputs = Outputs(json, csv, figure, timeline)
     outputs.check()
-    hardware: dict[str, Any] = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
-    hardware |= {"link_bandwidth_out": link_bandwidth_out, "link_bandwidth_in": link_bandwidth_in, "numa": numa}
-    hardware |= {"link_latency": link_latency, "compute_scale": compute_scale, "host_scale": host_scale}
-    hardware |= {"pinned_budget": pinned_budget}
+    hardware = {"gpu": gpu, **machine}
     if gpus is not None or topology is not None:
         arguments = {**hardware, "math": math, "weight_gradients": weight_gradients, "trace": trace}
         host = Host(gpus, topology, start, all_reduce)
-        compare_on_host(network, batch, _names(policies), {**arguments, "traces": traces or ()}, host, outputs)
+        compare_on_host(network, batch, _names(policies), {**arguments, "traces": traces or ()}, host, outputs, power)
         return
     if all_reduce is not None:
         raise InvalidInput("--all-reduce: found no --gpus, expected the number of GPUs that sum their gradients")
     comparison = compared(network, batch, policies, hardware, math, weight_gradients, trace, traces)
+    drawn = _drawn(comparison) if power else []
     console = outputs.console()
     if console:
         from vdnnsim.report.table import print_comparison, print_trials
 
         print_comparison(comparison, console)
+        _print_power(drawn, console)
         for run in comparison.runs:
             if explain and run.result.trials:
                 print_trials(run, console)
@@ -91,22 +87,15 @@ def compare_command(
     outputs.write(comparison, console, draw)
 
 
+@on_machine
 def run_command(
     network: options.Workload,
     gpu: options.Gpu,
     policy: options.Policy,
+    *,
     batch: options.OwnBatch = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
-    link_bandwidth_out: options.LinkBandwidthOut = None,
-    link_bandwidth_in: options.LinkBandwidthIn = None,
-    link_latency: options.LinkLatency = None,
-    numa: options.Numa = "local",
-    compute_scale: options.ComputeScale = 1,
-    host_scale: options.HostScale = 1,
-    pinned_budget: options.PinnedBudget = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
@@ -117,21 +106,21 @@ def run_command(
     snapshot: options.Snapshot = None,
     chakra: options.Chakra = None,
     explain: options.Explain = False,
+    power: options.Power = False,
 ) -> None:
     """Run one policy: a table of its layers, and its memory over time as a figure."""
     outputs = Outputs(json, csv, figure, timeline, snapshot, chakra)
     outputs.check()
-    hardware: dict[str, Any] = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
-    hardware |= {"link_bandwidth_out": link_bandwidth_out, "link_bandwidth_in": link_bandwidth_in, "numa": numa}
-    hardware |= {"link_latency": link_latency, "compute_scale": compute_scale, "host_scale": host_scale}
-    hardware |= {"pinned_budget": pinned_budget}
+    hardware = {"gpu": gpu, **machine}
     comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     run = comparison.runs[0]
+    drawn = _drawn(comparison) if power else []
     console = outputs.console()
     if console:
         from vdnnsim.report.table import print_run, print_trials
 
         print_run(run, comparison, console)
+        _print_power(drawn, console)
         if explain and run.result.trials:
             print_trials(run, console)
 
@@ -143,29 +132,42 @@ def run_command(
     outputs.write(comparison, console, draw, "layers_csv")
 
 
+@on_machine
 def memory_map_command(
     network: options.Workload,
     gpu: options.Gpu,
     policy: options.Policy,
     out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .pdf or .svg.")],
+    *,
     batch: options.OwnBatch = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
 ) -> None:
     """Draw where every block of one policy's iteration lies in memory, and how long, as wide as a paper's column."""
     check_targets({}, {"--out": out})
-    hardware = {"gpu": gpu, "capacity": capacity, "link_bandwidth": link_bandwidth, "pool": pool}
+    hardware = {"gpu": gpu, **machine}
     comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     from vdnnsim.figures.memory_map import memory_map
     from vdnnsim.report.terminal import output_console
 
     memory_map(comparison.runs[0], comparison, out)
     tell(output_console(), "memory map", out)
+
+
+def _drawn(comparison: Comparison) -> list[PolicyResult]:
+    from vdnnsim.report.power import power_of
+
+    return power_of(comparison.gpu, comparison.results)
+
+
+def _print_power(drawn: list[PolicyResult], console: Console) -> None:
+    if drawn:
+        from vdnnsim.report.power import print_power
+
+        print_power(drawn, console)
 
 
 def compared(network: str, batch: int | None, policies: str | None, *setting: Any) -> Comparison:

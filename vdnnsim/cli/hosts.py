@@ -22,7 +22,13 @@ class Host(NamedTuple):
 
 
 def compare_on_host(
-    network: str, batch: int | None, policies: list[str] | None, arguments: dict[str, Any], host: Host, outputs: Outputs
+    network: str,
+    batch: int | None,
+    policies: list[str] | None,
+    arguments: dict[str, Any],
+    host: Host,
+    outputs: Outputs,
+    power: bool = False,
 ) -> None:
     """Run and print, and write what was asked for. Raises `InvalidInput` where one of the options lacks another."""
     if host.gpus is None or host.topology is None:
@@ -40,11 +46,16 @@ def compare_on_host(
     topology = load_topology(host.topology).first(host.gpus)
     study = make_study(network, batch=batch, **arguments)
     together = compare_together(study, host.gpus, topology, policies, start=host.start, all_reduce=host.all_reduce)
+    from vdnnsim.report.power import power_of, print_power
+
+    drawn = power_of(study.gpu.name, (run.result for run in together.named_runs())) if power else []
     console = outputs.console()
     if console:
         from vdnnsim.report.together import print_together
 
         print_together(together, console)
+        if drawn:
+            print_power(drawn, console)
     for what, target, text in _texts(together, outputs):
         put_text(target, text)
         if target != STDOUT:

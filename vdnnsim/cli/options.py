@@ -140,4 +140,5 @@ Csv = Annotated[
 LayersCsv = Annotated[
     str | None, typer.Option("--csv", help="Write one row per layer as CSV; - writes only them to stdout.")
 ]
+Power = Annotated[bool, typer.Option("--power", help="Show what an iteration draws: joules and watts.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Show every trial of vdnn-dyn, and why it was not taken.")]

@@ -12,6 +12,7 @@ import typer
 
 from vdnnsim.cli import options
 from vdnnsim.cli.comparing import Policies, compared
+from vdnnsim.cli.machine import OPTIONS, Machine, on_machine
 from vdnnsim.cli.outputs import check_pages, tell
 from vdnnsim.errors import InvalidInput
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vdnnsim.advice import Advice
 
 
+@on_machine
 def page_command(
     subject: Annotated[
         str,
@@ -29,13 +31,12 @@ def page_command(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The page to write: .html.")],
+    *,
     gpu: Annotated[str | None, typer.Option("--gpu", help=options.GPU_HELP)] = None,
     batch: options.OwnBatch = None,
     policies: Policies = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFile = None,
     traces: options.TraceFolders = None,
@@ -52,17 +53,12 @@ def page_command(
     from vdnnsim.report.terminal import output_console
 
     command = shlex.join(["vdnnsim", *sys.argv[1:]])
-    asked: dict[str, Any] = {
-        "batch": batch,
-        "policies": policies,
-        "capacity": capacity,
-        "link_bandwidth": link_bandwidth,
-    }
-    asked |= {"math": math, "pool": pool, "trace": trace, "traces": traces}
-    if not _folder_page(subject, out, command, {"gpu": gpu, **asked, "advise": advise or None}):
+    asked: dict[str, Any] = {"batch": batch, "policies": policies, "math": math, "trace": trace, "traces": traces}
+    of_machine = {name: None if value == OPTIONS[name].default else value for name, value in machine.items()}
+    if not _folder_page(subject, out, command, {"gpu": gpu, **asked, **of_machine, "advise": advise or None}):
         if gpu is None:
             raise InvalidInput(f"--gpu: found none, expected the GPU that {subject} is trained on")
-        _workload_page(subject, gpu, out, command, {**asked, "weight_gradients": weight_gradients}, advise)
+        _workload_page(subject, gpu, out, command, {**asked, "weight_gradients": weight_gradients}, machine, advise)
     tell(output_console(), "page", out)
 
 
@@ -90,18 +86,21 @@ def _folder_page(subject: str, out: Path, command: str, asked: Mapping[str, obje
     return True
 
 
-def _workload_page(subject: str, gpu: str, out: Path, command: str, asked: dict[str, Any], advise: bool) -> None:
+def _workload_page(
+    subject: str, gpu: str, out: Path, command: str, asked: dict[str, Any], machine: Machine, advise: bool
+) -> None:
+    from vdnnsim.changes import Changes
     from vdnnsim.gpu import load_profile
     from vdnnsim.pages.comparing import comparison_page
 
-    names = ("capacity", "link_bandwidth", "pool")
-    hardware = {"gpu": gpu, **{name: asked[name] for name in names}}
-    setting = (hardware, asked["math"], asked["weight_gradients"], asked["trace"], asked["traces"])
+    setting = ({"gpu": gpu, **machine}, asked["math"], asked["weight_gradients"], asked["trace"], asked["traces"])
     comparison = compared(subject, asked["batch"], asked["policies"], *setting)
-    profile = load_profile(gpu)
-    if asked["link_bandwidth"]:
-        profile = profile.with_link_bandwidth(asked["link_bandwidth"])
-    advice = _advice(subject, gpu, asked) if advise else None
+    changes = {name: value for name, value in machine.items() if name not in ("capacity", "link_bandwidth", "pool")}
+    profile = load_profile(gpu).on_numa(machine["numa"])
+    if machine["link_bandwidth"]:
+        profile = profile.with_link_bandwidth(machine["link_bandwidth"])
+    profile = Changes(**changes).of_gpu(profile)
+    advice = _advice(subject, gpu, {**asked, **machine}) if advise else None
     comparison_page(comparison, out, command=command, profile=profile, advice=advice)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdnnsim.cli import options
+from vdnnsim.cli.machine import Machine, on_machine
 from vdnnsim.cli.outputs import check_targets
 from vdnnsim.errors import InvalidInput
 
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
     from vdnnsim.results import PolicyResult
 
 
+@on_machine
 def plan_command(
     folder: options.Step,
     gpu: options.Gpu,
+    machine: Machine,
     policy: options.Policy,
     out: Annotated[Path, typer.Option("--out", help="The plan to write (.json).")],
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
-    pool: options.Pool = None,
 ) -> None:
     """Write what a policy has leave, when, and back when: what training takes.
 
@@ -44,7 +44,7 @@ def plan_command(
     if is_steps(found):
         raise InvalidInput(f"{folder}: found captures of several batches, expected one: name the folder of one of them")
     check_targets({"--out": str(out)})
-    comparison = compare(folder, gpu=gpu, policies=policy, capacity=capacity, link_bandwidth=link_bandwidth, pool=pool)
+    comparison = compare(folder, gpu=gpu, policies=policy, **machine)
     (result,) = comparison
     if not result.trainable:
         raise InvalidInput(f"plan of {result.policy} for {folder}: does not train: {result.reason}; nothing is written")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vdnnsim.cli import options
+from vdnnsim.cli.machine import Machine, on_machine
 
 if TYPE_CHECKING:
     from vdnnsim.sweep.solve import Answer, Setting
@@ -25,15 +27,15 @@ _LinkLoss = Annotated[str, typer.Option("--loss", help="What may be lost against
 
 
 @app.command("largest-batch")
+@on_machine
 def largest_batch_command(
     network: options.Workload,
     gpu: options.Gpu,
     policy: options.Policy,
+    *,
     loss: _Loss = None,
-    capacity: options.Capacity = None,
-    link_bandwidth: options.LinkBandwidth = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
     traces: options.TraceFolders = None,
@@ -41,33 +43,33 @@ def largest_batch_command(
     """The largest batch that trains, among those that were timed and those between."""
     from vdnnsim.sweep.solve import largest_batch
 
-    setting, share = _setting(network, gpu, loss, capacity, link_bandwidth, math, pool, weight_gradients, trace, traces)
+    share = _share(loss)
+    _check(traces)
     answer = largest_batch(
         network,
         gpu=gpu,
         policy=policy,
         loss=share,
-        capacity=setting.capacity,
-        link_bandwidth=setting.link_bandwidth,
         math=math,
-        pool=pool,
         weight_gradients=weight_gradients,
-        trace=setting.tables,
-        traces=setting.folders,
+        trace=trace or (),
+        traces=traces or (),
+        **machine,
     )
     _print(network, policy, share, answer, "batch", "largest batch", str)
 
 
 @app.command("smallest-capacity")
+@partial(on_machine, without=("capacity",))
 def smallest_capacity_command(
     network: options.Workload,
     gpu: options.Gpu,
     policy: options.Policy,
+    *,
     batch: options.OwnBatch = None,
     loss: _Loss = None,
-    link_bandwidth: options.LinkBandwidth = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
     traces: options.TraceFolders = None,
@@ -75,21 +77,22 @@ def smallest_capacity_command(
     """The smallest device memory in which it trains."""
     from vdnnsim.sweep.solve import smallest_capacity
 
-    setting, share = _setting(network, gpu, loss, None, link_bandwidth, math, pool, weight_gradients, trace, traces)
+    setting, share = _setting(network, gpu, machine, math, weight_gradients, trace, traces), _share(loss)
     answer = smallest_capacity(setting.study_of(batch), policy, loss=share)
     _print(network, policy, share, answer, "memory", "smallest memory", memory_words)
 
 
 @app.command("smallest-link")
+@partial(on_machine, without=("link_bandwidth", "link_bandwidth_out", "link_bandwidth_in"))
 def smallest_link_command(
     network: options.Workload,
     gpu: options.Gpu,
     policy: options.Policy,
+    *,
     batch: options.OwnBatch = None,
     loss: _LinkLoss = "5%",
-    capacity: options.Capacity = None,
+    machine: Machine,
     math: options.OwnMath = None,
-    pool: options.Pool = None,
     weight_gradients: options.WeightGradients = "per-layer",
     trace: options.TraceFiles = None,
     traces: options.TraceFolders = None,
@@ -97,7 +100,7 @@ def smallest_link_command(
     """The slowest link behind which it loses no more than --loss."""
     from vdnnsim.sweep.solve import smallest_link
 
-    setting, share = _setting(network, gpu, loss, capacity, None, math, pool, weight_gradients, trace, traces)
+    setting, share = _setting(network, gpu, machine, math, weight_gradients, trace, traces), _share(loss)
     answer = smallest_link(setting.study_of(batch), policy, loss=share)
     _print(network, policy, share, answer, "link", "slowest link", lambda rate: f"{rate / 1e9:.1f} GB/s")
 
@@ -114,33 +117,36 @@ def memory_words(size_bytes: int) -> str:
 def _setting(
     network: str,
     gpu: str,
-    loss: str | None,
-    capacity: str | None,
-    link_bandwidth: str | None,
+    machine: Machine,
     math: str | None,
-    pool: str | None,
     weight_gradients: str,
     trace: list[Path] | None,
     traces: list[Path] | None,
-) -> tuple[Setting, float | None]:
-    """What is asked about, and what may be lost; errors name the options."""
+) -> Setting:
     from vdnnsim.sweep.solve import Setting
+
+    _check(traces)
+    return Setting.of(
+        network,
+        gpu=gpu,
+        math=math,
+        weight_gradients=weight_gradients,
+        trace=trace or (),
+        traces=traces or (),
+        **machine,
+    )
+
+
+def _check(traces: list[Path] | None) -> None:
     from vdnnsim.trace import check_folders
-    from vdnnsim.units import parse_bandwidth, parse_bytes, parse_share
 
     check_folders(traces or (), "--traces")
-    setting = Setting(
-        network,
-        gpu,
-        math,
-        pool,
-        weight_gradients,
-        None if capacity is None else parse_bytes(capacity, "--capacity"),
-        None if link_bandwidth is None else parse_bandwidth(link_bandwidth, "--link-bandwidth"),
-        tuple(trace or ()),
-        tuple(traces or ()),
-    )
-    return setting, None if loss is None else parse_share(loss, "--loss")
+
+
+def _share(loss: str | None) -> float | None:
+    from vdnnsim.units import parse_share
+
+    return None if loss is None else parse_share(loss, "--loss")
 
 
 def _print(

@@ -57,14 +57,14 @@ def comparison_table(comparison: Comparison) -> Table:
     offloaded = [result.offloaded_bytes / unit_bytes for result in results]
     pinned = [result.pinned_host_bytes / unit_bytes for result in results]
     numbers = [
-        _column(table, "iter.\nms", times_ms),
+        number_column(table, "iter.\nms", times_ms),
         *_bands(table, results),
-        _column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
-        _column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
-        _column(table, f"peak\n{unit}", peaks),
+        number_column(table, "perf.\n%", [100 * result.performance for result in results], most_decimals=1),
+        number_column(table, "stall\nms", [result.stall_ns / 1e6 for result in results], beside=times_ms),
+        number_column(table, f"peak\n{unit}", peaks),
         *_beside_the_peak(table, results, peaks, unit, unit_bytes),
-        _column(table, f"offl.\n{unit}", offloaded, beside=peaks),
-        _column(table, f"pinned\n{unit}", pinned, beside=peaks),
+        number_column(table, f"offl.\n{unit}", offloaded, beside=peaks),
+        number_column(table, f"pinned\n{unit}", pinned, beside=peaks),
         *_on_nvme(table, results, unit, unit_bytes),
         *_rates(table, comparison),
     ]
@@ -87,10 +87,10 @@ def _beside_the_peak(
     memory = [result.memory for result in results if result.memory]
     if len(memory) < len(results):
         averages = [result.average_bytes / unit_bytes for result in results]
-        return [_column(table, f"avg.\n{unit}", averages, beside=peaks)]
+        return [number_column(table, f"avg.\n{unit}", averages, beside=peaks)]
     return [
-        _column(table, f"alloc.\n{unit}", [own.allocated_bytes / unit_bytes for own in memory], beside=peaks),
-        _column(table, f"reserv.\n{unit}", [own.reserved_bytes / unit_bytes for own in memory], beside=peaks),
+        number_column(table, f"alloc.\n{unit}", [own.allocated_bytes / unit_bytes for own in memory], beside=peaks),
+        number_column(table, f"reserv.\n{unit}", [own.reserved_bytes / unit_bytes for own in memory], beside=peaks),
     ]
 
 
@@ -98,7 +98,7 @@ def _on_nvme(table: Table, results: Sequence[PolicyResult], unit: str, unit_byte
     """What was written to NVMe, where anything was."""
     if not any(result.nvme_bytes for result in results):
         return []
-    return [_column(table, f"NVMe\n{unit}", [result.nvme_bytes / unit_bytes for result in results])]
+    return [number_column(table, f"NVMe\n{unit}", [result.nvme_bytes / unit_bytes for result in results])]
 
 
 def _rates(table: Table, comparison: Comparison) -> list[list[str]]:
@@ -106,7 +106,7 @@ def _rates(table: Table, comparison: Comparison) -> list[list[str]]:
     rates = [comparison.units_per_s(result) for result in comparison.results]
     if comparison.captured is None or None in rates:
         return []
-    return [_column(table, "batch\n/s", [rate for rate in rates if rate is not None], most_decimals=1)]
+    return [number_column(table, "batch\n/s", [rate for rate in rates if rate is not None], most_decimals=1)]
 
 
 def _bands(table: Table, results: Sequence[PolicyResult]) -> list[list[str]]:
@@ -143,13 +143,13 @@ def losses_table(comparison: Comparison) -> Table:
     largest = [max(abs(part) for loss in losses for part in (loss.total_ns, *loss)) / 1e6]
     table = plain_table()
     table.add_column("policy", no_wrap=True)
-    columns = [_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
+    columns = [number_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
     for name, heading in _LOSS_HEADINGS.items():
         if comparison.captured and name == "algorithms_ns":  # there is no choice of them
             if not any(loss.algorithms_ns for loss in losses):
                 continue
             heading = "slower\nkernels"
-        columns.append(_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
+        columns.append(number_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
     for row, result in enumerate(comparison.results):
         dim = "" if result.trainable else "dim"
         table.add_row(Text(result.policy), *(Text(column[row], dim) for column in columns))
@@ -207,12 +207,12 @@ def layers_table(run: PolicyRun) -> Table:
     table.add_column("layer", "total", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     numbers = [
-        _column(table, "forw.\nms", [layer.forward_ns / 1e6 for layer in layers], forward_ms, times_ms),
-        _column(table, "backw.\nms", [layer.backward_ns / 1e6 for layer in layers], backward_ms, times_ms),
-        _column(table, "stall\nms", [layer.stall_ns / 1e6 for layer in layers], stall_ms, times_ms),
-        _column(table, "offl.\nMB", [layer.offloaded_bytes / 1e6 for layer in layers], out_mb, (in_mb,)),
-        _column(table, "pref.\nMB", [layer.prefetched_bytes / 1e6 for layer in layers], in_mb, (out_mb,)),
-        _column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
+        number_column(table, "forw.\nms", [layer.forward_ns / 1e6 for layer in layers], forward_ms, times_ms),
+        number_column(table, "backw.\nms", [layer.backward_ns / 1e6 for layer in layers], backward_ms, times_ms),
+        number_column(table, "stall\nms", [layer.stall_ns / 1e6 for layer in layers], stall_ms, times_ms),
+        number_column(table, "offl.\nMB", [layer.offloaded_bytes / 1e6 for layer in layers], out_mb, (in_mb,)),
+        number_column(table, "pref.\nMB", [layer.prefetched_bytes / 1e6 for layer in layers], in_mb, (out_mb,)),
+        number_column(table, "reuse\nms", [layer.reuse_distance_ns / 1e6 for layer in layers]),
     ]
     table.add_column("stalled by", no_wrap=True)
     algorithms = [algorithms_of(layer) for layer in layers]
@@ -262,9 +262,9 @@ def trials_table(run: PolicyRun) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("configuration", overflow="fold")
     table.add_column("outcome", no_wrap=True)
-    times = _column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in trials])
+    times = number_column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in trials])
     unit, unit_bytes = byte_unit(max((trial.peak_bytes for trial in trials), default=0))
-    peaks = _column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in trials])
+    peaks = number_column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in trials])
     taken = _taken(run)
     for index, trial in enumerate(trials):
         dim = "" if trial.fits else "dim"
@@ -314,8 +314,8 @@ def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console)
         table.add_column(title, no_wrap=True)
     wanted_mb = [fastest.workspaces.get(key, 0) / 1e6 for key in slower]
     given_mb = [plan.workspaces.get(key, 0) / 1e6 for key in slower]
-    wanted = _column(table, "workspace\nMB", wanted_mb)
-    given = _column(table, "chosen's\nMB", given_mb, beside=wanted_mb)
+    wanted = number_column(table, "workspace\nMB", wanted_mb)
+    given = number_column(table, "chosen's\nMB", given_mb, beside=wanted_mb)
     for row, (layer, pass_) in enumerate(slower):
         names = (layer, pass_, fastest.algorithms.get((layer, pass_), ""), plan.algorithms[layer, pass_])
         table.add_row(*map(Text, names), wanted[row], given[row])
@@ -327,7 +327,7 @@ def plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
 
 
-def _column(
+def number_column(
     table: Table,
     title: str,
     values: Sequence[float],

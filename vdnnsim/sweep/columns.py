@@ -75,6 +75,10 @@ _NUMBERS = (
     Column("performance", "float", "", "the oracle's iteration time over this one's"),
     Column("stall_ns", "int", "ns", "the compute engine stood still, its next kernel waiting for a copy"),
     Column("kernel_ns", "int", "ns", "kernels were running"),
+    Column("energy_j", "float", "J", "of the iteration; null, as watts, where the profile has no power figures"),
+    Column("average_power_w", "float", "W", "over the iteration"),
+    Column("peak_power_w", "float", "W", "at most"),
+    Column("power_provenance", "text", "", "the weakest label of what power rests on; null without it"),
     *(
         Column(loss_column(part), "int", "ns", f"more than the oracle's iteration: {words}")
         for part, words in LOSS_WORDS.items()

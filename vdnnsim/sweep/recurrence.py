@@ -21,6 +21,7 @@ from vdnnsim.gpu import Link
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited
 from vdnnsim.sweep.copying import LARGEST_SLOWDOWN_PPM, LONGEST_NS, Busy, Ns, copy_end_ns
 from vdnnsim.sweep.held import Held
+from vdnnsim.sweep.overlaps import Overlaps
 from vdnnsim.sweep.segments import Launch, Lowered, Segment, Wait
 from vdnnsim.units import PPM
 
@@ -34,7 +35,7 @@ _INSIDE, _OUTSIDE = "feature extraction", "classifier"
 class Times(NamedTuple):
     """What of a point's numbers depends on time, one element for each point; averages are over the iteration. Stalls
     are told apart by what they wait for, as `metrics.Loss` does; what neither kernels nor stalls nor `synchronise_ns`
-    explain are the host's calls."""
+    explain are the host's calls. `beside_kernels` is 1 where a kernel ran beside a copy, else 0."""
 
     iteration_time_ns: np.ndarray
     stall_ns: np.ndarray
@@ -47,6 +48,8 @@ class Times(NamedTuple):
     copies_in_ns: np.ndarray
     late_fetches_ns: np.ndarray
     synchronise_ns: np.ndarray
+    copying_ns: np.ndarray
+    beside_kernels: np.ndarray
 
 
 class GridDurations(NamedTuple):
@@ -90,8 +93,12 @@ def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, sh
     """The times of every point; arrays of `shape`, to which all durations broadcast. Needs `covers`, and `longest_ns`
     below `LONGEST_NS`."""
     totals = _Totals()
+    beside: np.ndarray | bool = False
     for segment, count, held in lowered.segments:
-        outcome = _Run(lowered, durations, synchronise_ns).run(segment)
+        overlaps = Overlaps(lowered.both_ways, beside)
+        outcome = _Run(lowered, durations, synchronise_ns, overlaps).run(segment)
+        beside = overlaps.beside
+        totals.add("copying", overlaps.copying_ns, count)
         totals.add("extra", outcome.extra_ns, count)
         totals.add("inner", outcome.feature_extraction_ns, count)
         totals.add("running", outcome.running_ns, count)
@@ -125,6 +132,8 @@ def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, sh
         in_ns,
         late_ns,
         wait_ns - totals.sum("running", shape) - totals.sum("stall in waits", shape),
+        totals.sum("copying", shape),
+        np.broadcast_to(np.asarray(beside, dtype=np.int64), shape),
     )
 
 
@@ -190,7 +199,8 @@ class _Outcome(NamedTuple):
 class _Run:
     """One segment from its start, at relative time 0, with every engine idle."""
 
-    def __init__(self, lowered: Lowered, durations: GridDurations, synchronise_ns: int) -> None:
+    def __init__(self, lowered: Lowered, durations: GridDurations, synchronise_ns: int, overlaps: Overlaps) -> None:
+        self.overlaps = overlaps
         self.kinds = lowered.kernels
         self.durations = durations
         self.synchronise_ns = synchronise_ns
@@ -250,6 +260,7 @@ class _Run:
             if engine == IN:
                 self.late.append(item.late)
         ends_ns.append(end_ns)
+        self.overlaps.add(engine, begin_ns, end_ns)
 
     def _beside(self, engine: int, begin_ns: Ns) -> Sequence[Busy]:
         """The kernels that may slow a copy that begins then. Those over by then are for no later copy, either."""

@@ -10,6 +10,7 @@ from vdnnsim.machines.script import OUT, Durations, Script
 from vdnnsim.machines.simulated import simulate
 from vdnnsim.machines.simulated_host import Seat, simulate_together
 from vdnnsim.machines.simulated_timeline import Moments, ends_by_step_ns, memory_times_ns
+from vdnnsim.metrics.power import copy_time
 from vdnnsim.program import Allocate
 from vdnnsim.sweep.held import Held
 from vdnnsim.sweep.hosts import Host
@@ -77,6 +78,7 @@ class ReferencePoints:
         area, inner_area = self._held_over_time(moments, iteration_ns)
         stalls_ns, inner_stall_ns, in_waits_ns = self._stalls_ns(moments)
         stall_ns = sum(stalls_ns)
+        copies = chain(zip(*moments.outs, strict=True), zip(*moments.ins, strict=True))
         return (
             iteration_ns,
             stall_ns,
@@ -87,6 +89,7 @@ class ReferencePoints:
             inner_area // iteration_ns if iteration_ns else lowered.held.end.feature_extraction_bytes,
             *stalls_ns,
             _idle_in_waits_ns(self._script, moments) - in_waits_ns,
+            *copy_time(zip(*moments.kernels, strict=True), copies),
         )
 
     def _stalls_ns(self, moments: Moments) -> tuple[list[int], int, int]:

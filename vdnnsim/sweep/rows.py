@@ -12,6 +12,7 @@ import numpy as np
 from vdnnsim.changes import LOCAL, Changes
 from vdnnsim.gpu import LinkCurve
 from vdnnsim.metrics.loss import BINDING, LOSS_BINDS, Loss
+from vdnnsim.metrics.power import energy_of, peak_of
 from vdnnsim.study import Study
 from vdnnsim.sweep.axes import HOST_AXES, NO_TOPOLOGY, OWN, Value
 from vdnnsim.sweep.columns import CLASSES, NUMBERS, class_column, loss_column
@@ -153,6 +154,7 @@ def number_entries(
     """All numbers of points that ran; `oracle` are the oracle's times at the same points, which performance rests on as
     well."""
     use, inner = prepared.use, prepared.inner_use
+    hypothetical = _hypothetical(run, prepared)
     pinning = prepared.study.gpu.host.pinning
     both = zip(Loss._fields, _spent(times), _spent(oracle), strict=True)
     loss = {loss_column(part): own_ns - best_ns for part, own_ns, best_ns in both}
@@ -167,6 +169,7 @@ def number_entries(
         "performance": _ratio(oracle.iteration_time_ns, times.iteration_time_ns),
         "stall_ns": times.stall_ns,
         "kernel_ns": times.kernel_ns,
+        **_power(prepared, times, hypothetical),
         **loss,
         "bound": _bound(times, list(loss.values()), prepared),
         "peak_bytes": use.peak_bytes,
@@ -185,7 +188,7 @@ def number_entries(
         "feature_extraction_peak_bytes": inner.peak_bytes,
         "feature_extraction_average_bytes": times.feature_extraction_average_bytes,
         "feature_extraction_average_bytes_per_step": inner.average_bytes_per_step,
-        "provenance": _provenance(run, prepared, oracle_label),
+        "provenance": _label(weakest([prepared.provenance, oracle_label]), hypothetical),
     }
 
 
@@ -212,16 +215,36 @@ def _bound(times: Times, loss_ns: Sequence[np.ndarray], prepared: Prepared) -> E
     return np.where(total_ns > 0, np.select([loses, waits_for_host], [words, "host"], "compute"), "nothing")
 
 
-def _provenance(run: Run, prepared: Prepared, oracle_label: Provenance) -> Entry:
-    """What the program used, and modelled where the point has kernels or copies that nobody timed."""
-    hypothetical = run.scales_ppm != PPM
+def _power(prepared: Prepared, times: Times, hypothetical: np.ndarray) -> dict[str, Entry]:
+    """What each point draws, as `metrics.power_use` has it, and its label."""
+    gpu = prepared.study.gpu
+    if gpu.power is None:
+        return dict.fromkeys(("energy_j", "average_power_w", "peak_power_w", "power_provenance"))
+    total_ns = times.iteration_time_ns
+    energy_j = energy_of(gpu.power, total_ns, times.kernel_ns, times.copying_ns)
+    apart_w, beside_w = (
+        peak_of(gpu.power, bool(prepared.lowered.kernels), prepared.copies, beside) for beside in (False, True)
+    )
+    return {
+        "energy_j": energy_j,
+        "average_power_w": np.where(total_ns > 0, energy_j * 1e9 / np.maximum(total_ns, 1), gpu.power.idle_w),
+        "peak_power_w": np.where(times.beside_kernels, beside_w, apart_w),
+        "power_provenance": _label(weakest([prepared.provenance, gpu.provenance.get("power")]), hypothetical),
+    }
+
+
+def _hypothetical(run: Run, prepared: Prepared) -> np.ndarray:
+    """Which points have kernels or copies that nobody timed."""
+    hypothetical: np.ndarray = run.scales_ppm != PPM
     if prepared.copies:
         outs, ins = run.bandwidths_bytes_per_s
         hypothetical = hypothetical | (outs != OWN) | (ins != OWN) | (run.latencies_ns != OWN)
-    own = weakest([prepared.provenance, oracle_label]).value
-    if not hypothetical.any():
-        return own
-    return np.where(hypothetical, Provenance.MODELLED.value, own)
+    return hypothetical
+
+
+def _label(own: Provenance, hypothetical: np.ndarray) -> Entry:
+    """What the program used, and modelled where the point is hypothetical."""
+    return np.where(hypothetical, Provenance.MODELLED.value, own.value) if hypothetical.any() else own.value
 
 
 def _hashes(run: Run) -> np.ndarray:

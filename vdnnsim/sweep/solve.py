@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from vdnnsim.captured.captures import BATCH, Captures, captures_of
 from vdnnsim.captured.step import CapturedStep
+from vdnnsim.changes import Changes, MachineOptions
 from vdnnsim.errors import InvalidInput, NoPlan, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.memory import POOLS
@@ -76,12 +77,32 @@ class Setting:
     folders: tuple[Path, ...] = ()
     may_vary: tuple[str, ...] = (BATCH,)
     """What captured steps may vary, in place of the batch too."""
+    options: MachineOptions = field(default_factory=MachineOptions)
 
     def __post_init__(self) -> None:
         check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
         check_known("pool", self.pool or NETWORK_POOL, POOLS)
         if self.captures is not None:
             check_told(self.captures.where, self.math, self.weight_gradients, self.tables, self.folders)
+
+    @classmethod
+    def of(
+        cls,
+        network: str | Path | CapturedStep,
+        *,
+        gpu: str | Path | GpuProfile,
+        math: str | None = None,
+        pool: str | None = None,
+        weight_gradients: str = WeightGradients.PER_LAYER,
+        capacity: int | str | None = None,
+        link_bandwidth: int | str | None = None,
+        trace: Iterable[Path] = (),
+        traces: Iterable[Path] = (),
+        **options: Unpack[MachineOptions],
+    ) -> Setting:
+        """By the names that `compare` has, but that `trace` are several tables, of one batch each."""
+        files = (tuple(trace), tuple(traces))
+        return cls(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, *files, options=options)
 
     @cached_property
     def captures(self) -> Captures | None:
@@ -92,8 +113,15 @@ class Setting:
         """Where its traces are looked for."""
         return TraceShelf(self.folders, self.tables)
 
+    @cached_property
+    def changes(self) -> Changes:
+        """What is asked of the machine beside capacity and link bandwidth."""
+        return Changes(**self.options)
+
     def profile(self) -> GpuProfile:
+        """The GPU before what studies change of it."""
         gpu = self.gpu if isinstance(self.gpu, GpuProfile) else load_profile(self.gpu)
+        gpu = gpu.on_numa(self.changes.numa)
         gpu = gpu if self.capacity is None else gpu.with_capacity(self.capacity)
         return gpu if self.link_bandwidth is None else gpu.with_link_bandwidth(self.link_bandwidth)
 
@@ -107,7 +135,8 @@ class Setting:
     def study(self, shelf: TraceShelf, batch: int | None) -> Study:
         """Raises `InvalidInput` (and its kinds) for what cannot be used, and for batches that no trace reaches."""
         if self.captures is not None:
-            return study_of_step(self.captures.at(batch).step, self.profile(), self.pool, self.captures.where)
+            study = study_of_step(self.captures.at(batch).step, self.profile(), self.pool, self.captures.where)
+            return study.changed(self.changes)
         assert not isinstance(self.network, CapturedStep)
         if batch is None:
             name = load_network(self.network, 1).name
@@ -115,7 +144,8 @@ class Setting:
         network = load_network(self.network, batch)
         source = study_source(shelf, network, str(self.network), self.profile(), self.math or DEFAULT_MATH)
         weight_gradients = WeightGradients(self.weight_gradients)
-        return replace(source.study, pool=self.pool or NETWORK_POOL, weight_gradients=weight_gradients)
+        study = replace(source.study, pool=self.pool or NETWORK_POOL, weight_gradients=weight_gradients)
+        return study.changed(self.changes)
 
     def timed(self, shelf: TraceShelf) -> list[int]:
         """The batches that were timed or captured, ascending. Raises `InvalidInput` where there are too few to ask
@@ -231,6 +261,7 @@ def largest_batch(
     weight_gradients: str = WeightGradients.PER_LAYER,
     trace: Iterable[Path] = (),
     traces: Iterable[Path] = (),
+    **options: Unpack[MachineOptions],
 ) -> Answer:
     """The largest batch that trains under a policy and loses no more than `loss` (a share; None: fitting is enough)
     against the oracle: among those between the smallest and the largest that were timed; between timed ones traces are
@@ -238,7 +269,10 @@ def largest_batch(
 
     Raises `InvalidInput` (and its kinds) for what cannot be used, and where there is no trace at all.
     """
-    setting = Setting(network, gpu, math, pool, weight_gradients, capacity, link_bandwidth, tuple(trace), tuple(traces))
+    setting = Setting.of(
+        network, gpu=gpu, math=math, pool=pool, weight_gradients=weight_gradients, capacity=capacity,
+        link_bandwidth=link_bandwidth, trace=trace, traces=traces, **options,
+    )  # fmt: skip
     shelf = setting.shelf()
     timed = setting.timed(shelf)
     return largest_of(
