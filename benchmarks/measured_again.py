@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from vdnnsim import CapturedStep, read_step
+from vdnnsim.calibration.step_records import Prediction, StepRecord, read_step_records, records_text, table_of
 from vdnnsim.captured.shipped import shipped_steps
 from vdnnsim.captured.step import BEFORE_STEP, AllocatorSegment
 from vdnnsim.files import write_text
 from vdnnsim.gpu import read_profile
 from vdnnsim.pytorch.as_found import predicted_in
-from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records, records_text, table_of
 from vdnnsim.pytorch.measuring import predicted
 
 HERE = Path(__file__).parents[1] / "experiments" / "pytorch" / "h100"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pages.test_page import EVIL, Reader
 from tests.support.commands import in_process
+from vdnnsim.calibration.step_records import Prediction, StepRecord, records_text
 from vdnnsim.errors import InvalidFile, InvalidInput
 from vdnnsim.pages import page_html
 from vdnnsim.pages.calibrating import calibration_page
@@ -67,6 +69,20 @@ def test_results_that_are_none_are_refused(contents: str, tmp_path: Path) -> Non
     (tmp_path / "results.json").write_text(contents, encoding="utf-8")
     with pytest.raises(InvalidFile, match=r"results\.json: calibration records: .*expected a file that"):
         calibration_page(tmp_path)
+
+
+def test_a_report_of_plans_needs_no_pytorch_to_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = Prediction("gpt", "cpu", "vdnn-all", "", 10**9, 10**6, None, None, False, True, 9, 9, 9, 4)
+    record = StepRecord(predicted, 10**6, 0, 3, 9, None, None, EVIL, 1.0)
+    (tmp_path / "results.json").write_text(records_text([record], {"threads": EVIL}), encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "vdnnsim.pytorch", None)
+    page = calibration_page(tmp_path)
+    assert page_html(page).count('class="scroll wide"') == 1  # printed on its side, or columns would be cut off
+    text = "\n".join(Reader(page_html(page)).texts)
+    assert "peaks equal to the byte in 1 of 1" in text
+    assert "of the steps that nothing slowed" in text
+    assert "held out" not in text
+    assert text.count(EVIL) == 2
 
 
 def test_folders_without_results_are_refused(tmp_path: Path) -> None:

@@ -12,10 +12,17 @@ import torch
 from support.cases import ROOMY_BYTES, gpu_of
 from support.torch_models import attention, convolutions, mlp
 from vdnnsim.calibration.records import Verdict
+from vdnnsim.calibration.step_records import (
+    Prediction,
+    StepRecord,
+    read_step_records,
+    records_text,
+    stored_for,
+    table_of,
+)
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import capture, measure
 from vdnnsim.pytorch.counting import OffloadWarning
-from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records, records_text, stored_for, table_of
 
 GPU = replace(gpu_of(ROOMY_BYTES, 2, 2), name="cpu")
 POLICIES = ["baseline", "vdnn-all", "offload(min_bytes=0, in_flight=none)"]

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from vdnnsim.calibration.step_records import EQUAL, StepRecord, table_of
 from vdnnsim.captured.shipped import shipped_steps
-from vdnnsim.pytorch.measured import EQUAL, StepRecord, table_of
 
 ROOT = Path(__file__).parents[2]
 CHEAP = ("unet_b32", "gpt_124M_b16")

@@ -12,7 +12,7 @@ import pytest
 from support.cpu_profile import PROFILE
 from support.examples import thorough
 from vdnnsim import make_policy, read_step
-from vdnnsim.pytorch.measured import read_step_records
+from vdnnsim.calibration.step_records import read_step_records
 from vdnnsim.pytorch.script import Script
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from support.cpu_profile import PROFILE
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim import make_policy
 from vdnnsim.calibration.records import Verdict
+from vdnnsim.calibration.step_records import Prediction, StepRecord, read_step_records
 from vdnnsim.captured import read_step
 from vdnnsim.figures.calibration import compose_steps, steps_figure
-from vdnnsim.pytorch.measured import Prediction, StepRecord, read_step_records
 
 _CASES = tomllib.loads((Path(__file__).parents[2] / "experiments/pytorch/cases.toml").read_text(encoding="utf-8"))
 LISTED = list(dict.fromkeys(make_policy(one).name for one in (*_CASES["policies"], *_CASES["capped"]["policies"])))

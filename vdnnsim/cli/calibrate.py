@@ -272,8 +272,8 @@ def pytorch_command(
     if capacity is not None:
         parse_bytes(capacity, "--capacity")
     _check_torch("calibrate pytorch")
+    from vdnnsim.calibration.step_records import summary_of
     from vdnnsim.pytorch.devices import check_available
-    from vdnnsim.pytorch.measured import summary_of
     from vdnnsim.pytorch.reporting import Wanted, make_step_report
     from vdnnsim.pytorch.script import Script
 

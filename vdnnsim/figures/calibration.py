@@ -17,7 +17,7 @@ from vdnnsim.calibration.records import CaseRecord, Verdict
 from vdnnsim.figures import looks, page, saving
 
 if TYPE_CHECKING:
-    from vdnnsim.pytorch.measured import StepRecord
+    from vdnnsim.calibration.step_records import StepRecord
 
 _ROW_IN, _LEAST_IN = 0.19, 2.0
 _CASE_IN = 0.035

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from vdnnsim.calibration.records import read_records
 from vdnnsim.calibration.report import case_table, summary
+from vdnnsim.calibration.step_records import NOTES, read_step_records, step_table, summary_of
 from vdnnsim.calibration.stored import RESULTS, is_report
 from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.calibration import calibration_figure, steps_figure
 from vdnnsim.files import read_text
-from vdnnsim.pages.parts import Column, Grid, Items, Page, Part, Picture, Row, Section, filled
+from vdnnsim.pages.parts import Column, Grid, Items, Page, Picture, Row, Section, filled
 from vdnnsim.pages.pictures import picture_of
 from vdnnsim.pages.writing import write_page
 
@@ -28,13 +29,14 @@ _KNOWN = (
 
 
 class _Found(NamedTuple):
-    """What a folder's results are: in words, as a table, as a picture."""
+    """What a folder's results are: in words, as a table with what its columns are, as a picture."""
 
     cases: int
     gpus: Sequence[str]
     summary: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    notes: Sequence[tuple[str, str]]
     picture: Picture
 
 
@@ -51,12 +53,11 @@ def calibration_page(folder: Path | str, path: Path | str | None = None, *, comm
     columns = [
         Column(heading, _numeric([row[place] for row in found.rows])) for place, heading in enumerate(found.headings)
     ]
-    known: list[Part] = [Items(_KNOWN)]
     conditions = [(str(name), str(text)) for name, text in document.get("conditions", {}).items()]
     sections = (
         Section("Predicted and measured", [found.picture]),
         Section("Cases", [Grid(columns, [Row(row) for row in found.rows])]),
-        Section("Where the numbers are from", [*known, *([Items(conditions)] if conditions else [])]),
+        Section("Where the numbers are from", [Items([*found.notes, *conditions])]),
     )
     gpus = f" on {', '.join(found.gpus)}" if found.gpus else ""
     answer = [("How near", found.summary.replace(". ", ".\n"))]
@@ -86,17 +87,15 @@ def _cases(results: Path) -> _Found:
     headings, rows = case_table(records)
     picture = picture_of(lambda path: calibration_figure(records, path), _ALT)
     gpus = list(dict.fromkeys(record.gpu for record in records if record.gpu))
-    return _Found(len(records), gpus, summary(records), headings, rows, picture)
+    return _Found(len(records), gpus, summary(records), headings, rows, _KNOWN, picture)
 
 
 def _steps(results: Path) -> _Found:
-    from vdnnsim.pytorch.measured import read_step_records, step_table, summary_of  # needs PyTorch
-
     records = read_step_records(results)
     headings, rows = step_table(records)
     picture = picture_of(lambda path: steps_figure(records, path), _STEPS_ALT)
     gpus = list(dict.fromkeys(record.gpu for record in records if record.gpu))
-    return _Found(len(records), gpus, summary_of(records), headings, rows, picture)
+    return _Found(len(records), gpus, summary_of(records), headings, rows, NOTES, picture)
 
 
 def _numeric(cells: Sequence[str]) -> bool:

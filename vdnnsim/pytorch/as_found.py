@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from vdnnsim.calibration.step_records import Prediction
 from vdnnsim.captured import CapturedStep, PlanFile, build_step
 from vdnnsim.captured.memory import addresses_of, as_found, pool_of, successors_of
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
 from vdnnsim.machines.steady import steady_memory
 from vdnnsim.profiler.recording import MemoryNow
-from vdnnsim.pytorch.measured import Prediction
 
 
 def step_in(step: CapturedStep, memory: MemoryNow | None, held: Mapping[str, tuple[int, int]]) -> CapturedStep:

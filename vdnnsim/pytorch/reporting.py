@@ -17,6 +17,7 @@ import torch
 
 from vdnnsim.calibration.profile_text import with_link
 from vdnnsim.calibration.progress import OnProgress, silent
+from vdnnsim.calibration.step_records import StepRecord, read_step_records, records_text, stored_for, table_of
 from vdnnsim.calibration.stored import RESULTS, machine_id
 from vdnnsim.captured import CapturedStep, is_step, read_step, write_step
 from vdnnsim.errors import CannotWrite, InvalidInput, VdnnsimError
@@ -25,7 +26,6 @@ from vdnnsim.folder_lock import only_writer
 from vdnnsim.gpu import GpuProfile, load_profile, profile_file, read_profile
 from vdnnsim.pytorch.capturing import capture
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
-from vdnnsim.pytorch.measured import StepRecord, read_step_records, records_text, stored_for, table_of
 from vdnnsim.pytorch.measuring import check_step_of, copies_now, predicted
 from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.script import Script, Training

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample, undisturbed
+from vdnnsim.calibration.step_records import DIFFER, EQUAL, Prediction, StepRecord
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.errors import first_line
 from vdnnsim.pytorch.as_found import predicted_in, step_in
 from vdnnsim.pytorch.devices import CaptureDevice
 from vdnnsim.pytorch.gradients import Gradients, deterministic, gradients_of, same_bits
 from vdnnsim.pytorch.holding import held_by
-from vdnnsim.pytorch.measured import DIFFER, EQUAL, Prediction, StepRecord
 from vdnnsim.pytorch.offloading import offload
 from vdnnsim.pytorch.peaks import profiled_rise_bytes
 from vdnnsim.pytorch.profiling import still_collector, time_step

@@ -139,19 +139,24 @@ _COLUMNS = (
     "steps | all ms | verdict | peak GB | off B | allocated off % | reserved GB | predicted GB | by plan % | gradients"
 )
 
+NOTES = (
+    ("measured", "of the steps that nothing slowed, so many of so many, or of all where the host binds; all: of all"),
+    (
+        "off",
+        "predicted less measured peak, in bytes as asked for; allocated, reserved: by the allocator; by plan: share of "
+        "the steps that went by it to their end",
+    ),
+)
+"""What the columns are, beside what they are called."""
+
 
 def table_of(records: Sequence[StepRecord], conditions: Mapping[str, str]) -> str:
     """All cases as a Markdown table with the sign of each error, a summary before and the conditions behind it."""
     headings, rows = step_table(records)
     lines = [summary_of(records), "", f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += [
-        "",
-        "* measured: of the steps that nothing slowed, so many of so many, or of all where the host binds; all: of all",
-        "* off: predicted less measured peak, in bytes as asked for; allocated, reserved: by the allocator; by plan: "
-        "share of the steps that went by it to their end",
-    ]
-    return "\n".join([*lines, *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
+    notes = (f"* {key}: {text}" for key, text in (*NOTES, *conditions.items()))
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def step_table(records: Sequence[StepRecord]) -> tuple[list[str], list[list[str]]]:
