@@ -119,7 +119,8 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     """The label of each part of a GPU's profile that a program's numbers rest on; None for a part that has none.
 
     The link's slowdown of copies that go both ways at once counts as soon as a program has copies of both kinds, what
-    copies do to kernels where the trace has kernels of such a class. An engine that compresses copies is nowhere.
+    copies do to kernels where the trace has kernels of such a class. An engine that compresses copies is nowhere,
+    and what page faults take is derived.
     """
     kinds = {type(command) for command in program.commands}
     ways = [part for kind, part in ((CopyOut, "link.copy_out"), (CopyIn, "link.copy_in")) if kind in kinds]
@@ -128,7 +129,7 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
     nvme = ["nvme"] if program.staging else []
     pinned = ["pinned"] if ways and gpu.host.pinning.in_step else []
-    engine = [Provenance.MODELLED] if program.compression and ways else []
+    engine = [Provenance.MODELLED] if (program.compression or program.paging) and ways else []
     return [
         *engine,
         *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed, *pinned, *nvme)),

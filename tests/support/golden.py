@@ -20,7 +20,7 @@ LATER = (
         "checkpoint(every=sqrt)",
     ),
     *("superneurons", "flashneuron", "g10", "ssdtrain", "dtr", "dtr(heuristic=lru)", "capuchin"),
-    "cdma(vdnn-all(p), density=0.5)",
+    *("cdma(vdnn-all(p), density=0.5)", "uvm"),
 )
 
 

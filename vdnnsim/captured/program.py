@@ -106,7 +106,7 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
         else:
             remakes[number] = checked_remake(step, number, action)
     building = _Building(step, prepared, leaves, remakes, plan.copies)
-    program = building.build()
+    program = replace(building.build(), paging=plan.paging)
     if plan.compression is None and not plan.nvme:
         return program
     back = {building.fetched[number].name: prepared.buffers[number].name for number in leaves}

@@ -2,6 +2,7 @@
 
 from vdnnsim.iteration.compression import Compression
 from vdnnsim.iteration.operators import Buffer, Iteration, Key, MemoryClass, Operator, Stage, Tensor
+from vdnnsim.iteration.paging import Paging
 from vdnnsim.iteration.schedule import (
     Action,
     BrokenSchedule,
@@ -27,6 +28,7 @@ __all__ = [
     "Leave",
     "MemoryClass",
     "Operator",
+    "Paging",
     "Remake",
     "Schedule",
     "Shared",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration.compression import Compression
 from vdnnsim.iteration.operators import Buffer, Key
+from vdnnsim.iteration.paging import Paging
 
 
 class BrokenSchedule(InvalidInput):
@@ -120,6 +121,7 @@ class Schedule:
     whose backward prefetches nothing.
 
     `nvme` are the tensors that leave whose bytes go on from the host's memory to its NVMe, and come back from there.
+    With `paging` what comes in does by page faults.
 
     `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
     """
@@ -138,12 +140,13 @@ class Schedule:
     compression: Compression | None = None
     addresses: tuple[int, ...] = ()
     nvme: frozenset[str] = frozenset()
+    paging: Paging | None = None
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
-        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses, self.nvme
+        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses, self.nvme, self.paging
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:

@@ -86,9 +86,9 @@ def no_host_room(program: Program, gpu: GpuProfile) -> OutOfHostRoom | None:
 
 
 def _not_pinned(program: Program, pinning: Pinning) -> OutOfPinnedMemory | None:
-    if pinning.budget_bytes is None:
-        return None
     sizes = program.pinned_sizes_bytes
+    if pinning.budget_bytes is None or not sizes:
+        return None
     pinned: dict[str, _Block] = {}
     for title, command in _commands(program):
         if isinstance(command, CopyOut):

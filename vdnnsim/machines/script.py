@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from operator import add
 from typing import NamedTuple
 
 from vdnnsim.gpu import GpuProfile, HostCosts, Link
@@ -185,6 +186,9 @@ class Script:
                 [squeezed.copy_ns(buffer.name, buffer.size_bytes, takes_ns) for buffer in buffers]
                 for buffers, takes_ns in ways
             )
+        if paging := self.program.paging:
+            handled_ns = (paging.handled_ns(buffer.size_bytes) for buffer in self.ins)
+            ins = list(map(add, ins, handled_ns))
         return outs, ins
 
 
@@ -232,7 +236,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
             elif isinstance(command, (CopyOut, CopyIn)):
                 now_ns += host.copy_ns
                 direction = OUT if isinstance(command, CopyOut) else IN
-                if direction == OUT and host.pinning.in_step:
+                if direction == OUT and pinned_bytes:
                     now_ns += host.pinning.call_cost_ns(pinned_bytes[program.host_buffer(command.buffer.name)])
                 work[direction].add(index, now_ns + host.copy_start_ns)
                 buffers[direction].append(command.buffer)

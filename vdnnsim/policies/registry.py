@@ -29,6 +29,7 @@ from vdnnsim.policies.te import TransformerEngine
 from vdnnsim.policies.te_v1 import TransformerEngineV1
 from vdnnsim.policies.torchtitan import Torchtitan
 from vdnnsim.policies.torchtune import Torchtune
+from vdnnsim.policies.uvm import Uvm
 from vdnnsim.policies.variants import Variant, without_variant
 from vdnnsim.policies.vdnn_all import VdnnAll
 from vdnnsim.policies.vdnn_conv import VdnnConv
@@ -89,7 +90,7 @@ PAPERS: Mapping[str, type[Parameterised]] = MappingProxyType(
 RECALLED: Mapping[str, str] = MappingProxyType({"capuchin": "capuchin", "superneurons": "superneurons (its cache)"})
 """The policies whose rules nobody has checked in code or paper, with what of them."""
 PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
-    {"offload": Offload, "optimal": Optimal, "cdma": Cdma, **RUNTIMES, **PAPERS}
+    {"offload": Offload, "optimal": Optimal, "cdma": Cdma, "uvm": Uvm, **RUNTIMES, **PAPERS}
 )
 """Policies that are named with parameters."""
 _RUNTIMES = (*RUNTIMES, "checkpoint(every=sqrt)")

@@ -125,8 +125,11 @@ class Builder:
         offloaded = tuple(self.buffers[name] for name in leaves)
         on_host = frozenset(name for name, leave in leaves.items() if leave.out is None)
         commands, steps = tuple(self.commands), tuple(self.steps)
-        program = Program(self.setup, commands, steps, operands, offloaded, on_host, self.schedule.compression)
-        return by_nvme(program, self.schedule) if self.schedule.nvme else program
+        schedule = self.schedule
+        program = Program(
+            self.setup, commands, steps, operands, offloaded, on_host, schedule.compression, paging=schedule.paging
+        )
+        return by_nvme(program, schedule) if schedule.nvme else program
 
     def from_stage(self, stage: int, plan: Plan) -> Builder:
         """The builder of a plan whose schedule is the same before this stage; this one has built its own."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from vdnnsim.iteration import Buffer, Compression
+from vdnnsim.iteration import Buffer, Compression, Paging
 
 
 class Stream(StrEnum):
@@ -154,7 +154,8 @@ class Program:
     what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
     to the name of the buffer that holds it; several may share one. `offloaded` are the buffers that leave, `on_host`
     those of them whose bytes the host has before the iteration. With a `compression` copies put less on the wire.
-    `staging` has the staging buffer of the host of each of those that go on to NVMe.
+    With `paging` copies in are page faults. `staging` has the staging buffer of the host of each of those that go on
+    to NVMe.
     """
 
     setup: tuple[Buffer, ...]
@@ -165,6 +166,7 @@ class Program:
     on_host: frozenset[str] = frozenset()
     compression: Compression | None = None
     staging: Mapping[str, str] = field(default_factory=dict)
+    paging: Paging | None = None
 
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
@@ -206,7 +208,9 @@ class Program:
     @property
     def pinned_sizes_bytes(self) -> dict[str, int]:
         """The sizes of the host's buffers, by name: one pinned for each offloaded map, allocated once; a staging buffer
-        serves many, and is as large as the largest of them."""
+        serves many, and is as large as the largest of them. What pages come from is not pinned."""
+        if self.paging:
+            return {}
         squeezed = self.compression or Compression()
         sizes: dict[str, int] = {}
         for buffer in self.offloaded:

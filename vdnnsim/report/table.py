@@ -182,7 +182,10 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     recalled = [f"Rules recalled, not checked: {', '.join(found)}."] if (found := list(named)) else []
     labels = {run.plan.schedule.compression.label for run in comparison.runs if run.plan.schedule.compression}
     squeezed = [f"Compressed copies, by an engine that no GPU has: {'; '.join(sorted(labels))}."] if labels else []
-    return [*measured, link(comparison), provenance(comparison), legend, *bands, *recalled, *squeezed, *left_out]
+    faults = {run.plan.schedule.paging.label for run in comparison.runs if run.plan.schedule.paging}
+    paged = [f"Page faults: {'; '.join(sorted(faults))}."] if faults else []
+    told = (measured, [link(comparison), provenance(comparison), legend], bands, recalled, squeezed, paged, left_out)
+    return [line for lines in told for line in lines]
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:

@@ -64,11 +64,9 @@ def run_points(
         and not (late_streams or uncovered(gpu, prepared.study.trace))
         and covers(prepared.lowered, gpu.link)
     )
-    if engine is Engine.VECTORISED and prepared.program.staging:
-        raise InvalidInput(
-            "engine: found vectorised and a policy that puts tensors on NVMe, which it does not cover; expected "
-            "auto or reference"
-        )
+    if engine is Engine.VECTORISED and prepared.lowered.uncovered:
+        what = "demand paging" if prepared.program.paging else "a policy that puts tensors on NVMe"
+        raise InvalidInput(f"engine: found vectorised and {what}, which it does not cover; expected auto or reference")
     if engine is not Engine.REFERENCE and exact:
         durations = _durations(prepared, links, scales_ppm)
         if durations is not None:

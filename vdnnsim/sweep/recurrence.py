@@ -67,7 +67,7 @@ def covers(lowered: Lowered, link: Link) -> bool:
     couples = (link.both_ways_out_slowdown_ppm, link.both_ways_in_slowdown_ppm) != (PPM, PPM)
     largest = max((max(kind[1:]) for kind in lowered.kernels), default=PPM)
     return (
-        not lowered.nvme
+        not lowered.uncovered
         and not (lowered.both_ways and couples)
         and largest <= LARGEST_SLOWDOWN_PPM
         and lowered.held.most_bytes < _MOST_BYTES

@@ -94,8 +94,9 @@ class Lowered:
     host_ns: int
     held: HeldByScript
     both_ways: bool
-    nvme: bool = False
-    """Whether tensors go on to NVMe: then there are no segments, and only the reference engine knows."""
+    uncovered: bool = False
+    """Whether tensors go on to NVMe or come in by page faults: there are no segments then, which is the reference
+    engine's."""
 
 
 def lower(script: Script) -> Lowered:
@@ -106,12 +107,13 @@ def lower(script: Script) -> Lowered:
     outs, out_numbers = _numbered([buffer.size_bytes for buffer in script.outs])
     ins, in_numbers = _numbered([buffer.size_bytes for buffer in script.ins])
     counts = Counter(kernel_numbers)
-    quiet, both_ways = ([], False) if script.writes else _known(script.program)
+    uncovered = bool(script.writes or script.program.paging)
+    quiet, both_ways = ([], False) if uncovered else _known(script.program)
     held = held_by(script)
     found: dict[Segment, Weighted] = {}
     waits = iter(held.waits)
     lowering = _Lowering(script, quiet, (out_numbers, in_numbers, kernel_numbers))
-    for segment in () if script.writes else lowering.segments():
+    for segment in () if uncovered else lowering.segments():
         its_held = tuple(next(waits) for item in segment.items if isinstance(item, Wait))
         before = found.get(segment)
         if before is not None:
@@ -126,7 +128,7 @@ def lower(script: Script) -> Lowered:
         sum(script.calls_ns),
         held,
         both_ways,
-        bool(script.writes),
+        uncovered,
     )
 
 

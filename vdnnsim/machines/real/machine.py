@@ -67,6 +67,8 @@ class RealMachine:
 
     def load(self, program: Program, make_pool: PoolMaker) -> LoadedProgram:
         """Make a program ready in a fresh slab. Raises `OutOfMemory`, `DeviceRefused`, `InvalidInput`."""
+        if program.paging:
+            raise InvalidInput("policy: found demand paging, expected one that copies: it is simulated alone")
         if program.compression:
             raise InvalidInput("policy: found copies that are compressed; expected plain ones: no GPU has that engine")
         pool = make_pool()
