@@ -167,6 +167,8 @@ def test_the_link_of_a_quiet_machine(marks: Marks) -> None:
     assert found.host.synchronise_ns == costs.synchronise_ns
     assert (found.host.allocate_ns, found.host.free_ns) == (costs.allocate_ns, costs.free_ns)
     assert found.host.stream_wait_ns == costs.stream_wait_ns
+    assert found.host.pinning.call_ns == pytest.approx(costs.pinning.call_ns, rel=0.001)
+    assert found.host.pinning.bytes_per_s == pytest.approx(costs.pinning.bytes_per_s, rel=0.001)
     assert found.conditions["waits of streams"].startswith(f"{costs.stream_wait_ns} ns to record an event")
     assert 4_000 <= found.host.kernel_ns <= 12_000, "the median launch of the kernels"
 

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from support.fake_device.device import FakeDevice
+from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.link import LinkReport, _shortened
+from vdnnsim.calibration.pinning import line_through, measure_pinning
 from vdnnsim.calibration.profile_text import _title, profile_text, with_host_costs
-from vdnnsim.gpu import AfterWait, HostCosts, Link, LinkCurve, LinkPoint, Power, read_profile
+from vdnnsim.calibration.watch import Watch
+from vdnnsim.gpu import AfterWait, HostCosts, Link, LinkCurve, LinkPoint, Pinning, Power, read_profile
+from vdnnsim.machines.real.device import DeviceRefused
 
 
 def curve(*times_ns: int) -> LinkCurve:
@@ -43,7 +48,7 @@ def test_a_profile_is_read_back_whatever_the_device_is_called(tmp_path: Path) ->
     """With all that a link report may have; then with the pool's costs of offloading cases, told once."""
     link = Link(curve(500, 900), curve(600, 1000), 1_100_000, 1_200_000)
     after_wait = AfterWait((0, 1000), (0, 7), (0, 8), (0, 9), (0, 0))
-    host = HostCosts(1, 2, 3, 4, 5, 6, 7, after_wait)
+    host = HostCosts(1, 2, 3, 4, 5, 6, 7, after_wait, pinning=Pinning(bytes_per_s=2 * 10**9, call_ns=30_000))
     conditions = {"gpu": 'a "quoted" \\ GPU, 1 B', "in two": "lines\nof \x07"}
     report = LinkReport(
         10**9, 10**11, link, host, {"copy out": 1}, "once", "today", conditions, (Power(1.5, 2.5, 0.5), "How."), ("x",)
@@ -53,6 +58,8 @@ def test_a_profile_is_read_back_whatever_the_device_is_called(tmp_path: Path) ->
     profile = read_profile(path)
     assert (profile.title, profile.link, profile.host) == ('a "quoted" \\ GPU', link, host)
     assert profile.power == Power(1.5, 2.5, 0.5)
+    assert profile.provenance["pinned"] == "measured"
+    assert profile.host.pinning.cost_ns([10**9, 10**9]) == 10**9 + 2 * 30_000
     refined = replace(profile, host=replace(host, allocate_ns=40, free_ns=50))
     text = path.read_text(encoding="utf-8")
     for batch in (64, 128):
@@ -61,3 +68,24 @@ def test_a_profile_is_read_back_whatever_the_device_is_called(tmp_path: Path) ->
     assert read_profile(path).host == refined.host
     assert text.count("Allocations and frees: from the offloading cases of alexnet (128) fp32, which") == 1
     assert text.count("Allocations and frees") == 1
+
+
+def test_pinning_is_a_line_and_the_small_sizes_count_as_the_large_ones_do() -> None:
+    """20 us a call and a byte a nanosecond; one reading of the largest that is late moves the call's cost little."""
+    sizes = [1 << 20, 1 << 22, 1 << 24]
+    assert line_through(sizes, [20_000 + size for size in sizes]) == Pinning(bytes_per_s=10**9, call_ns=20_000)
+    late = line_through(sizes, [20_000 + sizes[0], 20_000 + sizes[1], 30_000 + sizes[2]])
+    assert late.call_ns == pytest.approx(20_000, rel=0.05)
+
+
+def test_what_larger_sizes_do_not_show_is_not_told() -> None:
+    assert line_through([1 << 20, 1 << 22], [5_000, 5_000]).bytes_per_s is None
+
+
+def test_a_cpu_stands_in_and_a_host_without_room_refuses() -> None:
+    with open_bench("cpu") as bench:
+        found = measure_pinning(bench.watch)
+    assert found.costs.bytes_per_s is not None
+    assert 10**7 < found.costs.bytes_per_s < 10**12
+    with pytest.raises(DeviceRefused, match=r"pinned host memory: found 1\.0 MB"):
+        measure_pinning(Watch(FakeDevice(pinned_bytes=10**6)))

@@ -14,6 +14,7 @@ import torch
 from vdnnsim.calibration.bench import Bench
 from vdnnsim.calibration.host_costs import LONG_WAIT_NS, StreamWaits, measure_host
 from vdnnsim.calibration.pairs import Slowdown, measure_pairs
+from vdnnsim.calibration.pinning import measure_pinning
 from vdnnsim.calibration.power import measure_power
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.samples import Sample, quiet_ones, sample
@@ -128,8 +129,8 @@ def memory_for_copies(bench: Bench, largest_bytes: int) -> Memory:
 
 def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
     """Copy times from 4 KiB to 1 GiB (16 MiB on the CPU) in each direction and both at once; costs of calls from a
-    small offloading program, and what they cost more after a wait. Raises `DeviceRefused` where memory for the largest
-    copy is missing."""
+    small offloading program, and what they cost more after a wait; what pinning costs. Raises `DeviceRefused` where
+    memory for the largest copy is missing."""
     device, watch = bench.device, bench.watch
     date = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     capacity_bytes = device.total_bytes()
@@ -140,6 +141,7 @@ def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
     bandwidth = _memory_bandwidth(device, memory.device)
     progress(2, 4, "costs of the host's calls")
     calls = measure_host(bench)
+    pinning = measure_pinning(watch)
     link = copies.link
     host = HostCosts(
         kernel_ns=calls.kernel.median_ns,
@@ -150,6 +152,7 @@ def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
         copy_start_ns=max(0, copies.start_ns),
         stream_wait_ns=calls.stream_waits.warm.median_ns,
         after_wait=calls.after_wait,
+        pinning=pinning.costs,
     )
     progress(3, 4, "power")
     power = measure_power(bench) if device.name == "cuda" else None
@@ -171,13 +174,14 @@ def measure_link(bench: Bench, progress: OnProgress = silent) -> LinkReport:
             "wait of a stream": calls.stream_waits.warm.spread_ppm,
             "iteration of these": calls.iteration_spread_ppm,
             "synchronise": synchronise.spread_ppm,
+            "pinning": pinning.spread_ppm,
         },
         f"copies: {3 * _SMALL_TURNS} below {device.reference_bytes >> 20} MiB, {_LARGE_TURNS} beyond; waits: 500; "
         "other calls: in up to 40 iterations",
         date,
         {**device.describe(), **watch.describe(), "waits of streams": _told(calls.stream_waits)},
         power,
-        tuple(copies.disturbed),
+        (*copies.disturbed, *pinning.disturbed),
     )
 
 

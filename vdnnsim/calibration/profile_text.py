@@ -66,6 +66,10 @@ def profile_text(report: LinkReport, name: str) -> str:
             **({"after_wait": _after_wait(host.after_wait, source)} if host.after_wait else {}),
         },
     }
+    if host.pinning.bytes_per_s:
+        how = f"Fresh memory pinned, its pages written first; a line through medians of sizes from 1 MiB. {source}"
+        costs = {"bandwidth": f"{host.pinning.bytes_per_s} B/s", "call_ns": host.pinning.call_ns}
+        document["pinned"] = costs | _measured(how)
     if report.power:
         power, how = report.power
         document["power"] = asdict(power) | _measured(f"{how} Measured {report.date}.")

@@ -115,6 +115,14 @@ class FakeDevice:
             raise out_of_pinned_memory(sum(sizes_bytes), self._pinned_bytes)
         return [_memory(size_bytes) for size_bytes in sizes_bytes]
 
+    def pinning_ns(self, size_bytes: int) -> int:
+        """As `Device.pinning_ns`."""
+        if size_bytes > self._pinned_bytes:
+            raise out_of_pinned_memory(size_bytes, self._pinned_bytes)
+        begin_ns = self.clock_ns
+        self._spend(self.truth.host.pinning.call_cost_ns(size_bytes))
+        return self.clock_ns - begin_ns
+
     def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
         """As `Device.copy`."""
         if target.numel() != source.numel():

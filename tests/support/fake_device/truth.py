@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
-from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
+from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint, Pinning
 from vdnnsim.network import Kind, Layer, Network
 from vdnnsim.trace import DEFAULT_ALGORITHM, Provenance, Trace, TraceHeader, TraceRow, required_passes
 from vdnnsim.units import PPM
@@ -78,7 +78,8 @@ def straight_curve(start_ns: int, bytes_per_us: int) -> LinkCurve:
 
 
 LINK = Link(straight_curve(4_000, 55_000), straight_curve(5_000, 52_000), 1_040_000, 1_070_000)
-HOST = HostCosts(4_000, 3_000, 600, 1_500, 1_200, copy_start_ns=2_500, stream_wait_ns=1_900)
+PINNING = Pinning(bytes_per_s=4 * 10**9, call_ns=90_000)
+HOST = HostCosts(4_000, 3_000, 600, 1_500, 1_200, copy_start_ns=2_500, stream_wait_ns=1_900, pinning=PINNING)
 MARKS = Marks(start_ns=2_500)
 
 

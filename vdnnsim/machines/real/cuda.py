@@ -115,6 +115,15 @@ class CudaDevice:
         tensors = [torch.frombuffer(memory.buffer, dtype=torch.uint8) for memory in self._pinned]
         return [tensors[piece][start : start + size] for (piece, start), size in zip(places, sizes_bytes, strict=True)]
 
+    def pinning_ns(self, size_bytes: int) -> int:
+        """As `Device.pinning_ns`, by the calls that pin the arena."""
+        self._driver.unpin(self._pin(size_bytes, size_bytes))  # looks for room, and loads what it needs
+        begin_ns = self.now_ns()
+        memory = self._page_locked(size_bytes, size_bytes)
+        pinned_ns = self.now_ns()
+        self._driver.unpin(memory)
+        return pinned_ns - begin_ns
+
     def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
         """As `Device.copy`."""
         prepare = self._driver.copy_out if source.is_cuda else self._driver.copy_in
@@ -257,16 +266,21 @@ class CudaDevice:
 
     def _pin(self, size_bytes: int, asked_bytes: int) -> PageMemory:
         """Fresh pinned memory. Raises `DeviceRefused`."""
-        available_bytes = sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
         if not host_has_room(size_bytes):
-            raise out_of_pinned_memory(asked_bytes, available_bytes)
+            raise out_of_pinned_memory(asked_bytes, self._pinnable_bytes())
+        return self._page_locked(size_bytes, asked_bytes)
+
+    def _page_locked(self, size_bytes: int, asked_bytes: int) -> PageMemory:
         try:
             memory = PageMemory(size_bytes)
             touch(memory)
             self._driver.pin(memory)
         except (OSError, CudaFailure):
-            raise out_of_pinned_memory(asked_bytes, available_bytes) from None
+            raise out_of_pinned_memory(asked_bytes, self._pinnable_bytes()) from None
         return memory
+
+    def _pinnable_bytes(self) -> int:
+        return sum(len(memory.buffer) for memory in self._pinned) + available_host_bytes()
 
     def _align_clocks(self) -> None:
         """Record an event on an idle device and note the host's time between the call and its completion: what is known

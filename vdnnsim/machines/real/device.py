@@ -93,6 +93,10 @@ class Device(Protocol):
         has. Buffers of an earlier call are no longer valid. Raises `DeviceRefused` with the bytes asked for and
         available."""
 
+    def pinning_ns(self, size_bytes: int) -> int:
+        """How long pinning so much fresh host memory takes, with the first write of its pages; it is given back. Raises
+        `DeviceRefused` as `make_pinned`."""
+
     def copy(self, stream: Stream, target: torch.Tensor, source: torch.Tensor) -> Action:
         """Prepare a copy between pinned host and device memory on a stream; both are contiguous bytes."""
 
