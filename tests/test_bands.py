@@ -13,6 +13,7 @@ from support.cases import ROOMY_BYTES, conv, fc, gpu_of, layer, network_of, row,
 from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim.bands import COMMON, WIDTH, Band, band_of, sources_of
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
@@ -31,7 +32,7 @@ from vdnnsim.program import (
     Synchronise,
 )
 from vdnnsim.results import Comparison
-from vdnnsim.study import Study, compare_policies
+from vdnnsim.study import Study
 from vdnnsim.trace import Trace, TraceHeader, TraceRow
 from vdnnsim.trace.table import RowSpread
 from vdnnsim.units import PPM

@@ -12,12 +12,12 @@ from dataclasses import replace
 import pytest
 
 from support.cases import conv, fc, gpu_of, layer, network_of, trace_of
+from vdnnsim.comparing import compare
 from vdnnsim.network import Kind
 from vdnnsim.report.csv_text import comparison_csv, layers_csv
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.words import provenance
 from vdnnsim.results import Comparison
-from vdnnsim.study import compare
 from vdnnsim.trace import Trace
 
 NETWORK = network_of(conv("a"), layer(Kind.DROPOUT, "drop"), conv("b"), fc("fc"), layer(Kind.SOFTMAX, "loss"))

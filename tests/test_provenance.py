@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from support.cases import conv, fc, gpu_of, layer, network_of, row, trace_of
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import AfterWait, CallKind, GpuProfile, HostCosts
 from vdnnsim.network import Kind
 from vdnnsim.policies import make_policy
-from vdnnsim.study import Study, compare_policies
+from vdnnsim.study import Study
 from vdnnsim.sweep.prepared import prepare
 from vdnnsim.trace import Provenance, Trace
 

@@ -17,12 +17,14 @@ from support.cases import conv, fc, gpu_of, layer, network_of, plan_of, row, tra
 from support.digest import digest, digests
 from support.small_files import NETWORK_TOML, PROFILE_TOML
 from support.staircase import UNIT_BYTES, study_with
+from vdnnsim.comparing import compare, compare_policies
 from vdnnsim.errors import InvalidFile, InvalidInput, MissingTrace, UnknownName
 from vdnnsim.gpu import HostCosts
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, load_network
 from vdnnsim.policies import POLICIES, Plan, Problem, make_policy
 from vdnnsim.results import Comparison
-from vdnnsim.study import Study, compare, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.trace import Trace, find_trace
 
 ROOT = Path(__file__).parents[1]

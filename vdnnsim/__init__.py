@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vdnnsim.captured.files import read_step
     from vdnnsim.captured.step import CapturedStep
     from vdnnsim.carrying import CarriedOver, model_trace
+    from vdnnsim.comparing import compare, compare_policies
     from vdnnsim.differences import Change, Difference, LayerChange, diff
     from vdnnsim.errors import (
         CannotWrite,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from vdnnsim.files import whole_file, write_text
     from vdnnsim.gpu import GpuProfile, Roofline, load_profile, load_roofline
     from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
+    from vdnnsim.making import make_study
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.pages.calibrating import calibration_page
     from vdnnsim.pages.comparing import comparison_page
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from vdnnsim.report.chakra import write_chakra
     from vdnnsim.report.memory_snapshot import write_snapshot
     from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, Origin, PolicyResult, PolicyRun
-    from vdnnsim.study import Study, compare, compare_policies, make_study
+    from vdnnsim.study import Study
     from vdnnsim.sweep import Sweep, plan_sweep, read_sweep, run_sweep
     from vdnnsim.sweep.solve import Answer, largest_batch, smallest_capacity, smallest_link
     from vdnnsim.timeline import COPY_IN, COPY_OUT, Timeline
@@ -210,6 +212,7 @@ _ROOMS = MappingProxyType(
         "carrying": ("CarriedOver", "model_trace"),
         "captured.files": ("read_step",),
         "captured.step": ("CapturedStep",),
+        "comparing": ("compare", "compare_policies"),
         "differences": ("Change", "Difference", "LayerChange", "diff"),
         "errors": (
             "CannotWrite",
@@ -251,12 +254,13 @@ _ROOMS = MappingProxyType(
             "replace_window",
             "write_schedule",
         ),
+        "making": ("make_study",),
         "processes": ("Processes", "finished", "usable_cores"),
         "program": ("Program", "WeightGradients", "build_program"),
         "report.chakra": ("write_chakra",),
         "report.memory_snapshot": ("write_snapshot",),
         "results": ("Comparison", "FeatureExtraction", "LayerResult", "Origin", "PolicyResult", "PolicyRun"),
-        "study": ("Study", "compare", "compare_policies", "make_study"),
+        "study": ("Study",),
         "sweep": ("Sweep", "plan_sweep", "read_sweep", "run_sweep"),
         "sweep.solve": ("Answer", "largest_batch", "smallest_capacity", "smallest_link"),
         "timeline": ("COPY_IN", "COPY_OUT", "Timeline"),

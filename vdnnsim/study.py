@@ -1,23 +1,15 @@
-"""From names to numbers: the one path that puts network, trace, GPU, policy, program and machine together."""
+"""A workload on a GPU, and the one path from a policy to plan, program, simulated machine and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from importlib.metadata import version
-from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import NamedTuple
 
 from vdnnsim.bands import Band, Sources, band_of, band_of_step, sources_of
-from vdnnsim.captured.captures import captures_of
-from vdnnsim.captured.shipped import folder_of
-from vdnnsim.captured.step import CapturedStep
-from vdnnsim.captured.trace import trace_of_step
-from vdnnsim.catalog import data_directory
-from vdnnsim.changes import Changes, MachineOptions
-from vdnnsim.errors import InvalidInput, check_known
-from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.changes import Changes
+from vdnnsim.gpu import GpuProfile
 from vdnnsim.host_pace import HostPace, Paces
 from vdnnsim.iteration import Iteration
 from vdnnsim.machines import DeviceMemory, OutOfMemory
@@ -27,10 +19,8 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
 from vdnnsim.memory import ENDLESS_BYTES, POOLS
 from vdnnsim.metrics import memory_use, step_times
-from vdnnsim.network import Network, load_network
+from vdnnsim.network import Network
 from vdnnsim.policies import (
-    ONE_WAY_POLICIES,
-    POLICIES,
     Laboratory,
     Layout,
     Plan,
@@ -39,27 +29,16 @@ from vdnnsim.policies import (
     Rehearsal,
     Trial,
     check_plan,
-    chosen_policies,
     decide,
     make_policy,
 )
 from vdnnsim.program import Program, WeightGradients
-from vdnnsim.results import Comparison, Origin, PolicyRun
-from vdnnsim.summary import Ran, against, step_names, summarise
+from vdnnsim.results import PolicyRun
+from vdnnsim.summary import Ran, step_names, summarise
 from vdnnsim.timeline import Timeline
-from vdnnsim.trace import (
-    DEFAULT_MATH,
-    MATH_MODES,
-    Trace,
-    TraceShelf,
-    check_folders,
-    check_trace,
-    find_trace,
-    read_trace,
-    weakest,
-)
+from vdnnsim.trace import Trace, check_gpu
 from vdnnsim.units import format_bytes
-from vdnnsim.workloads import NETWORK_POOL, STEP_POOL, Runnable, workload_of
+from vdnnsim.workloads import Runnable, workload_of
 
 _SPARE_ROOM = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0)
 _NARROWINGS = 4
@@ -161,7 +140,7 @@ class Study:
         """The same with a trace of other times, or of fewer algorithms; shares fitted plans as above. Raises
         `InvalidInput` for one of another network, GPU or math."""
         self.workload.check_trace(trace)
-        _check_of(trace, self.gpu.name, self.trace.header.math)
+        check_gpu(trace, self.gpu.name, self.trace.header.math)
         return self._sharing_fits(replace(self, trace=trace))
 
     def _sharing_fits(self, other: Study) -> Study:
@@ -354,179 +333,3 @@ class Study:
         if failure.fragmented:
             advice += f", or another pool than {self.pool}: free bytes are enough, but in pieces"
         return f"{failure}; {advice}"
-
-
-def make_study(
-    network: str | Path | Network | CapturedStep,
-    *,
-    batch: int | None = None,
-    gpu: str | Path | GpuProfile,
-    capacity: int | str | None = None,
-    link_bandwidth: int | str | None = None,
-    math: str | None = None,
-    pool: str | None = None,
-    weight_gradients: str = WeightGradients.PER_LAYER,
-    trace: str | Path | Trace | None = None,
-    traces: str | Path | Iterable[str | Path] = (),
-    **options: Unpack[MachineOptions],
-) -> Study:
-    """A study from names, files or objects, as in `compare`. Raises `InvalidInput` (and its kinds) for whatever cannot
-    be used."""
-    changes = Changes(**options)
-    profile = (gpu if isinstance(gpu, GpuProfile) else load_profile(gpu)).on_numa(changes.numa)
-    if capacity is not None:
-        profile = profile.with_capacity(capacity)
-    if link_bandwidth is not None:
-        profile = profile.with_link_bandwidth(link_bandwidth)
-    check_known("weight gradients", weight_gradients, [choice.value for choice in WeightGradients])
-    if not isinstance(network, Network) and is_captured(network):
-        captures = captures_of(network)
-        check_told(captures.where, math, weight_gradients, trace, traces)
-        return study_of_step(captures.at(batch).step, profile, pool, captures.where).changed(changes)
-    assert not isinstance(network, CapturedStep)
-    named = "" if isinstance(network, Network) else str(network)
-    if not isinstance(network, Network):
-        if batch is None:
-            name = load_network(network, 1).name
-            raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}: --batch")
-        network = load_network(network, batch)
-    elif batch not in (None, network.batch):
-        raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
-    math, pool = math or DEFAULT_MATH, pool or NETWORK_POOL
-    check_known("math", math, MATH_MODES)
-    check_known("pool", pool, POOLS)
-    folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
-    check_folders(folders)
-    if trace is None and named:
-        trace = TraceShelf(folders).trace(network, named, profile.name, math).trace
-    elif trace is None:
-        trace = find_trace(network, profile.name, math, (*folders, data_directory("traces")))
-    elif folders:
-        raise InvalidInput("trace and traces: found both, expected one table or folders to look in")
-    elif isinstance(trace, Trace):
-        check_trace(trace, network)
-    else:
-        trace = read_trace(Path(trace), network)
-    _check_of(trace, profile.name, math)
-    study = Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
-    return study.changed(changes)
-
-
-def is_captured(named: str | Path | CapturedStep) -> bool:
-    """Whether a captured step is meant, itself, by its folder or by the name of one that came along."""
-    return isinstance(named, CapturedStep) or folder_of(named) is not None
-
-
-def check_told(where: str, math: str | None, weight_gradients: str, trace: object, traces: object) -> None:
-    """Raise `InvalidInput` for what a captured step says itself, and nobody else may."""
-    weights = "" if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
-    for what, value in (("math", math), ("weight gradients", weights), ("trace", trace), ("traces", traces)):
-        if value:
-            raise InvalidInput(f"{what}: found {value}, expected none: {where} is a captured step")
-
-
-def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, where: str = "") -> Study:
-    """The study of a captured step, in PyTorch's allocator where no other pool is named. Raises `InvalidInput` (and its
-    kinds) for whatever cannot be used, and says `where`."""
-    where = where or step.header.name
-    check_known("pool", pool or STEP_POOL, POOLS)
-    if step.header.gpu not in (gpu.name, gpu.title):
-        raise InvalidInput(
-            f"{where}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
-            "the same GPU: kernels, host and allocator are its own; 'vdnnsim calibrate link' makes one"
-        )
-    workload, trace = workload_of(step), trace_of_step(step)
-    return Study(workload, trace, workload.hosted(gpu), pool or STEP_POOL)
-
-
-def _check_of(trace: Trace, gpu: str, math: str) -> None:
-    if trace.header.gpu != gpu:
-        raise InvalidInput(
-            f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{gpu}'; "
-            "if it is meant to stand for this GPU, say so in its header or in the profile's name"
-        )
-    if trace.header.math != math:
-        raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
-
-
-def compare(
-    network: str | Path | Network | CapturedStep,
-    *,
-    batch: int | None = None,
-    gpu: str | Path | GpuProfile,
-    policies: str | Policy | Iterable[str | Policy] | None = None,
-    capacity: int | str | None = None,
-    link_bandwidth: int | str | None = None,
-    math: str | None = None,
-    pool: str | None = None,
-    weight_gradients: str = WeightGradients.PER_LAYER,
-    trace: str | Path | Trace | None = None,
-    traces: str | Path | Iterable[str | Path] = (),
-    **options: Unpack[MachineOptions],
-) -> Comparison:
-    """Run policies (all of the paper's where none are named) and compare them with the oracle.
-
-    `network` and `gpu` are names or paths of TOML files, `network` also a captured step or its folder, which has batch,
-    math and trace of its own; `capacity` and `link_bandwidth` are bytes and bytes per second, or text with units such
-    as "12GB" and "16GB/s". `math` is fp32 and `pool` best-fit (of captured steps pytorch-caching) unless said
-    otherwise. `trace` is the table of a trace of your own, or a `Trace`; `traces` are folders of them to look in before
-    those that came with vdnnsim. `options` are what else is asked of the machine in place of its own, as in `Changes`:
-    `link_bandwidth_out`, `link_bandwidth_in`, `link_latency`, `numa`, `compute_scale`, `host_scale`, `pinned_budget`.
-    Raises `InvalidInput` (and its kinds) for whatever cannot be used.
-    """
-    study = make_study(
-        network,
-        batch=batch,
-        gpu=gpu,
-        capacity=capacity,
-        link_bandwidth=link_bandwidth,
-        math=math,
-        pool=pool,
-        weight_gradients=weight_gradients,
-        trace=trace,
-        traces=traces,
-        **options,
-    )
-    if isinstance(policies, str) or not isinstance(policies, Iterable | None):
-        policies = [policies]
-    return compare_policies(study, policies)
-
-
-def compare_policies(study: Study, policies: Iterable[str | Policy] | None = None) -> Comparison:
-    """Run policies of a study, the paper's where none are named, and compare them with its oracle."""
-    usual = ONE_WAY_POLICIES if study.workload.one_way else POLICIES
-    chosen, left_out = chosen_policies(usual if policies is None else policies, study.problem())
-    if not chosen:
-        raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
-    oracle = study.run(make_policy("oracle"))
-    runs = tuple(oracle if policy.name == oracle.result.policy else study.run(policy) for policy in chosen)
-    runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in runs)
-    return Comparison(
-        study.workload.name,
-        study.workload.batch,
-        study.gpu.name,
-        study.trace.header.math,
-        study.pool,
-        study.gpu.capacity_bytes,
-        study.gpu.link.copy_out.bandwidth_bytes_per_s,
-        study.gpu.link.copy_in.bandwidth_bytes_per_s,
-        study.weight_gradients.value,
-        runs,
-        weakest(run.result.provenance for run in runs),
-        dict(study.trace.header.sources),
-        _origin(study),
-        study.workload.captured,
-        tuple(left_out),
-    )
-
-
-def _origin(study: Study) -> Origin:
-    trace = study.trace
-    return Origin(
-        version("vdnnsim"),
-        trace.header.title,
-        study.workload.captured is not None or bool(trace.header.layers),
-        study.workload.sha256,
-        trace.sha256,
-        study.gpu.sha256,
-    )

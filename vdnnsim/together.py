@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
 from vdnnsim.policies import Policy
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun, power_fields
-from vdnnsim.study import Study, compare_policies
+from vdnnsim.study import Study
 from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.topology import Topology, load_topology
 from vdnnsim.units import parse_bandwidth, parse_duration

@@ -20,8 +20,8 @@ from vdnnsim.advice.plans import Plans
 from vdnnsim.captured import write_step, write_steps
 from vdnnsim.captured.captures import tokens_of
 from vdnnsim.errors import InvalidInput, MissingTrace
+from vdnnsim.making import study_of_step
 from vdnnsim.memory import POOLS
-from vdnnsim.study import study_of_step
 
 TITAN = "titan-x-maxwell"
 H200 = replace(load_profile("h200"), name="test-gpu", title="test-gpu")

@@ -10,8 +10,8 @@ import pytest
 
 from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.power import draw_of, measure_power
+from vdnnsim.making import make_study
 from vdnnsim.policies import make_policy
-from vdnnsim.study import make_study
 
 STORED = Path(__file__).parents[2] / "experiments" / "calibration" / "h200" / "power.json"
 LARGEST_DIFFERENCE = 0.04

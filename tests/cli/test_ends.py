@@ -24,10 +24,10 @@ def interrupt(*_arguments: object, **_options: object) -> None:
 
 ALEXNET = ("alexnet", "--batch", "128", "--gpu", "titan-x-maxwell")
 INTERRUPTED_IN = {
-    "compare": ("vdnnsim.study.compare", (*ALEXNET,)),
-    "run": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle")),
-    "page": ("vdnnsim.study.compare", (*ALEXNET, "--out", "page.html")),
-    "memory-map": ("vdnnsim.study.compare", (*ALEXNET, "--policy", "oracle", "--out", "map.png")),
+    "compare": ("vdnnsim.comparing.compare", (*ALEXNET,)),
+    "run": ("vdnnsim.comparing.compare", (*ALEXNET, "--policy", "oracle")),
+    "page": ("vdnnsim.comparing.compare", (*ALEXNET, "--out", "page.html")),
+    "memory-map": ("vdnnsim.comparing.compare", (*ALEXNET, "--policy", "oracle", "--out", "map.png")),
     "advise": ("vdnnsim.advice.advise", ("alexnet", "--gpu", "titan-x-maxwell")),
     "diff": ("vdnnsim.differences.diff", ("a.json", "b.json")),
     "capture": ("vdnnsim.pytorch.script.Script", ("train.py:make", "--out", "out")),
@@ -35,7 +35,7 @@ INTERRUPTED_IN = {
         "vdnnsim.carrying.model_trace",
         ("alexnet", "--batch", "128", "--from", "h200", "--to", "h100", "--out", "a.csv"),
     ),
-    "plan": ("vdnnsim.study.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
+    "plan": ("vdnnsim.comparing.compare", (".", "--gpu", "h200", "--policy", "oracle", "--out", "plan.json")),
     "import": ("vdnnsim.readers.reader_of", ("any.log", "--out", "out")),
     "replay": ("vdnnsim.replay.read_log", ("any",)),
     "list": ("vdnnsim.trace.list_traces", ("traces",)),

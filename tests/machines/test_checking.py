@@ -14,6 +14,7 @@ from support.strategies import Case, cases
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
 from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.making import make_study
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind
 from vdnnsim.program import (
@@ -35,7 +36,6 @@ from vdnnsim.program import (
     Synchronise,
     build_program,
 )
-from vdnnsim.study import make_study
 
 NETWORK = network_of(
     conv("a"),

@@ -16,12 +16,12 @@ from support.strategies import Case, cases
 from vdnnsim.machines import DeviceMemory, OutOfMemory, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, fit_plan, next_leaner
 from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.making import make_study
 from vdnnsim.memory import POOLS, make_pool
 from vdnnsim.network import Kind, LayerSpec, iteration_of
 from vdnnsim.policies import Plan, feature_extraction_layers, make_plan, make_policy, performance_optimal
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Builder, CopyIn, Program, WeightGradients, build_program
-from vdnnsim.study import make_study
 from vdnnsim.trace import Trace
 
 ALL = ("a", "p", "q", "r", "b", "c")

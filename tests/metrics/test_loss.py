@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from support.cases import ROOMY_BYTES
 from support.examples import tries
 from support.strategies import Case, cases, gpus, programs
+from vdnnsim.comparing import compare_policies
 from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.making import make_study
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import Loss, Spent, loss_against, loss_to_copies, spent, stalls_by_copy_ns
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.timeline import COPY_IN, COPY_OUT, KernelRecord, StallRecord, Timeline, WaitRecord
 
 HAND = Timeline(

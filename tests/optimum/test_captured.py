@@ -14,10 +14,11 @@ from captured.test_program import GPU, run
 from vdnnsim.captured import CapturedStep, build_step, remake_modules, schedule_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave
+from vdnnsim.making import study_of_step
 from vdnnsim.optimum import Model, instance_of_step, schedule_of_step
 from vdnnsim.policies.optimal import Optimal
 from vdnnsim.program import BrokenSchedule
-from vdnnsim.study import Study, study_of_step
+from vdnnsim.study import Study
 
 STEP = three_layers()
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Schedule
+from vdnnsim.making import make_study
 from vdnnsim.optimum import Rehearsal, Told
 from vdnnsim.optimum.improving import improve
 from vdnnsim.policies import make_policy
@@ -16,7 +18,7 @@ from vdnnsim.policies.optimal import Optimal
 from vdnnsim.policies.plan import Plan, Problem
 from vdnnsim.program import BrokenSchedule
 from vdnnsim.report.words import distances
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.sweep.solve import smallest_capacity
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pages import Bar, Bars, Column, Grid, Items, Page, Picture, Row, Section, Words, page_html, write_page
 from vdnnsim.pages.comparing import comparison_page
 from vdnnsim.report.blocks import blocks_of
 from vdnnsim.results import Comparison
-from vdnnsim.study import compare
 
 EVIL = "</script><script>alert('\"&1')</script><b>"
 _VOID = {"meta", "img", "path", "br", "input"}

@@ -9,13 +9,15 @@ import pytest
 from captured.steps import three_layers
 from support.cases import conv, gpu_of, layer, network_of, trace_of
 from vdnnsim.captured import PlanFile
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Compression
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind
 from vdnnsim.policies import make_policy
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.trace import Trace
 
 NETWORK = network_of(*(conv(name, channels=4) for name in "abc"), layer(Kind.SOFTMAX, "loss"), channels=4)

@@ -10,10 +10,11 @@ import pytest
 from support.cases import conv, fc, gpu_of, join, layer, network_of, pool, row, trace_of
 from support.render import step_lines
 from vdnnsim.iteration import Leave, Remake
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, Network
 from vdnnsim.policies import Plan, make_policy
 from vdnnsim.policies.registry import LATER_POLICIES
-from vdnnsim.study import Study, make_study
+from vdnnsim.study import Study
 from vdnnsim.trace import Trace
 
 LOSS = layer(Kind.SOFTMAX, "loss")

@@ -12,8 +12,10 @@ from captured.steps import three_layers
 from support.cases import conv, fc, gpu_of, join, layer, network_of, pool, row, trace_of
 from support.examples import mostly_thorough
 from support.strategies import networks
+from vdnnsim.comparing import compare, compare_policies
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, Network
 from vdnnsim.network.builtin import NETWORKS
 from vdnnsim.policies import GROUPS, make_policy
@@ -22,7 +24,7 @@ from vdnnsim.policies.registry import PAPERS
 from vdnnsim.policies.remaking import remakes_in_turn
 from vdnnsim.policies.saves import Saves
 from vdnnsim.report.table import comparison_notes
-from vdnnsim.study import Study, compare, compare_policies, make_study
+from vdnnsim.study import Study
 
 from .test_runtimes import SHIPPED
 

@@ -11,13 +11,15 @@ from captured.steps import three_layers
 from support.cases import conv, fc, gpu_of, join, layer, network_of, trace_of
 from support.examples import mostly_thorough
 from support.render import copy_lines, kernel_lines
+from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, Remake
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, Network
 from vdnnsim.network.builtin import NETWORKS
 from vdnnsim.policies import GROUPS
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import Study, compare, make_study
+from vdnnsim.study import Study
 
 LOSS = layer(Kind.SOFTMAX, "loss")
 CHAIN = network_of(conv("a"), conv("b"), conv("c"), fc("d"), LOSS)

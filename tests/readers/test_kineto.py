@@ -16,9 +16,10 @@ from support.damage import damaged, read_or_refuse
 from support.kineto import ENGINE, MAIN, GpuTrace
 from vdnnsim import InvalidFile, load_profile
 from vdnnsim.captured import BlockClass, CapturedStep, Doing, Phase, check_step, is_step, read_step
+from vdnnsim.comparing import compare_policies
+from vdnnsim.making import study_of_step
 from vdnnsim.readers import reader_of
 from vdnnsim.readers.kineto import read_kineto
-from vdnnsim.study import compare_policies, study_of_step
 
 REAL = Path(__file__).parents[2] / "examples" / "profiler_trace.json.gz"
 LAYER_BYTES = 256 * 64 * 4

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, HostCosts
 from vdnnsim.gpu.profile import Link, LinkCurve, LinkPoint
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, Network, load_network
 from vdnnsim.network.graph import build_network
 from vdnnsim.network.specs import Stack
 from vdnnsim.results import Comparison
-from vdnnsim.study import compare_policies, make_study
 from vdnnsim.trace import Provenance, Trace
 from vdnnsim.trace.table import RowSpread, TraceHeader, TraceRow
 

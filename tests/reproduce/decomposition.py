@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind
 from vdnnsim.policies import Layout, feature_extraction_layers, make_plan, performance_optimal
 from vdnnsim.program import MemoryClass
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import make_study
 from vdnnsim.trace import Trace
 from vdnnsim_paper.bench import BASELINE, ORACLE, Bench
 from vdnnsim_paper.config import Rules, parse_case, rules

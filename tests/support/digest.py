@@ -10,8 +10,8 @@ import sys
 from dataclasses import fields
 
 from support.render import command_line
+from vdnnsim.comparing import compare
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import compare
 
 
 def digest(run: PolicyRun) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from vdnnsim.study import compare
+from vdnnsim.comparing import compare
 
 FILE = Path(__file__).parents[1] / "golden" / "results.json"
 LATER = (

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 
 from support.examples import THOROUGH
 from vdnnsim.catalog import data_directory
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, HostCosts
+from vdnnsim.making import make_study
 from vdnnsim.network import load_network
 from vdnnsim.policies import POLICIES, Layout
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.timeline import Timeline
 from vdnnsim.trace import Trace, read_trace
 from vdnnsim.units import PPM

@@ -17,6 +17,7 @@ from vdnnsim.iteration import Layout, Waits
 from vdnnsim.machines import DeviceMemory, check_program
 from vdnnsim.machines.script import COMPUTE, OUT, script_of
 from vdnnsim.machines.simulated import SimulatedMachine
+from vdnnsim.making import make_study
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.metrics import MemoryUse
 from vdnnsim.metrics.power import CopyTime, copy_time
@@ -39,7 +40,7 @@ from vdnnsim.program import (
     Synchronise,
     build_program,
 )
-from vdnnsim.study import Study, make_study
+from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN
 from vdnnsim.sweep.engines import Engine, run_points, uncovered
 from vdnnsim.sweep.links import LinkTable, point_gpu

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from vdnnsim.captured import BlockClass
+from vdnnsim.comparing import compare, compare_policies
 from vdnnsim.gpu import load_profile, profile_file
 from vdnnsim.iteration import MemoryClass
+from vdnnsim.making import make_study
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_plan, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.results import power_fields
-from vdnnsim.study import Study, compare, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN
 from vdnnsim.sweep.columns import COLUMNS, class_column, loss_column
 from vdnnsim.sweep.engines import Engine

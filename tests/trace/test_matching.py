@@ -9,9 +9,10 @@ import pytest
 
 from support.cases import conv, fc, gpu_of, join, layer, network_of, trace_of
 from support.small_files import NETWORK_TOML
+from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidFile, InvalidInput
+from vdnnsim.making import make_study
 from vdnnsim.network import Kind, LayerSpec, Network, layer_digests, load_network
-from vdnnsim.study import compare, make_study
 from vdnnsim.trace import Trace, check_trace, read_header, read_trace, write_trace
 
 SPECS = (

@@ -119,7 +119,7 @@ def run_command(
     device: Device = "cuda",
 ) -> None:
     """Train for real under a policy, in a pool of the capacity, and show measured beside simulated."""
-    from vdnnsim.study import make_study
+    from vdnnsim.making import make_study
 
     check_targets({"--json": json, "--timeline": timeline})
     say = partial(typer.echo, err=STDOUT in (json, timeline))

@@ -185,7 +185,7 @@ def _compare(
     trace: Path | None,
     traces: list[Path] | None,
 ) -> Comparison:
-    from vdnnsim.study import compare
+    from vdnnsim.comparing import compare
 
     arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients}
     arguments |= {"trace": trace, "traces": traces or ()}

@@ -39,7 +39,7 @@ def compare_on_host(
         raise InvalidInput(
             "--figure: found --gpus beside it, expected one GPU; --json, --csv and --timeline have all GPUs"
         )
-    from vdnnsim.study import make_study
+    from vdnnsim.making import make_study
     from vdnnsim.together import compare_together
     from vdnnsim.topology import load_topology
 

@@ -29,8 +29,8 @@ def plan_command(
     A plan that does not fit into the memory is not written.
     """
     from vdnnsim.captured import folder_of, is_steps
+    from vdnnsim.comparing import compare
     from vdnnsim.network import NETWORKS
-    from vdnnsim.study import compare
 
     found = folder_of(folder)
     if found is None and (str(folder) in NETWORKS or folder.suffix == ".toml"):

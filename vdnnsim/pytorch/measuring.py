@@ -14,14 +14,15 @@ from vdnnsim.calibration.link import Copies, measure_copies, memory_for_copies
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.step_records import Prediction, StepRecord, summary_of, table_of
 from vdnnsim.captured import CapturedStep, PlanFile
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.making import study_of_step
 from vdnnsim.policies import Policy
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.step_bench import step_bench
 from vdnnsim.pytorch.user_step import Step
-from vdnnsim.study import compare_policies, study_of_step
 
 if TYPE_CHECKING:
     from vdnnsim.results import PolicyResult

@@ -17,12 +17,13 @@ from vdnnsim.captured.step import CapturedStep
 from vdnnsim.changes import Changes, MachineOptions
 from vdnnsim.errors import InvalidInput, NoPlan, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.making import check_told, is_captured, study_of_step
 from vdnnsim.memory import POOLS
 from vdnnsim.network import load_network
 from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
 from vdnnsim.results import PolicyResult
-from vdnnsim.study import Study, check_told, is_captured, study_of_step
+from vdnnsim.study import Study
 from vdnnsim.summary import against
 from vdnnsim.sweep.sources import study_source
 from vdnnsim.trace import DEFAULT_MATH, Provenance, TraceShelf, leave_one_out_error_ppm, weakest

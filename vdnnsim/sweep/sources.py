@@ -11,9 +11,10 @@ from typing import NamedTuple
 from vdnnsim.captured.captures import Captures, captures_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, load_profile
+from vdnnsim.making import is_captured, study_of_step
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
-from vdnnsim.study import Study, is_captured, study_of_step
+from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN, STUDY_AXES
 from vdnnsim.sweep.spec import Spec, beside
 from vdnnsim.trace import TRACE_FOLDER, TraceShelf, no_traces

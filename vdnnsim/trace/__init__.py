@@ -1,6 +1,6 @@
 """Traces: measured, published or modelled timings of every kernel of a network."""
 
-from vdnnsim.trace.files import check_trace, read_trace, write_trace
+from vdnnsim.trace.files import check_gpu, check_trace, read_trace, write_trace
 from vdnnsim.trace.header import DEFAULT_MATH, MATH_MODES, check_header_writable, read_header
 from vdnnsim.trace.interpolation import INTERPOLATED, interpolate_trace, leave_one_out_error_ppm
 from vdnnsim.trace.library import (
@@ -44,6 +44,7 @@ __all__ = [
     "TraceRow",
     "TraceShelf",
     "check_folders",
+    "check_gpu",
     "check_header_writable",
     "check_trace",
     "find_trace",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
-from vdnnsim.errors import Fault, InvalidFile, shown
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, shown
 from vdnnsim.files import read_text, write_text
 from vdnnsim.network import Network
 from vdnnsim.trace.header import check_header_writable, header_path, header_text, read_header_file
@@ -72,6 +72,17 @@ def check_trace(trace: Trace, network: Network) -> None:
     lines = [None] * len(trace.rows)
     if faults := network_faults(f"trace of {trace.header.title}", trace.header, trace.rows, lines, network):
         raise InvalidFile(faults[:_MOST_FAULTS])
+
+
+def check_gpu(trace: Trace, gpu: str, math: str) -> None:
+    """Raise `InvalidInput` for a trace of another GPU or other arithmetic."""
+    if trace.header.gpu != gpu:
+        raise InvalidInput(
+            f"trace {trace.header.title}: found GPU '{trace.header.gpu}', expected '{gpu}'; "
+            "if it is meant to stand for this GPU, say so in its header or in the profile's name"
+        )
+    if trace.header.math != math:
+        raise InvalidInput(f"trace of {trace.header.title}: found math {trace.header.math}, expected {math}")
 
 
 def write_trace(trace: Trace, table: Path) -> None:
