@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def for_terminal(error: BaseException) -> str:
+    """What an error says, line by line, without what would move a terminal's cursor: names in it are from outside."""
+    return "\n".join(map(printable, f"{error}".split("\n")))
+
+
 class VdnnsimError(Exception):
     """Root of all errors raised on purpose; the command line prints it and ends with `exit_code`."""
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vdnnsim.errors import CannotWrite, Fault, InvalidFile
+from vdnnsim.file_kinds import kind_of, kind_of_model
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
     Model = TypeVar("Model", bound=BaseModel)
 
@@ -86,8 +87,22 @@ def check_document(document: Mapping[str, Any], text: str, file: str, model: typ
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        lines = toml_lines(text)
-        raise InvalidFile([_fault(file, lines, dict(item)) for item in error.errors()]) from None
+        raise invalid_file(error, document, toml_lines(text), file, model) from None
+
+
+def invalid_file(
+    error: ValidationError, document: object, lines: Mapping[_Place, int], file: str, model: type[Model]
+) -> InvalidFile:
+    """What pydantic found wrong with a document, in our words; of another kind of file, or one with nothing in it, that
+    it is one and no more."""
+    expected = kind_of_model(model)
+    if isinstance(document, Mapping):
+        other = kind_of(document.keys()) if document else "nothing in it"
+    else:
+        other = "an array" if isinstance(document, list) else None
+    if expected and other and other != expected:
+        return InvalidFile([Fault(file, None, "file", other, expected)])
+    return InvalidFile([_fault(file, lines, dict(item)) for item in error.errors()])
 
 
 def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> Fault:

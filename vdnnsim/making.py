@@ -98,7 +98,8 @@ def check_told(where: str, math: str | None, weight_gradients: str, trace: objec
     weights = "" if weight_gradients == WeightGradients.PER_LAYER else weight_gradients
     for what, value in (("math", math), ("weight gradients", weights), ("trace", trace), ("traces", traces)):
         if value:
-            raise InvalidInput(f"{what}: found {value}, expected none: {where} is a captured step")
+            found = ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
+            raise InvalidInput(f"{what}: found {found}, expected none: {where} is a captured step")
 
 
 def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, where: str = "") -> Study:

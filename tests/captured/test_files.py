@@ -96,7 +96,7 @@ def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     plan.save(path)
     path.write_text(path.read_text().replace('"out": 3', '"out": "soon"'))
-    with pytest.raises(InvalidFile, match=r"plan\.json: leaving\.0\.out: found 'soon'"):
+    with pytest.raises(InvalidFile, match=r"plan\.json: leaving\[0\]\.out: found 'soon'"):
         PlanFile.load(path)
     path.write_text("{")
     with pytest.raises(InvalidFile, match="JSON"):

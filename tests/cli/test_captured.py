@@ -140,6 +140,9 @@ def test_solve(cli: Cli) -> None:
          "vdnnsim: three: found one captured step, of batch 4; expected captures of several batches for batch 8: "
          "vdnnsim capture SCRIPT --vary batch=8,16,32 --out DIR"),
         (("compare", "three", "--gpu", "nothing.toml"), "vdnnsim: nothing.toml"),
+        (("compare", "red\x1b[31m", "--gpu", "h200"), "vdnnsim: unknown network 'red?[31m'"),
+        (("advise", "three", "--gpu", "gpu.toml", "--trace", "a.csv"),
+         "vdnnsim: trace: found a.csv, expected none: three is a captured step"),
         (("compare", "nowhere", "--gpu", "h200"), "vdnnsim: unknown network 'nowhere'"),
         (("compare", "alexnet", "--gpu", "h200"),
          "vdnnsim: batch: found none, expected the number of images of an iteration of alexnet: --batch"),

@@ -110,6 +110,7 @@ def test_the_command_finds_out_what_a_folder_holds(
         (["alexnet", "--out", "a.pdf", "--gpu", "h200"], "--out: found 'a.pdf', expected a name ending in .html, .htm"),
         (["alexnet", "--out", "none/a.html", "--gpu", "h200"], "cannot write "),
         (["alexnet", "--out", "a.html"], "--gpu: found none, expected the GPU that alexnet is trained on"),
+        ([".", "--out", "a.html"], ".: found a folder of something else, expected that of a sweep, of a calibration's"),
         (["SWEEP", "--out", "a.html", "--batch", "3"], "--batch: found it beside the folder of a sweep"),
         (["SWEEP", "--out", "a.html", "--advise"], "--advise: found it beside the folder of a sweep"),
     ],

@@ -237,7 +237,7 @@ def test_paths_that_are_no_files(tmp_path: Path, name: str) -> None:
 
 def test_a_table_without_its_header(table: Path) -> None:
     table.with_suffix(".toml").unlink()
-    assert faults_of(table) == [f"{TOML}: file: found nothing by this name; expected a file"]
+    assert faults_of(table) == [f"{CSV}: header: found no {TOML} beside it; expected the header of a trace there"]
 
 
 HEADERS: dict[str, tuple[str, str, list[str]]] = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vdnnsim.errors import Fault, InvalidFile, shown
+from vdnnsim.files import invalid_file
 
 _Name = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
@@ -62,12 +63,11 @@ def parse_plan(text: str, file: str) -> PlanDocument:
     try:
         return PlanDocument.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidFile([_fault(file, dict(item)) for item in error.errors()]) from None
+        raise invalid_file(error, _document(text), {}, file, PlanDocument) from None
 
 
-def _fault(file: str, item: dict[str, object]) -> Fault:
-    place = item["loc"]
-    assert isinstance(place, tuple)
-    field = ".".join(map(str, place)) or "JSON"
-    found = "nothing" if item["type"] == "missing" else shown(str(item["input"]))
-    return Fault(file, None, field, found, str(item["msg"]))
+def _document(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

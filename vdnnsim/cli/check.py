@@ -10,7 +10,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput, UnknownName, for_terminal
+from vdnnsim.file_kinds import FileKind, kind_of
 from vdnnsim.files import read_text
 
 
@@ -42,7 +43,7 @@ def check_command(
             checked = _check(path, networks)
         except InvalidInput as error:
             faulty += 1
-            typer.echo(str(error), err=True)
+            typer.echo(for_terminal(error), err=True)
         else:
             for warning in checked.warnings:
                 typer.echo(f"{path}: warning: {warning}", err=True)
@@ -60,7 +61,7 @@ def _networks_among(files: list[Path]) -> dict[str, Path]:
     networks = {}
     for path in files:
         with contextlib.suppress(InvalidInput):
-            if path.suffix == ".toml" and "layer" in _top_level_keys(path):
+            if path.suffix == ".toml" and kind_of(_top_level_keys(path)) is FileKind.NETWORK:
                 networks[read_network(path, batch=1).name] = path
     return networks
 
@@ -81,32 +82,33 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
         expected = "a name that ends in .csv or .toml, a plan's in .json"
         raise InvalidFile([Fault(str(path), None, "name", f"'{path.name}'", expected)])
     keys = _top_level_keys(path)
-    if "layer" in keys or "input" in keys:
+    kind = kind_of(keys)
+    if kind is FileKind.NETWORK:
         from vdnnsim.network.toml_file import read_network
 
         network = read_network(path, batch=1)
         return _Checked(f"network of {_count(len(network.layers), 'layer')}")
-    if "gpus" in keys:
+    if kind is FileKind.TOPOLOGY:
         from vdnnsim.topology import read_topology
 
         found = read_topology(path)
         return _Checked(f"topology of {_count(len(found.gpus), 'GPU')}, {_count(len(found.links), 'shared link')}")
-    if keys & {"memory", "link", "base"}:
+    if kind is FileKind.PROFILE:
         from vdnnsim.gpu import read_profile, read_profile_file
 
         profile = read_profile_file(path)
         return _Checked(f"GPU profile of {(profile if profile.no_link else read_profile(path)).name}")
-    if "axes" in keys:
+    if kind is FileKind.SWEEP:
         from vdnnsim.sweep.spec import read_spec
 
         title = read_spec(path).title
         return _Checked(f"sweep, {title}" if title else "sweep")
-    if "case" in keys:
+    if kind is FileKind.CASES:
         from vdnnsim.calibration.cases import read_cases
 
         cases = read_cases(path)
         return _Checked(f"calibration of {cases.gpu}, {_count(len(cases.case), 'group')} of cases")
-    if "gpu" in keys or "network" in keys:
+    if kind is FileKind.TRACE:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (
         "a network ([[layer]]), a GPU profile ([memory], [link]), a trace's header (gpu, network), a sweep ([axes]), "

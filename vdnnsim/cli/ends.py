@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from vdnnsim.errors import VdnnsimError
+from vdnnsim.errors import VdnnsimError, for_terminal
 
 __all__ = ["EXIT_INTERRUPTED", "EXIT_INVALID_INPUT", "EXIT_READER_GONE", "run_to_the_end"]
 
@@ -33,7 +33,7 @@ def run_to_the_end(name: str, command: Callable[[], object]) -> None:
         _drop_output()
         sys.exit(EXIT_READER_GONE)
     except VdnnsimError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {for_terminal(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         _drop_output()

@@ -50,12 +50,19 @@ def page_command(
     calibration's folder it has the figures and every point or case.
     """
     check_pages({"--out": out})
+    from vdnnsim.captured.files import HEADER
+    from vdnnsim.captured.several import INDEX
     from vdnnsim.report.terminal import output_console
 
     command = shlex.join(["vdnnsim", *sys.argv[1:]])
     asked: dict[str, Any] = {"batch": batch, "policies": policies, "math": math, "trace": trace, "traces": traces}
     of_machine = {name: None if value == OPTIONS[name].default else value for name, value in machine.items()}
     if not _folder_page(subject, out, command, {"gpu": gpu, **asked, **of_machine, "advise": advise or None}):
+        if Path(subject).is_dir() and not any((Path(subject) / name).is_file() for name in (HEADER, INDEX)):
+            raise InvalidInput(
+                f"{subject}: found a folder of something else, expected that of a sweep, of a calibration's report or "
+                "of a captured step"
+            )
         if gpu is None:
             raise InvalidInput(f"--gpu: found none, expected the GPU that {subject} is trained on")
         _workload_page(subject, gpu, out, command, {**asked, "weight_gradients": weight_gradients}, machine, advise)

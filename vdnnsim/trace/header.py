@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from vdnnsim.errors import InvalidFile, InvalidInput
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput
+from vdnnsim.file_kinds import FileKind
 from vdnnsim.files import parse_toml, read_text
 from vdnnsim.trace.table import Trace, TraceHeader
 from vdnnsim.units import PPM
@@ -68,6 +69,10 @@ def header_path(table: Path) -> Path:
 def read_header_file(table: Path) -> HeaderFile:
     """The header beside the table at `table`, as it stands there. Raises `InvalidFile`."""
     path = header_path(table)
+    if path == table:
+        raise InvalidFile([Fault(str(path), None, "file", str(FileKind.TRACE), "its table (.csv)")])
+    if not path.exists():
+        raise InvalidFile([Fault(str(table), None, "header", f"no {path.name} beside it", f"{FileKind.TRACE} there")])
     return _parsed(read_text(path), str(path))
 
 
