@@ -4,8 +4,8 @@ import torch
 
 from pytorch.probing import probe
 from pytorch.tricky_models import made
-from vdnnsim.captured import hook_schedule
-from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_hook_costs
+from vdnnsim.captured import HookCosts, hook_schedule
+from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_copies_in, measure_hook_costs
 from vdnnsim.pytorch.profiling import Timed
 
 CPU = torch.device("cpu")
@@ -33,3 +33,14 @@ def test_what_calls_cost_amid_a_step_is_what_its_host_takes_longer() -> None:
 
     assert len(hook_schedule(probed).leaves) == 0
     assert measure_calls_in(probed, time_step, CPU) == 7
+
+
+def test_what_copies_cost_amid_a_step_is_clocked_and_no_less_than_alone() -> None:
+    model, step = made("tricky")
+    probed = probe(model, step)
+    cheap, dear = HookCosts(5, 10, 20, 1), HookCosts(5, 10**9, 10**9, 1)
+    found = measure_copies_in(probed, cheap, step, CPU)
+    assert (found.call_ns, found.stream_wait_ns) == (5, 1)
+    assert 100 < found.copy_out_ns < 10**6
+    assert 100 < found.copy_in_ns < 10**6
+    assert measure_copies_in(probed, dear, step, CPU) == dear

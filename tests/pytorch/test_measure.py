@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,9 +21,11 @@ from vdnnsim.calibration.step_records import (
     stored_for,
     table_of,
 )
+from vdnnsim.captured import CapturedStep
 from vdnnsim.errors import InvalidInput
-from vdnnsim.pytorch import capture, measure
+from vdnnsim.pytorch import capture, measure, step_bench
 from vdnnsim.pytorch.counting import OffloadWarning
+from vdnnsim.pytorch.user_step import Step
 
 GPU = replace(gpu_of(ROOMY_BYTES, 2, 2), name="cpu")
 POLICIES = ["baseline", "vdnn-all", "offload(min_bytes=0, in_flight=none)"]
@@ -43,12 +46,21 @@ def test_memory_and_gradients_are_those_predicted() -> None:
     assert "peaks equal to the byte in 3 of 3" in str(found)
 
 
-def test_a_step_that_chance_decides_is_not_compared() -> None:
+Small = tuple[Step, torch.nn.Module, CapturedStep]
+
+
+@pytest.fixture(scope="module")
+def small() -> Small:
     step, model, optimizer = mlp()
-    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    return step, model, capture(step, model, optimizer, name="small", smallest_bytes=0)
+
+
+def test_a_step_that_chance_decides_is_not_compared(small: Small) -> None:
+    step, model, trace = small
     calls = count()
-    model.register_forward_hook(lambda *call: call[-1] + 1e-3 * next(calls))
+    handle = model.register_forward_hook(lambda *call: call[-1] + 1e-3 * next(calls))
     found = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], own_link=False)
+    handle.remove()
     assert found.records[0].gradients == "cannot be told: the step without offload differs from itself"
 
 
@@ -74,6 +86,34 @@ def test_gradients_of_a_step_that_is_another_one_with_deterministic_algorithms_c
     assert found.records[0].gradients.startswith("cannot be told: with deterministic algorithms")
 
 
+class FindsNoRoomWhenDeterministic(SavesMoreWhenDeterministic):
+    """The same, and where hooks are set the other one finds no room."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+        if hooks and torch.are_deterministic_algorithms_enabled():
+            raise MemoryError
+        return super().forward(x)
+
+
+def test_a_step_that_fits_does_so_where_the_one_that_is_compared_does_not() -> None:
+    step, model, optimizer = mlp()
+    model[0].__class__ = FindsNoRoomWhenDeterministic
+    trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
+    found = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], capacity="1GB", own_link=False)
+    assert found.records[0].step_ns is not None
+    assert found.records[0].gradients == "cannot be told: the step whose gradients are compared finds no room"
+
+
+def test_steps_beside_a_slow_link_are_not_quiet(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is slow behind the first step; then it is at full speed."""
+    looks = iter([True, False])
+    monkeypatch.setattr(step_bench, "link_looks", lambda _: nullcontext(lambda: next(looks, True)))
+    step, model, trace = small
+    (record,) = measure(step, model, trace, gpu=GPU, policies=["vdnn-all"], own_link=False).records
+    assert record.quiet == record.steps - 2
+
+
 def test_a_trace_of_another_model_is_refused() -> None:
     step, model, optimizer = convolutions()
     trace = capture(step, model, optimizer, name="small", smallest_bytes=0)
@@ -91,6 +131,9 @@ def test_a_trace_of_another_model_is_refused() -> None:
         (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=103), Verdict.AGREES),
         (replace(RECORD, predicted=replace(PREDICTED, host_bound=True), step_ns=104), Verdict.DISAGREES),
         (replace(RECORD, as_planned=0.9), Verdict.DISAGREES),
+        (replace(RECORD, quiet=3), Verdict.AGREES),
+        (replace(RECORD, quiet=2), Verdict.CANNOT_BE_TOLD),
+        (replace(RECORD, predicted=replace(PREDICTED, offloaded_bytes=0), quiet=2), Verdict.AGREES),
         (replace(RECORD, step_ns=None), Verdict.DISAGREES),
         (replace(RECORD, predicted=replace(PREDICTED, fits=False), step_ns=None), Verdict.AGREES),
         (replace(RECORD, predicted=replace(PREDICTED, fits=False)), Verdict.DISAGREES),

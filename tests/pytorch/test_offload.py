@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from support.examples import tries
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import ChangedInPlace, OffloadWarning, offload
 from vdnnsim.pytorch.running import Running
+from vdnnsim.pytorch.saved import Block
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -146,6 +148,14 @@ def test_a_graph_that_is_kept_gives_the_same_again() -> None:
     assert equal(found[0], found[1])
     assert equal(found[0], found[2])
     assert running.report().late > 0
+
+
+def test_what_a_step_knew_of_its_blocks_is_let_go_within_it() -> None:
+    """The next step's first call would take the host longer, where the device waits for it."""
+    model, step = made("tricky")
+    with offload(model, plan_for(probe(model, step))):
+        step()
+        assert not [one for one in gc.get_objects() if isinstance(one, Block)]
 
 
 def test_a_graph_of_an_earlier_step_keeps_its_host_memory() -> None:

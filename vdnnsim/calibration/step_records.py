@@ -14,6 +14,8 @@ from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text
 
 EQUAL, DIFFER = "equal", "DIFFER"
+QUIET = 3
+"""Beside so few of a case's steps the link has to have run at full speed, or its time cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class StepRecord:
     Times are of steps with the device idle before each, the median and the range of the middle half over it in
     millionths: of the `repetitions` that nothing slowed, or of all where the host binds (`step_bench`); `every_ns` is
     the median of all `steps`. None, as the peaks, where it ran out of memory. What the allocator gives and holds is
-    predicted of the memory in which the steps began. `allocated_bytes` and `reserved_bytes` are None where
+    predicted of the memory in which the steps began. Before and behind `quiet` of the steps the link ran at full speed,
+    None where nobody looked. `allocated_bytes` and `reserved_bytes` are None where
     nobody counts them, on the CPU. `gradients` are "equal" or "DIFFER" to the bit from those of the step without
     offload, or why that cannot be told. `as_planned` is the share of steps that went by the plan. `machine` names card
     and start of the machine.
@@ -63,6 +66,7 @@ class StepRecord:
     machine: str = ""
     every_ns: int | None = None
     steps: int = 0
+    quiet: int | None = None
 
     @property
     def group(self) -> str:
@@ -110,7 +114,8 @@ class StepRecord:
             return Verdict.DISAGREES
         if self.predicted.host_bound and self.inside is not None:
             return Verdict.AGREES if self.inside else Verdict.DISAGREES
-        if self.spread_ppm > STEADY_PPM:
+        slow_link = self.quiet is not None and self.quiet < QUIET and self.held_out
+        if slow_link or self.spread_ppm > STEADY_PPM:
             return Verdict.CANNOT_BE_TOLD
         return Verdict.AGREES if abs(self.error) <= LARGEST_ERROR else Verdict.DISAGREES
 

@@ -22,7 +22,7 @@ from vdnnsim.pytorch.assembling import Blocks, View, keeping_view, other_view, p
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
-from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_hook_costs
+from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_copies_in, measure_hook_costs
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
 from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
 from vdnnsim.pytorch.packed import Label
@@ -131,11 +131,12 @@ class _Capture:
         )
 
     def _with_calls(self, step: CapturedStep) -> CapturedStep:
-        """With what calls of hooks cost in the step itself, where the host does nothing else."""
+        """With what hooks cost in the step itself, where the host does nothing else."""
         if self._device.host_runs_kernels:
             return step
         call_ns = measure_calls_in(step, lambda: self._timed(time_step), self._device.torch_device)
-        return replace(step, hooks=step.hooks._replace(call_ns=max(call_ns, step.hooks.call_ns)))
+        hooks = measure_copies_in(step, step.hooks, lambda: self._timed(time_step), self._device.torch_device)
+        return replace(step, hooks=hooks._replace(call_ns=max(call_ns, hooks.call_ns)))
 
     def _recorded(self) -> tuple[Blocks, View, Operators]:
         """The step without hooks, and with hooks that keep everything."""

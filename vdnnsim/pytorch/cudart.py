@@ -38,6 +38,8 @@ class Runtime:
         self._create = self._bind("cudaEventCreateWithFlags", pointer, ctypes.c_uint)
         self._destroy = self._bind("cudaEventDestroy", pointer)
         self._synchronise = self._bind("cudaStreamSynchronize", pointer)
+        self._take = self._bind("cudaMalloc", pointer, size)
+        self._give_back = self._bind("cudaFree", pointer)
         self._register = self._bind("cudaHostRegister", pointer, size, ctypes.c_uint)
         self._unregister = self._bind("cudaHostUnregister", pointer)
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
@@ -77,6 +79,17 @@ class Runtime:
         """The host waits for the stream."""
         if code := self._synchronise(stream):
             raise self._failure("cudaStreamSynchronize", code)
+
+    def take(self, size_bytes: int) -> int:
+        """The address of memory of the device that no allocator of PyTorch's knows."""
+        address = ctypes.c_void_p()
+        if code := self._take(ctypes.byref(address), size_bytes):
+            raise self._failure("cudaMalloc", code)
+        return address.value or 0
+
+    def give_back(self, address: int) -> None:
+        """Give such memory back."""
+        self._give_back(address)
 
     def pin(self, memory: PageMemory) -> None:
         """Page-lock host memory."""

@@ -1,17 +1,29 @@
-"""What our hooks cost the host on this machine: timed on a plan of some blocks, without a model; and a call that does
-nothing amid a model's own calls, where neither Python nor the processor is warm for it."""
+"""What our hooks cost the host on this machine: timed on a plan of some blocks, without a model; and amid a model's own
+calls, where neither Python nor the processor is warm for them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import TypeVar
 
 import torch
 
-from vdnnsim.captured import CapturedStep, HookCosts, LeavingBlock, PlanFile, SavedView, hook_schedule
-from vdnnsim.pytorch.offloading import open_engine, running_by
+from vdnnsim.captured import (
+    CapturedStep,
+    HookCosts,
+    HookDeeds,
+    LeavingBlock,
+    PlanFile,
+    SavedView,
+    agenda_of,
+    hook_schedule,
+)
+from vdnnsim.captured.choosing import may_leave
+from vdnnsim.machines.real.device import DeviceRefused
+from vdnnsim.pytorch.offloading import open_engine, running_by, sizes_of
 from vdnnsim.pytorch.profiling import Timed
 from vdnnsim.pytorch.running import Running
 
@@ -19,6 +31,9 @@ _BLOCKS = 40
 _ROUNDS = 7
 _BLOCK_BYTES = {"cuda": 1 << 20, "cpu": 1 << 10}
 _PAIRS = 6
+_CLOCKED_STEPS = 4
+_CLOCKED_BYTES = 1 << 30
+"""Of blocks that leave while calls are clocked: host memory is pinned for them."""
 _T = TypeVar("_T")
 
 
@@ -53,6 +68,87 @@ def measure_calls_in(step: CapturedStep, time_step: Callable[[], Timed], device:
     finally:
         running.close()
     return max(0, round(more_ns / max(1, len(step.hook_calls))))
+
+
+def measure_copies_in(
+    step: CapturedStep, alone: HookCosts, run: Callable[[], object], device: torch.device
+) -> HookCosts:
+    """`alone`, what hooks cost one right behind the other, with copies out and in as they cost in this step, if that is
+    more. Some blocks leave, in steps that `run` makes; the calls are clocked, and by how much those with copies take
+    longer than those without is set beside what `alone` says of them, in the median. `alone` where the host has too
+    little memory for the blocks, and where none may leave."""
+    plan = PlanFile.of(step, "costs", hook_schedule(step, _some(step), ahead=4), 0, 0)
+    try:
+        engine = open_engine(device, sizes_of(plan)) if plan.leaving else None
+    except DeviceRefused:
+        engine = None
+    if engine is None:
+        return alone
+    running = running_by(plan, engine)
+    clocked: list[list[int]] = []
+    try:
+        for _ in range(_CLOCKED_STEPS):
+            with _clocked(running) as calls_ns:
+                run()
+            clocked.append(calls_ns)
+        if running.report().as_planned < _CLOCKED_STEPS:
+            return alone
+    finally:
+        running.close()
+    agenda = agenda_of(plan.leaves)
+    out = [stage for stage, deeds in agenda.items() if deeds.out]
+    back = [stage for stage, deeds in agenda.items() if deeds.fetched or deeds.back]
+    times = [_times_as_long(agenda, stages, clocked[1:], alone) for stages in (out, back)]
+    copies_ns = [round(factor * cost_ns) for factor, cost_ns in zip(times, alone[1:3], strict=True)]
+    return alone._replace(copy_out_ns=copies_ns[0], copy_in_ns=copies_ns[1])
+
+
+def _times_as_long(
+    agenda: Mapping[int, HookDeeds], stages: Sequence[int], clocked: Iterable[Sequence[int]], alone: HookCosts
+) -> float:
+    """How many times as long what is done at these hook calls takes as `alone` says: the median, no less than 1."""
+    found = [1.0]
+    for calls_ns in clocked:
+        idle = [taken_ns for stage, taken_ns in enumerate(calls_ns, start=1) if stage not in agenda]
+        idle_ns = median(idle or [alone.call_ns])
+        found += [(calls_ns[stage - 1] - idle_ns) / max(1, _cost_ns(agenda[stage], alone)) for stage in stages]
+    return max(1.0, median(found))
+
+
+def _some(step: CapturedStep) -> Collection[int]:
+    """Blocks that may leave, from all over the step, of no more bytes together than are pinned for them."""
+    numbers = sorted(may_leave(step))
+    for every in range(1, len(numbers) + 1):
+        some = numbers[::every]
+        if sum(step.blocks[number].size_bytes for number in some) <= _CLOCKED_BYTES:
+            return some
+    return ()
+
+
+@contextmanager
+def _clocked(running: Running) -> Iterator[list[int]]:
+    """How long each call of the hooks takes, in nanoseconds, in the order of the calls."""
+    calls_ns: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> object:
+        taken_ns, kept = _timed(running.pack, tensor)
+        calls_ns.append(taken_ns)
+        return kept
+
+    def unpack(kept: object) -> torch.Tensor:
+        taken_ns, tensor = _timed(running.unpack, kept)
+        calls_ns.append(taken_ns)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield calls_ns
+
+
+def _cost_ns(deeds: HookDeeds, alone: HookCosts) -> int:
+    """What a call costs beyond one that does nothing."""
+    waits = len(deeds.awaited) + len(deeds.dropped)
+    copies_in = len(deeds.fetched) + len(deeds.back)
+    return len(deeds.out) * alone.copy_out_ns + copies_in * alone.copy_in_ns + waits * alone.stream_wait_ns
 
 
 def _plan(size_bytes: int) -> PlanFile:

@@ -240,8 +240,10 @@ class Running:
         assert fetched is not None
         if not block.awaited:
             self._await(block, here)
-        if block.needs <= 0:
+        if block.needs <= 0:  # let go of here, where the host is ahead, and not at the begin of the next step
             block.fetched = None
+            if self._blocks.get(block.number) is block:
+                del self._blocks[block.number]
         return fetched
 
     # What is due

@@ -3,14 +3,15 @@
 Times are the host's around a step, with the device idle before and behind; memory is what the allocator counts, on the
 CPU what the profiler sees; gradients are compared to the bit with those of the step without offload.
 
-Links and cards that others share are slower at times, for milliseconds or seconds, and never faster. So a step's time
-is that of the steps which took at most a hundredth longer than the quickest; but where the host binds, whose pace is
-the step's own, that of all.
+Links and cards that others share are slower at times, for milliseconds or seconds, and never faster. So the link is
+looked at between steps, and a step's time is that of the steps beside which it ran at full speed, as far as there are
+such, and which took at most a hundredth longer than the quickest; but where the host binds, whose pace is the step's
+own, that of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from vdnnsim.calibration.samples import Sample, repetitions_within, sample, undisturbed
-from vdnnsim.calibration.step_records import DIFFER, EQUAL, Prediction, StepRecord
+from vdnnsim.calibration.step_records import DIFFER, EQUAL, QUIET, Prediction, StepRecord
 from vdnnsim.captured import CapturedStep, PlanFile
 from vdnnsim.errors import first_line
 from vdnnsim.pytorch.as_found import predicted_in, step_in
 from vdnnsim.pytorch.devices import CaptureDevice
 from vdnnsim.pytorch.gradients import Gradients, deterministic, gradients_of, same_bits
 from vdnnsim.pytorch.holding import held_by
+from vdnnsim.pytorch.link_looks import Look, link_looks
 from vdnnsim.pytorch.offloading import offload
 from vdnnsim.pytorch.peaks import profiled_rise_bytes
 from vdnnsim.pytorch.profiling import still_collector, time_step
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 WARM_STEPS = 3
 """The third step of an optimiser is the first that is like all others."""
 _FEWEST, _MOST = 5, 20
-_QUIET, _PATIENCE = 3, 3
-"""Steps are repeated until so many were undisturbed, up to so many times as often."""
+_PATIENCE = 3
+"""Steps are repeated until `QUIET` were undisturbed, up to so many times as often."""
 SLOW = 1.01
 """A step that took longer than the quickest by this factor was disturbed."""
 _BUDGET_NS = 2_000_000_000
@@ -54,12 +56,26 @@ class Counted(NamedTuple):
     reserved_bytes: int | None = None
 
 
+class TimedStep(NamedTuple):
+    """How long a step took, and whether the link ran at full speed before and behind it."""
+
+    step_ns: int
+    quiet: bool
+
+
+def _undisturbed(steps: Sequence[TimedStep]) -> list[int]:
+    """The times of those that nothing slowed; where the link never was at full speed, of those that took little longer
+    than the quickest."""
+    times_ns = [one.step_ns for one in steps if one.quiet] or [one.step_ns for one in steps]
+    return undisturbed(times_ns, SLOW) if times_ns else []
+
+
 class Ran(NamedTuple):
-    """Steps that ran: how long each took and their peaks, the share of them that went by the plan, if there is one, and
+    """Steps that ran, and their peaks, the share of them that went by the plan, if there is one, and
     whether a step's gradients are those of the step without offload, or why that cannot be told; `begun` is the
     captured step, beginning in the memory in which they began."""
 
-    steps_ns: tuple[int, ...]
+    steps: tuple[TimedStep, ...]
     peaks: Counted
     as_planned: float
     gradients: str
@@ -68,12 +84,17 @@ class Ran(NamedTuple):
     @property
     def times(self) -> Sample:
         """Of all steps."""
-        return sample(self.steps_ns)
+        return sample(one.step_ns for one in self.steps)
 
     @property
     def undisturbed(self) -> Sample:
         """Of those that nothing slowed."""
-        return sample(undisturbed(self.steps_ns, SLOW))
+        return sample(_undisturbed(self.steps))
+
+    @property
+    def quiet(self) -> int:
+        """How many had a link at full speed before and behind them."""
+        return sum(one.quiet for one in self.steps)
 
 
 class _Base(NamedTuple):
@@ -98,8 +119,8 @@ def step_bench(
     keep = partial(KeptState, model, optimizer)
     kept = keep()
     try:
-        with still_collector():
-            yield StepBench(UserStep(step), model, trace, optimizer, device, machine, keep)
+        with still_collector(), link_looks(device.torch_device) as look:
+            yield StepBench(UserStep(step), model, trace, optimizer, device, machine, keep, look)
     finally:
         kept.put_back()
 
@@ -116,9 +137,10 @@ class StepBench:
         device: CaptureDevice,
         machine: str,
         keep: Callable[[], KeptState],
+        look: Look,
     ) -> None:
         self._step, self._model, self._trace, self._optimizer = step, model, trace, optimizer
-        self._device, self._machine = device, machine
+        self._device, self._machine, self._look = device, machine, look
         for _ in range(WARM_STEPS):
             step()
         self._kept = keep()
@@ -132,7 +154,7 @@ class StepBench:
         capacity_bytes = prediction.capacity_bytes if capped else None
         try:
             with _capped(self._device, capacity_bytes):
-                ran = self.run(hooks)
+                ran = self.run(hooks, patient=not prediction.host_bound)
             fits = capacity_bytes is None or ran.peaks.requested_bytes <= capacity_bytes  # where nobody caps
         except OutOfMemory:
             fits = False
@@ -150,32 +172,38 @@ class StepBench:
             self._machine,
             ran.times.median_ns,
             ran.times.repetitions,
+            ran.quiet,
         )
 
-    def run(self, hooks: Hooks) -> Ran:
-        """Steps within `hooks()`, which is entered once for all of them, since it may pin gigabytes."""
+    def run(self, hooks: Hooks, patient: bool = True) -> Ran:
+        """Steps within `hooks()`, which is entered once for all of them, since it may pin gigabytes. Who is `patient`
+        takes more of them where many were disturbed."""
         device, base = self._device, self._base
         with hooks() as running:
             for _ in range(WARM_STEPS):
                 self._step()
             memory = device.begin(watch_sizes=False)
             begun = step_in(self._trace, memory, held_by(self._model, self._optimizer, device.torch_device))
-            steps_ns = self._steps_ns()
+            steps = self._timed_steps(_PATIENCE if patient else 1)
             counted, _ = device.end()
             report = running.report() if isinstance(running, Running) else None
             gradients = base if isinstance(base, str) else self._compared(base, running)
         peaks = Counted(*counted) if counted else self._profiled(hooks)
         as_planned = report.as_planned / report.steps if report and report.steps else 1.0
-        return Ran(steps_ns, peaks, as_planned, gradients, begun)
+        return Ran(steps, peaks, as_planned, gradients, begun)
 
-    def _steps_ns(self) -> tuple[int, ...]:
-        one_ns = time_step(self._step, self._device).step_ns
-        count = repetitions_within(_BUDGET_NS, one_ns, _FEWEST, _MOST)
-        found: list[int] = []
+    def _timed_steps(self, patience: int) -> tuple[TimedStep, ...]:
+        fast = self._look()
+        found: list[TimedStep] = []
+        count = _FEWEST
         while len(found) < count or (
-            len(found) < _PATIENCE * count and len(undisturbed(found, SLOW)) < min(_QUIET, count)
+            len(found) < patience * count and len(_undisturbed([one for one in found if one.quiet])) < QUIET
         ):
-            found.append(time_step(self._step, self._device).step_ns)
+            step_ns = time_step(self._step, self._device).step_ns
+            if not found:
+                count = repetitions_within(_BUDGET_NS, step_ns, _FEWEST, _MOST)
+            before, fast = fast, self._look()
+            found.append(TimedStep(step_ns, before and fast))
         return tuple(found)
 
     # Memory where only the profiler counts
@@ -198,9 +226,13 @@ class StepBench:
 
     def _compared(self, base: _Base, running: object) -> str:
         before = _strayed(running)
-        with deterministic(base.deterministic):
-            if not same_bits(gradients_of(self._step, self._model, self._kept), base.gradients):
-                return DIFFER
+        try:
+            with deterministic(base.deterministic):
+                found = gradients_of(self._step, self._model, self._kept)
+        except OutOfMemory:  # of a step that may be another one, which says nothing of the plan's
+            return "cannot be told: the step whose gradients are compared finds no room"
+        if not same_bits(found, base.gradients):
+            return DIFFER
         if _strayed(running) > before:  # other attention saves other tensors, which stay: nothing was put to the test
             return "cannot be told: with deterministic algorithms, which it takes, the step is not the plan's"
         return EQUAL

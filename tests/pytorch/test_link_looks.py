@@ -1,0 +1,70 @@
+"""Looks at a GPU's link, without one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from vdnnsim.pytorch import engine_cuda
+from vdnnsim.pytorch.link_looks import link_looks
+
+
+class FakeRuntime:
+    """A clock in milliseconds that copies let run on; memory and what is pinned are counted."""
+
+    def __init__(self) -> None:
+        self.at_ms, self.copy_out_ms, self.copy_in_ms = 0.0, 1.0, 1.0
+        self.taken: set[int] = set()
+        self.pinned = 0
+
+    def take(self, size_bytes: int) -> int:
+        self.taken.add(size_bytes)
+        return size_bytes
+
+    def give_back(self, address: int) -> None:
+        self.taken.remove(address)
+
+    def pin(self, _: object) -> None:
+        self.pinned += 1
+
+    def unpin(self, _: object) -> None:
+        self.pinned -= 1
+
+    def to_host(self, *_: int) -> None:
+        self.at_ms += self.copy_out_ms
+
+    def to_device(self, *_: int) -> None:
+        self.at_ms += self.copy_in_ms
+
+
+class FakeEvent:
+    runtime: FakeRuntime
+    at_ms = 0.0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self, _: object) -> None:
+        self.at_ms = self.runtime.at_ms
+
+    def elapsed_time(self, other: FakeEvent) -> float:
+        return other.at_ms - self.at_ms
+
+
+def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeEvent.runtime = FakeRuntime()
+    stream: Any = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
+    monkeypatch.setattr(engine_cuda, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: stream)
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    with link_looks(torch.device("cuda", 0)) as look:
+        assert look()
+        runtime.copy_in_ms = 1.02
+        assert not look()
+        runtime.copy_in_ms = 1.005
+        assert look()
+        assert (len(runtime.taken), runtime.pinned) == (1, 1)
+    assert (runtime.taken, runtime.pinned) == (set(), 0)
