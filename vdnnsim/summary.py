@@ -23,7 +23,7 @@ from vdnnsim.metrics import (
 )
 from vdnnsim.policies import Plan
 from vdnnsim.policies.workload import Workload
-from vdnnsim.program import CopyIn, CopyOut, Program
+from vdnnsim.program import CopyIn, CopyOut, HostUpdate, Program
 from vdnnsim.results import FeatureExtraction, LayerResult, PolicyResult
 from vdnnsim.timeline import COPY_IN, COPY_OUT, StallRecord, Timeline
 from vdnnsim.trace import Provenance, Trace, weakest
@@ -128,12 +128,11 @@ def profile_labels(gpu: GpuProfile, program: Program, trace: Trace) -> list[str 
     late = [] if gpu.host.after_wait is None else ["host.after_wait"]
     slowed = ["link.kernels"] if ways and any(row.kind in gpu.link.kernels for row in trace.rows) else []
     nvme = ["nvme"] if program.staging else []
+    optimiser = ["host.optimiser"] if HostUpdate in kinds else []
     pinned = ["pinned"] if ways and gpu.host.pinning.in_step else []
     engine = [Provenance.MODELLED] if (program.compression or program.paging) and ways else []
-    return [
-        *engine,
-        *(gpu.provenance.get(part) for part in ("memory", "host", *late, *ways, *both, *slowed, *pinned, *nvme)),
-    ]
+    parts = ("memory", "host", *late, *ways, *both, *slowed, *pinned, *nvme, *optimiser)
+    return [*engine, *(gpu.provenance.get(part) for part in parts)]
 
 
 def _pinning_ns(pinning: Pinning, program: Program) -> int:

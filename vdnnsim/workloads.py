@@ -313,6 +313,8 @@ class StepWorkload:
             return None  # training makes nothing again: that is torch.utils.checkpoint's business
         if plan.schedule.copies is not CopyStreams.EACH_WAY or plan.schedule.nvme:
             return None  # training has a stream for each way, and the host's memory
+        if plan.schedule.host_optimiser is not None:
+            return None  # and its own optimiser
         return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
 
 

@@ -14,10 +14,12 @@ from captured.steps import three_layers
 from support.cases import conv, gpu_of, layer, network_of, trace_of
 from support.examples import tries
 from support.strategies import networks
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidFile, InvalidInput
-from vdnnsim.gpu import GpuProfile, Nvme, read_profile
+from vdnnsim.gpu import AfterWait, GpuProfile, HostCosts, Nvme, read_profile
 from vdnnsim.iteration import BrokenSchedule
 from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
+from vdnnsim.making import make_study
 from vdnnsim.memory import PlainPool
 from vdnnsim.network import Kind, Network
 from vdnnsim.policies import Plan
@@ -27,7 +29,7 @@ from vdnnsim.report.chakra import MEM_LOAD, MEM_STORE, chakra_nodes
 from vdnnsim.report.chrome_trace import timeline_json
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.links import OWN, LinkTable
 from vdnnsim.sweep.prepared import prepare
@@ -179,6 +181,15 @@ def test_of_a_step_blocks_go_on_too() -> None:
     assert len(run.timeline.nvme) == len(run.timeline.copies) > 0
     assert run.result.nvme_bytes == run.result.offloaded_bytes
     assert run.result.plan_file is None
+
+
+def test_calls_that_go_cold_after_waits_are_none_of_the_drive_s() -> None:
+    """A first call of a copy is late by 7 ns, long before its turn comes: nothing else is."""
+    cold = AfterWait((0, 10), (0, 0), (0, 7), (0, 0), (0, 0))
+    late = replace(gpu(), host=HostCosts(after_wait=cold))
+    run = ran({"map:b": 7}, ("map:b",), late)
+    assert spans(run)["copy out map:b"] == (100, 200)
+    assert spans(run)["copy in map:b"] == (830, 930)
 
 
 def test_what_does_not_leave_cannot_go_on() -> None:

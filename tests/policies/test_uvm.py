@@ -9,12 +9,14 @@ import pytest
 
 from captured.steps import three_layers
 from support.cases import gpu_of, trace_of
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import CopyStreams, Leave, Paging
+from vdnnsim.making import make_study
 from vdnnsim.policies import make_policy
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
-from vdnnsim.study import Study, compare_policies, make_study
+from vdnnsim.study import Study
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.links import OWN, LinkTable
 from vdnnsim.sweep.prepared import prepare

@@ -28,6 +28,7 @@ class _StepChecker(ProgramChecker):
     def __init__(self, step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
         calls = (step.deeds[call] for call in step.hook_calls)
         self.calls = ((deed.doing, block_name(step.saved[deed.number].block)) for deed in calls)
+        self.tensors = {block_name(saved.block) for saved in step.saved}
         self.awaits = ""
         """What the hook call under way needs."""
         self.last_kernel: Use | None = None
@@ -93,6 +94,8 @@ class _StepChecker(ProgramChecker):
         block = self.block(buffer.name, "a copy out")
         self._used_by_kernels(block)
         block.holds = buffer.name
+        if buffer.name not in self.tensors:
+            self.is_saved.add(buffer.name)  # a gradient, which is complete
         self.shared.add(buffer.name)
         super().copy_out(buffer)
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT, NOTHING, agenda_of
 from vdnnsim.captured.checks import actions_of, checked_leave
+from vdnnsim.captured.host_optimiser import on_host
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
 from vdnnsim.captured.remaking import Again, again_of, checked_remake
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.iteration import Buffer, CopyStreams, Leave, Remake, Schedule
+from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, Leave, Remake, Schedule
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -107,6 +108,11 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             remakes[number] = checked_remake(step, number, action)
     building = _Building(step, prepared, leaves, remakes, plan.copies)
     program = replace(building.build(), paging=plan.paging)
+    if plan.host_optimiser is not None:
+        if plan.actions:
+            name = next(iter(plan.actions))
+            raise BrokenSchedule(name, "set-up", "that it leaves, too", "an optimiser on the host by itself")
+        return on_host(step, program, plan.host_optimiser)
     if plan.compression is None and not plan.nvme:
         return program
     back = {building.fetched[number].name: prepared.buffers[number].name for number in leaves}

@@ -73,6 +73,7 @@ def host_of_step(step: CapturedStep, host: HostCosts) -> HostCosts:
         copy_start_ns=host.copy_start_ns,
         stream_start_ns=host.stream_start_ns,
         pinning=host.pinning,
+        updates_per_s=host.updates_per_s,
         calls_ns={
             HOOK: call_ns,
             HOOK_COPY_OUT: copy_out_ns,

@@ -10,7 +10,7 @@ from vdnnsim.files import line_of, toml_lines
 
 _OWN = ("schema", "base", "name", "title")
 """What a file says of itself."""
-_MAY_COME = ("nvme",)
+_MAY_COME = (("nvme",), ("host", "optimiser"))
 """What is the host's, and may be said of it where the base does not."""
 _FORMS = ("points", "bandwidth", "latency")
 """What a link's curve is made of: one form takes the place of the other."""
@@ -30,7 +30,7 @@ def overridden(base: _Table, own: _Table, name: str, file: str, text: str) -> di
         curve = bool(set(_FORMS) & set(under))
         kept = {key: value for key, value in under.items() if not (curve and key in _FORMS and set(_FORMS) & set(over))}
         for key, value in over.items():
-            if key not in under and not (curve and key in _FORMS) and not (not place and key in _MAY_COME):
+            if key not in under and not (curve and key in _FORMS) and (*place, key) not in _MAY_COME:
                 fault(key, "an override of what is not there", f"one of what {name} has: {', '.join(under)}")
             elif isinstance(value, Mapping) and isinstance(under.get(key), Mapping):
                 kept[key] = merged(under[key], value, (*place, key))

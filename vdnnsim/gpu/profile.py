@@ -120,8 +120,9 @@ class HostCosts:
     begins on an idle engine, `stream_start_ns` how long after the end of a piece of work another stream goes on that
     waited for it, `stream_wait_ns` what recording an event and letting a stream wait for it take,
     `after_wait` what calls cost more when the host has waited (None: nothing), `calls_ns` what calls cost that put
-    nothing on a stream, by their names (`program.HostCall`; one that is not there costs nothing), and `pinning` what
-    there is of pinned memory, and its cost."""
+    nothing on a stream, by their names (`program.HostCall`; one that is not there costs nothing), `pinning` what there
+    is of pinned memory, and its cost, and `updates_per_s` how many parameters its optimiser updates in a second (None:
+    not known)."""
 
     kernel_ns: int = 0
     copy_ns: int = 0
@@ -134,6 +135,17 @@ class HostCosts:
     calls_ns: Mapping[str, int] = field(default_factory=dict)
     stream_start_ns: int = 0
     pinning: Pinning = field(default_factory=Pinning)
+    updates_per_s: int | None = None
+
+    def update_ns(self, parameters: int) -> int:
+        """How long its optimiser takes for so many parameters, rounded up. Raises `InvalidInput` where that is not
+        known."""
+        if self.updates_per_s is None:
+            raise InvalidInput(
+                "host: found no optimiser, expected [host.optimiser] in the GPU's profile, where the host is to run "
+                "it; a profile of your own may add it to this one (docs/profiles.md)"
+            )
+        return -(-parameters * 10**9 // self.updates_per_s)
 
     def with_calls(self, scaled: Callable[[int], int]) -> HostCosts:
         """The same with every call's cost scaled; what the device takes to start, and what waits add, stays."""

@@ -239,6 +239,10 @@ class _Calls(_Sourced):
     costs_ns: Annotated[dict[str, _Nanoseconds], Field(min_length=1, max_length=1000)]
 
 
+class _Optimiser(_Sourced):
+    parameters_per_s: Annotated[int, Field(ge=1, le=10**15, strict=True)]
+
+
 class _Host(_Sourced):
     kernel_ns: _Nanoseconds
     copy_ns: _Nanoseconds
@@ -250,6 +254,7 @@ class _Host(_Sourced):
     stream_start_ns: _Nanoseconds = 0
     after_wait: _AfterWait | None = None
     calls: _Calls | None = None
+    optimiser: _Optimiser | None = None
 
     def costs(self) -> HostCosts:
         return HostCosts(
@@ -263,6 +268,7 @@ class _Host(_Sourced):
             self.after_wait.after_wait() if self.after_wait else None,
             self.calls.costs_ns if self.calls else {},
             self.stream_start_ns,
+            updates_per_s=self.optimiser.parameters_per_s if self.optimiser else None,
         )
 
 
@@ -383,6 +389,7 @@ class ProfileFile(_Strict):
             if self.link.remote:
                 told |= self.link.remote.labels("link.remote")
         if self.host:
-            parts |= {"host.after_wait": self.host.after_wait, "host.calls": self.host.calls}
+            own = self.host
+            parts |= {f"host.{name}": getattr(own, name) for name in ("after_wait", "calls", "optimiser")}
         parts |= {"host_memory": self.host_memory, "pinned": self.pinned, "nvme": self.nvme, "power": self.power}
         return told | {name: _told(part) for name, part in parts.items() if part}

@@ -123,6 +123,9 @@ class Schedule:
     `nvme` are the tensors that leave whose bytes go on from the host's memory to its NVMe, and come back from there.
     With `paging` what comes in does by page faults.
 
+    With `host_optimiser` the host updates the parameters of a captured step, and has the optimiser's state: gradients
+    go there, no more than so many bytes on their way at once, and parameters come back.
+
     `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
     """
 
@@ -141,12 +144,22 @@ class Schedule:
     addresses: tuple[int, ...] = ()
     nvme: frozenset[str] = frozenset()
     paging: Paging | None = None
+    host_optimiser: int | None = None
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
-        return *how, self.before, self.stays, frozenset(self.actions.items()), self.addresses, self.nvme, self.paging
+        return (
+            *how,
+            self.before,
+            self.stays,
+            frozenset(self.actions.items()),
+            self.addresses,
+            self.nvme,
+            self.paging,
+            self.host_optimiser,
+        )
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:

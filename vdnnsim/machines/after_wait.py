@@ -16,7 +16,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vdnnsim.gpu import AfterWait, CallKind
-from vdnnsim.program import Allocate, CopyOut, Free, HostCall, HostWait, Kernel, Program, StreamWait, Synchronise
+from vdnnsim.program import (
+    Allocate,
+    CopyOut,
+    Free,
+    HostCall,
+    HostUpdate,
+    HostWait,
+    Kernel,
+    NvmeRead,
+    NvmeWrite,
+    Program,
+    StreamWait,
+    Synchronise,
+)
 
 Stretch = tuple[int, tuple[tuple[int, int], ...] | None, list[int], list[int], list[int]]
 """From one wait to the next: what the host's calls take, what it then waits for (engines, and how many of their pieces
@@ -40,7 +53,7 @@ def first_calls_of(program: Program) -> list[FirstCalls]:
     stretches = [FirstCalls([], [], [], [], [])]
     for command in program.commands:
         kinds, outs, ins, kernels, memory = stretches[-1]
-        if isinstance(command, (StreamWait, HostCall)):
+        if isinstance(command, (StreamWait, HostCall, HostUpdate, NvmeWrite, NvmeRead)):
             continue
         if isinstance(command, (Synchronise, HostWait)):
             kinds.append(CallKind.SYNCHRONISE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 from vdnnsim.errors import VdnnsimError
-from vdnnsim.memory import Pool, PoolExhausted
+from vdnnsim.memory import CachingPool, Pool, PoolExhausted
 from vdnnsim.program import Allocate, Buffer, Free, MemoryClass, Program
 from vdnnsim.units import format_bytes
 
@@ -92,6 +92,19 @@ class DeviceMemory:
         self.peak_in_use_bytes = pool.in_use_bytes
         self.hole_at_peak_bytes: int | None = None
 
+    def begin(self, setup: Sequence[Buffer]) -> list[int]:
+        """The addresses of all buffers that are there before the iteration. What lies in the pool besides is given
+        back, with all that an allocator holds for it: this program never had it. Raises `OutOfMemory`."""
+        others = self._begun.keys() - {buffer.name for buffer in setup} if self._begun else ()
+        for name in sorted(others):
+            self.pool.free(self._begun[name])
+        if others:
+            if isinstance(self.pool, CachingPool):
+                self.pool.empty_cache()
+            self.pool.restart_high_water()
+            self.peak_in_use_bytes = self.pool.in_use_bytes
+        return [self.set_up(buffer) for buffer in setup]
+
     def set_up(self, buffer: Buffer) -> int:
         """The address of a buffer that is there before the iteration. Raises `OutOfMemory`."""
         address = self._begun.get(buffer.name)
@@ -165,8 +178,7 @@ def replay_memory(program: Program, memory: DeviceMemory) -> None:
 
     Raises `OutOfMemory`.
     """
-    for buffer in program.setup:
-        memory.set_up(buffer)
+    memory.begin(program.setup)
     for step, where in zip(program.steps, program.titles, strict=True):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, Allocate):

@@ -27,6 +27,7 @@ from vdnnsim.program import (
     CopyOut,
     Free,
     HostCall,
+    HostUpdate,
     HostWait,
     Kernel,
     NotGiven,
@@ -245,6 +246,8 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 copies.append(direction)
             elif isinstance(command, HostCall):
                 now_ns += host.calls_ns.get(command.what, 0)
+            elif isinstance(command, HostUpdate):
+                now_ns += host.update_ns(command.parameters)
             elif isinstance(command, (NvmeWrite, NvmeRead)):  # a thread's own call
                 writes = isinstance(command, NvmeWrite)
                 work[WRITE if writes else READ].add(index, now_ns)

@@ -124,8 +124,9 @@ def _one_way(
 
 
 def _setup_records(script: Script, memory: DeviceMemory) -> Iterator[MemoryRecord]:
-    for buffer in script.program.setup:
-        yield _memory_record(SETUP, 0, True, buffer, memory.set_up(buffer))
+    setup = script.program.setup
+    for buffer, address in zip(setup, memory.begin(setup), strict=True):
+        yield _memory_record(SETUP, 0, True, buffer, address)
 
 
 def _memory_records(script: Script, moments: Moments, memory: DeviceMemory) -> Iterator[MemoryRecord]:

@@ -43,10 +43,10 @@ def steady_memory(
     program: Program, memory: DeviceMemory, successors: Mapping[str, str] | None = None, most_steps: int = MOST_STEPS
 ) -> SteadyMemory:
     """What steps of this program need, the first of them in `memory`, which is used up. `successors` says which of the
-    blocks that a step leaves behind is, in the next one, which of those that are there before it (a gradient, say).
-    Every step finds the same blocks: what else one leaves behind goes between the steps (a loss that was returned), and
-    what else one gives back is taken anew there (the next data). Raises `OutOfMemory`, in whichever step it is, and
-    `InvalidInput` for a successor of another size."""
+    blocks that a step leaves behind is, in the next one, which of those that are there before it (a gradient, say);
+    those of blocks that the program lacks count nothing. Every step finds the same blocks: what else one leaves behind
+    goes between the steps (a loss that was returned), and what else one gives back is taken anew there (the next data).
+    Raises `OutOfMemory`, in whichever step it is, and `InvalidInput` for a successor of another size."""
     replay = _Replay(program, memory, successors or {})
     steps = [replay.step()]
     while len(steps) < most_steps:
@@ -65,7 +65,8 @@ class _Replay:
         self.buffers, self.calls = program.memory_calls
         numbers = {buffer.name: number for number, buffer in enumerate(self.buffers)}
         self.sizes_bytes = [buffer.size_bytes for buffer in self.buffers]
-        self.successors = [(numbers[left], numbers[there]) for left, there in successors.items()]
+        known = (pair for pair in successors.items() if numbers.keys() >= set(pair))
+        self.successors = [(numbers[left], numbers[there]) for left, there in known]
         for left, there in self.successors:
             if self.sizes_bytes[left] != self.sizes_bytes[there]:
                 raise InvalidInput(
@@ -74,8 +75,7 @@ class _Replay:
                 )
         self.there = len(program.setup)
         self.addresses: list[int] = [NULL_ADDRESS] * len(self.buffers)
-        for number, buffer in enumerate(program.setup):
-            self.addresses[number] = memory.set_up(buffer)
+        self.addresses[: self.there] = memory.begin(program.setup)
         self.requested_bytes = sum(buffer.size_bytes for buffer in program.setup)
 
     def step(self) -> StepMemory:

@@ -36,6 +36,7 @@ from vdnnsim.policies.vdnn_conv import VdnnConv
 from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.policies.vdnn_plus_plus import VdnnPlusPlus
+from vdnnsim.policies.zero_offload import ZeroOffload
 
 POLICIES: Mapping[str, Callable[[], Policy]] = MappingProxyType(
     {
@@ -87,10 +88,20 @@ PAPERS: Mapping[str, type[Parameterised]] = MappingProxyType(
     }
 )
 """What papers have proposed since, beside `LATER_POLICIES`."""
-RECALLED: Mapping[str, str] = MappingProxyType({"capuchin": "capuchin", "superneurons": "superneurons (its cache)"})
+RECALLED: Mapping[str, str] = MappingProxyType(
+    {"capuchin": "capuchin", "superneurons": "superneurons (its cache)", "zero-offload": "zero-offload"}
+)
 """The policies whose rules nobody has checked in code or paper, with what of them."""
 PARAMETERISED: Mapping[str, type[Parameterised]] = MappingProxyType(
-    {"offload": Offload, "optimal": Optimal, "cdma": Cdma, "uvm": Uvm, **RUNTIMES, **PAPERS}
+    {
+        "offload": Offload,
+        "optimal": Optimal,
+        "cdma": Cdma,
+        "uvm": Uvm,
+        "zero-offload": ZeroOffload,
+        **RUNTIMES,
+        **PAPERS,
+    }
 )
 """Policies that are named with parameters."""
 _RUNTIMES = (*RUNTIMES, "checkpoint(every=sqrt)")

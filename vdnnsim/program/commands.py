@@ -82,6 +82,12 @@ class CopyIn(NamedTuple):
         return self.put_off or self.layer == self.for_layer
 
 
+class HostUpdate(NamedTuple):
+    """The host's own optimiser updates so many parameters in its memory, and does nothing else meanwhile."""
+
+    parameters: int
+
+
 class NvmeWrite(NamedTuple):
     """A thread of the host writes what a copy out brought from its staging buffer to NVMe."""
 
@@ -128,7 +134,18 @@ class HostCall(NamedTuple):
 
 
 Command = (
-    Allocate | Free | Kernel | CopyOut | CopyIn | NvmeWrite | NvmeRead | Synchronise | HostWait | StreamWait | HostCall
+    Allocate
+    | Free
+    | Kernel
+    | CopyOut
+    | CopyIn
+    | NvmeWrite
+    | NvmeRead
+    | HostUpdate
+    | Synchronise
+    | HostWait
+    | StreamWait
+    | HostCall
 )
 
 

@@ -130,8 +130,8 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
         name, size_bytes, memory_class, _, in_classifier, _ = buffer
         records.append(MemoryRecord(index, 0, taken, name, memory_class, in_classifier, address, size_bytes))
 
-    for buffer in program.setup:
-        remember(SETUP, True, buffer, memory.set_up(buffer))
+    for buffer, address in zip(program.setup, memory.begin(program.setup), strict=True):
+        remember(SETUP, True, buffer, address)
     for index, step in enumerate(program.steps):
         for command in program.commands[step.first : step.last]:
             if isinstance(command, Allocate):

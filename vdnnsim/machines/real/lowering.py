@@ -21,6 +21,7 @@ from vdnnsim.program import (
     CopyOut,
     Free,
     HostCall,
+    HostUpdate,
     HostWait,
     Kernel,
     NvmeRead,
@@ -94,9 +95,10 @@ class Lowering:
         if isinstance(command, Free):
             buffer = command.buffer
             return Prepared(Kind.FREE, nothing, buffer.size_bytes, self._memory.free(buffer), buffer.name)
-        if isinstance(command, HostCall):
+        if isinstance(command, HostCall | HostUpdate):
+            what = f"the call '{command.what}'" if isinstance(command, HostCall) else "an update of parameters"
             raise InvalidInput(
-                f"program: found the call '{command.what}' of a framework, expected kernels, copies, waits and memory: "
+                f"program: found {what} of a framework, expected kernels, copies, waits and memory: "
                 "a program with such calls runs in its framework, not on this machine"
             )
         if isinstance(command, NvmeWrite | NvmeRead):

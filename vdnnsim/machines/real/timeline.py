@@ -18,6 +18,7 @@ from vdnnsim.program import (
     CopyOut,
     Free,
     HostCall,
+    HostUpdate,
     HostWait,
     Kernel,
     NvmeRead,
@@ -93,7 +94,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
                     for stream, copy in _copy_of(command.piece, given).items():
                         holding[stream] = max(copy, holding.get(stream, copy), key=attrgetter("end_ns"))
                 continue
-            if isinstance(command, HostCall | NvmeWrite | NvmeRead):
+            if isinstance(command, HostCall | HostUpdate | NvmeWrite | NvmeRead):
                 continue
             begin_ns, end_ns = (max(0, time_ns - marks.begin_ns) for time_ns in marks.spans_ns[number])
             if isinstance(command, Kernel):
