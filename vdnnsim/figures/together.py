@@ -17,7 +17,7 @@ _STARTS = {"together": "started together", "staggered": "every second one half a
 _MARKER = 3.4
 _NOTE = (
     "Filled: measured. Hollow: simulated, each GPU by its own trace and profile, on the measured host. "
-    "Crosses: cannot be told."
+    "Crosses: measured, but cannot be told."
 )
 
 

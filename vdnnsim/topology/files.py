@@ -89,8 +89,8 @@ def read_topology(path: Path) -> Topology:
 
 
 def list_topologies() -> Iterator[Path]:
-    """The topologies that came with the package."""
-    yield from sorted(data_directory("topologies").glob("*.toml"))
+    """The topologies that came with the package, by name."""
+    yield from sorted(data_directory("topologies").glob("*.toml"), key=lambda path: path.stem)
 
 
 def load_topology(name: str | Path) -> Topology:

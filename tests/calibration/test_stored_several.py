@@ -1,0 +1,103 @@
+"""The simulation of two GPUs of one host against what was measured on them: it holds on every change, without a GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.examples import THOROUGH
+from vdnnsim.calibration.cases import read_cases
+from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
+from vdnnsim.calibration.several.messages import inputs_of
+from vdnnsim.calibration.several.predictions import NEAR, Predicted, predictions
+from vdnnsim.calibration.several.records import StartRecord, Stored, read_stored
+from vdnnsim.calibration.several.table import table_text
+from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
+from vdnnsim.gpu import read_profile
+from vdnnsim.network import load_network
+from vdnnsim.study import Study
+from vdnnsim.topology import Topology, load_topology, read_topology
+from vdnnsim.trace import read_trace
+from vdnnsim.workloads import workload_of
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "calibration" / "two-gpus"
+MEASURED = 3
+"""So many of the six groups of the list, from its beginning."""
+SAMPLE = (("vgg16", 64, "tf32", "vdnn-conv(p)"), ("googlenet", 128, "fp32", "vdnn-all(p)"))
+"""Those that copy and can be told of GPUs that begin together: what `make test` simulates again."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is stored, and its cases as simulated again now."""
+
+    stored: Stored
+    host: Topology
+    found: Sequence[Predicted]
+
+
+@pytest.fixture(scope="module")
+def again() -> Again:
+    stored, host = read_stored(FOLDER / "results.json"), read_topology(FOLDER / "topology.toml")
+    chosen = [one for one in stored.cases if THOROUGH or one.case in SAMPLE]
+    return Again(stored, host, predictions(chosen, read_cases(FOLDER / "cases.toml"), FOLDER, host))
+
+
+def test_every_case_of_the_groups_that_were_measured_is_there_on_both_gpus_in_every_start(again: Again) -> None:
+    listed = [
+        (load_network(group.network, group.batch).name, group.batch, math, policy)
+        for group in read_cases(FOLDER / "cases.toml").case
+        for math in group.math
+        for policy in (*group.policies, *group.limited)
+    ]
+    starts = [("alone", 0), ("alone", 1), ("together", 0), ("together", 1), ("staggered", 0), ("staggered", 1)]
+    expected = [(case, *start) for case in listed[: 4 * MEASURED] for start in starts]
+    assert [(one.case, one.start, one.gpu) for one in again.stored.cases] == expected
+    assert len(again.found) == len(expected if THOROUGH else SAMPLE * len(starts))
+
+
+def test_what_can_be_told_is_near_and_a_wrong_model_would_be_noticed(again: Again) -> None:
+    told = [one for one in again.found if one.record.told]
+    assert {one.record.start for one in told} == {"alone", "together"}
+    assert {one.verdict for one in told} == {"agrees"}
+    assert any(abs(1.02 * (1 + one.error) - 1) > NEAR for one in told)
+
+
+def test_bytes_and_addresses_are_the_measured_ones(again: Again) -> None:
+    """As stored of all; of one case as simulated now."""
+    assert all(one.equal for one in again.stored.cases)
+    first = next(one for one in again.stored.cases if one.case == SAMPLE[0])
+    timeline = _study(first).run(first.policy).timeline
+    assert peak_bytes(timeline) == first.measured_peak_bytes
+    assert offloaded_bytes(timeline) == first.offloaded_bytes
+    assert placements_digest(timeline.memory) == first.placements
+
+
+def test_the_table_is_what_is_stored_and_what_the_simulation_says(again: Again) -> None:
+    conditions = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))["conditions"]
+    stored = (FOLDER / "table.md").read_text(encoding="utf-8")
+    now = table_text(rule_of(again.stored.streams, again.host), again.found, conditions)
+    if THOROUGH:
+        assert now == stored
+    _, *rows = now.splitlines()
+    assert set(rows) <= set(stored.splitlines())
+    alone = [one for one in again.found if one.record.start == "alone"]
+    assert [one.simulated_ns for one in alone] == [one.record.simulated_alone_ns for one in alone]
+
+
+def test_the_host_is_what_its_links_carried_and_came_with_the_package(again: Again) -> None:
+    memory = again.host.links["memory0"]
+    measured = measured_host(again.stored.streams, 2, again.host.name, again.host.title, memory.source)
+    assert host_text(measured) == (FOLDER / "topology.toml").read_text(encoding="utf-8")
+    assert load_topology("two-h200-second").links["memory0"].limits == memory.limits
+
+
+def _study(record: StartRecord) -> Study:
+    network = load_network(record.network, record.batch)
+    inputs = inputs_of(FOLDER, "h200", record.gpu, record.network, record.batch, record.math)
+    study = Study(workload_of(network), read_trace(inputs.trace, network), read_profile(inputs.profile))
+    return study.within(record.capacity_bytes)
