@@ -311,9 +311,10 @@ class StepWorkload:
     def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | None:
         if len(plan.schedule.leaves) < len(plan.schedule.actions):
             return None  # training makes nothing again: that is torch.utils.checkpoint's business
-        if plan.schedule.copies is not CopyStreams.EACH_WAY or plan.schedule.nvme:
-            return None  # training has a stream for each way, and the host's memory
-        if plan.schedule.host_optimiser is not None:
+        schedule = plan.schedule
+        if schedule.copies is not CopyStreams.EACH_WAY or schedule.nvme or schedule.own_copies:
+            return None  # training has a stream for each way, and the host's memory, and copies whole blocks
+        if schedule.host_optimiser is not None:
             return None  # and its own optimiser
         return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
 

@@ -20,7 +20,8 @@ from vdnnsim.captured import (
     SavedTensor,
     Seen,
 )
-from vdnnsim.iteration import Leave
+from vdnnsim.captured.own_copies import need_stages, save_stages
+from vdnnsim.iteration import Leave, OwnCopy
 
 SIZES = (512, 600, MIB, 3 * MIB, 8 * MIB)
 
@@ -131,4 +132,19 @@ def any_leaves(draw: st.DrawFn, step: CapturedStep) -> dict[str, Leave]:
             place = draw(st.integers(0, 3))
             stages[place] = draw(st.integers(0, calls + 1))
         found[f"b{number}"] = Leave(*stages)
+    return found
+
+
+@st.composite
+def any_own_copies(draw: st.DrawFn, step: CapturedStep) -> dict[str, OwnCopy]:
+    """Saved tensors that are copied each by itself, held for a while, some gathered, some used where they lie."""
+    saves, needs = save_stages(step), need_stages(step)
+    calls = len(step.hook_calls)
+    found = {}
+    for number in draw(st.lists(st.sampled_from(range(len(step.saved))), unique=True)):
+        need = needs.get(number)
+        back = need is not None and draw(st.sampled_from((True, True, False)))
+        least, most = (saves[number], need - 1) if back and need else (need or saves[number], calls)
+        freed = draw(st.integers(least, max(least, min(most, least + 8))))
+        found[f"s{number}"] = OwnCopy(freed, back, draw(st.booleans()))
     return found

@@ -19,7 +19,7 @@ from vdnnsim.captured import (
 )
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
-from vdnnsim.iteration import CopyStreams, Leave, Remake, Schedule
+from vdnnsim.iteration import CopyStreams, Leave, OwnCopy, Remake, Schedule, Waits
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import memory_use
@@ -30,6 +30,7 @@ from vdnnsim.program import (
     CopyOut,
     Free,
     HostCall,
+    HostWait,
     Kernel,
     Program,
     StreamWait,
@@ -53,6 +54,8 @@ def told(command: Command) -> str:
             return f"in {buffer.name}"
         case HostCall(what):
             return what
+        case HostWait(piece):
+            return f"wait for {piece.stream} {piece.number}"
         case StreamWait(stream, piece):
             return f"{stream} waits for {piece.stream} {piece.number}"
         case Synchronise(streams):
@@ -333,3 +336,70 @@ def test_kernels_wait_for_each_copy_on_their_own_stream() -> None:
     told = all_told(build_step(step, replace(hook_schedule(step, [8, 9], ahead=1), copies=CopyStreams.COMPUTE)))
     for copy, piece in (("out b8", "out 1"), ("out b9", "out 2"), ("in b9", "in 1"), ("in b8", "in 2")):
         assert told[told.index(copy) + 1] == f"compute waits for copy {piece}"
+
+
+def own_copies(step: CapturedStep, copies: CopyStreams, waits: Waits, **own: OwnCopy) -> Schedule:
+    return replace(schedule_of(step, {}), copies=copies, waits=waits, own_copies=own)
+
+
+def test_saved_tensors_are_copied_each_by_itself_while_kernels_stand() -> None:
+    """Two views of a block that others hold until the end of forward: each comes back to a block of its own, which dies
+    with its node; s2 is never needed, and gathered in a block of its own first."""
+    step = one_block_thrice()
+    own = {"s0": OwnCopy(1), "s1": OwnCopy(2), "s2": OwnCopy(3, back=False, gathered=True)}
+    schedule = own_copies(step, CopyStreams.COMPUTE, Waits.COPIES_OUT, **own)
+    assert all_told(build_step(step, schedule)) == lines("""
+        take b0, kernel0
+        hook, hook copy out, copy out waits for compute 1, out s0, compute waits for copy out 1, wait for copy out 1
+        kernel1
+        hook, hook copy out, copy out waits for compute 2, out s1, compute waits for copy out 2, wait for copy out 2
+        hook, take s2 gathered, hook copy out, copy out waits for compute 2, out s2, compute waits for copy out 3
+        wait for copy out 3, free s2 gathered, kernel2, free b0
+        hook, take s1, hook copy in, copy in waits for compute 3, copy in waits for copy out 2
+        copy in waits for copy out 3, in s1, compute waits for copy in 1, kernel3, free s1
+        hook, take s0, hook copy in, copy in waits for compute 4, copy in waits for copy out 1, in s0
+        compute waits for copy in 2, kernel4, hook, free s0, kernel5, wait for compute
+    """)
+    timeline = run(step, schedule)
+    assert sum(copy.size_bytes for copy in timeline.copies) == (4 + 8 + 4 + 8 + 4) * MIB
+    assert peak_bytes(timeline) == (8 + 4) * MIB
+
+
+def test_on_a_stream_of_their_own_copies_in_begin_behind_the_node_before_the_last() -> None:
+    """s6 is used where it lies; behind its node y3 goes, which its copy out is waited for. s4 is kept until the node of
+    s2 ends, for whose copy nothing but the copies before is waited for; with that the stream waits for s4's node."""
+    step = three_layers()
+    own = {"s2": OwnCopy(5), "s4": OwnCopy(7), "s6": OwnCopy(8, back=False)}
+    told = all_told(build_step(step, own_copies(step, CopyStreams.SHARED, Waits.STREAMS, **own)))
+    assert told[told.index("out s6") + 1 :] == lines("""
+        free b8, hook, take b12, kernel4, hook stream wait, compute waits for copy out 3, free b9
+        hook, hook, take s4, hook copy in, copy in waits for copy out 2, copy in waits for copy out 3, in s4
+        hook stream wait, compute waits for copy in 1, take b13, kernel5, free b12
+        hook, hook, take s2, hook copy in, copy in waits for copy out 1, in s2
+        hook stream wait, compute waits for copy in 2, take b14, kernel6, free b13
+        copy in waits for compute 6, free s4
+        hook, hook, kernel7, free b14, copy in waits for compute 7, free s2, kernel8, wait for compute
+    """)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "wrong"),
+    [
+        ("s9", OwnCopy(3), "expected one of the 7 saved tensors"),
+        ("b7", OwnCopy(3), "expected one of the 7 saved tensors"),
+        ("s2", OwnCopy(2), "found that it is let go; expected its save, or a later hook call"),
+        ("s2", OwnCopy(12), "found that it comes back; expected that it is let go before its need, or taken there"),
+        ("s2", OwnCopy(11, back=False), "found that it is let go and not back; expected that it is held until it is"),
+    ],
+)
+def test_own_copies_that_cannot_be_are_refused(name: str, own: OwnCopy, wrong: str) -> None:
+    step = three_layers()
+    with pytest.raises(InvalidInput, match=wrong):
+        build_step(step, own_copies(step, CopyStreams.COMPUTE, Waits.STREAMS, **{name: own}))
+
+
+def test_what_is_no_plain_tensor_is_not_copied() -> None:
+    step = three_layers()
+    step = replace(step, saved=(step.saved[0]._replace(stays="no plain tensor"), *step.saved[1:]))
+    with pytest.raises(InvalidInput, match=r"s0, hook call 1 .*: found that it is copied; expected that it stays"):
+        build_step(step, own_copies(step, CopyStreams.COMPUTE, Waits.STREAMS, s0=OwnCopy(1)))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captured.steps import three_layers
-from captured.strategies import any_leaves, steps
+from captured.strategies import any_leaves, any_own_copies, steps
 from captured.test_program import GPU, run
 from support.examples import tries
 from vdnnsim.captured import (
@@ -27,7 +27,7 @@ from vdnnsim.captured import (
 )
 from vdnnsim.captured.checking import check_step_program
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Action, Schedule
+from vdnnsim.iteration import Action, CopyStreams, Schedule, Waits
 from vdnnsim.machines import BrokenProgram, DeviceMemory
 from vdnnsim.memory import make_pool
 from vdnnsim.program import Allocate, BrokenSchedule, Free, Kernel, Program, Stream, StreamWait
@@ -81,6 +81,28 @@ def test_any_schedule_is_refused_or_right(step: CapturedStep, data: st.DataObjec
     except BrokenSchedule:
         return
     check(step, schedule)
+
+
+@settings(max_examples=tries(40))
+@given(steps(), st.data(), st.sampled_from(CopyStreams), st.sampled_from((Waits.STREAMS, Waits.COPIES_OUT)))
+def test_saved_tensors_are_copied_each_by_itself(
+    step: CapturedStep, data: st.DataObject, copies: CopyStreams, waits: Waits
+) -> None:
+    """As often as they are asked to be; every block dies once, and what came back with its node."""
+    if not step.saved:
+        return
+    own = data.draw(any_own_copies(step))
+    schedule = replace(schedule_of(step, {}), copies=copies, waits=waits, own_copies=own)
+    program = build_step(step, schedule)
+    check_step_program(step, program, DeviceMemory(make_pool("best-fit", 10**12)))
+    copied = [copy.buffer for copy in run(step, schedule).copies]
+    assert sorted(copied) == sorted([*own, *(name for name, one in own.items() if one.back)])
+    live = Counter(buffer.name for buffer in program.setup)
+    for command in program.commands:
+        if isinstance(command, Allocate | Free):
+            live[command.buffer.name] += 1 if isinstance(command, Allocate) else -1
+            assert live[command.buffer.name] in (0, 1)
+    assert not any(count for name, count in live.items() if name.startswith("s"))
 
 
 @settings(max_examples=tries(60))

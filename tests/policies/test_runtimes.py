@@ -13,7 +13,7 @@ from support.examples import mostly_thorough
 from support.render import copy_lines, kernel_lines
 from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidInput
-from vdnnsim.iteration import Leave, Remake
+from vdnnsim.iteration import Leave, OwnCopy, Remake, Waits
 from vdnnsim.making import make_study
 from vdnnsim.network import Kind, Network
 from vdnnsim.network.builtin import NETWORKS
@@ -157,8 +157,6 @@ def test_what_is_gone_is_made_again_for_what_is_made_of_it() -> None:
 @pytest.mark.parametrize(
     ("name", "leaves"),
     [
-        ("torchtune(stash=1)", {"b7": Leave(3, 5, 12, 12)}),  # b9 is the head's, b8 the last in the stash
-        ("save-on-cpu", {"b7": Leave(3, 3, 12, 12), "b8": Leave(5, 5, 10, 10), "b9": Leave(7, 7, 8, 8)}),
         ("te(layers=1)", {"b7": Leave(3, 4, 12, 12)}),
         ("te-v1(layers=1)", {"b7": Leave(3, 5, 10, 12)}),
         ("megatron(margin=1)", {"b7": Leave(3, 7, 10, 12)}),
@@ -170,9 +168,47 @@ def test_of_a_step_blocks_leave_at_hook_calls(name: str, leaves: dict[str, Leave
     assert dict(study.run(name).plan.schedule.actions) == leaves
 
 
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        # of what is packed in the stages 1 to 7 every second is a weight, which stays; the loss saves y3, s6
+        ("torchtune", {"s0": OwnCopy(10), "s2": OwnCopy(10), "s4": OwnCopy(10, back=False)}),
+        ("torchtune(head=leaves)", {"s0": OwnCopy(7), **{f"s{n}": OwnCopy(8, back=n < 6) for n in (2, 4, 6)}}),
+        (
+            "torchtune(stash=2, head=leaves)",
+            {"s0": OwnCopy(3), "s2": OwnCopy(5), "s4": OwnCopy(7), "s6": OwnCopy(8, False)},
+        ),
+        ("torchtune(stash=0, min_bytes=5MiB)", {"s2": OwnCopy(3), "s4": OwnCopy(5)}),
+        ("save-on-cpu", {f"s{number}": OwnCopy(number + 1) for number in range(7)}),
+    ],
+)
+def test_of_a_step_each_saved_tensor_is_copied_by_itself(name: str, own: dict[str, OwnCopy]) -> None:
+    study = replace(make_study(three_layers(), gpu=gpu_of()), checked=True)
+    schedule = study.run(name).plan.schedule
+    assert dict(schedule.own_copies) == own
+    assert not schedule.actions
+
+
+def test_up_to_pytorch_2_11_save_on_cpu_has_the_host_wait() -> None:
+    step = three_layers()
+    for torch, waits in (("2.11.0+cu130", Waits.COPIES_OUT), ("2.13.0", Waits.STREAMS)):
+        study = make_study(replace(step, header=replace(step.header, torch=torch)), gpu=gpu_of())
+        assert study.run("save-on-cpu").plan.schedule.waits is waits
+
+
+def test_what_is_a_view_of_a_weight_is_no_parameter() -> None:
+    """As a linear layer saves it, transposed: torchtune copies it. What is not in a row is gathered on a GPU."""
+    step = three_layers()
+    weight = step.saved[1]._replace(shape=(512, 512), stride=(1, 512))
+    step = replace(step, saved=(step.saved[0], weight, *step.saved[2:]))
+    study = make_study(step, gpu=gpu_of())
+    assert study.run("torchtune").plan.schedule.own_copies["s1"] == OwnCopy(10)
+    assert study.run("save-on-cpu").plan.schedule.own_copies["s1"] == OwnCopy(2, gathered=True)
+
+
 def test_of_a_step_one_copy_waits_for_the_other() -> None:
     lines = copy_lines(make_study(three_layers(), gpu=gpu_of()).run("torchtune(stash=0)").timeline)
-    assert [line[:2] for line in lines][:2] == [("copy out", "b7"), ("copy out", "b8")]
+    assert [line[:2] for line in lines][:2] == [("copy out", "s0"), ("copy out", "s2")]
     assert all(before[3] <= behind[2] for before, behind in pairwise(lines))
 
 

@@ -7,12 +7,15 @@ only from its first need on. What is needed must be there then.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from vdnnsim.captured.agenda import HOOK, block_name
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.iteration import Buffer
 from vdnnsim.machines.checking import CheckedBlock, ProgramChecker, Use
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.program import Allocate, Command, CopyIn, Free, HostCall, Kernel, Program, Stream
+from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, HostCall, Kernel, Program, Stream
 
 BACK = " back"
 """Ends the name of a block into which a tensor comes back while others still hold the one that it left."""
@@ -21,13 +24,18 @@ BACK = " back"
 def check_step_program(step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
     """Raises `BrokenProgram` for a program of this step in which blocks, in this empty memory, are used out of order or
     when they are not there; `OutOfMemory` where it does not fit."""
-    _StepChecker(step, program, memory).check()
+    from vdnnsim.captured.checking_own_copies import OwnCopiesChecker  # which knows this module
+
+    own = any(isinstance(command, CopyOut) and not command.buffer.name.startswith("b") for command in program.commands)
+    (OwnCopiesChecker if own else StepChecker)(step, program, memory).check()
 
 
-class _StepChecker(ProgramChecker):
+class StepChecker(ProgramChecker):
+    """Follows the program of a step."""
+
     def __init__(self, step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
-        calls = (step.deeds[call] for call in step.hook_calls)
-        self.calls = ((deed.doing, block_name(step.saved[deed.number].block)) for deed in calls)
+        self.step = step
+        self.calls = iter([step.deeds[call] for call in step.hook_calls])
         self.tensors = {block_name(saved.block) for saved in step.saved}
         self.awaits = ""
         """What the hook call under way needs."""
@@ -45,26 +53,40 @@ class _StepChecker(ProgramChecker):
         super().check()
         self._check_needed()
 
+    @contextmanager
+    def memory_of(self, _buffer: Buffer) -> Iterator[None]:
+        """While this lasts, `memory` and `freed` are those of the buffer."""
+        yield
+
     def follow(self, command: Command) -> None:
+        """As any program's; and what is needed is there when the host goes on."""
         if isinstance(command, Free) and (block := self.live.get(command.buffer.name)):
             if command.buffer.name.removesuffix(BACK) == self.awaits:
                 self._check_needed()
-            self._used_by_kernels(block)
+            self.used_by_kernels(block)
             self.shared.discard(command.buffer.name)
         elif command == HostCall(HOOK):
             self._check_needed()
             self._hook_call()
-        super().follow(command)
+        if isinstance(command, (Allocate, Free)):
+            with self.memory_of(command.buffer):
+                super().follow(command)
+        else:
+            super().follow(command)
         if isinstance(command, Allocate) and self.live[command.buffer.name].before:
             self.shared.add(command.buffer.name)
 
     def _hook_call(self) -> None:
-        doing, name = next(self.calls)
+        doing, number = next(self.calls)
         if doing is Doing.SAVE:
-            self.is_saved.add(name)
+            self.is_saved.add(block_name(self.step.saved[number].block))
         else:
-            self.is_needed.add(name)
-            self.awaits = name
+            self.awaits = self.needed_in(number)
+            self.is_needed.add(self.awaits)
+
+    def needed_in(self, number: int) -> str:
+        """What must be there when this saved tensor is needed."""
+        return block_name(self.step.saved[number].block)
 
     def kernel(self, kernel: Kernel) -> None:
         if not kernel.again:  # else the hook call is still under way
@@ -73,9 +95,13 @@ class _StepChecker(ProgramChecker):
         for name in sorted(self.shared):
             tensor = name.removesuffix(BACK)
             if tensor not in self.on_host:
-                self.touch(self.live[name], given._replace(writes=True))
+                self.touch(self.live[name], given._replace(writes=self.writes(name)))
             elif tensor in self.is_needed or not self._came_back(name):
                 self.touch(self.live[name], given._replace(writes=tensor not in self.is_saved))
+
+    def writes(self, _name: str) -> bool:
+        """Whether kernels may write a block that does not leave."""
+        return True
 
     def _check_needed(self) -> None:
         """What the last hook call needs is there, when the host goes on."""
@@ -92,7 +118,7 @@ class _StepChecker(ProgramChecker):
 
     def copy_out(self, buffer: Buffer) -> None:
         block = self.block(buffer.name, "a copy out")
-        self._used_by_kernels(block)
+        self.used_by_kernels(block)
         block.holds = buffer.name
         if buffer.name not in self.tensors:
             self.is_saved.add(buffer.name)  # a gradient, which is complete
@@ -103,7 +129,7 @@ class _StepChecker(ProgramChecker):
         self.bring_back(command.buffer.name.removesuffix(BACK), command.buffer.name)
         self.shared.add(command.buffer.name)
 
-    def _used_by_kernels(self, block: CheckedBlock) -> None:
+    def used_by_kernels(self, block: CheckedBlock) -> None:
         """Any kernel so far may have used it; what came back, only since its need."""
         if self.last_kernel and (block.name.removesuffix(BACK) in self.is_needed or not self._came_back(block.name)):
             block.uses[Stream.COMPUTE, True] = self.last_kernel._replace(writes=True)

@@ -67,6 +67,8 @@ class PlanFile:
             raise InvalidInput("plan: found tensors that are made again: in training torch.utils.checkpoint does that")
         if schedule.compression:
             raise InvalidInput("plan: found copies that are compressed; expected plain ones: no GPU has that engine")
+        if schedule.own_copies:
+            raise InvalidInput("plan: found saved tensors copied each by itself; expected blocks that leave")
         views: dict[int, list[SavedView]] = {}
         for number, one in enumerate(step.saved):
             view = SavedView(number, one.dtype, one.shape, one.stride, one.offset_bytes)

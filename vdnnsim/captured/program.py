@@ -2,95 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT, NOTHING, agenda_of
+from vdnnsim.captured.agenda import NOTHING, agenda_of
+from vdnnsim.captured.building import Building, Prepared
 from vdnnsim.captured.checks import actions_of, checked_leave
 from vdnnsim.captured.host_optimiser import on_host
-from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
+from vdnnsim.captured.own_copies import build_own_copies
 from vdnnsim.captured.remaking import Again, again_of, checked_remake
-from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, Leave, Remake, Schedule
-from vdnnsim.program import (
-    Allocate,
-    Command,
-    CopyIn,
-    CopyOut,
-    Free,
-    HostCall,
-    Kernel,
-    Piece,
-    Program,
-    Step,
-    Stream,
-    StreamWait,
-    Synchronise,
-)
+from vdnnsim.captured.step import CapturedStep
+from vdnnsim.iteration import BrokenSchedule, Buffer, Leave, Remake, Schedule
+from vdnnsim.program import Allocate, Free, Kernel, Program
 from vdnnsim.program.nvme import by_nvme
-
-_HOOK, _HOOK_COPY_OUT, _HOOK_COPY_IN, _HOOK_STREAM_WAIT = map(
-    HostCall, (HOOK, HOOK_COPY_OUT, HOOK_COPY_IN, HOOK_STREAM_WAIT)
-)
-
-
-class _Run(NamedTuple):
-    """Deeds `first` to before `last` of one module's forward or backward."""
-
-    layer: str
-    backward: bool
-    first: int
-    last: int
-
-
-class _Usual:
-    """What the host does where nothing leaves: `commands[begins[n]:begins[n + 1]]` belong to deed n, its own first,
-    then the frees of the blocks `dying[n]`; those before the first deed are in front."""
-
-    def __init__(self, own: Sequence[Command | None], behind: Iterable[int | None], frees: Sequence[Free]) -> None:
-        self.dying: dict[int, list[int]] = {}
-        for number, deed in enumerate(behind):
-            if deed is not None:
-                self.dying.setdefault(deed, []).append(number)
-        self._frees = frees
-        self.commands: list[Command] = [*self.frees(BEFORE_STEP)]
-        self.begins = []
-        for deed, command in enumerate(own):
-            self.begins.append(len(self.commands))
-            if command is not None:
-                self.commands.append(command)
-            self.commands += self.frees(deed)
-        self.begins.append(len(self.commands))
-
-    def frees(self, deed: int) -> list[Free]:
-        """What goes behind this deed."""
-        return [self._frees[number] for number in self.dying.get(deed, ())]
-
-
-class _Prepared:
-    """What all programs of a step have in common: the command of each deed (none of a hook call), how many kernels come
-    before each hook call, and what is usual without hooks and with them."""
-
-    def __init__(self, step: CapturedStep) -> None:
-        self.buffers = buffers_of(step)
-        self.frees = tuple(map(Free, self.buffers))
-        takes = tuple(map(Allocate, self.buffers))
-        names = (kernel.name for kernel in step.kernels)
-        kernels = tuple(Kernel(*key, name) for key, name in zip(kernel_keys(step), names, strict=True))
-        self.setup = tuple([self.buffers[n] for n, block in enumerate(step.blocks) if block.taken == BEFORE_STEP])
-        by_kind: Mapping[Doing, Sequence[Command]] = {Doing.TAKE: takes, Doing.LAUNCH: kernels}
-        self.own = [by_kind[doing][number] if doing in by_kind else None for doing, number in step.deeds]
-        launched = list(accumulate((deed.doing is Doing.LAUNCH for deed in step.deeds), initial=0))
-        self.kernels_before = {stage: launched[call] for stage, call in enumerate(step.hook_calls, start=1)}
-        self.places = places_of(step)
-        self.runs = []
-        for place, run in groupby(range(len(step.deeds)), key=self.places.__getitem__):
-            deeds = list(run)
-            self.runs.append(_Run(*place, deeds[0], deeds[-1] + 1))
-        self.without_hooks = _Usual(self.own, [block.given for block in step.blocks], self.frees)
-        self.with_hooks = _Usual(self.own, [block.given_hooked for block in step.blocks], self.frees)
 
 
 def build_step(step: CapturedStep, plan: Schedule) -> Program:
@@ -98,7 +23,9 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
     `BrokenSchedule`."""
     prepared = step.made.get("program")
     if prepared is None:
-        prepared = step.made["program"] = _Prepared(step)
+        prepared = step.made["program"] = Prepared(step)
+    if plan.own_copies and plan.host_optimiser is None:
+        return build_own_copies(step, prepared, plan)
     leaves: dict[int, Leave] = {}
     remakes: dict[int, Remake] = {}
     for number, action in actions_of(step, plan).items():
@@ -106,11 +33,12 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             leaves[number] = checked_leave(step, number, action)
         else:
             remakes[number] = checked_remake(step, number, action)
-    building = _Building(step, prepared, leaves, remakes, plan.copies)
-    program = replace(building.build(), paging=plan.paging)
+    building = _OfBlocks(step, prepared, leaves, remakes, plan)
+    program = building.build(building.dying, tuple(prepared.buffers[number] for number in leaves))
+    program = replace(program, paging=plan.paging)
     if plan.host_optimiser is not None:
-        if plan.actions:
-            name = next(iter(plan.actions))
+        if moved := (*plan.actions, *plan.own_copies):
+            name = moved[0]
             raise BrokenSchedule(name, "set-up", "that it leaves, too", "an optimiser on the host by itself")
         return on_host(step, program, plan.host_optimiser)
     if plan.compression is None and not plan.nvme:
@@ -128,25 +56,21 @@ class _Away(NamedTuple):
     back: int
 
 
-class _Building:
-    """One program under way: what is usual, up to where a plan has it otherwise."""
+class _OfBlocks(Building):
+    """One in which whole blocks leave, or are made again."""
 
     def __init__(
         self,
         step: CapturedStep,
-        prepared: _Prepared,
+        prepared: Prepared,
         leaves: Mapping[int, Leave],
         remakes: Mapping[int, Remake],
-        copies: CopyStreams,
+        plan: Schedule,
     ) -> None:
-        self.copies = copies
-        self.last_copy: Piece | None = None
-        self.step = step
-        self.prepared = prepared
+        super().__init__(step, prepared, plan, hooked=bool(leaves or remakes))
         self.leaves = leaves
         self.away = {number: _Away(leave.freed, leave.back) for number, leave in leaves.items()}
         self.away |= {number: _Away(remake.dropped, remake.again) for number, remake in remakes.items()}
-        self.usual = prepared.with_hooks if self.away else prepared.without_hooks
         self.agenda = agenda_of(leaves)
         self.again = again_of(step, remakes)
         self.dropped: dict[int, list[int]] = {}
@@ -154,20 +78,9 @@ class _Building:
             self.dropped.setdefault(remakes[number].dropped, []).append(number)
         self.busy = {*self.agenda, *self.again, *self.dropped}
         """The stages in which anything is done."""
-        self.commands: list[Command] = []
-        self.copies_out: dict[int, Piece] = {}
-        self.copies_in: dict[int, Piece] = {}
-        self.kernels_again = 0
-        self.awaited_at = 0
-        """How many kernels there were when the compute stream last waited."""
-        self.others = {number: self._held_by_others_until(number) for number in self.away}
+        self.others = {number: self.held_by_others_until(number) for number in self.away}
         self.fetched = {number: self._fetched_buffer(number) for number in self.away}
         self.dying = self._dying()
-
-    def _held_by_others_until(self, number: int) -> int | None:
-        """Behind which deed nobody but the runtime holds the block that a tensor leaves; None is not in the step."""
-        block = self.step.blocks[number]
-        return block.given if block.released is None else block.released
 
     def _goes_when_dropped(self, number: int) -> bool:
         """Whether nobody else holds the block when the runtime lets it go."""
@@ -202,42 +115,13 @@ class _Building:
                 at(others)[number, False] = frees[number]
         return {deed: [free for _, free in sorted(dying.items())] for deed, dying in found.items()}
 
-    def build(self) -> Program:
-        usual, commands = self.usual, self.commands
-        calls = self.step.hook_calls if self.away else ()
-        stages = {call: stage for stage, call in enumerate(calls, start=1)}
-        otherwise = sorted({*self.dying, *calls})
-        place = 0  # in `otherwise`
-        cursor = 0  # in the usual commands
-        steps = []
-        first = 0
-        for layer, backward, _, last in self.prepared.runs:
-            while place < len(otherwise) and otherwise[place] < last:
-                deed = otherwise[place]
-                place += 1
-                commands += usual.commands[cursor : usual.begins[deed]]
-                cursor = usual.begins[deed + 1]
-                self._otherwise(deed, stages.get(deed), layer)
-            commands += usual.commands[cursor : usual.begins[last]]
-            cursor = usual.begins[last]
-            steps.append(Step(layer, backward, False, first, len(commands)))
-            first = len(commands)
-        commands.append(Synchronise(self._unfinished()))
-        steps[-1] = steps[-1]._replace(last=len(commands))
-        offloaded = tuple([self.prepared.buffers[number] for number in self.leaves])
-        return Program(self.prepared.setup, tuple(commands), tuple(steps), {}, offloaded)
-
-    def _otherwise(self, deed: int, stage: int | None, layer: str) -> None:
-        """A deed with something that is not as usual: a hook call, or what dies behind it."""
-        if stage is not None:
-            self._hook_call(stage, layer)
-        elif command := self.prepared.own[deed]:
-            self.commands.append(command)
+    def behind(self, deed: int) -> None:
+        """What dies."""
         dying = self.dying.get(deed)
         self.commands += self.usual.frees(deed) if dying is None else dying
 
-    def _hook_call(self, stage: int, layer: str) -> None:
-        self.commands.append(_HOOK)
+    def hook_call(self, stage: int, layer: str) -> None:
+        """Copies, waits, what is let go, what is made again."""
         if stage not in self.busy:
             return
         deeds = self.agenda.get(stage, NOTHING)
@@ -246,11 +130,11 @@ class _Building:
         for number in deeds.fetched:
             self._copy_in(number, here, kernels)
         for number in deeds.awaited:
-            self._wait(self.copies_in[number], kernels)
+            self.wait(self.copies_in[number], kernels)
         for number in deeds.out:
-            self._copy_out(number, layer, kernels)
+            self.copy_out(number, self.prepared.buffers[number], layer, kernels)
         for number in deeds.dropped:
-            self._wait(self.copies_out[number], kernels)
+            self.wait(self.copies_out[number], kernels)
             self._let_go(number)
         for number in self.dropped.get(stage, ()):
             self._let_go(number)
@@ -288,46 +172,5 @@ class _Building:
         dies = block.given_hooked if block.released is None else block.released
         return len(self.step.deeds) if dies is None else dies
 
-    def _copy_out(self, number: int, layer: str, kernels: int) -> None:
-        """Behind all kernels given so far, which may still be writing it."""
-        self.commands.append(_HOOK_COPY_OUT)
-        self._behind(kernels, Stream.COPY_OUT)
-        piece = Piece(Stream.COPY_OUT, len(self.copies_out) + 1)
-        self.copies_out[number] = self._copy(CopyOut(self.prepared.buffers[number], layer), piece)
-
     def _copy_in(self, number: int, here: str, kernels: int) -> None:
-        """Behind all kernels given so far, which may still use the memory that it gets, and behind its copy out."""
-        buffer = self.fetched[number]
-        needed = self.leaves[number].needed
-        there = f"{self.prepared.places[self.step.hook_calls[needed - 1]][0]}, call {needed}"
-        self.commands += (Allocate(buffer), _HOOK_COPY_IN)
-        self._behind(kernels, Stream.COPY_IN)
-        self.commands.append(StreamWait(Stream.COPY_IN, self.copies_out[number]))
-        piece = Piece(Stream.COPY_IN, len(self.copies_in) + 1)
-        self.copies_in[number] = self._copy(CopyIn(buffer, here, there), piece)
-
-    def _copy(self, copy: CopyOut | CopyIn, piece: Piece) -> Piece:
-        """Gives a copy; one that shares its stream waits for the one before, on the compute stream kernels for it."""
-        if self.copies is not CopyStreams.EACH_WAY and self.last_copy and self.last_copy.stream is not piece.stream:
-            self.commands.append(StreamWait(piece.stream, self.last_copy))
-        self.commands.append(copy)
-        self.last_copy = piece
-        if self.copies is CopyStreams.COMPUTE:
-            self.commands.append(StreamWait(Stream.COMPUTE, piece))
-        return piece
-
-    def _behind(self, kernels: int, stream: Stream) -> None:
-        if kernels:
-            self.commands.append(StreamWait(stream, Piece(Stream.COMPUTE, kernels)))
-
-    def _wait(self, piece: Piece, kernels: int) -> None:
-        self.commands += (_HOOK_STREAM_WAIT, StreamWait(Stream.COMPUTE, piece))
-        self.awaited_at = kernels
-
-    def _unfinished(self) -> tuple[Stream, ...]:
-        """The streams that the host waits for in the end: kernels stand behind all copies that they have waited for."""
-        kernels = len(self.step.kernels) + self.kernels_again
-        streams = [Stream.COMPUTE]
-        if self.leaves and self.awaited_at == kernels:
-            streams += [Stream.COPY_OUT, Stream.COPY_IN]
-        return tuple(streams)
+        self.copy_in(number, self.fetched[number], here, self.leaves[number].needed, kernels)

@@ -8,14 +8,17 @@ version of PyTorch. Sizes are bytes as asked for, before the allocator rounds th
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+_WIDTH = re.compile(r"\d+")
 BEFORE_STEP = -1
 """Stands for a deed of the block that is there when the step begins."""
 
@@ -139,6 +142,34 @@ class SavedTensor(NamedTuple):
     stride: tuple[int, ...]
     offset_bytes: int
     stays: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """What a copy of it moves: its elements, each as wide as the type's name says."""
+        width = _WIDTH.search(self.dtype)
+        return prod(self.shape) * (max(1, int(width[0]) // 8) if width else 1)
+
+    @property
+    def in_a_row(self) -> bool:
+        """Whether its elements lie one behind the other in the order of its dimensions."""
+        return self.stride == _strides_in_a_row(self.shape, self.stride, range(len(self.shape)))
+
+    @property
+    def without_gaps(self) -> bool:
+        """Whether they do in some order of its dimensions."""
+        order = sorted(range(len(self.shape)), key=lambda place: (-self.stride[place], -self.shape[place]))
+        return self.stride == _strides_in_a_row(self.shape, self.stride, order)
+
+
+def _strides_in_a_row(shape: Sequence[int], stride: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """The strides without gaps in this order of dimensions, the outermost first; of one element as they are."""
+    found = list(stride)
+    elements = 1
+    for place in reversed(order):
+        if shape[place] != 1:
+            found[place] = elements
+        elements *= shape[place]
+    return tuple(found)
 
 
 class AllocatorSegment(NamedTuple):

@@ -58,6 +58,8 @@ class Waits(StrEnum):
     tensor is read."""
     STREAMS = "streams"
     """The host at the end of the iteration; before, streams wait for each other's work by events."""
+    COPIES_OUT = "copies out"
+    """As `STREAMS`, and the host for each copy out as soon as it is given (of captured steps alone)."""
 
 
 class CopyStreams(StrEnum):
@@ -100,6 +102,21 @@ class Remake(NamedTuple):
 Action = Leave | Remake
 
 
+class OwnCopy(NamedTuple):
+    """A saved tensor of a captured step is copied by itself, whatever else lies in its block: out when it is saved, in,
+    to a block of its own, when backward first needs it.
+
+    Its block is held for it up to the stage `freed`, in which the compute stream waits for the copy out: in a save's
+    before that copies anything, its own behind its copy, in a need's at the end of the node of the graph that needs.
+    Without `back` nothing is copied in: backward takes it where it lies, or never. One that is `gathered`, whose bytes
+    are not in a row, is first put in a row on the device, in a block that lives as long as the call.
+    """
+
+    freed: int
+    back: bool = True
+    gathered: bool = False
+
+
 class Shared(NamedTuple):
     """One block for several tensors that do not live at the same time."""
 
@@ -127,6 +144,7 @@ class Schedule:
     go there, no more than so many bytes on their way at once, and parameters come back.
 
     `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
+    `own_copies`, in place of actions, are saved tensors of a captured step that are copied each by itself, by name.
     """
 
     layout: Layout
@@ -145,21 +163,14 @@ class Schedule:
     nvme: frozenset[str] = frozenset()
     paging: Paging | None = None
     host_optimiser: int | None = None
+    own_copies: Mapping[str, OwnCopy] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> object:
         """Equal for schedules that run the same."""
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
-        return (
-            *how,
-            self.before,
-            self.stays,
-            frozenset(self.actions.items()),
-            self.addresses,
-            self.nvme,
-            self.paging,
-            self.host_optimiser,
-        )
+        what = frozenset(self.actions.items()), frozenset(self.own_copies.items()), self.nvme, self.paging
+        return *how, self.before, self.stays, *what, self.addresses, self.host_optimiser
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:

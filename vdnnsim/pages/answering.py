@@ -11,7 +11,7 @@ COSTS = "Costs"
 def answer_of(comparison: Comparison) -> list[tuple[str, str]]:
     """Headings, each with its line."""
     able = [run for run in comparison.runs if not run.plan.endless] or list(comparison.runs)
-    staying = [run for run in able if not run.plan.schedule.actions]
+    staying = [run for run in able if not (run.plan.schedule.actions or run.plan.schedule.own_copies)]
     trained = [run.result for run in able if run.result.trainable]
     told = [("Fits without offload?", _fits(comparison, [run.result for run in staying]))] if staying else []
     if not trained:

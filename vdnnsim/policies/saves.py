@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.choosing import GEMM, kind_of, may_leave
+from vdnnsim.captured.own_copies import saved_name
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.iteration import (
@@ -26,6 +27,7 @@ from vdnnsim.iteration import (
     Layout,
     Leave,
     MemoryClass,
+    OwnCopy,
     Schedule,
     Waits,
     WeightGradients,
@@ -69,11 +71,17 @@ class Saves:
         """The stage from which on all that is saved is the model's last GEMM's, its head's, or comes behind it."""
         kinds = ("FC", "CONV")
         if self.of_step:
-            gemms = [saved.block for saved in self.problem.step.saved if kind_of(saved) == GEMM]
-            stages = self.problem.step.stages
-            return stages.saves[gemms[-1]][0] if gemms else self.last_forward + 1
+            gemms = [number for number, saved in enumerate(self.problem.step.saved) if kind_of(saved) == GEMM]
+            return self._begin_of_node(gemms[-1]) if gemms else self.last_forward + 1
         layers = [n for n, stage in enumerate(self.iteration.stages) if not stage.backward and stage.kind in kinds]
         return max(layers, default=self.last_forward + 1)
+
+    def _begin_of_node(self, number: int) -> int:
+        """The stage of the first tensor that the node which saves this one saves."""
+        places = [(saved.module, saved.node) for saved in self.problem.step.saved]
+        while number and places[number - 1] == places[number]:
+            number -= 1
+        return self.problem.step.stages.save[number]
 
     def read_by(self, layers: Collection[str]) -> frozenset[str]:
         """The maps that backward of these layers of a network reads."""
@@ -91,6 +99,15 @@ class Saves:
             place = bisect_left(needs, back)
             back = needs[place] if place < len(needs) else one.needed
         return Leave(one.out, freed, min(back, one.needed), one.needed)
+
+    def plan_of_copies(self, own: Mapping[int, OwnCopy], copies: CopyStreams, waits: Waits = Waits.STREAMS) -> Plan:
+        """The plan in which these saved tensors of a step are copied each by itself."""
+        step = self.problem.step
+        blocks = frozenset(block_name(step.saved[number].block) for number in own)
+        named = {saved_name(number): one for number, one in own.items()}
+        schedule = replace(schedule_of(step, {}), waits=waits, copies=copies, offload=blocks, own_copies=named)
+        algorithms = self.problem.performance_optimal
+        return Plan(schedule, algorithms, workspaces_of(algorithms, self.problem.trace))
 
     def plan(
         self,

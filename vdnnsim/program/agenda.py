@@ -41,6 +41,9 @@ class Agenda:
         self.schedule = schedule
         self.out, self.back, self.needed, self.again, self.done, self.takes = (ByStage(list) for _ in range(6))
         self.uses: defaultdict[Key, list[str]] = defaultdict(list)
+        if schedule.own_copies:
+            name = next(iter(schedule.own_copies))
+            raise BrokenSchedule(name, "set-up", "a copy of it by itself", "actions alone: that is for captured steps")
         self._lifetimes()
         for name, action in schedule.actions.items():
             self._add(name, action)
