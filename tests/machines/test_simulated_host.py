@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.cases import gpu_of, plan_of
+from support.examples import tries
 from support.render import copy_lines, kernel_lines
 from support.strategies import Case, cases
 from support.two_convs import NETWORK, TRACE
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines import DeviceMemory
-from vdnnsim.machines.fair_shares import Limit, Sharing, max_min_shares
+from vdnnsim.machines.fair_shares import Limit, Load, Sharing, max_min_shares
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import make_pool
 from vdnnsim.policies.plan import Layout
 from vdnnsim.program import Program, build_program
 from vdnnsim.timeline import Timeline
-from vdnnsim.topology import SharedLink, Topology, load_topology
+from vdnnsim.topology import Most, SharedLink, Topology, load_topology
 from vdnnsim.topology.topology import no_sharing
 from vdnnsim.trace import Trace
 
@@ -215,3 +217,35 @@ def test_pairs_behind_a_switch_halve_what_one_has() -> None:
     """Published of all eight both ways: 5 to 6 GB/s in each, of 12 to 13."""
     every = {(gpu, way): (24.0, 11.0)[way] for gpu in range(8) for way in (0, 1)}
     assert gigabytes("a100-dual-socket", every) == [12.0, 5.7] * 8
+
+
+def test_a_link_that_carries_all_that_can_be_asked_for_has_no_limit() -> None:
+    """Four GPUs that copy one way at a time ask for 220 of both ways together, and may ask for 400 if they do not."""
+    memory = one_link(4, total_bytes_per_s=300 * GB, in_bytes_per_s=200 * GB)
+    one_way, both_ways = Most(55 * GB, 50 * GB, 55 * GB), Most(55 * GB, 50 * GB, 105 * GB)
+    assert not memory.that_binds([one_way] * 4).sharing()
+    assert memory.that_binds([one_way] * 3 + [both_ways]).sharing() == []
+    assert memory.that_binds([both_ways] * 4).sharing() == [[0, 1, 2, 3]]
+    assert one_link(2, both_out_bytes_per_s=109 * GB).that_binds([one_way] * 2).sharing() == [[0, 1]]
+
+
+@settings(max_examples=tries(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_shares_are_dealt_out_where_they_matter_and_nobody_else_notices(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    """As where every link is taken to bind, and shares are dealt out whenever anything changes."""
+    case = data.draw(cases())
+    program = build_program(case.network, case.plan)
+    limits = st.sampled_from([None, GB // 5, GB, 2 * GB, 20 * GB])
+    links = {
+        name: SharedLink(name, "switch", to, data.draw(limits), data.draw(limits), None, data.draw(limits), None)
+        for name, to in (("memory", None), ("left", "memory"), ("right", "memory"))
+    }
+    topology = Topology("test", "test", links, ("left", "right", "left"))
+    starts_ns = data.draw(st.tuples(*[st.integers(0, 300)] * 3))
+    found = run(topology, starts_ns, program, case.trace, case.gpu)
+    with monkeypatch.context() as patch:
+        patch.setattr(Topology, "that_binds", lambda self, _: self)
+        patch.setattr(Load, "too_much", True)
+        assert run(topology, starts_ns, program, case.trace, case.gpu) == found

@@ -39,6 +39,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
+from vdnnsim.program.order import Known, known_of
 from vdnnsim.trace import Trace, TraceRow
 from vdnnsim.units import PPM
 
@@ -126,6 +127,11 @@ class Script:
     def first_calls(self) -> list[FirstCalls]:
         """What goes cold while the host waits, for profiles that say so."""
         return first_calls_of(self.program)
+
+    @cached_property
+    def known(self) -> Known:
+        """What is known to be done at waits, whatever the times."""
+        return known_of(self.program)
 
     @cached_property
     def kernels_given(self) -> list[int]:

@@ -8,6 +8,8 @@ that it is done itself. A wait is for what has been given already, so that no tw
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
+from typing import NamedTuple
 
 from vdnnsim.errors import VdnnsimError
 from vdnnsim.program.commands import (
@@ -19,6 +21,7 @@ from vdnnsim.program.commands import (
     NvmeRead,
     NvmeWrite,
     Piece,
+    Program,
     Stream,
     StreamWait,
     Synchronise,
@@ -137,3 +140,33 @@ def follow(order: Order, command: Command) -> Piece | None:
     elif isinstance(command, StreamWait):
         order.stream_wait(command.stream, command.piece)
     return None
+
+
+class Known(NamedTuple):
+    """For each wait of the host, whether it knows thereafter that all it has given is done (`quiet`); and whether
+    copies of both directions may be under way at once."""
+
+    quiet: list[bool]
+    both_ways: bool
+
+
+_OTHER_WAY = {Stream.COPY_OUT: Stream.COPY_IN, Stream.COPY_IN: Stream.COPY_OUT}
+
+
+def known_of(program: Program) -> Known:
+    """What is known in an iteration of a program. Raises `NotGiven`."""
+    order = Order()
+    last: dict[Stream, Piece] = {}
+    quiet: list[bool] = []
+    both_ways = False
+    for command in chain.from_iterable(program.commands[step.first : step.last] for step in program.steps):
+        stream = stream_of(command)
+        if stream in _OTHER_WAY:
+            other = last.get(_OTHER_WAY[stream])
+            both_ways |= other is not None and not order.ordered(other, stream)
+        piece = follow(order, command)
+        if piece is not None:
+            last[piece.stream] = piece
+        elif isinstance(command, (Synchronise, HostWait)):
+            quiet.append(all(map(order.known, last.values())))
+    return Known(quiet, both_ways)

@@ -15,15 +15,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited, Script
-from vdnnsim.program import HostWait, Order, Piece, Program, Stream, Synchronise
-from vdnnsim.program.order import follow, stream_of
 from vdnnsim.sweep.held import Held, HeldByScript, held_by
 
-_OTHER_WAY = {Stream.COPY_OUT: Stream.COPY_IN, Stream.COPY_IN: Stream.COPY_OUT}
 _Value = TypeVar("_Value", bound=Hashable)
 
 
@@ -108,7 +104,7 @@ def lower(script: Script) -> Lowered:
     ins, in_numbers = _numbered([buffer.size_bytes for buffer in script.ins])
     counts = Counter(kernel_numbers)
     uncovered = bool(script.writes or script.program.paging)
-    quiet, both_ways = ([], False) if uncovered else _known(script.program)
+    quiet, both_ways = ([], False) if uncovered else script.known
     held = held_by(script)
     found: dict[Segment, Weighted] = {}
     waits = iter(held.waits)
@@ -136,26 +132,6 @@ def _numbered(values: Sequence[_Value]) -> tuple[list[_Value], list[int]]:
     """The distinct values in the order in which they come first, and the number of each value among them."""
     numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return list(numbers), [numbers[value] for value in values]
-
-
-def _known(program: Program) -> tuple[list[bool], bool]:
-    """For each wait of the host, whether it knows thereafter that all it has given is done; and whether copies of both
-    directions may be under way at once."""
-    order = Order()
-    last: dict[Stream, Piece] = {}
-    quiet: list[bool] = []
-    both_ways = False
-    for command in chain.from_iterable(program.commands[step.first : step.last] for step in program.steps):
-        stream = stream_of(command)
-        if stream in _OTHER_WAY:
-            other = last.get(_OTHER_WAY[stream])
-            both_ways |= other is not None and not order.ordered(other, stream)
-        piece = follow(order, command)
-        if piece is not None:
-            last[piece.stream] = piece
-        elif isinstance(command, (Synchronise, HostWait)):
-            quiet.append(all(map(order.known, last.values())))
-    return quiet, both_ways
 
 
 class _Lowering:

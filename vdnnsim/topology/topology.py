@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vdnnsim.errors import InvalidValue
+
+_LIMITS = (
+    "out_bytes_per_s", "in_bytes_per_s", "both_out_bytes_per_s", "both_in_bytes_per_s", "total_bytes_per_s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,35 @@ class SharedLink:
     @property
     def limits(self) -> tuple[int | None, ...]:
         """Out, in, each while both are used, and both together."""
-        both = self.both_out_bytes_per_s, self.both_in_bytes_per_s
-        return (self.out_bytes_per_s, self.in_bytes_per_s, *both, self.total_bytes_per_s)
+        return tuple(getattr(self, name) for name in _LIMITS)
+
+    def carries(self, outs: bool, ins: bool) -> tuple[int | None, int | None, int | None]:
+        """Out, in and both together, while it is used in these directions."""
+        if outs and ins:
+            both = (self.both_out_bytes_per_s, self.both_in_bytes_per_s)
+            out, back = (
+                one if limit is None else limit
+                for one, limit in zip((self.out_bytes_per_s, self.in_bytes_per_s), both, strict=True)
+            )
+            return out, back, self.total_bytes_per_s
+        return self.out_bytes_per_s, self.in_bytes_per_s, self.total_bytes_per_s
+
+    def unlimited(self) -> SharedLink:
+        """The same without a limit."""
+        return SharedLink(self.name, self.kind, self.to, provenance=self.provenance, source=self.source)
 
     @property
     def limited(self) -> bool:
         """Whether any limit is known."""
         return any(limit is not None for limit in self.limits)
+
+
+class Most(NamedTuple):
+    """Bytes per second that the copies of a GPU ask for at most: out, in, and both together."""
+
+    out_bytes_per_s: int
+    in_bytes_per_s: int
+    total_bytes_per_s: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,20 @@ class Topology:
             names = met.union(*(names for names, _ in joined))
             groups.append((names, sorted([gpu, *(one for _, gpus in joined for one in gpus)])))
         return [gpus for _, gpus in groups]
+
+    def that_binds(self, most: Sequence[Most]) -> Topology:
+        """The same with no limit on links that carry all that these GPUs may ask for, whenever they ask."""
+        asked: dict[str, list[Most]] = {}
+        for gpu, its in enumerate(most):
+            for link in self.path(gpu):
+                asked.setdefault(link.name, []).append(its)
+        links = dict(self.links)
+        for name, each in asked.items():
+            outs, ins, total = (sum(column) for column in zip(*each, strict=True))
+            carried = zip(links[name].limits, (outs, ins, outs, ins, total), strict=True)
+            if all(limit is None or most <= limit for limit, most in carried):
+                links[name] = links[name].unlimited()
+        return Topology(self.name, self.title, links, self.gpus)
 
     def shape(self, gpus: Sequence[int]) -> object:
         """What the links of these GPUs carry and how they hang together: equal for others whose links differ in their
