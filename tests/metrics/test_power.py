@@ -14,6 +14,7 @@ from rich.console import Console
 from support.cases import gpu_of
 from support.examples import tries
 from support.two_convs import NETWORK, TRACE
+from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import Power
 from vdnnsim.metrics import power_use
@@ -21,7 +22,7 @@ from vdnnsim.metrics.power import copy_time
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.power import power_of, print_power
 from vdnnsim.results import flat_row
-from vdnnsim.study import Study, compare_policies
+from vdnnsim.study import Study
 from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
 from vdnnsim.trace import Provenance
 
