@@ -106,6 +106,7 @@ def test_ends_quietly_when_nobody_reads(command: tuple[str, ...]) -> None:
         (f"compare {' '.join(ALEXNET)} <&- >&-", 2, "vdnnsim: cannot write: stdout is closed\n"),
         (f"compare {' '.join(ALEXNET)} --json out.json --policies vdnn >&-", 2, "vdnnsim: unknown policy"),
         ("compare alexnt --batch 1 --gpu h200 2>&-", 2, ""),
+        ("compare alexnt --batch 1 --gpu h200 2>/dev/full", 2, ""),
         ("sweep spec.toml --out out >&- 2>&-", 0, ""),
     ],
 )

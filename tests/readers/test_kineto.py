@@ -88,6 +88,21 @@ def test_a_step_on_a_gpu_is_read(tmp_path: Path) -> None:
     assert (found.seen.step_ns, found.seen.spread_ppm > 0) == (193_500, True)
 
 
+def test_where_no_steps_are_marked_each_ends_with_the_optimiser_and_that_is_said(tmp_path: Path) -> None:
+    document = gpu_trace()
+    events = document["traceEvents"]
+    assert isinstance(events, list)
+    document["traceEvents"] = [event for event in events if not event["name"].startswith("ProfilerStep")]
+    found = read(document, tmp_path)
+    assert [kernel.name for kernel in found.kernels] == [kernel.name for kernel in read(gpu_trace(), tmp_path).kernels]
+    assert [found.blocks[one.block].size_bytes for one in found.saved] == [2 * MIB, 2 * MIB]
+    (tmp_path / "my.pt.trace.json").write_text(json.dumps(document))
+    imported = read_kineto(tmp_path / "my.pt.trace.json")
+    assert "the last of 3 steps, times by 3 of them" in imported.says[0]
+    assert any(lack.startswith("where steps begin: cut behind each of 3 Optimizer.step") for lack in imported.lacks)
+    assert not any(lack.startswith("where steps begin") for lack in read_kineto(REAL).lacks)
+
+
 def test_what_lives_from_forward_to_backward_is_saved(tmp_path: Path) -> None:
     """By ReLU, whose node lets it go, and by the operator behind it, whose node runs before."""
     found = read(gpu_trace(), tmp_path)

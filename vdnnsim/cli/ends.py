@@ -33,16 +33,24 @@ def run_to_the_end(name: str, command: Callable[[], object]) -> None:
         _drop_output()
         sys.exit(EXIT_READER_GONE)
     except VdnnsimError as error:
-        print(f"{name}: {for_terminal(error)}", file=sys.stderr)
+        _tell(f"{name}: {for_terminal(error)}")
         sys.exit(error.exit_code)
     except OSError as error:
         _drop_output()
         why = "stdout is closed" if error.errno == errno.EBADF else error.strerror
-        print(f"{name}: cannot write: {why}", file=sys.stderr)
+        _tell(f"{name}: cannot write: {why}")
         sys.exit(EXIT_INVALID_INPUT)
     except KeyboardInterrupt:  # before or after a command; under one it is an error like others
-        print(f"{name}: interrupted", file=sys.stderr)
+        _tell(f"{name}: interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _tell(line: str) -> None:
+    """A line on stderr; where that takes none, as on a full disk, the exit code says it alone."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _hold_closed_streams() -> None:

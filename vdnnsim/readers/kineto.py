@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from vdnnsim.readers.tables_record import check_tables_writable
 from vdnnsim.units import format_bytes, format_ms
 
 _STEP_MARK = "ProfilerStep#"
+_OPTIMISER_MARK = "Optimizer.step#"
 _MODULE_MARK = "nn.Module: "
 _MOST_STEPS = 8
 _CPU, _CUDA = 0, 1
@@ -81,23 +83,30 @@ def _gpu(told: Mapping[str, Any], index: int) -> str:
 
 
 def _steps(recording: Recording) -> list[Recording]:
-    """One recording for each step that the user's profiler marked, the same but for which range is called the step; of
-    the whole where it marked none."""
+    """One recording for each step, the same but for which range is called the step: those that the user's profiler
+    marked; where it marked none, what lies between the optimiser's, the last of them behind it; else the whole."""
     marked = [n for n, one in enumerate(recording.ranges) if one.name.startswith(_STEP_MARK)]
-    if not marked:
-        ranges = list(recording.ranges)
-        begins_ns = [*(one.begin_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
-        ends_ns = [*(one.end_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
-        begin_ns, end_ns = min(begins_ns), max(ends_ns) + 1
-        thread = ranges[0].thread if ranges else 0
-        ranges.append(HostRange(STEP, False, begin_ns, end_ns, thread, None, -1))
-        return [_with(recording, ranges)]
     found = []
     for number in marked[-_MOST_STEPS:]:
         ranges = list(recording.ranges)
         ranges[number] = ranges[number]._replace(name=STEP)
         found.append(_with(recording, ranges))
-    return found
+    if found:
+        return found
+    ranges = list(recording.ranges)
+    begins_ns = [*(one.begin_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
+    ends_ns = [*(one.end_ns for one in ranges), *(one.launch_begin_ns for one in recording.gpu_work)]
+    thread = ranges[0].thread if ranges else 0
+    edges_ns = [min(begins_ns), *_ends_of_steps_ns(recording)[:-1], max(ends_ns) + 1]
+    whole = [HostRange(STEP, False, *edges, thread, None, -1) for edges in pairwise(edges_ns)]
+    return [_with(recording, [*ranges, one]) for one in whole[-_MOST_STEPS:]]
+
+
+def _ends_of_steps_ns(recording: Recording) -> list[int]:
+    """When the optimiser was done, each time, in a file that marks no steps; none in one that does."""
+    if any(one.name.startswith(_STEP_MARK) for one in recording.ranges):
+        return []
+    return sorted(one.end_ns for one in recording.ranges if one.name.startswith(_OPTIMISER_MARK))
 
 
 def _with(recording: Recording, ranges: list[HostRange]) -> Recording:
@@ -127,6 +136,11 @@ def _says(trace: _Trace, step: CapturedStep, chosen: Sequence[Recording], steps:
 
 def _lacks(trace: _Trace) -> tuple[str, ...]:
     streams = {one.stream for one in trace.recording.gpu_work}
+    steps = len(_ends_of_steps_ns(trace.recording))
+    unmarked = (
+        f"where steps begin: cut behind each of {steps} Optimizer.step; where a step has several, give the profiler a "
+        "schedule and call its step()",
+    )
     several = (f"what waits for what on its {len(streams)} streams: all is put on one, in the order of launches",)
     return (
         "which tensors are saved and when each is needed: what lives from forward to backward is taken for saved, by "
@@ -135,6 +149,7 @@ def _lacks(trace: _Trace) -> tuple[str, ...]:
         "the host's time without the profiler, and what hooks cost it: launches take what they took under it, hooks "
         "nothing",
         "sizes as asked for: blocks are as large as the allocator gave them, and it begins empty",
+        *(unmarked if steps > 1 else ()),
         *(several if len(streams) > 1 else ()),
     )
 
