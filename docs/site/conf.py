@@ -4,6 +4,7 @@ the commands' help and the docstrings say put into two of them as they are read.
 import os
 import sys
 from importlib.metadata import version as version_of
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -30,7 +31,10 @@ include_patterns = [
 extensions = ["myst_nb"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["html_image"]
-nb_execution_mode = "off"
+nb_execution_mode = "cache"  # beside the site: what did not change is not run again
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_execution_excludepatterns = [] if find_spec("torch") else ["notebooks/5_*"]
 html_theme = "furo"
 html_title = f"vdnnsim {version}"
 html_additional_pages = {"index": "redirect.html"}
