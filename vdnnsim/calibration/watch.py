@@ -100,6 +100,11 @@ class LinkWitness:
         self._patience = _PATIENCE if settled else _IMPATIENCE
         return settled
 
+    def wake(self) -> None:
+        """A copy in each direction that nobody looks at: behind a pause the first one takes longer, on any link."""
+        for stream in _DIRECTIONS:
+            timed_ns(self._device, stream, self.copies[stream])
+
     def held(self) -> bool:
         """As `Witness.held`, in both directions; kept for `slow_share` and `looks_told`."""
         for stream in _DIRECTIONS:

@@ -58,10 +58,11 @@ class Observed(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """When one iteration began and ended, on the host's clock."""
+    """When one iteration began and ended, on the host's clock, and what of its own process was slow then."""
 
     begin_ns: int
     end_ns: int
+    disturbed_by: tuple[str, ...] = ()
 
 
 def profile_of(out: Path, gpu: int) -> Path:

@@ -42,7 +42,7 @@ RESULTS, TABLE, HOST, FIGURE = "results.json", "table.md", "topology.toml", "tog
 _LEAST_FREE = 0.9
 _FEWEST, _MOST = 5, 30
 _ATTEMPTS = 3
-_LEAD_NS = 5_000_000
+_LEAD_NS = 10_000_000
 """From when it is said until an iteration begins."""
 _PATIENCE_S = 120.0
 
@@ -225,21 +225,11 @@ class _Making:
         count = repetitions_within(self.budget_ns, one_ns, _FEWEST, _MOST)
         outcomes: list[Seen[dict[int, Ran]]] = []
         for _ in range(_ATTEMPTS):
-            outcomes += [self._once(delays_ns) for _ in range(count)]
+            outcomes += [run_once(self.crew, delays_ns) for _ in range(count)]
             found = quiet_ones(outcomes)
             if found.quiet:
                 break
         return found
-
-    def _once(self, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
-        for gpu in delays_ns:
-            self.crew.ask(gpu, "settle")
-        self.crew.ask_each(dict.fromkeys(delays_ns, ()), "ready")
-        begin_ns = time.perf_counter_ns() + _LEAD_NS
-        moments = {gpu: (begin_ns + delay_ns,) for gpu, delay_ns in delays_ns.items()}
-        ran = self.crew.ask_each(moments, "run", _PATIENCE_S)
-        disturbed = {name for gpu in delays_ns for name in self.crew.ask(gpu, "after")}
-        return Seen(ran, tuple(sorted(disturbed)))
 
     def _profile(self, gpu: int) -> Path:
         return profile_of(self.out, gpu)
@@ -263,6 +253,18 @@ class _Making:
 
     def _failed(self) -> dict[str, str]:
         return {f"failed: {title}": why for title, why in self.failures.items()}
+
+
+def run_once(crew: Crew, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
+    """One iteration on each of these GPUs, each so much later than the first, and what disturbed any of them."""
+    for gpu in delays_ns:
+        crew.ask(gpu, "settle")
+    crew.ask_each(dict.fromkeys(delays_ns, ()), "ready")
+    begin_ns = time.perf_counter_ns() + _LEAD_NS
+    moments = {gpu: (begin_ns + delay_ns,) for gpu, delay_ns in delays_ns.items()}
+    ran: dict[int, Ran] = crew.ask_each(moments, "run", _PATIENCE_S)
+    disturbed = {name for gpu in delays_ns for name in (*ran[gpu].disturbed_by, *crew.ask(gpu, "after"))}
+    return Seen(ran, tuple(sorted(disturbed)))
 
 
 def _check_cards(names: Sequence[str], cards: Sequence[Card]) -> None:

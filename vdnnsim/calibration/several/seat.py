@@ -1,7 +1,9 @@
 """One of several GPUs of a host: a device with its own cores, pinned memory and programs, and what it is asked to do.
 
 Seats know nothing of each other. Whatever they do at the same time begins at a moment of the host's clock, which all
-processes of a machine have in common; what is to be quiet meanwhile is looked at before and after, when all have ended.
+processes of a machine have in common. What is to be quiet meanwhile is looked at before and after: a process's own
+cores by itself, right where its iteration begins and ends, since they fall asleep while it waits for the others; the
+link by one after the other when all have ended, since looking copies.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from vdnnsim.study import Study
 from vdnnsim.trace import read_trace, write_trace
 from vdnnsim.workloads import workload_of
 
+_LOOK_NS = 2_000_000
+"""How long before an iteration its cores are looked at; until then the one that is held is kept awake."""
 CREATED_BY = "vdnnsim calibrate report --gpus"
 
 
@@ -61,7 +65,7 @@ class Seat:
         self._loaded: LoadedProgram | None = None
         self._predicted: PolicyRun | None = None
         self._begin: Callable[[int], tuple[int, int]] = _nothing_loaded
-        self._unready: list[str] = []
+        self._link_at_rest = True
 
     def close(self) -> None:
         """Give the device back, with its memory and the pinned memory."""
@@ -133,9 +137,9 @@ class Seat:
         return Expected(study.gpu.capacity_bytes, study.pool, timeline.iteration_time_ns, peak_bytes(timeline))
 
     def settle(self) -> None:
-        """Wait a little until nothing disturbs; one GPU after the other, since each looks at its link."""
+        """Wait a little until the link is at rest; one GPU after the other, since each copies."""
         watch = self._bench.watch
-        self._unready = [witness.name for witness in (watch.host, watch.link) if not witness.settle()]
+        self._link_at_rest = watch.link.settle()
         watch.clocks.settle()
 
     def ready(self) -> None:
@@ -143,15 +147,22 @@ class Seat:
         self._begin = self._program().poised()
 
     def run(self, at_ns: int) -> Ran:
-        """One iteration from a moment on."""
-        return Ran(*self._begin(at_ns))
+        """One iteration from a moment on, and whether the host was slow right before or right after it."""
+        device, host = self._bench.device, self._bench.watch.host
+        with host.quiet():
+            while device.now_ns() < at_ns - _LOOK_NS:
+                pass
+        settled = host.settle()
+        begin_ns, end_ns = self._begin(at_ns)
+        return Ran(begin_ns, end_ns, () if host.held() and settled else (HOST,))
 
     def after(self) -> tuple[str, ...]:
-        """What the iteration was disturbed by; one GPU after the other, when the iterations of all have ended."""
+        """What else the iteration was disturbed by; one GPU after the other, when the iterations of all have ended."""
         watch = self._bench.watch
-        held = {HOST: watch.host.held(), LINK: watch.link.held()}
-        found = [name for name, at_rest in held.items() if name in self._unready or not at_rest]
-        return (*found, *watch.clocks.doubts())
+        with watch.host.quiet():
+            watch.link.wake()
+            at_rest = watch.link.held() and self._link_at_rest
+        return (*(() if at_rest else (LINK,)), *watch.clocks.doubts())
 
     def observe(self) -> Observed:
         """A marked iteration: where everything lay."""
