@@ -34,6 +34,8 @@ from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 
 TAKE, LAUNCH, SAVE, NEED = Doing
+NETWORK = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
+TRACE = trace_of(NETWORK)
 
 
 def two_layers(embedding: bool = False) -> CapturedStep:
@@ -168,10 +170,9 @@ def test_a_wait_that_is_missing_is_found() -> None:
 
 
 def test_what_it_cannot_work_on_is_told() -> None:
-    network = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
     for told, study in (
         (r"host: found no optimiser, expected \[host\.optimiser\]", make_study(two_layers(), gpu=gpu(None))),
-        ("found small, a network of layers; expected a captured step", Study(network, trace_of(network), gpu())),
+        ("found small, a network of layers; expected a captured step", Study(NETWORK, TRACE, gpu())),
         ("found no optimiser in three, expected a captured step", make_study(without_optimiser(), gpu=gpu())),
         ("found a gradient of 1048576 bytes without a parameter as large", make_study(without_parameter(), gpu=gpu())),
     ):
@@ -196,6 +197,18 @@ def test_nothing_else_leaves_beside_it() -> None:
     both = replace(plan, schedule=replace(plan.schedule, actions={"b8": Leave(1, 2, 3, 3)}))
     with pytest.raises(BrokenSchedule, match="expected an optimiser on the host by itself"):
         study.run_plan("both", both)
+
+
+def test_a_network_has_no_optimiser() -> None:
+    study = Study(NETWORK, TRACE, gpu())  # type: ignore[arg-type]
+    plan = study.run("vdnn-all(p)").plan
+    with pytest.raises(BrokenSchedule, match="found that the host runs it; expected a captured step, which has one"):
+        study.run_plan("both", replace(plan, schedule=replace(plan.schedule, host_optimiser=0)))
+
+
+def test_what_goes_and_comes_may_be_compressed() -> None:
+    run = ran(two_layers(), "cdma(zero-offload, density=0.46875)")
+    assert all(copy.alone_ns == MIB // 2 for copy in run.timeline.copies)
 
 
 def test_a_profile_may_add_it_to_its_base(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_on_any_network_programs_are_right_and_all_that_was_written_is_read(netw
 
 def test_of_a_step_blocks_go_on_too() -> None:
     study = replace(make_study(three_layers(), gpu=gpu()), checked=True)
-    plan = study.run("torchtune(stash=1)").plan
+    plan = study.run("vdnn-all").plan
     run = study.run_plan("nvme", replace(plan, schedule=replace(plan.schedule, nvme=frozenset(plan.schedule.actions))))
     assert len(run.timeline.nvme) == len(run.timeline.copies) > 0
     assert run.result.nvme_bytes == run.result.offloaded_bytes

@@ -6,13 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from captured.steps import three_layers
 from support.cases import gpu_of, trace_of
+from support.examples import tries
+from support.strategies import networks
 from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import CopyStreams, Leave, Paging
 from vdnnsim.making import make_study
+from vdnnsim.network import Network
 from vdnnsim.policies import make_policy
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
@@ -67,6 +72,16 @@ def test_kernels_stand_while_others_go_and_while_theirs_come() -> None:
 
 def test_nothing_goes_where_there_is_room() -> None:
     assert ran(100).plan.schedule.actions == {}
+
+
+@settings(max_examples=tries(6))
+@given(networks(), st.integers(50, 100))
+def test_programs_are_right_on_any_network_with_less_memory(network: Network, per_cent: int) -> None:
+    trace = trace_of(network)
+    needed_bytes = Study(network, trace, gpu_of()).run("uvm").result.peak_bytes  # type: ignore[arg-type]
+    study = Study(network, trace, gpu_of(max(1, needed_bytes * per_cent // 100)), "first-fit", checked=True)  # type: ignore[arg-type]
+    run = study.run("uvm(handling=1us)")
+    assert run.result.offloaded_bytes == run.result.prefetched_bytes
 
 
 def test_of_a_step_blocks_go_and_come_by_faults() -> None:

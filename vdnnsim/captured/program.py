@@ -25,6 +25,8 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
     if prepared is None:
         prepared = step.made["program"] = Prepared(step)
     if plan.own_copies and plan.host_optimiser is None:
+        if plan.nvme:
+            raise BrokenSchedule(min(plan.nvme), "set-up", "that it goes on to NVMe", "a whole block that leaves")
         return build_own_copies(step, prepared, plan)
     leaves: dict[int, Leave] = {}
     remakes: dict[int, Remake] = {}
@@ -35,11 +37,10 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             remakes[number] = checked_remake(step, number, action)
     building = _OfBlocks(step, prepared, leaves, remakes, plan)
     program = building.build(building.dying, tuple(prepared.buffers[number] for number in leaves))
-    program = replace(program, paging=plan.paging)
+    program = replace(program, paging=plan.paging, compression=plan.compression)
     if plan.host_optimiser is not None:
-        if moved := (*plan.actions, *plan.own_copies):
-            name = moved[0]
-            raise BrokenSchedule(name, "set-up", "that it leaves, too", "an optimiser on the host by itself")
+        if moved := (*plan.actions, *plan.own_copies, *sorted(plan.nvme)):
+            raise BrokenSchedule(moved[0], "set-up", "that it leaves, too", "an optimiser on the host by itself")
         return on_host(step, program, plan.host_optimiser)
     if plan.compression is None and not plan.nvme:
         return program

@@ -107,6 +107,8 @@ class Builder:
         self.freed: dict[Stream, Piece] = {}
         self.gone: dict[str, str] = {}
         self.kept: list[dict[str, Any]] = []
+        if schedule.host_optimiser is not None:
+            raise BrokenSchedule("optimiser", "set-up", "that the host runs it", "a captured step, which has one")
         self.setup = self._before()
 
     def build(self) -> Program:
