@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from vdnnsim.figures.sweep import plot_sweep
     from vdnnsim.files import whole_file, write_text
     from vdnnsim.gpu import GpuProfile, Roofline, load_profile, load_roofline
-    from vdnnsim.iteration import Iteration, Leave, Remake, Schedule, Waits
+    from vdnnsim.iteration import Iteration, Leave, OwnCopy, Remake, Schedule, Waits
     from vdnnsim.making import make_study
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.pages.calibrating import calibration_page
@@ -120,6 +120,7 @@ __all__ = [
     "Network",
     "OnGpu",
     "Origin",
+    "OwnCopy",
     "Plan",
     "Policy",
     "PolicyResult",
@@ -233,7 +234,7 @@ _ROOMS = MappingProxyType(
         "figures.sweep": ("plot_sweep",),
         "files": ("whole_file", "write_text"),
         "gpu": ("GpuProfile", "Roofline", "load_profile", "load_roofline"),
-        "iteration": ("Iteration", "Leave", "Remake", "Schedule", "Waits"),
+        "iteration": ("Iteration", "Leave", "OwnCopy", "Remake", "Schedule", "Waits"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
         "pages.calibrating": ("calibration_page",),
         "pages.comparing": ("comparison_page",),

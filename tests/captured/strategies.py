@@ -146,5 +146,5 @@ def any_own_copies(draw: st.DrawFn, step: CapturedStep) -> dict[str, OwnCopy]:
         back = need is not None and draw(st.sampled_from((True, True, False)))
         least, most = (saves[number], need - 1) if back and need else (need or saves[number], calls)
         freed = draw(st.integers(least, max(least, min(most, least + 8))))
-        found[f"s{number}"] = OwnCopy(freed, back, draw(st.booleans()))
+        found[f"s{number}"] = OwnCopy(freed, back, draw(st.booleans()), draw(st.booleans()))
     return found

@@ -19,7 +19,7 @@ from vdnnsim.captured import (
 )
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, Link, LinkCurve, LinkPoint
-from vdnnsim.iteration import CopyStreams, Leave, OwnCopy, Remake, Schedule, Waits
+from vdnnsim.iteration import CopyStreams, Leave, OwnCopy, Remake, Schedule
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.metrics import memory_use
@@ -338,21 +338,21 @@ def test_kernels_wait_for_each_copy_on_their_own_stream() -> None:
         assert told[told.index(copy) + 1] == f"compute waits for copy {piece}"
 
 
-def own_copies(step: CapturedStep, copies: CopyStreams, waits: Waits, **own: OwnCopy) -> Schedule:
-    return replace(schedule_of(step, {}), copies=copies, waits=waits, own_copies=own)
+def own_copies(step: CapturedStep, copies: CopyStreams, **own: OwnCopy) -> Schedule:
+    return replace(schedule_of(step, {}), copies=copies, own_copies=own)
 
 
 def test_saved_tensors_are_copied_each_by_itself_while_kernels_stand() -> None:
     """Two views of a block that others hold until the end of forward: each comes back to a block of its own, which dies
-    with its node; s2 is never needed, and gathered in a block of its own first."""
+    with its node; s2 is never needed, and gathered in a block of its own first. The host waits for s0 and s2."""
     step = one_block_thrice()
-    own = {"s0": OwnCopy(1), "s1": OwnCopy(2), "s2": OwnCopy(3, back=False, gathered=True)}
-    schedule = own_copies(step, CopyStreams.COMPUTE, Waits.COPIES_OUT, **own)
+    own = {"s0": OwnCopy(1, waited=True), "s1": OwnCopy(2), "s2": OwnCopy(3, back=False, gathered=True, waited=True)}
+    schedule = own_copies(step, CopyStreams.COMPUTE, **own)
     assert all_told(build_step(step, schedule)) == lines("""
         take b0, kernel0
         hook, hook copy out, copy out waits for compute 1, out s0, compute waits for copy out 1, wait for copy out 1
         kernel1
-        hook, hook copy out, copy out waits for compute 2, out s1, compute waits for copy out 2, wait for copy out 2
+        hook, hook copy out, copy out waits for compute 2, out s1, compute waits for copy out 2
         hook, take s2 gathered, hook copy out, copy out waits for compute 2, out s2, compute waits for copy out 3
         wait for copy out 3, free s2 gathered, kernel2, free b0
         hook, take s1, hook copy in, copy in waits for compute 3, copy in waits for copy out 2
@@ -370,7 +370,7 @@ def test_on_a_stream_of_their_own_copies_in_begin_behind_the_node_before_the_las
     s2 ends, for whose copy nothing but the copies before is waited for; with that the stream waits for s4's node."""
     step = three_layers()
     own = {"s2": OwnCopy(5), "s4": OwnCopy(7), "s6": OwnCopy(8, back=False)}
-    told = all_told(build_step(step, own_copies(step, CopyStreams.SHARED, Waits.STREAMS, **own)))
+    told = all_told(build_step(step, own_copies(step, CopyStreams.SHARED, **own)))
     assert told[told.index("out s6") + 1 :] == lines("""
         free b8, hook, take b12, kernel4, hook stream wait, compute waits for copy out 3, free b9
         hook, hook, take s4, hook copy in, copy in waits for copy out 2, copy in waits for copy out 3, in s4
@@ -395,11 +395,11 @@ def test_on_a_stream_of_their_own_copies_in_begin_behind_the_node_before_the_las
 def test_own_copies_that_cannot_be_are_refused(name: str, own: OwnCopy, wrong: str) -> None:
     step = three_layers()
     with pytest.raises(InvalidInput, match=wrong):
-        build_step(step, own_copies(step, CopyStreams.COMPUTE, Waits.STREAMS, **{name: own}))
+        build_step(step, own_copies(step, CopyStreams.COMPUTE, **{name: own}))
 
 
 def test_what_is_no_plain_tensor_is_not_copied() -> None:
     step = three_layers()
     step = replace(step, saved=(step.saved[0]._replace(stays="no plain tensor"), *step.saved[1:]))
     with pytest.raises(InvalidInput, match=r"s0, hook call 1 .*: found that it is copied; expected that it stays"):
-        build_step(step, own_copies(step, CopyStreams.COMPUTE, Waits.STREAMS, s0=OwnCopy(1)))
+        build_step(step, own_copies(step, CopyStreams.COMPUTE, s0=OwnCopy(1)))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.iteration import Buffer, CopyStreams, Schedule, Waits
+from vdnnsim.iteration import Buffer, CopyStreams
 from vdnnsim.program import (
     Allocate,
     Command,
@@ -18,7 +18,6 @@ from vdnnsim.program import (
     CopyOut,
     Free,
     HostCall,
-    HostWait,
     Kernel,
     Piece,
     Program,
@@ -94,11 +93,10 @@ class Prepared:
 class Building(ABC):
     """One program under way. Copies are known by the numbers of what leaves."""
 
-    def __init__(self, step: CapturedStep, prepared: Prepared, plan: Schedule, hooked: bool) -> None:
+    def __init__(self, step: CapturedStep, prepared: Prepared, copies: CopyStreams, hooked: bool) -> None:
         self.step = step
         self.prepared = prepared
-        self.copies = plan.copies
-        self.host_waits = plan.waits is Waits.COPIES_OUT
+        self.copies = copies
         self.hooked = hooked
         self.usual = prepared.with_hooks if hooked else prepared.without_hooks
         self.commands: list[Command] = []
@@ -162,8 +160,6 @@ class Building(ABC):
         self.stand_behind(kernels, Stream.COPY_OUT)
         piece = Piece(Stream.COPY_OUT, len(self.copies_out) + 1)
         self.copies_out[number] = self._copy(CopyOut(buffer, layer), piece)
-        if self.host_waits:
-            self.commands.append(HostWait(piece))
 
     def copy_in(self, number: int, buffer: Buffer, here: str, needed: int, kernels: int) -> None:
         """Into a new block, for the stage `needed`: behind so many kernels, which may still use the memory that it

@@ -22,7 +22,7 @@ from vdnnsim.captured.checks import broken
 from vdnnsim.captured.nodes import node_ends
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing, Phase
 from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, OwnCopy, Schedule
-from vdnnsim.program import Allocate, Free, Program, Stream
+from vdnnsim.program import Allocate, Free, HostWait, Program, Stream
 
 NO_COPY = ("no plain tensor", "no memory of the device")
 """Why a saved tensor cannot be copied by itself, as `SavedTensor.stays` has it."""
@@ -89,7 +89,7 @@ class _OwnCopies(Building):
     """One in which saved tensors, by their numbers, are copied each by itself."""
 
     def __init__(self, step: CapturedStep, prepared: Prepared, plan: Schedule, own: Mapping[int, OwnCopy]) -> None:
-        super().__init__(step, prepared, plan, hooked=True)
+        super().__init__(step, prepared, plan.copies, hooked=True)
         self.own = own
         self.ends = node_ends(step)
         self.needs = need_stages(step)
@@ -222,6 +222,8 @@ class _OwnCopies(Building):
         if gathered:
             self.commands.append(Allocate(gathered))
         self.copy_out(number, buffer, layer, kernels)
+        if self.own[number].waited:
+            self.commands.append(HostWait(self.copies_out[number]))
         if gathered:
             self.commands.append(Free(gathered))
 

@@ -58,8 +58,6 @@ class Waits(StrEnum):
     tensor is read."""
     STREAMS = "streams"
     """The host at the end of the iteration; before, streams wait for each other's work by events."""
-    COPIES_OUT = "copies out"
-    """As `STREAMS`, and the host for each copy out as soon as it is given (of captured steps alone)."""
 
 
 class CopyStreams(StrEnum):
@@ -109,12 +107,14 @@ class OwnCopy(NamedTuple):
     Its block is held for it up to the stage `freed`, in which the compute stream waits for the copy out: in a save's
     before that copies anything, its own behind its copy, in a need's at the end of the node of the graph that needs.
     Without `back` nothing is copied in: backward takes it where it lies, or never. One that is `gathered`, whose bytes
-    are not in a row, is first put in a row on the device, in a block that lives as long as the call.
+    are not in a row, is first put in a row on the device, in a block that lives as long as the call. For one that is
+    `waited` for, the host stands until its copy out is done.
     """
 
     freed: int
     back: bool = True
     gathered: bool = False
+    waited: bool = False
 
 
 class Shared(NamedTuple):

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from vdnnsim.captured.own_copies import NO_COPY, need_stages, save_stages
 from vdnnsim.captured.step import CapturedStep
-from vdnnsim.iteration import CopyStreams, OwnCopy, Waits
+from vdnnsim.iteration import CopyStreams, OwnCopy
 from vdnnsim.policies.grammar import Parameter
 from vdnnsim.policies.plan import Plan, Problem
 from vdnnsim.policies.saves import Saves
@@ -41,23 +41,22 @@ class SaveOnCpu:
     def plan(self, problem: Problem) -> Plan:
         saves = Saves(problem)
         if saves.of_step:
-            waits = Waits.COPIES_OUT if _blocks(problem.step.header.torch) else Waits.STREAMS
-            return saves.plan_of_copies(_own_copies(problem.step), CopyStreams.COMPUTE, waits)
+            return saves.plan_of_copies(_own_copies(problem.step), CopyStreams.COMPUTE)
         actions = {one.name: saves.leave(one, one.out, one.needed) for one in saves.tensors}
         return saves.plan(actions, CopyStreams.COMPUTE)
 
 
 def _own_copies(step: CapturedStep) -> dict[int, OwnCopy]:
     needs = need_stages(step)
-    on_gpu = step.header.device != "cpu"
+    waited, on_gpu = _waits(step.header.torch), step.header.device != "cpu"
     return {
-        number: OwnCopy(stage, number in needs, on_gpu and not step.saved[number].in_a_row)
+        number: OwnCopy(stage, number in needs, on_gpu and not step.saved[number].in_a_row, waited)
         for number, stage in enumerate(save_stages(step))
         if step.saved[number].stays not in NO_COPY
     }
 
 
-def _blocks(torch: str) -> bool:
+def _waits(torch: str) -> bool:
     """Whether this version of PyTorch, as "2.11.0+cu130", has the host wait for each copy out."""
     parts = tuple(int(part) for part in torch.split(".")[:2] if part.isdigit())
     return parts < _WAITS_NO_MORE

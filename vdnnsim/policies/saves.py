@@ -100,12 +100,12 @@ class Saves:
             back = needs[place] if place < len(needs) else one.needed
         return Leave(one.out, freed, min(back, one.needed), one.needed)
 
-    def plan_of_copies(self, own: Mapping[int, OwnCopy], copies: CopyStreams, waits: Waits = Waits.STREAMS) -> Plan:
+    def plan_of_copies(self, own: Mapping[int, OwnCopy], copies: CopyStreams) -> Plan:
         """The plan in which these saved tensors of a step are copied each by itself."""
         step = self.problem.step
         blocks = frozenset(block_name(step.saved[number].block) for number in own)
         named = {saved_name(number): one for number, one in own.items()}
-        schedule = replace(schedule_of(step, {}), waits=waits, copies=copies, offload=blocks, own_copies=named)
+        schedule = replace(schedule_of(step, {}), copies=copies, offload=blocks, own_copies=named)
         algorithms = self.problem.performance_optimal
         return Plan(schedule, algorithms, workspaces_of(algorithms, self.problem.trace))
 
