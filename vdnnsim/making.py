@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from vdnnsim.captured.captures import captures_of
-from vdnnsim.captured.shipped import folder_of
+from vdnnsim.captured.shipped import folder_of, shipped_steps, step_name
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
@@ -108,9 +108,11 @@ def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, 
     where = where or step.header.name
     check_known("pool", pool or STEP_POOL, POOLS)
     if step.header.gpu not in (gpu.name, gpu.title):
+        other = step_name(gpu.name, step.header.name)
+        advice = f"'{other}' is of that one" if other in shipped_steps() else "'vdnnsim calibrate link' makes one"
         raise InvalidInput(
             f"{where}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
-            "the same GPU: kernels, host and allocator are its own; 'vdnnsim calibrate link' makes one"
+            f"the same GPU: kernels, host and allocator are its own; {advice}"
         )
     workload, trace = workload_of(step), trace_of_step(step)
     return Study(workload, trace, workload.hosted(gpu), pool or STEP_POOL)

@@ -9,9 +9,16 @@ from vdnnsim.catalog import data_directory
 
 
 def shipped_steps() -> dict[str, Path]:
-    """The folder of each, by name."""
-    found = sorted(data_directory("traces").glob("*/captured/*"))
-    return {folder.name: folder for folder in found if is_step(folder)}
+    """The folder of each, by name: its own, or GPU/NAME where another GPU's goes by that one already."""
+    found: dict[str, Path] = {}
+    for folder in filter(is_step, sorted(data_directory("traces").glob("*/captured/*"))):
+        found[step_name(folder.parents[1].name, folder.name) if folder.name in found else folder.name] = folder
+    return found
+
+
+def step_name(gpu: str, name: str) -> str:
+    """What tells a step of this GPU from others of its name."""
+    return f"{gpu}/{name}"
 
 
 def folder_of(named: str | Path) -> Path | None:
