@@ -76,6 +76,7 @@ def summarise(
         prefetched_bytes=_copied_bytes(timeline, COPY_IN),
         pinned_host_bytes=ran.gpu.host.pinning.taken_bytes(program.pinned_sizes_bytes.values()),
         nvme_bytes=program.nvme_bytes,
+        nvme_stall_ns=sum(stall.duration_ns for stall in timeline.stalls if stall.buffer in program.staging),
         pinning_time_ns=_pinning_ns(ran.gpu.host.pinning, program),
         feature_extraction=_feature_extraction(timeline, steps, classes),
         verdict=verdict(steps, own, loss_to_copies(own), failure.in_short if failure else ""),

@@ -28,13 +28,14 @@ from vdnnsim.program import NvmeWrite, Program, StreamWait
 from vdnnsim.report.chakra import MEM_LOAD, MEM_STORE, chakra_nodes
 from vdnnsim.report.chrome_trace import timeline_json
 from vdnnsim.report.json_text import comparison_json
+from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.links import OWN, LinkTable
 from vdnnsim.sweep.prepared import prepare
 from vdnnsim.together import compare_together
-from vdnnsim.units import PPM
+from vdnnsim.units import PPM, format_ms
 
 NETWORK = network_of(*(conv(name) for name in "abcd"), layer(Kind.SOFTMAX, "loss"))
 """Stages: a to d and loss forward are 0 to 4, backward 5 to 9. Every map is 100 bytes; a copy takes 100 ns and begins
@@ -89,6 +90,7 @@ def test_a_tensor_is_copied_out_and_written_read_and_copied_in() -> None:
     }
     assert [(stall.begin_ns, stall.end_ns) for stall in run.timeline.stalls] == [(400, 930)]
     assert run.timeline.iteration_time_ns == 930 + 100 + 100 + 50
+    assert run.result.nvme_stall_ns == run.result.stall_ns == 530
 
 
 def test_what_stays_with_the_host_passes_by() -> None:
@@ -105,6 +107,8 @@ def test_what_stays_with_the_host_passes_by() -> None:
     assert run.program.pinned_sizes_bytes == {"map:a": 100, "staging 0": 100}
     assert run.result.offloaded_bytes == 200
     assert run.result.nvme_bytes == 100
+    assert run.result.nvme_stall_ns == run.result.stall_ns
+    assert ran({"map:a": 6, "map:b": 5}, ()).result.nvme_stall_ns == 0
 
 
 def test_two_staging_buffers_serve_all_so_that_a_slow_drive_makes_copies_out_late() -> None:
@@ -219,6 +223,10 @@ def test_tables_and_files_say_what_went_there() -> None:
     run = comparison.runs[1]
     assert run.result.nvme_bytes
     assert "NVMe" in str(comparison)
+    assert (
+        f"for what is on NVMe: {format_ms(run.result.nvme_stall_ns)} ({run.result.policy})."
+        in comparison_notes(comparison)[-1]
+    )
     assert "NVMe" not in str(replace(comparison, runs=comparison.runs[:1]))
     document = json.loads(comparison_json(comparison))["results"]
     assert [result["nvme_bytes"] for result in document] == [0, run.result.nvme_bytes]

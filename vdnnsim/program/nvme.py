@@ -63,14 +63,14 @@ class _Building:
 
     def _out(self, command: CopyOut) -> None:
         name = command.buffer.name
-        place = self.staging[name] = f"staging {len(self.staging) % STAGING_BUFFERS}"
+        place = self.staging[name] = f"staging {len(self.written) % STAGING_BUFFERS}"
         self._behind(self.used.get(place), Stream.COPY_OUT)
         self._behind(self._give(command), Stream.NVME_WRITE)
         self.used[place] = self.written[name] = self._work(NvmeWrite(command.buffer))
 
     def _back(self, command: CopyIn) -> None:
         name = self.tensor_of[command.buffer.name]
-        place = self.staging[name]
+        place = self.staging[command.buffer.name] = self.staging[name]
         for piece in (self.written[name], self.used[place], self.last_kernel):
             self._behind(piece, Stream.NVME_READ)
         self._behind(self._work(NvmeRead(command.buffer._replace(name=name))), Stream.COPY_IN)

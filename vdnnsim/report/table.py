@@ -20,6 +20,7 @@ from vdnnsim.policies.registry import RECALLED
 from vdnnsim.report.terminal import print_items, print_table, print_text
 from vdnnsim.report.words import band_ms, byte_unit, distances, link, provenance, seen, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
+from vdnnsim.units import format_ms
 
 _FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
@@ -182,9 +183,20 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     recalled = [f"Rules recalled, not checked: {', '.join(found)}."] if (found := list(named)) else []
     labels = {run.plan.schedule.compression.label for run in comparison.runs if run.plan.schedule.compression}
     squeezed = [f"Compressed copies, by an engine that no GPU has: {'; '.join(sorted(labels))}."] if labels else []
+    waited = [f"{format_ms(one.nvme_stall_ns)} ({one.policy})" for one in comparison.results if one.nvme_stall_ns]
+    drive = [f"Of the stalls, for what is on NVMe: {', '.join(waited)}."] if waited else []
     faults = {run.plan.schedule.paging.label for run in comparison.runs if run.plan.schedule.paging}
     paged = [f"Page faults: {'; '.join(sorted(faults))}."] if faults else []
-    told = (measured, [link(comparison), provenance(comparison), legend], bands, recalled, squeezed, paged, left_out)
+    told = (
+        measured,
+        [link(comparison), provenance(comparison), legend],
+        bands,
+        recalled,
+        squeezed,
+        drive,
+        paged,
+        left_out,
+    )
     return [line for lines in told for line in lines]
 
 
