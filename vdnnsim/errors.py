@@ -94,7 +94,7 @@ class UnknownName(InvalidInput):
         kind, name, known = self.args
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"
+        return f"unknown {kind} '{name}'{hint} Known: {', '.join(known) or 'none'}"
 
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> None:

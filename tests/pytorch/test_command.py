@@ -112,11 +112,21 @@ def test_what_is_no_script(tmp_path: Path, text: str, said: str) -> None:
     assert said in done.err
 
 
-def test_a_script_that_fails(tmp_path: Path) -> None:
-    (tmp_path / "broken_training.py").write_text("import nothing_by_this_name\n")
-    done = in_process(["capture", f"{tmp_path / 'broken_training.py'}:make", "--out", str(tmp_path / "out")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nothing_by_this_name", "running it raised ModuleNotFoundError: No module named 'nothing_by_this"),
+        ("raise SystemExit(3)", "running it raised SystemExit: 3"),
+        ("def make():\n    raise SystemExit(3)", "make: the call () raised SystemExit: 3"),
+        ("", "unknown function of {script} 'make'. Known: none"),
+    ],
+)
+def test_a_script_that_fails(text: str, said: str, tmp_path: Path) -> None:
+    script = tmp_path / "broken_training.py"
+    script.write_text(text)
+    done = in_process(["capture", f"{script}:make", "--out", str(tmp_path / "out")])
     assert done.code == 2
-    assert "broken_training.py: running it raised ModuleNotFoundError: No module named 'nothing_by_this" in done.err
+    assert said.format(script=script) in done.err
 
 
 def test_a_name_that_another_module_has(tmp_path: Path) -> None:

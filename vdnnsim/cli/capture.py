@@ -93,12 +93,13 @@ def _captured(
 
 
 def _tell(step: CapturedStep, folder: Path) -> None:
+    from vdnnsim.errors import printable
     from vdnnsim.units import format_bytes, format_ms
 
     leaving = {one.block for one in step.saved} - {one.block for one in step.saved if one.stays}
     saved = sum(step.blocks[block].size_bytes for block in {one.block for one in step.saved})
     typer.echo(
-        f"{folder}: {step.header.name} on {step.header.gpu}: {len(step.kernels)} kernels, "
+        f"{folder}: {printable(step.header.name)} on {step.header.gpu}: {len(step.kernels)} kernels, "
         f"{format_ms(step.seen.step_ns)} a step, peak {format_bytes(step.seen.peak_requested_bytes)}; "
         f"{len(step.saved)} saved tensors of {format_bytes(saved)}, of which "
         f"{format_bytes(sum(step.blocks[block].size_bytes for block in leaving))} may leave"

@@ -69,7 +69,7 @@ class Script:
             arguments["device"] = device
         try:
             made = self._function(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {first_line(error)}"
             failure = InvalidInput(f"{self.named}: {_called(arguments)} raised {said}")
             raise failure from None
@@ -114,7 +114,7 @@ def _module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that reads its arguments as it is imported ends so
         del sys.modules[name]
         said = f"{type(error).__name__}: {first_line(error)}"
         raise InvalidInput(f"{path}: running it raised {said}") from None
