@@ -371,8 +371,10 @@ def test_on_a_stream_of_their_own_copies_in_begin_behind_the_node_before_the_las
     step = three_layers()
     own = {"s2": OwnCopy(5), "s4": OwnCopy(7), "s6": OwnCopy(8, back=False)}
     told = all_told(build_step(step, own_copies(step, CopyStreams.SHARED, **own)))
-    assert told[told.index("out s6") + 1 :] == lines("""
-        free b8, hook, take b12, kernel4, hook stream wait, compute waits for copy out 3, free b9
+    assert told[told.index("kernel3") :] == lines("""
+        kernel3, free b11, hook, hook stream wait, compute waits for copy out 2, free b8
+        hook copy out, copy out waits for compute 4, out s6
+        hook, take b12, kernel4, hook stream wait, compute waits for copy out 3, free b9
         hook, hook, take s4, hook copy in, copy in waits for copy out 2, copy in waits for copy out 3, in s4
         hook stream wait, compute waits for copy in 1, take b13, kernel5, free b12
         hook, hook, take s2, hook copy in, copy in waits for copy out 1, in s2

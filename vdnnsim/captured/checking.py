@@ -15,7 +15,7 @@ from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.iteration import Buffer
 from vdnnsim.machines.checking import CheckedBlock, ProgramChecker, Use
 from vdnnsim.machines.device_memory import DeviceMemory
-from vdnnsim.program import Allocate, Command, CopyIn, CopyOut, Free, HostCall, Kernel, Program, Stream
+from vdnnsim.program import Allocate, Command, CopyIn, Free, HostCall, Kernel, Program, Stream
 
 BACK = " back"
 """Ends the name of a block into which a tensor comes back while others still hold the one that it left."""
@@ -26,7 +26,8 @@ def check_step_program(step: CapturedStep, program: Program, memory: DeviceMemor
     when they are not there; `OutOfMemory` where it does not fit."""
     from vdnnsim.captured.checking_own_copies import OwnCopiesChecker  # which knows this module
 
-    own = any(isinstance(command, CopyOut) and not command.buffer.name.startswith("b") for command in program.commands)
+    blocks = {block_name(number) for number in range(len(step.blocks))}
+    own = not blocks.issuperset(buffer.name for buffer in program.offloaded)
     (OwnCopiesChecker if own else StepChecker)(step, program, memory).check()
 
 

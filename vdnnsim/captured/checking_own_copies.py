@@ -23,7 +23,7 @@ class OwnCopiesChecker(StepChecker):
 
     def __init__(self, step: CapturedStep, program: Program, memory: DeviceMemory) -> None:
         self.apart = DeviceMemory(type(memory.pool)(memory.pool.capacity_bytes)), list[CheckedBlock]()
-        self.names = {name for n in range(len(step.saved)) for name in (saved_name(n), saved_name(n) + GATHERED)}
+        self.numbers = {saved_name(number): number for number in range(len(step.saved))}
         self.back = {command.buffer.name for command in program.commands if isinstance(command, CopyIn)}
         launched = list(accumulate(deed.doing is Doing.LAUNCH for deed in step.deeds))
         needs = ((saved_name(step.deeds[need].number), end) for need, end in node_ends(step).items())
@@ -34,7 +34,7 @@ class OwnCopiesChecker(StepChecker):
     @contextmanager
     def memory_of(self, buffer: Buffer) -> Iterator[None]:
         """In whose memory this one lies."""
-        if buffer.name not in self.names:
+        if buffer.name.removesuffix(GATHERED) not in self.numbers:
             yield
             return
         here = self.memory, self.freed
@@ -56,8 +56,8 @@ class OwnCopiesChecker(StepChecker):
 
     def copy_out(self, buffer: Buffer) -> None:
         """It reads the tensor's block, and writes that in which it is gathered."""
-        number = int(buffer.name.removeprefix(saved_name(0)[:-1]))
-        block = self.block(block_name(self.step.saved[number].block), "a copy out")
+        saved = self.step.saved[self.numbers[buffer.name]]
+        block = self.block(block_name(saved.block), "a copy out")
         self.used_by_kernels(block)
         self.shared.add(block.name)
         given = self.give(f"the copy out of {buffer.name}", Stream.COPY_OUT)

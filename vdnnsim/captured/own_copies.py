@@ -13,7 +13,7 @@ that a copy in begins behind the node before the last one.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vdnnsim.captured.agenda import block_name
@@ -188,9 +188,7 @@ class _OwnCopies(Building):
         doing, number = self.step.deeds[call]
         kernels = self.prepared.kernels_before[stage]
         if doing is Doing.SAVE:
-            for other in self.let_go.get(stage, ()):
-                if other != number:
-                    self._let_go(other, kernels)
+            self._let_others_go([other for other in self.let_go.get(stage, ()) if other != number], number, kernels)
             if number in self.own:
                 self._copy_out(number, layer, kernels)
                 if number in self.let_go.get(stage, ()):
@@ -201,6 +199,17 @@ class _OwnCopies(Building):
             if self.copies is not CopyStreams.COMPUTE:
                 self.wait(self.copies_in[number], kernels)
             self.awaited_at = kernels
+
+    def _let_others_go(self, others: Sequence[int], number: int, kernels: int) -> None:
+        """Before the saved tensor of this number is dealt with: blocks that nobody holds then go, too."""
+        for other in others:
+            self._let_go(other, kernels)
+        saved = self.step.saved
+        gone = {saved[other].block for other in others} - {saved[number].block}
+        call = self.step.hook_calls[self.step.stages.save[number] - 1]
+        dying = self.dying.get(call, [])
+        self.commands += [self.prepared.frees[block] for block in dying if block in gone]
+        dying[:] = [block for block in dying if block not in gone]
 
     def behind(self, deed: int) -> None:
         """What dies with it, or goes where a node ends."""
