@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vdnnsim.gpu import GpuProfile, Roofline, load_profile, load_roofline
     from vdnnsim.iteration import Iteration, Leave, OwnCopy, Remake, Schedule, Waits
     from vdnnsim.making import make_study
+    from vdnnsim.memory import BestFitPool, FirstFitPool, Pool, PoolExhausted
     from vdnnsim.network import Kind, Layer, LayerSpec, Network, build_network, load_network, shape_key
     from vdnnsim.pages.calibrating import calibration_page
     from vdnnsim.pages.comparing import comparison_page
@@ -94,6 +95,7 @@ __all__ = [
     "DEFAULT_ALGORITHM",
     "Advice",
     "Answer",
+    "BestFitPool",
     "CannotWrite",
     "CapturedStep",
     "CarriedOver",
@@ -103,6 +105,7 @@ __all__ = [
     "Difference",
     "Fault",
     "FeatureExtraction",
+    "FirstFitPool",
     "GpuProfile",
     "InvalidFile",
     "InvalidInput",
@@ -125,6 +128,8 @@ __all__ = [
     "Policy",
     "PolicyResult",
     "PolicyRun",
+    "Pool",
+    "PoolExhausted",
     "Problem",
     "Processes",
     "Program",
@@ -235,6 +240,7 @@ _ROOMS = MappingProxyType(
         "files": ("whole_file", "write_text"),
         "gpu": ("GpuProfile", "Roofline", "load_profile", "load_roofline"),
         "iteration": ("Iteration", "Leave", "OwnCopy", "Remake", "Schedule", "Waits"),
+        "memory": ("BestFitPool", "FirstFitPool", "Pool", "PoolExhausted"),
         "network": ("Kind", "Layer", "LayerSpec", "Network", "build_network", "load_network", "shape_key"),
         "pages.calibrating": ("calibration_page",),
         "pages.comparing": ("comparison_page",),

@@ -92,9 +92,14 @@ class UnknownName(InvalidInput):
 
     def __str__(self) -> str:
         kind, name, known = self.args
-        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        return f"unknown {kind} '{name}'{hint} Known: {', '.join(known) or 'none'}"
+        return f"unknown {kind} '{name}'{did_you_mean(name, known, '.')} Known: {', '.join(known) or 'none'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = ";") -> str:
+    """The nearest of the known names as a question, or what else stands there."""
+    named = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), named, n=1, cutoff=0.5)
+    return f"; did you mean '{named[near[0]]}'?" if near else otherwise
 
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> None:

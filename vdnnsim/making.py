@@ -14,7 +14,7 @@ from vdnnsim.catalog import data_directory
 from vdnnsim.changes import Changes, MachineOptions
 from vdnnsim.errors import InvalidInput, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
-from vdnnsim.memory import POOLS
+from vdnnsim.memory import check_pool
 from vdnnsim.network import Network, load_network
 from vdnnsim.program import WeightGradients
 from vdnnsim.study import Study
@@ -70,7 +70,7 @@ def make_study(
         raise InvalidInput(f"batch: found {batch}, expected the network's own {network.batch}")
     math, pool = math or DEFAULT_MATH, pool or NETWORK_POOL
     check_known("math", math, MATH_MODES)
-    check_known("pool", pool, POOLS)
+    check_pool(pool)
     folders = [Path(traces)] if isinstance(traces, str | Path) else [Path(folder) for folder in traces]
     check_folders(folders)
     if trace is None and named:
@@ -106,7 +106,7 @@ def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, 
     """The study of a captured step, in PyTorch's allocator where no other pool is named. Raises `InvalidInput` (and its
     kinds) for whatever cannot be used, and says `where`."""
     where = where or step.header.name
-    check_known("pool", pool or STEP_POOL, POOLS)
+    check_pool(pool or STEP_POOL)
     if step.header.gpu not in (gpu.name, gpu.title):
         other = step_name(gpu.name, step.header.name)
         advice = f"'{other}' is of that one" if other in shipped_steps() else "'vdnnsim calibrate link' makes one"

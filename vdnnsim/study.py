@@ -17,7 +17,7 @@ from vdnnsim.machines.fitting import Candidate, Fitted, lives_of
 from vdnnsim.machines.host_room import no_host_room
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
-from vdnnsim.memory import ENDLESS_BYTES, POOLS
+from vdnnsim.memory import ENDLESS_BYTES, pool_kind
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network
 from vdnnsim.policies import (
@@ -224,7 +224,7 @@ class Study:
         _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
-            placing = POOLS[self.pool].places and self.workload.captured is None
+            placing = pool_kind(self.pool).places and self.workload.captured is None
             return Rehearsal(0, failure.where, missing_bytes, lives=lives_of(program) if placing else ())
         timeline = self._simulate(program, self.gpu.capacity_bytes)
         return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)

@@ -102,7 +102,10 @@ def test_a_users_class(own_module: str) -> None:
         (".relative:Class", "cannot be imported: TypeError"),
         ("broken_policy_for_test:Class", "cannot be imported: SyntaxError"),
         ("failing_policy_for_test:Class", "cannot be imported: ZeroDivisionError: division by zero"),
-        ("own_policy_for_test:Missing", "no class 'Missing'; it has: FirstConv, Demanding, Bare, Failing"),
+        (
+            "own_policy_for_test:Missing",
+            "no class 'Missing'; did you mean 'Failing'? it has: FirstConv, Demanding, Bare, Failing",
+        ),
         ("own_policy_for_test:number", "no class 'number'"),
         ("own_policy_for_test:", "no class ''"),
         ("own_policy_for_test:Demanding", "cannot be made without arguments: TypeError"),

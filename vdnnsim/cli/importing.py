@@ -106,7 +106,8 @@ def _names(text: str, option: str, known: Iterable[str], what: str) -> list[str]
 
     names = [one.strip() for one in text.split(",")]
     for name in names:
-        check_known(what, name, known)
+        if ":" not in name or what != "memory":  # a pool of the user's own is imported where it is made
+            check_known(what, name, known)
     if len(set(names)) != len(names):
         raise InvalidValue(option, f"'{text}'", "each one once")
     return names

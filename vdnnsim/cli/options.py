@@ -81,7 +81,8 @@ Pool = Annotated[
     str | None,
     typer.Option(
         "--pool",
-        help="best-fit (cnmem; for networks, where not named), first-fit or pytorch-caching (for captured steps).",
+        help="best-fit (cnmem; for networks, where not named), first-fit, pytorch-caching (for captured steps), or "
+        "module:Class of your own.",
     ),
 ]
 WeightGradients = Annotated[

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from vdnnsim.errors import InvalidInput, UnknownName
+from vdnnsim.own_classes import class_of
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.capuchin import Capuchin
 from vdnnsim.policies.cdma import Cdma
@@ -175,19 +175,7 @@ def chosen_policies(names: Iterable[str | Policy], problem: Problem) -> tuple[li
 
 
 def _from_module(reference: str) -> Policy:
-    module_name, _, class_name = reference.partition(":")
-    what = f"policy '{reference}'"
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InvalidInput(f"{what}: {error}; put the module on PYTHONPATH or into the current folder") from None
-    except Exception as error:  # whatever a user's module may do, or a name that no module can have
-        raise InvalidInput(f"{what}: cannot be imported: {type(error).__name__}: {error}") from error
-    kind = getattr(module, class_name, None)
-    if not isinstance(kind, type):
-        own = {name: value for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"}
-        classes = [name for name, value in own.items() if value.__module__ == module.__name__]
-        raise InvalidInput(f"{what}: {module_name} has no class '{class_name}'; it has: {', '.join(classes) or 'none'}")
+    what, kind = f"policy '{reference}'", class_of("policy", reference)
     try:
         policy = kind()
     except Exception as error:  # as above

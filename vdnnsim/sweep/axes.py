@@ -61,6 +61,11 @@ def _one_of(known: Sequence[str]) -> Callable[[object, str], str]:
     return parse
 
 
+def _pool(value: object, what: str) -> str:
+    name = _name(value, what)
+    return name if ":" in name else _one_of(tuple(POOLS))(name, what)  # a user's own is imported where it is read
+
+
 def _count(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidValue(what, repr(value), "a whole number, 1 or more")
@@ -104,7 +109,7 @@ AXES: Mapping[str, Axis] = MappingProxyType(
                 (_PER_LAYER,),
                 False,
             ),
-            Axis("pool", "pool", _one_of(tuple(POOLS)), ("best-fit",), False),
+            Axis("pool", "pool", _pool, ("best-fit",), False),
             Axis("policy", "policy", _name, tuple(POLICIES), False),
             Axis("topology", "topology", _name, (NO_TOPOLOGY,), False),
             Axis("gpus", "gpus", _count, (1,), True),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from vdnnsim.errors import InvalidInput
 from vdnnsim.sweep.engines import Engine, uncovered
 from vdnnsim.sweep.grid import Grid, Size
 from vdnnsim.sweep.hosts import load_topologies
 from vdnnsim.sweep.points import Assignment
-from vdnnsim.sweep.sources import load_sources, policy_digests
+from vdnnsim.sweep.sources import load_sources, policy_digests, pool_digests
 from vdnnsim.sweep.spec import Spec, read_spec
 from vdnnsim.sweep.store import Manifest
 
@@ -50,9 +51,10 @@ def plan_sweep(
     if not size.points:
         raise spec.fault(("filters",), f"no point of {size.raw_points} that passes", "filters that leave one or more")
     policies = policy_digests_of(spec)
+    pools = _digests_of(spec, "pool", pool_digests)
     sources = load_sources(spec, size.studies, folders, tables)
     topologies = load_topologies(spec)
-    assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"), topologies)
+    assignment = Assignment(spec, sources, policies, engine, version("vdnnsim"), topologies, pools)
     studies = [source.study for source in sources.values()]
     told = {study.gpu.name: reason for study in studies if (reason := uncovered(study.gpu, study.trace))}
     reasons = {} if engine is Engine.REFERENCE else told
@@ -76,12 +78,14 @@ def plan_sweep(
 
 def policy_digests_of(spec: Spec) -> dict[str, str]:
     """Raises `InvalidFile` with the spec's line for a policy that cannot be used."""
-    from vdnnsim.errors import InvalidInput
+    return _digests_of(spec, "policy", policy_digests)
 
+
+def _digests_of(spec: Spec, axis: str, digests: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
     try:
-        return policy_digests([str(name) for name in spec.axes["policy"]])
+        return digests([str(name) for name in spec.axes[axis]])
     except InvalidInput as error:
-        raise spec.fault(("axes", "policy"), "", str(error)) from None
+        raise spec.fault(("axes", axis), "", str(error)) from None
 
 
 def _chunk_points(size: Size, slow: bool) -> int:
@@ -100,6 +104,7 @@ def _digest(assignment: Assignment) -> str:
         "sources": [[list(codes), source.digest] for codes, source in sorted(assignment.sources.items())],
         "topologies": {name: one.sha256 for name, one in assignment.topologies.items()},
         "policies": dict(assignment.policies),
+        **({"pools": dict(assignment.pools)} if assignment.pools else {}),
     }
     return _hash(meaning)
 
@@ -127,6 +132,7 @@ def _inputs(assignment: Assignment) -> dict[str, str]:
         inputs[f"trace of {named} on {gpu.name}, {trace.header.math}"] = trace.sha256
     inputs.update({f"topology {name}": one.sha256 for name, one in assignment.topologies.items()})
     inputs.update({f"policy {name}": digest for name, digest in assignment.policies.items()})
+    inputs.update({f"pool {name}": digest for name, digest in assignment.pools.items()})
     return inputs
 
 

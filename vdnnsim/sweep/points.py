@@ -37,7 +37,7 @@ _ORACLE = "oracle"
 @dataclass(frozen=True)
 class Assignment:
     """All that a worker must know: it travels to other processes and machines. `version` is the package's; `policies`
-    has a digest of the code of each policy."""
+    has a digest of the code of each policy, `pools` of each pool of a user's own."""
 
     spec: Spec
     sources: Mapping[StudyCodes, Source]
@@ -45,6 +45,7 @@ class Assignment:
     engine: Engine
     version: str
     topologies: Mapping[str, Topology] = field(default_factory=dict)
+    pools: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -91,6 +92,8 @@ class Worker:
             digest = f"{source.digest} {self._assignment.policies[str(values['policy'])]}"
             host = self._assignment.topologies.get(str(values["topology"]))
             digest += f" {host.sha256}" if host else ""
+            pool = str(values["pool"])
+            digest += f" {self._assignment.pools[pool]}" if pool in self._assignment.pools else ""
             yield Run(source, digest, values, points[begin:end], *times)
 
     def _add(self, run: Run, builder: TableBuilder) -> None:

@@ -18,7 +18,7 @@ from vdnnsim.changes import Changes, MachineOptions
 from vdnnsim.errors import InvalidInput, NoPlan, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.making import check_told, is_captured, study_of_step
-from vdnnsim.memory import POOLS
+from vdnnsim.memory import check_pool
 from vdnnsim.network import load_network
 from vdnnsim.policies import Policy
 from vdnnsim.program import WeightGradients
@@ -82,7 +82,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_known("weight gradients", self.weight_gradients, [choice.value for choice in WeightGradients])
-        check_known("pool", self.pool or NETWORK_POOL, POOLS)
+        check_pool(self.pool or NETWORK_POOL)
         if self.captures is not None:
             check_told(self.captures.where, self.math, self.weight_gradients, self.tables, self.folders)
 

@@ -12,6 +12,7 @@ from vdnnsim.captured.captures import Captures, captures_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.making import is_captured, study_of_step
+from vdnnsim.memory import POOLS, check_pool, pool_kind
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
 from vdnnsim.study import Study
@@ -104,6 +105,17 @@ def policy_digests(names: Iterable[str]) -> dict[str, str]:
         file = inspect.getsourcefile(type(policy))
         own = "" if name in POLICIES or file is None else Path(file).read_text(encoding="utf-8")
         digests[name] = _digest(name, own)
+    return digests
+
+
+def pool_digests(names: Iterable[str]) -> dict[str, str]:
+    """A digest of the code of each pool of a user's own. Raises `InvalidInput` for one that cannot be used."""
+    digests = {}
+    for name in names:
+        check_pool(name)
+        if name not in POOLS:
+            file = inspect.getsourcefile(pool_kind(name))
+            digests[name] = _digest(name, "" if file is None else Path(file).read_text(encoding="utf-8"))
     return digests
 
 
