@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from captured.steps import HEADER, three_layers
 from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pages import Bar, Bars, Column, Grid, Items, Page, Picture, Row, Section, Words, page_html, write_page
@@ -127,6 +128,15 @@ def test_the_views_have_every_block_and_every_interval(comparison: Comparison, h
             (block.buffer, block.address, block.size_bytes, block.begin_ns, None if block.kept else block.end_ns)
             for block in blocks_of(run)
         ]
+
+
+def test_classes_of_memory_that_no_block_is_of_have_their_numbers() -> None:
+    """The page's program knows classes by them, and counts bytes in so many columns."""
+    step = replace(three_layers(), header=replace(HEADER, gpu="h200"))
+    html = page_html(comparison_page(compare(step, gpu="h200", policies="baseline")))
+    data = data_of(Reader(html))
+    assert set(data["classes"]) > {data["strings"][number] for number in data["runs"][0]["blocks"]["class"]}
+    assert set(data["classes"]) <= set(data["strings"])
 
 
 def lives(drawn: dict[str, Any], strings: list[str]) -> list[tuple[str, int, int, int, int | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_an_installed_policy_goes_by_its_name_and_is_listed(capsys: pytest.Captu
     assert list(lines) == [*built_in_policies(), "first-conv", "broken"]
     assert lines["first-conv"] == "Only the first CONV offloads."
     assert lines["broken"].startswith("cannot be used: policy 'own_policy_for_test:Missing'")
+
+
+def test_on_a_terminal_the_list_is_no_wider_than_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for what in ("policies", "gpus"):
+        list_command(what)
+        out = capsys.readouterr().out
+        assert max(len(line) for line in re.sub("\x1b\\[[0-9]*m", "", out).splitlines()) <= 80
+        assert "Parameters: ." not in out
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +30,15 @@ def list_command(
     if what not in lists:
         raise UnknownName("list", what, lists)
     rows = lists[what]() or []
+    if rows and sys.stdout.isatty():
+        from rich.text import Text
+
+        from vdnnsim.report.terminal import output_console, print_items
+
+        print_items(output_console(), [(name, Text(text)) for name, text in rows])
+        return
     width = max((len(name) for name, _ in rows), default=0)
-    for name, text in rows:
+    for name, text in rows:  # in a pipe each on one line
         typer.echo(f"{name:{width}}  {text}".rstrip())
 
 
@@ -66,7 +74,7 @@ def _print_gpus() -> None:
     table.add_column("memory and link are\n", no_wrap=True)
     for path in list_profiles():
         table.add_row(*_gpu_cells(read_profile_file(path)))
-    print_table(output_console(), table)
+    print_table(output_console(), table, ("other socket", "both ways"))
 
 
 def _gpu_cells(file: ProfileFile) -> list[str]:
@@ -142,9 +150,9 @@ def _policies() -> list[tuple[str, str]]:
             doc = type(make_policy(name)).__doc__ or ""
         except InvalidInput as error:  # an installed one that does not work hides no other
             doc = f"cannot be used: {error}"
-        text = doc.strip().partition("\n")[0]
-        if name in PARAMETERISED:
-            text = f"{text} Parameters: {parameters_of(PARAMETERISED[name])}."
+        text = f"{' '.join(doc.split()).partition('. ')[0].rstrip('.')}."
+        if name in PARAMETERISED and (parameters := parameters_of(PARAMETERISED[name])):
+            text = f"{text} Parameters: {parameters}."
         if name in ONE_WAY_POLICIES and name not in POLICIES:
             text = f"The same on a captured step, whose kernels have one algorithm each: {text}"
         rows.append((name, text))

@@ -28,8 +28,9 @@ _COMPRESSION = 9
 def views_of(comparison: Comparison, begin: int = 0) -> Views:
     """The views of all runs of a comparison."""
     strings = _Strings()
-    runs = [_run(run, comparison, strings) for run in comparison.runs]
     classes = looks.class_colours(name for run in comparison.runs for name in run.result.bytes_by_class_at_peak)
+    strings.numbers(classes)  # those of no block too: the page's program knows classes by their numbers
+    runs = [_run(run, comparison, strings) for run in comparison.runs]
     engines = dict(looks.ENGINE_COLOURS)
     document = {
         "strings": strings.texts,
