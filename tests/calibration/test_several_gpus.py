@@ -315,6 +315,36 @@ def test_a_host_has_the_limits_that_all_gpus_at_once_meet() -> None:
     assert errors[:6] == [(0.0,)] * 4 + [(0.0, 0.0)] * 2
     again = tomllib.loads(host_text(host))["link"][0]
     assert again["both_ways"] == {"in": "80800000000 B/s"}
+    assert "in_beside_out" not in again
+
+
+def test_a_host_has_what_copies_out_leave_of_those_in(tmp_path: Path) -> None:
+    """In GB/s: each alone 50, and both in 80. One out leaves four fifths of the other GPU's in, whatever its own does
+    XX in beside one out share 0.8 * 80."""
+    rates = {
+        **{((gpu, way),): (50,) for gpu in (0, 1) for way in ("out", "in")},
+        **{((gpu, "out"), (gpu, "in")): (50, 45) for gpu in (0, 1)},
+        ((0, "out"), (1, "out")): (50, 50),
+        ((0, "in"), (1, "in")): (40, 40),
+        ((0, "out"), (1, "in")): (50, 40),
+        ((0, "in"), (1, "out")): (40, 50),
+        ((0, "out"), (0, "in"), (1, "in")): (50, 35, 35),
+        ((0, "out"), (0, "in"), (1, "out"), (1, "in")): (50, 25, 50, 25),
+    }
+    records = [
+        StreamsRecord(streams, tuple(one * 10**9 for one in found), (0,) * len(found))
+        for streams, found in rates.items()
+    ]
+    host = measured_host(records, 2, "x", "x", "a test")
+    memory = host.links["memory0"]
+    assert memory.in_beside_out == ((50 * 10**9, 800_000), (100 * 10**9, 625_000))
+    assert (memory.in_bytes_per_s, memory.both_in_bytes_per_s) == (80 * 10**9, None)
+    found = [tuple(round(rate / 1e9, 1) for rate in one.rule_bytes_per_s) for one in rule_of(records, host)]
+    assert found[8:] == [(50, 40), (40, 50), (50, 32, 32), (50, 25, 50, 25)]
+    fair = [tuple(round(rate / 1e9, 1) for rate in one.fair_bytes_per_s) for one in rule_of(records, host)]
+    assert fair[8:] == [(50, 50), (50, 50), (50, 25, 25), (50, 25, 50, 25)]
+    (tmp_path / "host.toml").write_text(host_text(host))
+    assert read_topology(tmp_path / "host.toml") == host
 
 
 def test_cores_are_divided_whole_and_near(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ bytes a nanosecond.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ from support.strategies import Case, cases
 from support.two_convs import NETWORK, TRACE
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines import DeviceMemory
-from vdnnsim.machines.fair_shares import Limit, Load, Sharing, max_min_shares
+from vdnnsim.machines.fair_shares import Asked, Limit, Load, Sharing, max_min_shares
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import make_pool
@@ -29,6 +31,7 @@ from vdnnsim.timeline import Timeline
 from vdnnsim.topology import Most, SharedLink, Topology, load_topology
 from vdnnsim.topology.topology import no_sharing
 from vdnnsim.trace import Trace
+from vdnnsim.units import PPM
 
 GB = 10**9
 OUT, IN = "copy out", "copy in"
@@ -36,7 +39,7 @@ PROGRAM = build_program(NETWORK, plan_of(NETWORK, TRACE, offload=("a", "b", "los
 GPU = gpu_of(out_ns_per_100_bytes=40, in_ns_per_100_bytes=40)
 
 
-def one_link(gpus: int, **most: int) -> Topology:
+def one_link(gpus: int, **most: Any) -> Topology:
     return Topology("test", "test", {"memory": SharedLink("memory", "memory", **most)}, ("memory",) * gpus)
 
 
@@ -100,6 +103,20 @@ def test_what_is_counted_both_ways_slows_only_where_both_go() -> None:
     assert copy_lines(first)[2] == (IN, "map:a", 420, 480)  # half as fast until 460, when the other way has ended
 
 
+def test_copies_out_slow_those_in_of_the_other_gpu_and_not_their_own() -> None:
+    """Beside 2.5 bytes a nanosecond out copies in have half. The second begins its forward when the first begins its
+    backward, 420 later, so that a's copy in has done 20 of its 40 ns by 460, where the other way ends."""
+    link = one_link(2, in_beside_out=((5 * GB // 2, PPM // 2),))
+    first, second = run(link, (0, 420))
+    assert copy_lines(first)[2:] == [(IN, "map:a", 420, 480), (IN, "map:data", 480, 520)]
+    assert copy_lines(second) == copy_lines(run(no_sharing(1), (0,))[0])
+    less = SharedLink("less", "memory", in_beside_out=((5 * GB // 2, 2 * PPM // 5),))
+    both = Topology("test", "two memories", {"memory": link.links["memory"], "less": less}, ("memory", "less") * 2)
+    assert [one.iteration_time_ns for one in run(both, (0, 0, 420, 420))] == [930, 934, 910, 910]
+    slow = gpu_of(out_ns_per_100_bytes=250, in_ns_per_100_bytes=250, both_out=1.5, both_in=2)
+    assert run(link.first(1), (0,), gpu=slow) == run(no_sharing(1), (0,), gpu=slow)
+
+
 def test_a_gpus_own_duplex_lowers_what_it_asks_for() -> None:
     """Behind a link that is no narrower than what both ask for, two GPUs whose copies slow each other run as one."""
     slow = gpu_of(out_ns_per_100_bytes=250, in_ns_per_100_bytes=250, both_out=1.5, both_in=2)
@@ -157,6 +174,43 @@ def test_no_link_carries_more_than_it_can(case: Case, later_ns: int) -> None:
         if copies:
             begins_ns, ends_ns, sizes_bytes = zip(*copies, strict=True)
             assert sum(sizes_bytes) * 10**9 <= 1.001 * most * (max(ends_ns) - min(begins_ns))
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> tuple[tuple[int, int], ...]:
+    """What copies out leave of copies in."""
+    outs = sorted(draw(st.sets(st.integers(1, 5 * GB), max_size=3)))
+    shares = sorted(draw(st.lists(st.integers(1, PPM), min_size=len(outs), max_size=len(outs))), reverse=True)
+    return tuple(zip(outs, shares, strict=True))
+
+
+@settings(max_examples=tries(40))
+@given(st.data())
+def test_no_copy_has_more_where_copies_out_slow_those_in(data: st.DataObject) -> None:
+    """Than where they do not; those out and those of a GPU by itself have as much, and one that stands for several has
+    what each of these would."""
+    limits = st.sampled_from([None, GB // 2, GB, 2 * GB])
+    slowing = {
+        name: SharedLink(name, "switch", to, *[data.draw(limits) for _ in range(5)], in_beside_out=data.draw(curves()))
+        for name, to in (("memory", None), ("left", "memory"), ("right", "memory"))
+    }
+    plain = {name: replace(link, in_beside_out=()) for name, link in slowing.items()}
+    ways = [(gpu, way) for gpu in range(4) for way in (0, 1)]
+    streams = data.draw(st.lists(st.sampled_from(ways), unique=True, min_size=4).map(sorted))
+    asked = [(stream, data.draw(st.integers(GB // 2, 3 * GB)), 1) for stream in streams]
+
+    def shared(links: dict[str, SharedLink], asked: Sequence[Asked]) -> dict[tuple[int, int], int]:
+        sharing = Sharing(Topology("test", "test", links, ("left", "right", "left", "left")))
+        return dict(zip((stream for stream, _, _ in asked), sharing.slowdowns_ppm(asked), strict=True))
+
+    found, fair = shared(slowing, asked), shared(plain, asked)
+    assert all(slowdown_ppm >= fair[stream] for stream, slowdown_ppm in found.items())
+    assert all(slowdown_ppm == fair[stream] for stream, slowdown_ppm in found.items() if stream[1] == 0)
+    alone = [one for one in asked if one[0][0] == 0]
+    assert shared(slowing, alone) == shared(plain, alone)
+    doubled = [(stream, demand, 2) for stream, demand, _ in alone]
+    apart = [*alone, *(((2, way), demand, 1) for (_, way), demand, _ in alone)]
+    assert shared(slowing, doubled).items() <= shared(slowing, apart).items()
 
 
 @st.composite
@@ -239,7 +293,13 @@ def test_shares_are_dealt_out_where_they_matter_and_nobody_else_notices(
     program = build_program(case.network, case.plan)
     limits = st.sampled_from([None, GB // 5, GB, 2 * GB, 20 * GB])
     links = {
-        name: SharedLink(name, "switch", to, data.draw(limits), data.draw(limits), None, data.draw(limits), None)
+        name: SharedLink(
+            name,
+            "switch",
+            to,
+            *(data.draw(limits), data.draw(limits), None, data.draw(limits), None),
+            in_beside_out=data.draw(curves()),
+        )
         for name, to in (("memory", None), ("left", "memory"), ("right", "memory"))
     }
     topology = Topology("test", "test", links, ("left", "right", "left"))

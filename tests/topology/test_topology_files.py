@@ -19,6 +19,7 @@ kind = "switch"
 to = "memory"
 out = "10 GB/s"
 both_ways = { out = "8 GB/s", in = "5 GB/s" }
+in_beside_out = [{ out = "4 GB/s", share = 0.9 }, { out = "8 GB/s", share = 0.5 }]
 provenance = "modelled"
 source = "a test"
 [[link]]
@@ -38,6 +39,11 @@ def test_a_file_says_what_each_gpu_meets(tmp_path: Path) -> None:
     assert (switch.out_bytes_per_s, switch.in_bytes_per_s) == (10**10, None)
     assert (switch.both_out_bytes_per_s, switch.both_in_bytes_per_s) == (8 * 10**9, 5 * 10**9)
     assert found.links["memory"].total_bytes_per_s == 10**11
+    left = {out: switch.in_beside_out_ppm(out * 10**9) for out in (0, 2, 4, 6, 8, 9)}
+    assert left == {0: 1_000_000, 2: 950_000, 4: 900_000, 6: 700_000, 8: 500_000, 9: 500_000}
+    assert found.links["memory"].in_beside_out_ppm(10**9) == 1_000_000
+    (tmp_path / "other.toml").write_text(TEXT.replace("0.5", "0.6"))
+    assert load_topology(tmp_path / "other.toml").sha256 != found.sha256
     assert found.provenance == ("measured", "modelled")
     assert found.first(1).gpus == ("switch",)
     with pytest.raises(InvalidInput, match="gpus: found 3, expected from 1 to the 2 of topology small"):
@@ -57,6 +63,14 @@ def test_a_file_says_what_each_gpu_meets(tmp_path: Path) -> None:
         ('kind = "memory"', 'kind = "memory"\nto = "switch"', "expected nothing: a memory is the end of the way"),
         ('gpus = ["switch", "memory"]', 'gpus = ["swich"]', "gpus[0]: found 'swich'; expected a link of this file"),
         ('out = "10 GB/s"', 'out = "10 GB"', "link[0].out: found '10 GB'; expected a bandwidth with its unit"),
+        (
+            'out = "8 GB/s", share',
+            'out = "4 GB/s", share',
+            "link[0].in_beside_out: found { out = '4 GB/s', share = 0.5 }; expected more out than at the point before, "
+            "and no larger share",
+        ),
+        ("share = 0.5", "share = 0.95", "link[0].in_beside_out: found { out = '8 GB/s', share = 0.95 }; expected"),
+        ("share = 0.5", "share = 1.5", "link[0].in_beside_out[1].share: found 1.5; expected"),
         ('name = "memory"', 'name = "switch"', "link[1].name: found 'switch' again; expected each link once"),
         ('source = "a test"', 'sauce = "a test"', "link[0].source: found nothing; expected this field"),
     ],

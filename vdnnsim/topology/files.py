@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from vdnnsim.catalog import data_directory
 from vdnnsim.errors import Fault, InvalidFile, InvalidValue, UnknownName
 from vdnnsim.files import line_of, read_text, read_toml, toml_lines
 from vdnnsim.topology.topology import SharedLink, Topology
-from vdnnsim.units import parse_bandwidth
+from vdnnsim.units import PPM, parse_bandwidth
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 _MEMORY = "memory"
@@ -28,6 +28,15 @@ class _BothWays(BaseModel):
     in_: Annotated[str | None, Field(alias="in")] = None
 
 
+class _BesideOut(BaseModel):
+    """What so much out, of all GPUs together, leaves of copies in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: str
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
 class _LinkFile(BaseModel):
     """One shared link."""
 
@@ -40,6 +49,7 @@ class _LinkFile(BaseModel):
     in_: Annotated[str | None, Field(alias="in")] = None
     both_ways: _BothWays = _BothWays()
     total: str | None = None
+    in_beside_out: list[_BesideOut] = []
     provenance: Literal["measured", "published", "modelled"]
     source: Annotated[str, Field(min_length=1)]
 
@@ -143,4 +153,18 @@ def _link(entry: _LinkFile) -> SharedLink:
         parsed(entry.total, "total"),
         entry.provenance,
         entry.source,
+        _curve(entry.in_beside_out),
     )
+
+
+def _curve(points: Sequence[_BesideOut]) -> tuple[tuple[int, int], ...]:
+    """As `SharedLink.in_beside_out`. Raises `InvalidValue` where bandwidths do not rise, or shares do."""
+    found: list[tuple[int, int]] = []
+    for point in points:
+        out, share_ppm = parse_bandwidth(point.out, "in_beside_out"), max(1, round(point.share * PPM))
+        before, before_ppm = found[-1] if found else (0, PPM)
+        if out <= before or share_ppm > before_ppm:
+            wrong = f"{{ out = '{point.out}', share = {point.share:g} }}"
+            raise InvalidValue("in_beside_out", wrong, "more out than at the point before, and no larger share")
+        found.append((out, share_ppm))
+    return tuple(found)

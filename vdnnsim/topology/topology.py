@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from vdnnsim.errors import InvalidValue
+from vdnnsim.units import PPM
 
 _LIMITS = (
     "out_bytes_per_s", "in_bytes_per_s", "both_out_bytes_per_s", "both_in_bytes_per_s", "total_bytes_per_s",
@@ -17,7 +19,11 @@ _LIMITS = (
 @dataclass(frozen=True, slots=True)
 class SharedLink:
     """One link, on the way `to` another one; memory is the end of the way. It carries so many bytes per second of all
-    GPUs together: out, in, both counted together, and each way while both are used. None: no limit is known."""
+    GPUs together: out, in, both counted together, and each way while both are used. None: no limit is known.
+
+    `in_beside_out` says what all copies out together, in bytes per second, leave of copies in, in parts per million of
+    what these reach without, each and all of them; rising in the first, falling in the second. Empty: nothing is
+    known."""
 
     name: str
     kind: str
@@ -29,6 +35,7 @@ class SharedLink:
     total_bytes_per_s: int | None = None
     provenance: str = "modelled"
     source: str = ""
+    in_beside_out: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     @property
     def limits(self) -> tuple[int | None, ...]:
@@ -46,14 +53,22 @@ class SharedLink:
             return out, back, self.total_bytes_per_s
         return self.out_bytes_per_s, self.in_bytes_per_s, self.total_bytes_per_s
 
+    def in_beside_out_ppm(self, out_bytes_per_s: int) -> int:
+        """What so much out leaves of copies in: on straight lines from nothing out to the first measured point and on;
+        beyond the last as there."""
+        for (low, share_low), (high, share_high) in pairwise(((0, PPM), *self.in_beside_out)):
+            if out_bytes_per_s < high:
+                return share_low + (share_high - share_low) * (out_bytes_per_s - low) // (high - low)
+        return self.in_beside_out[-1][1] if self.in_beside_out else PPM
+
     def unlimited(self) -> SharedLink:
         """The same without a limit."""
         return SharedLink(self.name, self.kind, self.to, provenance=self.provenance, source=self.source)
 
     @property
     def limited(self) -> bool:
-        """Whether any limit is known."""
-        return any(limit is not None for limit in self.limits)
+        """Whether any limit is known, or what copies out leave of those in."""
+        return bool(self.in_beside_out) or any(limit is not None for limit in self.limits)
 
 
 class Most(NamedTuple):
@@ -110,7 +125,8 @@ class Topology:
         for name, each in asked.items():
             outs, ins, total = (sum(column) for column in zip(*each, strict=True))
             carried = zip(links[name].limits, (outs, ins, outs, ins, total), strict=True)
-            if all(limit is None or most <= limit for limit, most in carried):
+            by_itself = len(each) == 1 or not links[name].in_beside_out
+            if by_itself and all(limit is None or most <= limit for limit, most in carried):
                 links[name] = links[name].unlimited()
         return Topology(self.name, self.title, links, self.gpus)
 
@@ -121,7 +137,11 @@ class Topology:
         ways = []
         for gpu in gpus:
             limited = [link for link in self.path(gpu) if link.limited]
-            ways.append(tuple((numbers.setdefault(link.name, len(numbers)), link.limits) for link in limited))
+            ways.append(
+                tuple(
+                    (numbers.setdefault(link.name, len(numbers)), link.limits, link.in_beside_out) for link in limited
+                )
+            )
         return tuple(ways)
 
     @property
@@ -133,7 +153,9 @@ class Topology:
     @property
     def sha256(self) -> str:
         """A digest of everything in it."""
-        return hashlib.sha256(repr((self.name, sorted(self.links.items()), self.gpus)).encode()).hexdigest()
+        links = sorted(self.links.items())
+        curves = [(name, link.in_beside_out) for name, link in links if link.in_beside_out]
+        return hashlib.sha256(repr((self.name, links, self.gpus, *curves)).encode()).hexdigest()
 
 
 def no_sharing(gpus: int) -> Topology:

@@ -16,8 +16,8 @@ def table_text(rules: Iterable[Rule], found: Sequence[Predicted], conditions: Ma
     lines = [
         summary(found),
         "",
-        "| copies at once | GB/s each | the rule | error % | spread % |",
-        "|---|---|---|---|---|",
+        "| copies at once | GB/s each | max-min fair | error % | the rule | error % | spread % |",
+        "|---|---|---|---|---|---|---|",
         *(_rule_row(one) for one in rules),
         "",
         "| network (batch) | math | policy | start | GPU | measured ms | longer than alone % | simulated ms | "
@@ -57,7 +57,8 @@ def summary(found: Sequence[Predicted]) -> str:
 
 
 def _rule_row(one: Rule) -> str:
-    measured = ", ".join(f"{rate / 1e9:.1f}" for rate in one.measured.rates_bytes_per_s)
-    rule = ", ".join(f"{rate / 1e9:.1f}" for rate in one.rule_bytes_per_s)
-    errors = ", ".join(f"{100 * error:+.1f}" for error in one.errors)
-    return f"| {one.measured.title} | {measured} | {rule} | {errors} | {max(one.measured.spreads_ppm) / 1e4:.2f} |"
+    rates = (one.measured.rates_bytes_per_s, one.fair_bytes_per_s, one.rule_bytes_per_s)
+    measured, fair, rule = (", ".join(f"{rate / 1e9:.1f}" for rate in each) for each in rates)
+    off, errors = (", ".join(f"{100 * error:+.1f}" for error in each) for each in (one.fair_errors, one.errors))
+    spread = f"{max(one.measured.spreads_ppm) / 1e4:.2f}"
+    return f"| {one.measured.title} | {measured} | {fair} | {off} | {rule} | {errors} | {spread} |"
