@@ -39,9 +39,15 @@ class _Blocks(nn.Module):
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if self.checkpointed else block(x)
-        return self.head(x)  # type: ignore[no-any-return]
+        """Autocast makes copies of weights, which a checkpointed block does not keep either."""
+        with torch.autocast("cpu", torch.bfloat16):
+            for block in self.blocks:
+                x = (
+                    checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+                    if self.checkpointed
+                    else block(x)
+                )
+            return self.head(x)  # type: ignore[no-any-return]
 
 
 def made(checkpointed: bool) -> Made:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
+from vdnnsim.captured.nodes import node_ends
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
 from vdnnsim.iteration import Buffer, CopyStreams
 from vdnnsim.program import (
@@ -81,6 +82,7 @@ class Prepared:
         launched = list(accumulate((deed.doing is Doing.LAUNCH for deed in step.deeds), initial=0))
         self.kernels_before = {stage: launched[call] for stage, call in enumerate(step.hook_calls, start=1)}
         self.kernels_with = launched[1:]
+        self.weight_copies = {saved.block for saved in step.saved if saved.stays == "weight copy"}
         self.places = places_of(step)
         self.runs = []
         for place, run in groupby(range(len(step.deeds)), key=self.places.__getitem__):
@@ -116,9 +118,23 @@ class Building(ABC):
         """What is done behind a deed at which something is not as usual."""
 
     def held_by_others_until(self, number: int) -> int | None:
-        """Behind which deed nobody but autograd and the runtime holds a block; None is not in the step."""
-        block = self.step.blocks[number]
-        return block.given if block.released is None else block.released
+        """Behind which deed nobody but autograd and the runtime holds a block; None is not in the step. Of blocks that
+        a capture did not let leave it is not known: copies of weights are taken to go when autocast ends, at the end of
+        forward, others with their save."""
+        block, deeds = self.step.blocks[number], self.step.deeds
+        if block.fetched_given is not None or block.taken == BEFORE_STEP or block.given is None:
+            return block.given if block.released is None else block.released
+        save = self.step.hook_calls[self.step.stages.leaves(number) - 1]
+        if number not in self.prepared.weight_copies:
+            return save
+        return next((n - 1 for n in range(save, len(deeds)) if deeds[n].doing is Doing.NEED), save)
+
+    def dies_when_back(self, number: int) -> int:
+        """Behind which deed a block dies that is there in place of one that left, or was made again."""
+        fetched_given = self.step.blocks[number].fetched_given
+        if fetched_given is not None:
+            return fetched_given
+        return node_ends(self.step)[self.step.hook_calls[self.step.stages.needs[number][-1] - 1]]
 
     def build(self, otherwise: Collection[int], offloaded: tuple[Buffer, ...]) -> Program:
         """The program; `otherwise` are the deeds behind which not all is as usual, beside the hook calls."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.iteration import Action, BrokenSchedule, Leave, Schedule
 
+_COULD_GO = ("small", "weight copy")
+
 
 def actions_of(step: CapturedStep, schedule: Schedule) -> dict[int, Action]:
     """What becomes of blocks, by their numbers. Raises `BrokenSchedule` for a name that no saved tensor's block has."""
@@ -37,6 +39,15 @@ def why_it_stays(step: CapturedStep, number: int) -> str:
     if step.blocks[number].fetched_given is None:
         return "how long it lives when it is fetched was not captured"
     return ""
+
+
+def why_it_is_not_dropped(step: CapturedStep, number: int) -> str:
+    """Why a block cannot be dropped and made again; "" where it can, as what is small and copies of weights can, too,
+    which a capture has stay."""
+    reason, stages = why_it_stays(step, number), step.stages
+    if step.made["stays"].get(number, "") not in _COULD_GO or number not in stages.needs:
+        return reason
+    return "" if stages.leaves(number) <= stages.needs[number][0] else reason
 
 
 def stage_title(step: CapturedStep, stage: int) -> str:

@@ -2,8 +2,7 @@
 
 A tensor that is saved twice, or a view of what was saved already, is copied again, and comes back as a block of its
 own. A block dies when nobody holds it any more: its module's code, the runtime for one of its tensors, autograd for one
-that stays. Of blocks that a capture did not let leave it is not known until when others hold them: copies of weights
-that autocast makes are taken to go at the end of forward, others with their save.
+that stays.
 
 What came back dies with the node that needed it. Where copies share a stream of their own, whose memory PyTorch's
 allocator keeps apart, it dies with the next node for which anything comes back, once that stream waits for its own: so
@@ -20,7 +19,7 @@ from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.building import Building, Prepared
 from vdnnsim.captured.checks import broken
 from vdnnsim.captured.nodes import node_ends
-from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing, Phase
+from vdnnsim.captured.step import CapturedStep, Doing, Phase
 from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, OwnCopy, Schedule
 from vdnnsim.program import Allocate, Free, HostWait, Program, Stream
 
@@ -97,7 +96,6 @@ class _OwnCopies(Building):
         self.last_need = dict(sorted(dict(needed).items(), key=lambda one: one[1]))
         """The deed of each saved tensor's last need, in their order."""
         self.buffers = {number: self._buffer(number) for number in own}
-        self.weight_copies = {saved.block for saved in step.saved if saved.stays == "weight copy"}
         self.let_go: dict[int, list[int]] = {}
         """What goes in each call of a save."""
         self.let_go_behind: dict[int, list[int]] = {}
@@ -131,7 +129,7 @@ class _OwnCopies(Building):
                 continue
             if (given := self.step.blocks[block].given_hooked) is not None:
                 at(given).remove(block)
-            holds = [self._held_by_others(block), *(self._held_until(number) for number in numbers)]
+            holds = [self.held_by_others_until(block), *(self._held_until(number) for number in numbers)]
             known = [deed for deed in holds if deed is not None]
             if len(known) == len(holds):
                 at(max(known)).append(block)
@@ -145,17 +143,6 @@ class _OwnCopies(Building):
         if number in self.last_need:
             return self.ends[self.last_need[number]]
         return self.step.blocks[self.step.saved[number].block].given_hooked
-
-    def _held_by_others(self, number: int) -> int | None:
-        """As `held_by_others_until`, guessed where it was not captured."""
-        block = self.step.blocks[number]
-        if block.fetched_given is not None or block.taken == BEFORE_STEP or block.given is None:
-            return self.held_by_others_until(number)
-        save = self.step.hook_calls[self.step.stages.saves[number][-1] - 1]
-        if number not in self.weight_copies:
-            return save
-        deeds = range(save, len(self.step.deeds))
-        return next((n - 1 for n in deeds if self.step.deeds[n].doing is Doing.NEED), save)
 
     def _fetched_dying(self) -> dict[int, list[int]]:
         """The tensors behind each deed whose blocks that came back die there."""

@@ -106,10 +106,9 @@ class _OfBlocks(Building):
             return found[deed]
 
         for number in self.away:
-            given, fetched_given = blocks[number].given_hooked, blocks[number].fetched_given
+            given, fetched_given = blocks[number].given_hooked, self.dies_when_back(number)
             if given is not None:
                 del at(given)[number, False]
-            assert fetched_given is not None  # else it stays
             at(fetched_given)[number, True] = Free(self.fetched[number])
         for number, others in self.others.items():
             if others is not None and not self._goes_when_dropped(number):
