@@ -116,6 +116,8 @@ def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> 
             expected = "no field of this name"
         case "model_type" | "model_attributes_type" | "dict_type":
             expected = "a table"
+        case "json_invalid":
+            found, expected = expected.removeprefix("Invalid JSON: "), "well-formed JSON"
         case "too_short":
             expected = f"at least {error['ctx']['min_length']}"
         case "too_long":

@@ -67,7 +67,7 @@ def test_a_calibration_is_answered_in_words_with_every_case(tmp_path: Path) -> N
 @pytest.mark.parametrize("contents", ["", "{", "[]", '{"cases": [1]}', '{"cases": [{"network": "a"}]}'])
 def test_results_that_are_none_are_refused(contents: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(contents, encoding="utf-8")
-    with pytest.raises(InvalidFile, match=r"results\.json: calibration records: .*expected a file that"):
+    with pytest.raises(InvalidFile, match=r"results\.json: cases: .*expected a file that"):
         calibration_page(tmp_path)
 
 
@@ -83,6 +83,31 @@ def test_a_report_of_plans_needs_no_pytorch_to_be_shown(tmp_path: Path, monkeypa
     assert "of the steps that nothing slowed" in text
     assert "held out" not in text
     assert text.count(EVIL) == 2
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ('"step_ns": 1000000, "spread', '"step_ns": NaN, "spread', "cases: found NaN, which is no number; expected"),
+        ('"spread_ppm": 0', '"spread_ppm": -1e999', "cases: found '-inf' for spread_ppm; expected a file that"),
+        ('"gradients"', '"gradient"', "cases: found nothing for gradients; expected a file that 'calibrate pytorch'"),
+        ('"cases": [', '"cases": [], "more": [', "found no cases, expected one or more"),
+        (
+            '"cases": [',
+            '"streams": [], "cases": [',
+            "cases: found a report of several GPUs at once; expected one of GPUs",
+        ),
+    ],
+)
+def test_cases_of_plans_that_are_none_are_told_in_a_line(was: str, now: str, told: str, tmp_path: Path) -> None:
+    predicted = Prediction("gpt", "cpu", "vdnn-all", "", 10**9, 10**6, None, None, False, True, 9, 9, 9, 4)
+    text = records_text([StepRecord(predicted, 10**6, 0, 3, 9, None, None, "equal", 1.0)], {})
+    assert was in text
+    (tmp_path / "results.json").write_text(text.replace(was, now), encoding="utf-8")
+    with pytest.raises(InvalidInput) as raised:
+        calibration_page(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path / 'results.json'}: {told}")
+    assert "\n" not in str(raised.value)
 
 
 def test_folders_without_results_are_refused(tmp_path: Path) -> None:

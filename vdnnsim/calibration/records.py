@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vdnnsim.calibration.samples import STEADY_PPM
+from vdnnsim.calibration.stored_cases import read_cases
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
-from vdnnsim.errors import Fault, InvalidFile, printable
-from vdnnsim.files import read_text
 from vdnnsim.network import network_sha256
 from vdnnsim.study import Study
 
@@ -180,22 +179,4 @@ def _known(record: CaseRecord) -> dict[str, Any]:
 
 def read_records(path: Path | str) -> tuple[CaseRecord, ...]:
     """The cases in the `results.json` of a calibration's report. Raises `InvalidFile` for one that is none."""
-    try:
-        document = json.loads(read_text(Path(path)))
-        cases = [
-            CaseRecord(
-                **{
-                    **case,
-                    "trials": tuple(case["trials"]),
-                    "doubts": tuple(case.get("doubts", ())),
-                    "steps": tuple((str(title), int(ours), int(theirs)) for title, ours, theirs in case["steps"]),
-                }
-            )
-            for case in document["cases"]
-        ]
-    except (ValueError, TypeError, KeyError) as error:
-        fault = Fault(
-            str(path), None, "calibration records", printable(str(error)), "a file that 'calibrate report' wrote"
-        )
-        raise InvalidFile([fault]) from None
-    return tuple(cases)
+    return read_cases(Path(path), CaseRecord, "calibrate report")

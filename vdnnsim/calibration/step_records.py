@@ -10,8 +10,7 @@ from statistics import median
 
 from vdnnsim.calibration.records import LARGEST_ERROR, Verdict
 from vdnnsim.calibration.samples import STEADY_PPM
-from vdnnsim.errors import Fault, InvalidFile
-from vdnnsim.files import read_text
+from vdnnsim.calibration.stored_cases import read_cases
 
 EQUAL, DIFFER = "equal", "DIFFER"
 QUIET = 3
@@ -129,14 +128,7 @@ def records_text(records: Iterable[StepRecord], conditions: Mapping[str, str]) -
 
 def read_step_records(path: Path) -> tuple[StepRecord, ...]:
     """Those of a report's file, none where there is no file. Raises `InvalidFile` for a file that holds others."""
-    if not path.is_file():
-        return ()
-    try:
-        cases = json.loads(read_text(path))["cases"]
-        return tuple(StepRecord(**{**case, "predicted": Prediction(**case["predicted"])}) for case in cases)
-    except (ValueError, TypeError, KeyError) as error:
-        expected = "a file that 'calibrate pytorch' wrote"
-        raise InvalidFile([Fault(str(path), None, "cases", f"{type(error).__name__}: {error}", expected)]) from None
+    return read_cases(path, StepRecord, "calibrate pytorch") if path.is_file() else ()
 
 
 _COLUMNS = (

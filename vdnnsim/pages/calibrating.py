@@ -49,6 +49,8 @@ def calibration_page(folder: Path | str, path: Path | str | None = None, *, comm
         raise InvalidInput(f"{folder}: found no {RESULTS}, expected the folder of a calibration's report")
     results = folder / RESULTS
     document = _document(results)
+    if document.get("cases") == []:
+        raise InvalidInput(f"{results}: found no cases, expected one or more")
     found = _steps(results) if _of_steps(document) else _cases(results)
     columns = [
         Column(heading, _numeric([row[place] for row in found.rows])) for place, heading in enumerate(found.headings)
