@@ -26,6 +26,7 @@ from vdnnsim.figures.sweep.scales import is_logarithmic
 from vdnnsim.figures.sweep.threshold import draw_threshold, least_enough
 from vdnnsim.figures.sweep.view import View, best_by
 from vdnnsim.sweep.plan import plan_sweep
+from vdnnsim.sweep.reading import read_sweep
 from vdnnsim.sweep.run import run_sweep
 
 HEAD = 'schema = 1\n[axes]\nnetwork = ["alexnet", "vgg16"]\nbatch = 128\ngpu = "titan-x-maxwell"\n'
@@ -98,7 +99,7 @@ def test_a_pareto_front_marks_its_knee(both: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"kind": "pie"}, "expected one of: heatmap, lines, threshold, pareto"),
+        ({"kind": "pie"}, "expected one of: heatmap, lines, threshold, column, pareto"),
         ({"x": "batch"}, "an axis with one value"),
         ({"x": "colour"}, "no axis"),
         ({"kind": "heatmap"}, "needs 2 axes of numbers"),
@@ -109,6 +110,14 @@ def test_a_pareto_front_marks_its_knee(both: Path, tmp_path: Path) -> None:
             {"y": "link_bandwidth"},
             "for a lines figure, which shows none; leave it out, or --kind heatmap",
         ),
+        ({"column": "energy"}, "unknown column 'energy'; did you mean 'energy_j'?"),
+        ({"column": "verdict"}, "unknown column 'verdict'"),
+        ({"column": "provenance"}, "--column: found provenance, which has no numbers"),
+        ({"column": "energy_j", "kind": "lines"}, "--column: found it for a lines figure"),
+        ({"column": "energy_j", "x": "gpu"}, "found gpu, an axis with one value; expected one of: network, policy"),
+        ({"column": "energy_j", "loss": 0.05}, "--loss: found it for a column figure"),
+        ({"column": "link_latency_ns"}, "found nothing in link_latency_ns of these points"),
+        ({"kind": "column"}, "--column: found none"),
         ({"kind": "pareto", "x": "link_bandwidth"}, "--x: found it for a pareto figure"),
         ({"kind": "pareto", "y": "link_bandwidth"}, "--y: found it for a pareto figure"),
         ({"kind": "pareto", "loss": 0.05}, "--loss: found it for a pareto figure"),
@@ -439,3 +448,22 @@ def test_a_legend_lists_what_does_not_fit_only_where_something_does_not(both: Pa
 
     assert "does not fit" not in legend("network == 'alexnet'")
     assert "does not fit" in legend("network == 'vgg16' and policy == 'baseline(p)' and capacity == '8 GB'")
+
+
+def test_any_column_is_drawn_over_any_axis(lines: Path) -> None:
+    """Over numbers as lines, a point where nothing fits as a cross; over names side by side, in their order."""
+    frame = read_sweep(lines)
+    alexnet, vgg16 = plot_sweep(lines, column="energy_j")
+    assert (alexnet.get_ylabel(), alexnet.get_xlabel()) == ("energy (J)", "link bandwidth (GB/s)")
+    drawn = [line for line in alexnet.get_lines() if line.get_linestyle() != "None"]
+    rows = frame[(frame.network == "alexnet") & (frame.policy == "baseline(m)")]
+    assert list(drawn[0].get_ydata()) == list(rows.energy_j)
+    unfit = frame[(frame.network == "vgg16") & ~frame.trainable & (frame.status == "ok")]
+    assert sum(len(line.get_ydata()) for line in vgg16.get_lines() if line.get_marker() == "x") == len(unfit) > 0
+    [axes] = plot_sweep(lines, column="needed_bytes", x="policy", where="network == 'vgg16'")
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == list(dict.fromkeys(frame.policy))
+    [all_networks] = plot_sweep(lines, column="iteration_time_ns", x="network", where="policy == 'vdnn-dyn'")
+    best = frame[frame.policy == "vdnn-dyn"].sort_values("performance").drop_duplicates("network", keep="last")
+    shown = all_networks.get_lines()[0]
+    times_ns = best.set_index("network").iteration_time_ns
+    assert list(shown.get_ydata()) == [times_ns[name] / 1e6 for name in ("alexnet", "vgg16")]

@@ -207,7 +207,13 @@ def plot_command(
     kind: Annotated[
         str | None, typer.Option("--kind", help="heatmap, pareto, lines or threshold; by the axes when left out.")
     ] = None,
-    x: Annotated[str | None, typer.Option("--x", help="Axis along the figure.")] = None,
+    column: Annotated[
+        str | None,
+        typer.Option("--column", help="Draw this column of the rows over an axis, such as energy_j or needed_bytes."),
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", help="Axis along the figure; with --column one of names, too.")
+    ] = None,
     y: Annotated[str | None, typer.Option("--y", help="Axis up the figure, of a heat map.")] = None,
     where: Annotated[
         str | None, typer.Option("--where", help="Which points, as a filter of a spec: \"network == 'vgg16'\".")
@@ -225,6 +231,6 @@ def plot_command(
     from vdnnsim.units import parse_share
 
     share = None if loss is None else parse_share(loss, "--loss")
-    plot_sweep(folder, out, kind=kind, x=x, y=y, where=where, loss=share, marks=mark or ())
+    plot_sweep(folder, out, kind=kind, column=column, x=x, y=y, where=where, loss=share, marks=mark or ())
     for path in out:
         typer.echo(f"figure: {path}", err=True)

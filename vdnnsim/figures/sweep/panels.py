@@ -43,8 +43,10 @@ def panel_grid(
     left_in: float = _LEFT_IN,
     right_in: float = MARGIN_IN,
     gap_in: float = 0.22,
+    below_in: float = _UNDER_IN,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with one axes for each panel, in rows of up to four, and what stands around them.
+    """A figure with one axes for each panel, in rows of up to four, and what stands around them; ticks and labels have
+    `below_in`.
 
     Raises `InvalidInput` above `MOST_PANELS`.
     """
@@ -62,14 +64,14 @@ def panel_grid(
     legend_in = _LEGEND_ROW_IN * math.ceil(len(legend) / legend_columns) + (0.08 if legend else 0)
     top_in = (_TITLE_IN if title else 0.05) + legend_in
     panel_title_in = _PANEL_TITLE_IN + _LINE_IN * max(text.count("\n") for text in panels) if any(panels) else 0.0
-    row_in = height_in + _UNDER_IN + panel_title_in
+    row_in = height_in + below_in + panel_title_in
     under_in = _FOOTER_IN + _LINE_IN * footer.count("\n")
     figure = new_figure(top_in + rows * row_in + under_in)
     total_in = figure.get_size_inches()[1]
     axes = []
     for index, text in enumerate(panels):
         row, column = divmod(index, columns)
-        bottom_in = total_in - top_in - (row + 1) * row_in + _UNDER_IN
+        bottom_in = total_in - top_in - (row + 1) * row_in + below_in
         own = add_axes(figure, left_in + column * (width_in + gap_in), bottom_in, width_in, height_in)
         own.set_title(text, fontsize=TEXT_SIZE, loc="left", pad=3, color=INK)
         if column:

@@ -28,6 +28,11 @@ SCALES: Mapping[str, AxisScale] = MappingProxyType(
         "batch": AxisScale("batch", "images", 1),
         "capacity": AxisScale("device memory", "GB", 10**9),
         "link_bandwidth": AxisScale("link bandwidth", "GB/s", 10**9),
+        "link_bandwidth_out": AxisScale("link bandwidth out", "GB/s", 10**9),
+        "link_bandwidth_in": AxisScale("link bandwidth in", "GB/s", 10**9),
+        "pinned_budget": AxisScale("pinned host memory", "GB", 10**9),
+        "gpus": AxisScale("GPUs", "", 1),
+        "host_scale": AxisScale("time of the host's calls", "as profiled = 1", PPM),
         "link_latency": AxisScale("start-up time of a copy", "\N{MICRO SIGN}s", 10**3),
         "compute_scale": AxisScale("speed of kernels", "as traced = 1", PPM),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from vdnnsim.errors import InvalidInput
 from vdnnsim.figures.sweep.scales import SCALES, plain
 from vdnnsim.sweep.axes import AXES
+from vdnnsim.sweep.axes import SCALES as FACTORS
 from vdnnsim.sweep.filters import Filter
 from vdnnsim.sweep.reading import read_sweep
 from vdnnsim.sweep.store import Store
@@ -35,16 +36,16 @@ class View:
     come from these, so that a figure shows where a result is missing. Raises `InvalidInput` for a filter that cannot be
     understood, or that leaves nothing."""
 
-    def __init__(self, folder: Path, where: str | None) -> None:
-        columns = [*(axis.column for axis in AXES.values()), *_NUMBERS]
-        frame = read_sweep(folder, columns)
+    def __init__(self, folder: Path, where: str | None, column: str | None = None) -> None:
+        columns = [*(axis.column for axis in AXES.values()), *_NUMBERS, *([column] if column else [])]
+        frame = read_sweep(folder, list(dict.fromkeys(columns)))
         self._progress = _progress(Store(folder).manifest().points, frame)
         frame = frame.rename(columns={axis.column: axis.name for axis in AXES.values()})
         if where is not None:
             names = frozenset(name for name in AXES if frame[name].notna().all())
             condition = Filter(where, names, "--where")
             values = {name: frame[name].to_numpy() for name in names}
-            values["compute_scale"] = values["compute_scale"] / PPM
+            values |= {name: values[name] / PPM for name in FACTORS if name in values}
             frame = frame[condition.keeps({n: v.astype(str) if v.dtype == object else v for n, v in values.items()})]
         self.rows = frame
         self.frame = frame[frame["status"] == "ok"]
@@ -92,7 +93,7 @@ class View:
             return ", ".join(str(value) for value in found)
         numbers = [plain(float(f"{value / scale.factor:.3g}")) for value in found]
         listed = ", ".join(numbers) if len(numbers) < 4 else f"{numbers[0]} to {numbers[-1]}"
-        return f"{listed}{',' if name == 'compute_scale' else ''} {scale.unit}"
+        return f"{listed}{',' if name in FACTORS else ''} {scale.unit}"
 
     def footer(self, shown: Sequence[str], *notes: str, best: bool = True) -> str:
         """What the reader must know besides: what is not shown, where the figure has only the `best` of it, and how
@@ -103,7 +104,7 @@ class View:
             same = ", each against the oracle with the same kernels" if "compute_scale" in others else ""
             parts.append(f"best performance over {listed}{same}")
         subject = ", ".join(dict.fromkeys(self.frame["gpu"]))
-        if len(panels := self.panels(shown)) == 1:
+        if len(panels := self.panels(shown)) == 1 and panels[0][0]:
             subject = f"{panels[0][0]} on {subject}"
         labels = "/".join(sorted(set(self.frame["provenance"])))
         return "; ".join([*parts, subject, f"{len(self.frame)} points{self._progress}, {labels}"])
