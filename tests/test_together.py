@@ -68,6 +68,7 @@ def test_rows_and_files_hold_every_gpu() -> None:
     text = str(found)
     assert "3 GPUs of host, started together" in " ".join(text.split())
     assert "A host (measured)" in text
+    assert "GPU 0 GPU 1 GPU 2 policy pair pair memory vdnn-all(p)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

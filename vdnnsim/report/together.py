@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vdnnsim.report.terminal import print_table, print_text
 from vdnnsim.report.words import subject
-from vdnnsim.together import OnGpu, Start, TogetherComparison, TogetherRun
+from vdnnsim.together import Start, TogetherComparison, TogetherRun
 
 SCHEMA = 1
 
@@ -39,7 +39,7 @@ def print_together(comparison: TogetherComparison, console: Console) -> None:
         f"perf.: the oracle's iteration over the slowest GPU's{reduced}",
         "dim",
     )
-    console.print()
+    print_text(console, "\nEach GPU's iteration, in ms, and the link that it is on", "bold")
     print_table(console, _gpus(comparison))
 
 
@@ -108,14 +108,13 @@ def _decimals(comparison: TogetherComparison) -> int:
 
 
 def _gpus(comparison: TogetherComparison) -> Table:
+    """A row for each policy, as above: there are often more of them than of GPUs."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("GPU", no_wrap=True)
-    table.add_column("on", no_wrap=True)
-    for run in comparison.runs:
-        table.add_column(f"{run.policy}\nms", justify="right", no_wrap=True)
+    table.add_column("policy", no_wrap=True)
+    for one in comparison.runs[0].gpus:
+        table.add_column(f"GPU {one.gpu}\n{one.link}", justify="right", no_wrap=True)
     decimals = _decimals(comparison)
-    each: list[tuple[OnGpu, ...]] = list(zip(*(run.gpus for run in comparison.runs), strict=True))
-    for same in each:
-        cells = (f"{one.result.iteration_time_ns / 1e6:.{decimals}f}" for one in same)
-        table.add_row(str(same[0].gpu), same[0].link, *cells)
+    for run in comparison.runs:
+        cells = (f"{one.result.iteration_time_ns / 1e6:.{decimals}f}" for one in run.gpus)
+        table.add_row(run.policy, *cells)
     return table
