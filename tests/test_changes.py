@@ -101,6 +101,15 @@ def test_running_out_of_pinned_memory_is_an_answer() -> None:
     assert result(pinned(budget_bytes=0), "baseline(p)").trainable
 
 
+def test_what_the_host_has_before_the_iteration_is_pinned_too() -> None:
+    """vdnn++ reads the images from there, and copies one map out."""
+    found = result(pinned(budget_bytes=199), "vdnn++")
+    assert (found.trainable, found.pinned_host_bytes) == (False, 200)
+    assert "of the 199 B that can be pinned 100 B are taken; all of it needs 200 B" in found.reason
+    assert "in set-up: no room for 100 B (map:data)" in result(pinned(budget_bytes=99), "vdnn++").reason
+    assert result(pinned(budget_bytes=200), "vdnn++").trainable
+
+
 def test_vdnn_dyn_goes_on_where_only_the_host_has_no_room() -> None:
     found = result(pinned(budget_bytes=0), "vdnn-dyn")
     assert [(trial.title, trial.fits) for trial in found.trials] == [

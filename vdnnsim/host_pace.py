@@ -26,12 +26,15 @@ other times, on the same machines, with and without copies. What makes it slow i
 BINDS = 50
 """The host binds a step that a slower one makes longer by this part: one fiftieth, as elsewhere (`metrics.loss`)."""
 
+_AT_ONCE_PER_S = 10**24
+
 
 class HostPace(NamedTuple):
     """How a step's time hangs on its host, all in nanoseconds: `host_ns` is what the host's calls take by themselves,
-    launches and hooks and all; `device_ns` what the step takes with a host whose calls cost nothing, by its kernels and
-    its link; `slower_ns` what it takes with a host slower by `VARIES`. `quick_ns` and `slow_ns` are what it takes with
-    a host that is as quick, and as slow, as this one may turn out to be."""
+    launches and hooks and the optimiser that it runs; `device_ns` what the step takes with a host whose calls cost
+    nothing and which updates at once, by its kernels and its link; `slower_ns` what it takes with a host slower by
+    `VARIES`. `quick_ns` and `slow_ns` are what it takes with a host that is as quick, and as slow, as this one may turn
+    out to be."""
 
     host_ns: int
     device_ns: int
@@ -86,10 +89,14 @@ def paces_of(trace: Trace, gpu: GpuProfile) -> Paces:
 
 
 def with_host(trace: Trace, gpu: GpuProfile, factor: float) -> SimulatedMachine:
-    """The machine with a host all of whose calls take so many times as long, rounded to nanoseconds."""
+    """The machine with a host all of whose calls take so many times as long, rounded to nanoseconds. How fast it
+    updates parameters is no call's cost and stays, but for a host that costs nothing."""
 
     def scaled(cost_ns: int) -> int:
         return round(cost_ns * factor)
 
     rows = (row if row.launch_ns is None else row.launched_in(scaled(row.launch_ns)) for row in trace.rows)
-    return SimulatedMachine(Trace(trace.header, rows), replace(gpu, host=gpu.host.with_calls(scaled)))
+    host = gpu.host.with_calls(scaled)
+    if not factor and host.updates_per_s is not None:
+        host = replace(host, updates_per_s=_AT_ONCE_PER_S)
+    return SimulatedMachine(Trace(trace.header, rows), replace(gpu, host=host))

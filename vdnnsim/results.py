@@ -69,8 +69,9 @@ class PolicyResult:
     that would do, and all numbers are those of a pool that had room. `performance` is the oracle's iteration time over
     this one's. `spent` says by cause where the iteration went, `loss` what the oracle's did not take of it; the parts
     of each add up. Bytes are as asked for; the pool's rounding and holes show in `pool_high_water_bytes` and
-    `largest_hole_bytes`; of what was offloaded `nvme_bytes` went on to NVMe, and `nvme_stall_ns` of the stalls are for
-    its copies. By class bytes are those at the peak of all together, or each class's own peak and averages.
+    `largest_hole_bytes`; `nvme_bytes`, compressed where copies are, were written to NVMe, and `nvme_stall_ns` of the
+    stalls are for its copies. By class bytes are those at the peak of all together, or each class's own peak and
+    averages.
     Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest, and
     `pace` whether its host keeps up. `power` is what the iteration draws where the GPU's profile has power figures,
     whose label counts in `power_provenance` alone.

@@ -116,6 +116,15 @@ def test_gradients_go_the_host_updates_and_parameters_come_back() -> None:
     assert run.result.plan_file is None
 
 
+def test_kernels_and_link_need_no_updates_and_the_host_that_runs_them_binds() -> None:
+    """By the timeline above, less the first launch of 10 us and the first update, beside which nothing runs; an update
+    at once is rounded up to a nanosecond."""
+    found = ran(two_layers()).result
+    assert found.pace
+    assert found.pace.bound
+    assert found.pace.device_ns == found.iteration_time_ns - 10_000 - MIB // 4 + 1
+
+
 def test_state_and_the_last_gradients_are_not_there_and_what_the_allocator_held_for_them_neither() -> None:
     """2 parameters, 4 of state, 4 that are saved and a gradient; and the same without the state. Held are a segment of
     2 MiB for each parameter, where gradients find room beside it, and one of 20 for what is saved."""

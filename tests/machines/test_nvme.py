@@ -210,6 +210,13 @@ def test_a_full_drive_is_told_as_full_memory_is() -> None:
     assert "take a larger drive" in run.result.reason
 
 
+def test_what_is_compressed_takes_as_much_of_the_drive_as_is_written() -> None:
+    """Half of 100 bytes, and a bit for each word of them: 54."""
+    policy = "cdma(of=ssdtrain(min_elements=0, place=nvme), density=0.5)"
+    found = Study(NETWORK, TRACE, gpu(replace(DRIVE, capacity_bytes=54))).run(policy).result  # type: ignore[arg-type]
+    assert (found.trainable, found.nvme_bytes, found.pinned_host_bytes, found.offloaded_bytes) == (True, 54, 54, 100)
+
+
 @pytest.mark.parametrize(
     "policy", ["g10(place=nvme)", "ssdtrain(place=nvme)", Leaving({"map:b": 7}, frozenset({"map:b"}))]
 )

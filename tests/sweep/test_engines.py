@@ -13,7 +13,7 @@ from support.cases import ROOMY_BYTES, gpu_of, row
 from support.examples import tries
 from support.strategies import Case, after_waits, cases, gpus, programs
 from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts
-from vdnnsim.iteration import Layout, Waits
+from vdnnsim.iteration import Compression, Layout, Waits
 from vdnnsim.machines import DeviceMemory, check_program
 from vdnnsim.machines.script import COMPUTE, OUT, script_of
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -104,6 +104,17 @@ def copy_time_of(timeline: Timeline) -> CopyTime:
     return copy_time([(kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels], copies)
 
 
+def perhaps_compressed(plan: Plan) -> st.SearchStrategy[Plan]:
+    """The plan as it is, or with copies of a third or two, by an engine that is no limit or is one."""
+    leaves = plan.schedule.leaves
+    squeezed = st.builds(
+        lambda ppm, rate: Compression(dict.fromkeys(leaves, ppm), rate),
+        st.sampled_from([PPM // 3, 2 * PPM // 3]),
+        st.sampled_from([10**9, 10**12]),
+    )
+    return (st.none() | squeezed).map(lambda drawn: replace(plan, schedule=replace(plan.schedule, compression=drawn)))
+
+
 def at(times: Times, index: int) -> tuple[int, ...]:
     return tuple(int(column[index]) for column in times)
 
@@ -113,14 +124,15 @@ def at(times: Times, index: int) -> tuple[int, ...]:
 def test_recurrence_is_the_main_road_to_the_nanosecond(data: st.DataObject) -> None:
     case = data.draw(cases())
     study = study_of(case)
-    prepared = prepare_plan(study, case.plan)
+    plan = data.draw(perhaps_compressed(case.plan))
+    prepared = prepare_plan(study, plan)
     links = data.draw(link_tables(case.gpu))
     scales = data.draw(SCALES)
     link_of, scale_of = every_point(links, scales)
     times, engine = run_points(prepared, links, link_of, np.array(scales), scale_of, Engine.AUTO)
     assert engine is (Engine.VECTORISED if covers(prepared.lowered, case.gpu.link) else Engine.REFERENCE)
     for index, (link, scale) in enumerate(zip(link_of, scale_of, strict=True)):
-        assert at(times, index) == expected(study, case.plan, links, int(link), scales[scale])
+        assert at(times, index) == expected(study, plan, links, int(link), scales[scale])
 
 
 @settings(max_examples=tries(30))

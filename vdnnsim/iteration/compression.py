@@ -34,7 +34,10 @@ class Compression:
         """The bytes of a tensor on the wire, rounded up."""
         return -(-size_bytes * self.wire_ppm.get(name, PPM) // PPM)
 
+    def least_ns(self, name: str, size_bytes: int) -> int:
+        """How long the engine takes for the whole of a tensor, rounded up; nothing for one that is not squeezed."""
+        return -(-size_bytes * 10**9 // self.engine_bytes_per_s) if name in self.wire_ppm else 0
+
     def copy_ns(self, name: str, size_bytes: int, on_link_ns: Callable[[int], int]) -> int:
-        """How long its copy takes alone: on the link, and no less than the engine takes for the whole of it."""
-        least_ns = -(-size_bytes * 10**9 // self.engine_bytes_per_s) if name in self.wire_ppm else 0
-        return max(on_link_ns(self.wire_bytes(name, size_bytes)), least_ns)
+        """How long its copy takes alone: on the link, and no less than the engine takes."""
+        return max(on_link_ns(self.wire_bytes(name, size_bytes)), self.least_ns(name, size_bytes))

@@ -1,5 +1,5 @@
-"""Room on the host: a pinned buffer for each map that leaves, taken before training, while the budget lasts, and what
-goes on to NVMe, while that has room."""
+"""Room on the host: a pinned buffer for each map that leaves or is there already, taken before training, while the
+budget lasts, and what goes on to NVMe, while that has room."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def _not_pinned(program: Program, pinning: Pinning) -> OutOfPinnedMemory | None:
     sizes = program.pinned_sizes_bytes
     if pinning.budget_bytes is None or not sizes:
         return None
-    pinned: dict[str, _Block] = {}
+    titles = {buffer.name: "set-up" for buffer in program.offloaded if buffer.name in program.on_host}
     for title, command in _commands(program):
         if isinstance(command, CopyOut):
-            name = program.host_buffer(command.buffer.name)
-            pinned.setdefault(name, _Block(title, name, pinning.block_bytes(sizes[name])))
-    over = _first_over(pinned.values(), pinning.budget_bytes)
+            titles.setdefault(program.host_buffer(command.buffer.name), title)
+    blocks = (_Block(title, name, pinning.block_bytes(sizes[name])) for name, title in titles.items())
+    over = _first_over(blocks, pinning.budget_bytes)
     return OutOfPinnedMemory(*over, pinning.taken_bytes(sizes.values())) if over else None
 
 
@@ -103,7 +103,7 @@ def _not_on_nvme(program: Program, gpu: GpuProfile) -> OutOfNvme | None:
     if capacity_bytes is None:
         return None
     writes = ((title, command) for title, command in _commands(program) if isinstance(command, NvmeWrite))
-    blocks = (_Block(title, write.buffer.name, write.buffer.size_bytes) for title, write in writes)
+    blocks = (_Block(title, write.buffer.name, program.wire_bytes(write.buffer)) for title, write in writes)
     over = _first_over(blocks, capacity_bytes)
     return OutOfNvme(*over, program.nvme_bytes) if over else None
 

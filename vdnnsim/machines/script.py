@@ -16,7 +16,6 @@ from operator import add
 from typing import NamedTuple
 
 from vdnnsim.gpu import GpuProfile, HostCosts, Link
-from vdnnsim.iteration import Compression
 from vdnnsim.machines.after_wait import FirstCalls, first_calls_of
 from vdnnsim.machines.checking import BrokenProgram
 from vdnnsim.machines.step_ends import GivenByStep, given_by_step
@@ -177,10 +176,10 @@ class Script:
         """How long writes and reads of NVMe take. Raises as above."""
         if not self.writes:
             return [], []
-        drive, wire_bytes = gpu.drive(), (self.program.compression or Compression()).wire_bytes
+        drive, wire_bytes = gpu.drive(), self.program.wire_bytes
         return (
-            [drive.write_ns(wire_bytes(buffer.name, buffer.size_bytes)) for buffer in self.writes],
-            [drive.read_ns(wire_bytes(buffer.name, buffer.size_bytes)) for buffer in self.reads],
+            [drive.write_ns(wire_bytes(buffer)) for buffer in self.writes],
+            [drive.read_ns(wire_bytes(buffer)) for buffer in self.reads],
         )
 
     def copies_ns(self, link: Link) -> tuple[list[int], list[int]]:

@@ -228,18 +228,21 @@ class Program:
         serves many, and is as large as the largest of them. What pages come from is not pinned."""
         if self.paging:
             return {}
-        squeezed = self.compression or Compression()
         sizes: dict[str, int] = {}
         for buffer in self.offloaded:
             name = self.host_buffer(buffer.name)
-            sizes[name] = max(sizes.get(name, 0), squeezed.wire_bytes(buffer.name, buffer.size_bytes))
+            sizes[name] = max(sizes.get(name, 0), self.wire_bytes(buffer))
         return sizes
 
     def host_buffer(self, name: str) -> str:
         """The host's buffer that this one is copied to."""
         return self.staging.get(name, name)
 
+    def wire_bytes(self, buffer: Buffer) -> int:
+        """What a copy of it puts on the wire, and the host, or its NVMe, keeps."""
+        return self.compression.wire_bytes(buffer.name, buffer.size_bytes) if self.compression else buffer.size_bytes
+
     @cached_property
     def nvme_bytes(self) -> int:
         """What is written to NVMe."""
-        return sum(command.buffer.size_bytes for command in self.commands if isinstance(command, NvmeWrite))
+        return sum(self.wire_bytes(command.buffer) for command in self.commands if isinstance(command, NvmeWrite))

@@ -7,6 +7,7 @@ each other go on at once, and no time or area can leave 63 bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -20,6 +21,7 @@ from vdnnsim.sweep.prepared import Prepared
 from vdnnsim.sweep.recurrence import LONGEST_NS, GridDurations, Times, covers, evaluate, longest_ns
 from vdnnsim.sweep.reference import ReferencePoints
 from vdnnsim.sweep.scaling import LONGEST_SCALED_NS, scaled_durations_ns
+from vdnnsim.sweep.segments import CopyKind
 from vdnnsim.trace import Trace
 
 _AT_ONCE = 1 << 14
@@ -81,11 +83,17 @@ def _durations(prepared: Prepared, links: LinkTable, scales_ppm: np.ndarray) -> 
     if alone_ns.max(initial=0) > LONGEST_SCALED_NS:
         return None
     kernels = scaled_durations_ns(alone_ns.astype(np.int64), scales_ppm)[:, None, :]
-    outs = links.durations(Stream.COPY_OUT, lowered.out_sizes_bytes)[:, :, None]
-    ins = links.durations(Stream.COPY_IN, lowered.in_sizes_bytes)[:, :, None]
+    outs = _copies_ns(links, Stream.COPY_OUT, lowered.outs)
+    ins = _copies_ns(links, Stream.COPY_IN, lowered.ins)
     durations = GridDurations(list(outs), list(ins), list(kernels))
     longest = longest_ns(lowered, durations, prepared.study.gpu.host.synchronise_ns)
     return durations if longest < LONGEST_NS else None
+
+
+def _copies_ns(links: LinkTable, stream: Stream, copies: Sequence[CopyKind]) -> np.ndarray:
+    least_ns = np.array([copy.least_ns for copy in copies], dtype=np.int64)[:, None]
+    alone_ns: np.ndarray = np.maximum(links.durations(stream, [copy.wire_bytes for copy in copies]), least_ns)
+    return alone_ns[:, :, None]
 
 
 def _vectorised(prepared: Prepared, durations: GridDurations, link_of: np.ndarray, scale_of: np.ndarray) -> Times:

@@ -2,8 +2,8 @@
 
 Where the host knows that all it has given is done, the engines are idle and nothing of the past is left but the clock.
 An iteration is then a sum over such *segments*, and segments of the same items take the same time: each distinct one is
-worked out once and weighed by how often it occurs. Kernels are known by what the trace says of them, copies by their
-size. What the host's calls cost is the script's; no axis changes it.
+worked out once and weighed by how often it occurs. Kernels are known by what the trace says of them, copies by
+what they put on the link. What the host's calls cost is the script's; no axis changes it.
 
 Items stand in an order in which they can be worked out one after the other. What a copy takes depends on the kernels
 beside it, so that it stands where something first waits for it: the host, a kernel, a copy the other way, the end.
@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from vdnnsim.iteration import Buffer, Compression
 from vdnnsim.machines.script import COMPUTE, IN, OUT, Awaited, Script
 from vdnnsim.sweep.held import Held, HeldByScript, held_by
 
@@ -34,7 +35,7 @@ class KernelKind(NamedTuple):
 class Launch(NamedTuple):
     """Work of an engine that may begin `ready_ns` after the host's wait of the number `since` in its segment (0: after
     its begin), and when the pieces `after` are done, counted in the segment from 1. `number` is that of the kernel's
-    kind, or of the copy's size; `late` a fetch that is."""
+    kind, or of the copy's; `late` a fetch that is."""
 
     engine: int
     since: int
@@ -57,6 +58,13 @@ class Flip(NamedTuple):
 
 
 Item = Launch | Wait | Flip
+
+
+class CopyKind(NamedTuple):
+    """A copy's bytes on the link, and what it takes at least."""
+
+    wire_bytes: int
+    least_ns: int
 
 
 class Segment(NamedTuple):
@@ -84,8 +92,8 @@ class Lowered:
 
     kernels: tuple[KernelKind, ...]
     kernel_counts: tuple[int, ...]
-    out_sizes_bytes: tuple[int, ...]
-    in_sizes_bytes: tuple[int, ...]
+    outs: tuple[CopyKind, ...]
+    ins: tuple[CopyKind, ...]
     segments: tuple[Weighted, ...]
     host_ns: int
     held: HeldByScript
@@ -100,8 +108,8 @@ def lower(script: Script) -> Lowered:
     kinds, kernel_numbers = _numbered(
         [KernelKind(row.duration_ns, *slows) for row, slows in zip(script.kernels, script.slowdowns_ppm, strict=True)]
     )
-    outs, out_numbers = _numbered([buffer.size_bytes for buffer in script.outs])
-    ins, in_numbers = _numbered([buffer.size_bytes for buffer in script.ins])
+    outs, out_numbers = _numbered(_copies(script, script.outs))
+    ins, in_numbers = _numbered(_copies(script, script.ins))
     counts = Counter(kernel_numbers)
     uncovered = bool(script.writes or script.program.paging)
     quiet, both_ways = ([], False) if uncovered else script.known
@@ -126,6 +134,12 @@ def lower(script: Script) -> Lowered:
         both_ways,
         uncovered,
     )
+
+
+def _copies(script: Script, buffers: Sequence[Buffer]) -> list[CopyKind]:
+    program = script.program
+    least_ns = (program.compression or Compression()).least_ns
+    return [CopyKind(program.wire_bytes(buffer), least_ns(buffer.name, buffer.size_bytes)) for buffer in buffers]
 
 
 def _numbered(values: Sequence[_Value]) -> tuple[list[_Value], list[int]]:
