@@ -228,6 +228,8 @@ def test_shares_are_max_min_fair(given_: tuple[list[int], list[Limit]]) -> None:
     full, to a rounding, on which nobody has more."""
     demands, limits = given_
     shares = max_min_shares(demands, limits)
+    for limit in limits:  # which is found by a shorter way where it is the only one
+        assert max_min_shares(demands, [limit]) == max_min_shares(demands, [limit, limit])
     assert all(0 <= share <= demand for share, demand in zip(shares, demands, strict=True))
     assert all(sum(shares[stream] for stream in limit.streams) <= limit.most for limit in limits)
     for stream, (share, demand) in enumerate(zip(shares, demands, strict=True)):

@@ -37,6 +37,10 @@ def max_min_shares(demands: Sequence[int], limits: Sequence[Limit], counts: Sequ
     limits = [
         limit for limit in limits if sum([times[stream] * demands[stream] for stream in limit.streams]) > limit.most
     ]
+    if not limits:
+        return shares
+    if len(limits) == 1:
+        return _within_one(shares, times, limits[0])
     rising = {stream for limit in limits for stream in limit.streams}
     left = [limit.most for limit in limits]
     crossing = [set(limit.streams) for limit in limits]
@@ -55,6 +59,19 @@ def max_min_shares(demands: Sequence[int], limits: Sequence[Limit], counts: Sequ
         for number, streams in enumerate(crossing):
             left[number] -= sum([times[stream] * shares[stream] for stream in streams & held])
             streams -= held
+    return shares
+
+
+def _within_one(shares: list[int], times: Sequence[int], limit: Limit) -> list[int]:
+    """The same of one limit, which is exceeded: whoever asks for least is held first."""
+    room, rest = limit.most, sum([times[stream] for stream in limit.streams])
+    for stream in sorted(limit.streams, key=shares.__getitem__):
+        level = room // rest
+        if shares[stream] > level:
+            shares[stream] = level
+        else:
+            room -= times[stream] * shares[stream]
+            rest -= times[stream]
     return shares
 
 
