@@ -224,8 +224,10 @@ class Study:
         _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
-            placing = pool_kind(self.pool).places and self.workload.captured is None
-            return Rehearsal(0, failure.where, missing_bytes, lives=lives_of(program) if placing else ())
+            if not pool_kind(self.pool).places or self.workload.captured:
+                return Rehearsal(0, failure.where, missing_bytes)
+            time_ns = SimulatedMachine(self.trace, self.gpu).iteration_time_ns(program)
+            return Rehearsal(time_ns, failure.where, missing_bytes, lives=lives_of(program))
         timeline = self._simulate(program, self.gpu.capacity_bytes)
         return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)
 

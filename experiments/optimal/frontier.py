@@ -13,6 +13,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from time import process_time
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -40,7 +41,8 @@ SHARES = (80, 60, 40)
 SHOWN = 60
 FRONTIER = ("vgg16", 64, "titan-x-maxwell")
 CAPACITIES = (39, 40, 42, 44, 46, 48, 51, 55, 60, 66, 73, 82)
-SECONDS = 60
+SECONDS = 150
+"""By the clock, of cores that others keep busy; what is told is processor time."""
 OPTIMUM = "optimal"
 MOST_LOSS = 80
 """What loses more is not drawn."""
@@ -61,6 +63,7 @@ class Row(NamedTuple):
     oracle_ns: int
     bound_ns: int
     seconds: int
+    """Of processor time."""
 
     @property
     def loss(self) -> float:
@@ -111,13 +114,14 @@ def rows_of(network: str, batch: int, gpu: str, percent: int, seconds: int) -> I
     study = make_study(network, batch=batch, gpu=gpu, capacity=capacity_bytes)
     runs = list(compare_policies(study, ["all"]).runs)
     bound_ns = taken_s = 0
+    begin_s = process_time()
     try:
         best = study.run(f"optimal(seconds={seconds})")
     except InvalidInput as error:
         print(error)
     else:
         assert best.plan.bound is not None
-        bound_ns, taken_s = best.plan.bound.bound_ns, round(best.plan.bound.seconds)
+        bound_ns, taken_s = best.plan.bound.bound_ns, round(process_time() - begin_s)
         runs.append(best)
     for run in runs:
         result = run.result

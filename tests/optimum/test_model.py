@@ -10,7 +10,7 @@ from hypothesis.strategies import DrawFn
 from support.brute_force import least_ns
 from support.examples import tries
 from vdnnsim.optimum import Choice, Gap, Instance, Model, Step, Unsolvable
-from vdnnsim.optimum.coarsening import at_marks, in_periods
+from vdnnsim.optimum.coarsening import at_marks, in_periods, weighty_begins
 
 MB = 10**6
 MS = 10**6
@@ -93,3 +93,29 @@ def test_a_coarser_one_keeps_what_cannot_go_for_a_whole_period() -> None:
     assert [step.used_bytes for step in coarse.steps] == [1, 1, 6, 1, 1, 6, 6, 1]
     assert [(gap.first, gap.last, gap.needed, gap.written) for gap in coarse.gaps] == [(2, 2, 3, 1)]
     assert coarse.fastest_ns == at_marks(coarse, [3, 7]).fastest_ns == 80
+
+
+def test_rows_of_stages_in_which_as_much_happens() -> None:
+    """The long kernel, and the one that writes what leaves, are rows of their own; steps of a stage stay together."""
+    times = (1, 1, 1, 1, 40, 1, 1, 1, 1, 1)
+    steps = tuple(
+        Step((f"l{number}", "pass"), number // 2, (Choice("a", ns, 0),), 1) for number, ns in enumerate(times)
+    )
+    assert weighty_begins(Instance(steps, (), 0, 20), 4) == [0, 4, 6]
+    gap = Gap("m", 5, 3, 6, 7, 2, 3, 3, None, ())
+    assert weighty_begins(Instance(steps, (gap,), 0, 20), 4) == [0, 2, 4, 6, 8]
+
+
+def test_fewer_actions_where_each_is_trouble() -> None:
+    """Two small tensors are out and back in 56 ns, a large one in 60; what an action counts is no time."""
+    steps = tuple(Step((f"l{number}", "pass"), number, (Choice("a", 1000, 0),), 1) for number in range(8))
+    sizes_and_copies = ((4, 14), (4, 14), (8, 30))
+    gaps = tuple(
+        Gap(f"m{number}", size_bytes, 1, 6, 7, 0, copy_ns, copy_ns, None, ())
+        for number, (size_bytes, copy_ns) in enumerate(sizes_and_copies)
+    )
+    instance = Instance(steps, gaps, 0, 9)
+    assert Model(instance).solve(whole=True, seconds=60).time_ns == pytest.approx(8056)
+    found = Model(instance, trouble=0.001).solve(whole=True, seconds=60)
+    assert [max(gone) > 0.5 for gone in found.gone] == [False, False, True]
+    assert found.time_ns == pytest.approx(8060)

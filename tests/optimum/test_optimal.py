@@ -116,8 +116,13 @@ def test_names() -> None:
 
 def test_its_program_is_right_for_all_times_and_its_blocks_lie_where_it_says() -> None:
     """In a memory in which best fit finds no room for what the model has leave."""
-    run = replace(alexnet("788 MB"), checked=True).run("optimal(seconds=20)")
+    study = replace(alexnet("788 MB"), checked=True)
+    run = study.run("optimal(seconds=20)")
     bound = run.plan.bound
+    unplaced = study.rehearse(replace(run.plan, schedule=replace(run.plan.schedule, addresses=())))
+    assert unplaced.lives
+    assert not unplaced.fits
+    assert unplaced.time_ns == run.result.iteration_time_ns  # as if all had found a place
     assert run.result.offloaded_bytes > 0
     assert run.plan.schedule.addresses
     assert bound is not None

@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from vdnnsim.optimum.instance import Gap, Instance
 
@@ -14,6 +15,30 @@ def stage_begins(instance: Instance) -> list[int]:
     """The first step of each stage."""
     steps = instance.steps
     return [number for number, step in enumerate(steps) if number == 0 or steps[number - 1].stage < step.stage]
+
+
+def weighty_begins(instance: Instance, count: int) -> list[int]:
+    """The first steps of about so many rows of stages, in each of which about as much happens: time passes, and bytes
+    are written last before a gap or needed first behind one. Where much does, a row is a single stage."""
+    steps = len(instance.steps)
+    fastest_ns = max(1, instance.fastest_ns)
+    moved = [0] * (steps + 1)
+    for gap in instance.gaps:
+        moved[max(gap.written, 0)] += gap.size_bytes
+        moved[gap.needed] += gap.size_bytes
+    moved_bytes = max(1, sum(moved))
+    weights = [
+        instance.fastest_of_ns(step) / fastest_ns + size_bytes / moved_bytes
+        for step, size_bytes in zip(instance.steps, moved, strict=False)
+    ]
+    found, weight = [0], 0.0
+    for begin, end in pairwise((*stage_begins(instance), steps)):
+        own = sum(weights[begin:end])
+        if begin and weight + own > sum(weights) / count:
+            found.append(begin)
+            weight = 0.0
+        weight += own
+    return found
 
 
 def in_periods(instance: Instance, begins: Sequence[int]) -> Instance:

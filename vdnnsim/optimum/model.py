@@ -57,9 +57,11 @@ class Model:
     `shares` parts of a tensor may be gone, but whether any are is a whole number.
     """
 
-    def __init__(self, instance: Instance, shares: bool = False) -> None:
+    def __init__(self, instance: Instance, shares: bool = False, trouble: float = 0.0) -> None:
         self.instance = instance
         self.shares = shares
+        self.trouble = trouble
+        self.acting: list[int] = []
         # The solver works with numbers near 1.
         self.unit_ns = max(1, instance.fastest_ns) / 1000
         self.unit_bytes = instance.capacity_bytes / 100
@@ -150,6 +152,8 @@ class Model:
             if step <= gap.last:
                 self.rows.add([(gone[step], 1.0), (variable, 1.0)], 1.0)
         assert before is not None
+        self.acting.append(before)
+        self.cost[before] = 1000 * self.trouble
         for step in steps:
             self.rows.add([(gone[step], 1.0), (before, -1.0)], 0.0)
 
@@ -287,7 +291,8 @@ class Model:
         bound_ns = 0.0 if proven is None else float(proven) * self.unit_ns + known_ns
         if found.x is None:
             return Solution(bound_ns, None)
-        return self._read(found.x, bound_ns, found.fun * self.unit_ns + known_ns)
+        trouble = sum(self.cost[variable] * found.x[variable] for variable in self.acting)
+        return self._read(found.x, bound_ns, (found.fun - trouble) * self.unit_ns + known_ns)
 
     def _solve(self, whole: bool, seconds: float, gap: float) -> Any:
         try:

@@ -15,8 +15,9 @@ class Life(NamedTuple):
 
 class Rehearsal(NamedTuple):
     """What came of a plan that was only rehearsed: its time, and how far up its pool was used, where it fits, else the
-    stage in which something found no room, and by how much the largest hole is too small; `lives` of all its blocks, in
-    the order in which they are taken, where a schedule may say at which addresses these lie."""
+    stage in which something found no room, and by how much the largest hole is too small. Where a schedule may say at
+    which addresses its blocks lie, there are the `lives` of all, in the order in which they are taken, and the time is
+    as if all had found a place."""
 
     time_ns: int
     no_room_in: str = ""

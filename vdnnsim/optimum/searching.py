@@ -10,31 +10,38 @@ from typing import NamedTuple
 
 from vdnnsim.errors import NoPlan
 from vdnnsim.iteration import Action, Iteration, Key, MemoryClass, Schedule, Waits
-from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest
+from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Gap, Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
-from vdnnsim.optimum.packing import pack
+from vdnnsim.optimum.packing import most_bytes, pack
 from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 
 _MARGINS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25)
-"""Shares of the capacity that plans do without, since blocks do not lie without holes."""
+_MARGINS_OF_LARGE = (0.13, 0.09, 0.06, 0.04, 0.02, 0.01, 0.0, 0.18, 0.25)
+"""Shares of the capacity that plans do without, since blocks do not lie without holes: many hardly do in nearly all of
+it."""
 _MARKS = (24, 72)
 """At so many kernels memory is looked at for a first bound."""
-_COARSE = 40
+_COARSE = 60
 """In so many periods tensors of large models leave: parts of them first, then those of which parts did as a whole."""
 _COARSE_GAP = 0.004
 """So near to its bound a plan of a large model has to be."""
 _LARGE = 1 / 500
 """Of large models only tensors of this share of the capacity leave, between forward and backward."""
+_TROUBLE = 0.0003
+"""What each action of a large model's counts, as a share of the iteration: fewer leave fewer holes."""
 _SOME = 0.01
-_IMPROVED = 3
-"""So many drafts are changed in small ways."""
+_PATIENCE = 100
+"""After so many small changes that bring a plan no nearer to what the model says of it, no more are tried."""
+_PLACED, _IMPROVED = 6, 3
+"""For so many drafts places are sought once more, and so many are changed in small ways."""
 _SMALL_MODEL = 20_000
 """Variables of a model that is solved as it is."""
-_EFFORT, _LITTLE_EFFORT = 600_000, 20_000
-"""So many blocks are put somewhere to find a place for all, of plans and of small changes of them."""
+_EFFORT, _GREAT_EFFORT, _LITTLE_EFFORT = 100_000, 600_000, 20_000
+"""So many blocks are put somewhere to find a place for all: of plans, of those that found none when all were made, and
+of small changes."""
 
 Algorithms = Mapping[Key, str]
 
@@ -158,25 +165,32 @@ class Search:
 
     def _rounds(self) -> Iterator[str]:
         simple = _size(self.instance) <= _SMALL_MODEL
-        yield from self._first_bounds()
+        yield from self._first_bounds(simple)
         if simple:
             yield from self._whole_bound()
-        begins = stage_begins(self.instance)
-        yield from self._plans(begins if simple else begins[:: -(-len(begins) // _COARSE)], simple)
-        drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)[:_IMPROVED]
-        for number, draft in enumerate(drafts, 1):
+        begins = stage_begins(self.instance) if simple else weighty_begins(self.instance, _COARSE)
+        yield from self._plans(begins, simple)
+        drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)
+        for number, draft in enumerate(drafts[:_PLACED], 1):
+            if self.best is None or draft.model_ns < self.best.time_ns:
+                self._try(draft.schedule, draft.algorithms, draft.model_ns, _GREAT_EFFORT)
+                yield f"places for plan {number}"
+        for number, draft in enumerate(drafts[:_IMPROVED], 1):
             self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
         if self.best is not None:
             self._improve(_Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
             yield "small changes of the best"
 
-    def _first_bounds(self) -> Iterator[str]:
+    def _first_bounds(self, simple: bool) -> Iterator[str]:
         for count in _MARKS:
             if count < len(self.instance.steps):
                 model = Model(at_marks(self.instance, tightest(self.instance, count)))
                 self._raise_bound(model.solve(whole=False, seconds=self._left_s / 8))
                 yield f"relaxation at {count} kernels"
+                if not simple and count == _MARKS[0]:
+                    self._raise_bound(model.solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4))
+                    yield f"whole tensors at {count} kernels"
 
     def _whole_bound(self) -> Iterator[str]:
         model = Model(self.instance)
@@ -187,14 +201,16 @@ class Search:
 
     def _improve(self, draft: _Draft, seconds: float) -> None:
         end = self.seconds + seconds
+        limit_ns = None
 
         def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
-            return self._rehearse(schedule, draft.algorithms, _LITTLE_EFFORT)
+            return self._rehearse(schedule, draft.algorithms, _LITTLE_EFFORT, limit_ns)
 
         def go_on() -> bool:
             return self.seconds < end and not self._done()
 
         for schedule, tried in improve(self.iteration, draft.schedule, rehearse, go_on):
+            limit_ns = tried.time_ns if tried.fits else None
             self._keep(schedule, draft.algorithms, tried, draft.model_ns or None)
 
     def _raise_bound(self, solution: Solution) -> None:
@@ -203,14 +219,18 @@ class Search:
 
     def _plans(self, begins: list[int], simple: bool) -> Iterator[str]:
         """Plans in all of the memory and, as long as those of the model may still be quicker, in less and less."""
-        for margin in _MARGINS:
+        useless = 1.0
+        for margin in _MARGINS if simple else _MARGINS_OF_LARGE:
+            if margin >= useless:
+                continue
             what = f"plans in {100 * (1 - margin):.0f} % of the memory"
             room = self.instance.within(int(self.instance.capacity_bytes * (1 - margin)))
             try:
                 instance, solution = self._solve(self._choosable(room, simple), begins, simple)
             except Unsolvable:
+                useless = margin
                 yield f"{what}: none"
-                return
+                continue
             if margin == 0 and simple:
                 self._least_ns = solution.bound_ns
             if solution.time_ns is None:
@@ -219,18 +239,19 @@ class Search:
             self._try_solution(instance, solution, in_periods(room, stage_begins(room)))
             yield what
             if self.best is not None and solution.bound_ns >= self.best.time_ns:
-                return
+                useless = margin
 
     def _solve(self, choosable: Instance, begins: list[int], simple: bool) -> tuple[Instance, Solution]:
         instance = in_periods(choosable, begins)
         if simple:
             return instance, Model(instance).solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4)
-        shares = Model(instance, shares=True).solve(whole=True, seconds=self._left_s / 8, gap=_COARSE_GAP)
+        model = Model(instance, shares=True, trouble=_TROUBLE)
+        shares = model.solve(whole=True, seconds=self._left_s / 8, gap=_COARSE_GAP)
         if shares.time_ns is None:
             return instance, shares
         acting = {gap.tensor for gap, gone in zip(instance.gaps, shares.gone, strict=True) if max(gone) > _SOME}
         fewer = in_periods(only(choosable, lambda gap: gap.tensor in acting), begins)
-        whole = Model(fewer).solve(whole=True, seconds=self._left_s / 6, gap=_COARSE_GAP)
+        whole = Model(fewer, trouble=_TROUBLE).solve(whole=True, seconds=self._left_s / 6, gap=_COARSE_GAP)
         return (instance, shares) if whole.time_ns is None else (fewer, whole)
 
     def _choosable(self, instance: Instance, simple: bool) -> Instance:
@@ -250,8 +271,14 @@ class Search:
         algorithms = {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
         assert solution.time_ns is not None
         model_ns = round(solution.time_ns)
+        written: list[Mapping[str, Action]] = []
         for where, patient in product((room, None), (False, True)):
-            schedule = self.write(actions_of(self.iteration, instance, solution, patient, where))
+            actions = actions_of(self.iteration, instance, solution, patient, where)
+            if any(list(actions.items()) == list(others.items()) for others in written):
+                continue
+            written.append(actions)
+            schedule = self.write(actions)
+            schedule = self._as_quick_as_said(_Draft(schedule, algorithms, model_ns), room.capacity_bytes)
             self._drafts.append(_Draft(schedule, algorithms, model_ns))
             fits_or_placed = self._try(schedule, algorithms, model_ns)
             for laid_out in () if fits_or_placed else _layouts(self.iteration, schedule):
@@ -259,21 +286,46 @@ class Search:
             if self._done() or (self.best is not None and self.best.time_ns <= model_ns * (1 + self.goal)):
                 return
 
+    def _as_quick_as_said(self, draft: _Draft, room_bytes: int) -> Schedule:
+        """The draft with small changes that bring it nearer to the model's time, as if all blocks found places."""
+
+        def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
+            tried = self.rehearse(schedule, draft.algorithms)
+            if tried and tried.lives and most_bytes(tried.lives) <= room_bytes:
+                tried = Rehearsal(tried.time_ns)
+            return tried and (schedule, tried)
+
+        found, time_ns, tries = draft.schedule, 0, 0
+
+        def go_on() -> bool:
+            nonlocal tries
+            tries += 1
+            return time_ns > draft.model_ns * (1 + self.goal) and tries <= _PATIENCE and not self._done()
+
+        for schedule, tried in improve(self.iteration, draft.schedule, rehearse, go_on):
+            if tried.fits:
+                found, time_ns, tries = schedule, tried.time_ns, 0
+        return found
+
     def _try(self, schedule: Schedule, algorithms: Algorithms, model_ns: int | None, effort: int = _EFFORT) -> bool:
         """Whether another layout would not help: it fits, cannot be, or was to say itself where blocks lie."""
-        tried = self._rehearse(schedule, algorithms, effort)
+        tried = self._rehearse(schedule, algorithms, effort, self.best and self.best.time_ns)
         if tried is None:
             return True
         self._keep(tried[0], algorithms, tried[1], model_ns)
         return tried[1].fits or bool(tried[1].lives)
 
-    def _rehearse(self, schedule: Schedule, algorithms: Algorithms, effort: int) -> tuple[Schedule, Rehearsal] | None:
-        """The schedule, with a place for each block where the pool finds none by itself, and what comes of it; None
-        where it cannot be."""
+    def _rehearse(
+        self, schedule: Schedule, algorithms: Algorithms, effort: int, limit_ns: int | None
+    ) -> tuple[Schedule, Rehearsal] | None:
+        """The schedule, with a place for each block where the pool finds none by itself and it takes no more than
+        `limit_ns`, and what comes of it; None where it cannot be."""
         schedule = replace(schedule, addresses=())
         tried = self.rehearse(schedule, algorithms)
         if tried is None or tried.fits or not tried.lives:
             return None if tried is None else (schedule, tried)
+        if limit_ns is not None and tried.time_ns > limit_ns:
+            return schedule, tried
         addresses = pack(tried.lives, self.instance.capacity_bytes, effort)
         if addresses is None:
             return schedule, tried
