@@ -17,11 +17,13 @@ from support.examples import tries
 from support.strategies import Case, cases
 from vdnnsim import Advice, CapturedStep, Study, advice_figure, advise, compare, load_profile, make_study
 from vdnnsim.advice.plans import Plans
+from vdnnsim.advice.records import Reach
 from vdnnsim.captured import write_step, write_steps
 from vdnnsim.captured.captures import tokens_of
 from vdnnsim.errors import InvalidInput, MissingTrace
 from vdnnsim.making import study_of_step
 from vdnnsim.memory import POOLS
+from vdnnsim.report.advice import advice_lines
 
 TITAN = "titan-x-maxwell"
 H200 = replace(load_profile("h200"), name="test-gpu", title="test-gpu")
@@ -106,6 +108,11 @@ def test_what_fits_needs_no_offload() -> None:
 @pytest.fixture(scope="module")
 def of_vgg16() -> Advice:
     return advise("vgg16", gpu=TITAN)
+
+
+def test_a_policy_that_reaches_nothing_has_no_rate(of_vgg16: Advice) -> None:
+    none = replace(of_vgg16, reaches=(Reach("vdnn-all(p)", None, None, False), Reach("vdnn++", 64, 9.5, False)))
+    assert dict(advice_lines(none))["How far"] == "largest batch (images/s): vdnn-all(p) none, vdnn++ 64 (9.5/s)"
 
 
 def test_it_does_not_pay_where_a_smaller_batch_trains_more(of_vgg16: Advice) -> None:

@@ -42,4 +42,4 @@ def check_tables_writable(folder: Path) -> None:
     empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not empty and not (folder / ABOUT).is_file():
         raise CannotWrite(str(folder), "it is there and no folder of tables", "choose another name")
-    check_writable([folder.parent / f"{folder.name}.try"])
+    check_writable([folder.parent / f"{folder.name}.try" if folder.exists() else folder])

@@ -70,7 +70,8 @@ def _fits(advice: Advice) -> str:
 def _far(advice: Advice) -> str:
     if advice.missing:
         return f"not known: missing are {advice.missing}"
-    told = [f"{reach.policy} {reach_words(reach)} ({rate_words(reach.units_per_s)})" for reach in advice.reaches]
+    rates = (f" ({rate_words(reach.units_per_s)})" if reach.units_per_s else "" for reach in advice.reaches)
+    told = [f"{one.policy} {reach_words(one)}{rate}" for one, rate in zip(advice.reaches, rates, strict=True)]
     return f"largest {advice.varied} ({advice.unit}/s): {', '.join(told)}"
 
 
