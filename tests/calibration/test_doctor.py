@@ -73,6 +73,7 @@ def test_a_quiet_machine_is_fit() -> None:
     assert text.startswith(VERDICTS[Grade.FIT])
     assert "54.69 GB/s" in text
     assert "nothing: run" in text
+    assert max(map(len, diagnosis_text(quiet(), 60).splitlines()[1:])) <= 60
 
 
 def test_a_bad_machine_is_told_apart() -> None:

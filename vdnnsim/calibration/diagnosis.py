@@ -181,8 +181,8 @@ def _steady(slow_share: float, median_excess: float, mean_excess: float) -> Grad
     return Grade.SOME if slow_share > MOST_UNTOLD or median_excess > LARGEST_ERROR else Grade.FIT
 
 
-def diagnosis_text(seen: Examination) -> str:
-    """The examination for people."""
+def diagnosis_text(seen: Examination, columns: int = _WIDTH) -> str:
+    """The examination for people, in lines of so many columns, and of no more than are quick to read."""
     found = findings(seen)
     advice = [
         (f"{one.kind}{'' if one.grade is Grade.FIT else f' ({SHORT[one.grade]})'}", f"{one.figures}. {one.advice}")
@@ -194,7 +194,7 @@ def diagnosis_text(seen: Examination) -> str:
     for title, entries in blocks:
         lines += ["", title]
         for name, text in entries:
-            lines += wrap(f"{name}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            lines += wrap(f"{name}: {text}", min(columns, _WIDTH), initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -302,7 +303,7 @@ def doctor_command(
 
         seen = examine(bench, _progress(), QUICK if device == "cpu" else FULL)
         if json != STDOUT:
-            typer.echo(diagnosis_text(seen), nl=False)
+            typer.echo(diagnosis_text(seen, get_terminal_size((100, 24)).columns), nl=False)
         if json is not None:
             put_text(json, diagnosis_json(seen))
 
