@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from vdnnsim.captured.captures import captures_of
-from vdnnsim.captured.shipped import folder_of, shipped_steps, step_name
+from vdnnsim.captured.shipped import folder_of, shipped_as
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
@@ -108,8 +108,8 @@ def study_of_step(step: CapturedStep, gpu: GpuProfile, pool: str | None = None, 
     where = where or step.header.name
     check_pool(pool or STEP_POOL)
     if step.header.gpu not in (gpu.name, gpu.title):
-        other = step_name(gpu.name, step.header.name)
-        advice = f"'{other}' is of that one" if other in shipped_steps() else "'vdnnsim calibrate link' makes one"
+        other = shipped_as(gpu.name, step.header.name)
+        advice = f"'{other}' is of that one" if other else "'vdnnsim calibrate link' makes one"
         raise InvalidInput(
             f"{where}: captured on '{step.header.gpu}', found the profile of '{gpu.name}', expected that of "
             f"the same GPU: kernels, host and allocator are its own; {advice}"

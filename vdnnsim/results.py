@@ -121,8 +121,8 @@ class PolicyResult:
         """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network."""
         if self.plan_file is None:
             found = (
-                "a network of layers, tensors that are made again or go on to NVMe, one stream for copies both ways, "
-                "or an optimiser on the host"
+                "a network of layers, tensors that are made again, go on to NVMe or are copied each by itself, copies "
+                "that share a stream, or an optimiser on the host"
             )
             raise InvalidInput(f"plan of {self.policy}: found {found}, expected what leaves of a captured step")
         return self.plan_file

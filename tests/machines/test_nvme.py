@@ -132,12 +132,22 @@ def test_two_staging_buffers_serve_all_so_that_a_slow_drive_makes_copies_out_lat
     assert run.program.pinned_sizes_bytes == {"staging 0": 100, "staging 1": 100}
 
 
+def test_a_read_waits_for_the_copy_in_out_of_its_staging_buffer() -> None:
+    """A read takes a nanosecond, a copy in 100. c's comes back at 780, when its write is over; a's read, given next,
+    has to wait for c's copy in, and b's for a's turn."""
+    quick = replace(DRIVE, read_bytes_per_s=10**11, read_latency_ns=0)
+    found = spans(ran({"map:a": 6, "map:b": 6, "map:c": 6}, NAMES, gpu(quick)))
+    assert [found[f"nvme read {name}"] for name in NAMES] == [(881, 882), (882, 883), (780, 781)]
+    assert [found[f"copy in {name}"] for name in NAMES] == [(882, 982), (982, 1082), (781, 881)]
+
+
 def test_requests_under_way_limit_the_rate() -> None:
     """Eight of 4096 bytes in 10 us are 3.2768 bytes a nanosecond, less than the drive reaches."""
     deep = Nvme(10**10, 10**10, 10_000, 10_000, 8, 4096)
     assert deep.write_ns(32_768) == deep.read_ns(32_768) == 20_000
     assert deep.reached_write_bytes_per_s == 3_276_800_000
     assert replace(deep, queue_depth=None).write_ns(32_768) == 10_000 + 3277
+    assert replace(deep, write_latency_ns=0).write_ns(32_768) == 3277
 
 
 def is_of_nvme(command: object) -> bool:

@@ -88,6 +88,8 @@ def test_a_step_of_another_gpu_goes_by_both_names() -> None:
     assert (first.parents[1].name, other.parents[1].name, other.name) == ("h100", "h200", "unet_b32")
     with pytest.raises(InvalidInput, match=r"captured on 'h100'.*'h200/unet_b32' is of that one"):
         compare("unet_b32", gpu="h200")
+    with pytest.raises(InvalidInput, match=r"captured on 'h200'.*'unet_b32' is of that one"):
+        compare("h200/unet_b32", gpu="h100")
 
 
 @pytest.mark.parametrize("gpu", HELD)

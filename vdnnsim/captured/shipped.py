@@ -12,13 +12,18 @@ def shipped_steps() -> dict[str, Path]:
     """The folder of each, by name: its own, or GPU/NAME where another GPU's goes by that one already."""
     found: dict[str, Path] = {}
     for folder in filter(is_step, sorted(data_directory("traces").glob("*/captured/*"))):
-        found[step_name(folder.parents[1].name, folder.name) if folder.name in found else folder.name] = folder
+        found[f"{_gpu_of(folder)}/{folder.name}" if folder.name in found else folder.name] = folder
     return found
 
 
-def step_name(gpu: str, name: str) -> str:
-    """What tells a step of this GPU from others of its name."""
-    return f"{gpu}/{name}"
+def shipped_as(gpu: str, name: str) -> str | None:
+    """What this GPU's step of a name goes by; None where none came along."""
+    steps = shipped_steps().items()
+    return next((named for named, folder in steps if (_gpu_of(folder), folder.name) == (gpu, name)), None)
+
+
+def _gpu_of(folder: Path) -> str:
+    return folder.parents[1].name
 
 
 def folder_of(named: str | Path) -> Path | None:
