@@ -56,7 +56,14 @@ def test_kernels_and_copies_beside_each_other() -> None:
         ([(10, 20), (40, 50)], [(20, 40), (30, 41)], 260),
         ([(0, 10), (10, 20)], [(10, 20)], 260),
     ],
-    ids=["after one another", "ends as it begins", "copies alone", "nothing", "the last nanosecond", "with the second of two"],
+    ids=[
+        "after one another",
+        "ends as it begins",
+        "copies alone",
+        "nothing",
+        "the last nanosecond",
+        "with the second of two",
+    ],
 )
 def test_the_peak_is_that_of_what_runs_at_once(kernels: Spans, copies: Spans, peak_w: float) -> None:
     assert power_use(timeline(kernels, copies, 100), POWER).peak_w == peak_w
