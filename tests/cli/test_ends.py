@@ -1,5 +1,7 @@
 """How the process ends when it is interrupted, or when nobody reads on."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -106,7 +108,6 @@ def test_ends_quietly_when_nobody_reads(command: tuple[str, ...]) -> None:
         (f"compare {' '.join(ALEXNET)} <&- >&-", 2, "vdnnsim: cannot write: stdout is closed\n"),
         (f"compare {' '.join(ALEXNET)} --json out.json --policies vdnn >&-", 2, "vdnnsim: unknown policy"),
         ("compare alexnt --batch 1 --gpu h200 2>&-", 2, ""),
-        ("compare alexnt --batch 1 --gpu h200 2>/dev/full", 2, ""),
         ("sweep spec.toml --out out >&- 2>&-", 0, ""),
     ],
 )
@@ -120,6 +121,24 @@ def test_a_closed_stream_is_told_and_no_file_takes_its_place(
     assert done.stderr.startswith(told)
     assert "Traceback" not in done.stderr
     assert told or not done.stderr
+
+
+def test_where_stderr_takes_nothing_the_exit_code_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fileno(self) -> int:
+            return spare
+
+    spare = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.setattr(sys, "argv", ["vdnnsim", "compare", "alexnt", "--batch", "1", "--gpu", "h200"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "stderr", Full())
+    with pytest.raises(SystemExit) as stop:
+        main()
+    os.close(spare)
+    assert stop.value.code == 2
 
 
 def test_an_output_on_stdout_is_alone_there(tmp_path: Path) -> None:
