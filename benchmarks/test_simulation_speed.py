@@ -245,6 +245,25 @@ def test_resident_memory() -> None:
     assert peak_mb < 250
 
 
+@pytest.mark.parametrize(
+    ("words", "limit_s"),
+    [
+        ("advise vgg416 --gpu titan-x-maxwell --capacity 6GB", 3),
+        ("page gpt_350M_b8 --gpu h100 --advise --out page.html", 5),
+    ],
+)
+def test_an_answer_comes_at_once(words: str, limit_s: int, tmp_path: Path) -> None:
+    """Of the processor, with the interpreter's start: the deepest network in little memory, the largest GPT."""
+    command = [sys.executable, "-m", "vdnnsim", *words.split()]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    spent_s = used.ru_utime + used.ru_stime
+    print(f"\n{words}: {spent_s:.2f} s, limit {limit_s} s")
+    assert spent_s < limit_s
+
+
 def test_eight_gpus_take_less_than_ten_times_one() -> None:
     """VGG-16 (64), vdnn-all, on the clock alone, each by itself and beside others: started together, and every second
     one half an iteration later; behind links that bind (pairs behind a switch) and that do not."""
