@@ -290,6 +290,37 @@ def test_g10_takes_the_ssd_where_there_is_time_and_the_host_where_its_writes_hav
     assert on_nvme(10**7, 4.3)[1] == set()
 
 
+SIX = network_of(*(conv(name) for name in "abcdef"), layer(Kind.SOFTMAX, "loss"), side=64)
+SIX_TRACE = trace_of(SIX, default_ns=60_000)
+
+
+def g10_of_six(rate_bytes_per_s: int, maps: float, pinned_bytes: int | None = None) -> tuple[str, str]:
+    """What leaves, and what of it for the drive, which reads and writes at this rate."""
+    small = replace(gpu_of(int(maps * 16_384)), nvme=Nvme(rate_bytes_per_s, rate_bytes_per_s))
+    small = small if pinned_bytes is None else small.with_pinned_budget(pinned_bytes)
+    schedule = Study(SIX, SIX_TRACE, small, "first-fit").run("g10(place=nvme)").plan.schedule  # type: ignore[arg-type]
+    left, on_drive = ("".join(sorted(name[-1] for name in names)) for names in (schedule.actions, schedule.nvme))
+    return left, on_drive
+
+
+def test_g10_keeps_a_margin_and_what_the_host_has_no_room_for_goes_to_the_drive_or_stays() -> None:
+    """a's map is idle for 840,000 ns: 1.1 times what 44 MB/s take both ways, 2.2 times what 88 do. Of a drive of 125
+    MB/s b's and d's writes have no budget left; with pinned memory for one map d's stays, with none for b's it is
+    written late."""
+    assert g10_of_six(44 * 10**6, 6.3) == ("ab", "")
+    assert g10_of_six(88 * 10**6, 6.3) == ("ab", "a")
+    assert g10_of_six(125 * 10**6, 5.3) == ("abcd", "ac")
+    assert g10_of_six(125 * 10**6, 5.3, 16_384) == ("abc", "ac")
+    assert g10_of_six(125 * 10**6, 5.3, 16_383)[1][:2] == "ab"
+
+
+def test_ssdtrain_frees_a_map_when_a_slow_drive_may_have_written_it() -> None:
+    """a's copy out begins at 50 and takes 100 on the link, as on a quick drive; 210 are more than forward has left."""
+    for drive, freed in ((DRIVE, 4), (Nvme(10**9, 10**9), 2)):
+        run = Study(NETWORK, TRACE, gpu(drive)).run("ssdtrain(min_elements=0, place=nvme)")  # type: ignore[arg-type]
+        assert run.plan.schedule.leaves["map:a"].freed == freed
+
+
 def test_a_profile_may_add_nvme_to_its_base(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     nvme = '[nvme]\nwrite = "1 GB/s"\nread = "2 GB/s"\nread_latency = "12 us"\nqueue_depth = 4\ncapacity = "1 TB"\n'

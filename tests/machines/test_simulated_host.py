@@ -20,6 +20,7 @@ from support.render import copy_lines, kernel_lines
 from support.strategies import Case, cases
 from support.two_convs import NETWORK, TRACE
 from vdnnsim.gpu import GpuProfile
+from vdnnsim.iteration import Compression
 from vdnnsim.machines import DeviceMemory
 from vdnnsim.machines.fair_shares import Asked, Limit, Load, Sharing, max_min_shares
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -72,6 +73,19 @@ def test_two_that_begin_together_have_half_of_the_link_each() -> None:
         ("a", "backward_filter", 850, 950),
     ]
     assert first.iteration_time_ns == 950
+
+
+def test_compressed_copies_ask_the_link_for_what_is_on_the_wire() -> None:
+    """Half of each copy, 20 ns alone, at the link's own 2.5 bytes a nanosecond: 40 of two at once."""
+    squeezed = replace(PROGRAM, compression=Compression({"map:data": PPM // 2, "map:a": PPM // 2}))
+    first, second = run(one_link(2, out_bytes_per_s=5 * GB // 2, in_bytes_per_s=5 * GB // 2), program=squeezed)
+    assert first == second
+    assert copy_lines(first) == [
+        (OUT, "map:data", 0, 40),
+        (OUT, "map:a", 100, 140),
+        (IN, "map:a", 420, 460),
+        (IN, "map:data", 460, 500),
+    ]
 
 
 def test_one_that_begins_later_shares_only_while_both_copy() -> None:

@@ -9,7 +9,7 @@ gets. A GPU that shares nothing runs as `simulated` has it, to the nanosecond.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -237,10 +237,11 @@ class _BesideOthers(Beside):
 
 
 def _rates_of(seat: Seat) -> tuple[list[int], list[int]]:
-    """What each copy out and in of a seat reaches by itself, in bytes per second."""
+    """What each copy out and in of a seat puts on the link by itself, in bytes per second."""
+    wire_bytes = seat.script.program.wire_bytes
     return (
-        _alone_bytes_per_s([buffer.size_bytes for buffer in seat.script.outs], seat.durations.outs_ns),
-        _alone_bytes_per_s([buffer.size_bytes for buffer in seat.script.ins], seat.durations.ins_ns),
+        _alone_bytes_per_s(map(wire_bytes, seat.script.outs), seat.durations.outs_ns),
+        _alone_bytes_per_s(map(wire_bytes, seat.script.ins), seat.durations.ins_ns),
     )
 
 
@@ -257,7 +258,7 @@ def _most_of(seat: Seat) -> Most:
     return Most(out, back, max(out, back) if one_way else out + back)
 
 
-def _alone_bytes_per_s(sizes_bytes: Sequence[int], durations_ns: Sequence[int]) -> list[int]:
+def _alone_bytes_per_s(sizes_bytes: Iterable[int], durations_ns: Sequence[int]) -> list[int]:
     pairs = zip(sizes_bytes, durations_ns, strict=True)
     return [max(1, size_bytes * 10**9 // max(1, duration_ns)) for size_bytes, duration_ns in pairs]
 
