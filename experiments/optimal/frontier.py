@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vdnnsim import InvalidInput, MissingTrace, compare_policies, make_study
+from vdnnsim import InvalidInput, MissingTrace, Plan, compare_policies, make_policy, make_study
 from vdnnsim.figures import (
     GRID,
     INK,
@@ -80,7 +81,7 @@ def main() -> None:
         cases = ((network, batch, gpu, share) for gpu in gpus for network, batch in NETWORKS for share in SHARES)
         measure(FOLDER / "gaps.csv", cases, SECONDS)
     elif what == "frontier":
-        measure(FOLDER / "frontier.csv", ((*FRONTIER, percent) for percent in CAPACITIES), SECONDS)
+        measure(FOLDER / "frontier.csv", ((*FRONTIER, percent) for percent in CAPACITIES), SECONDS, carry=True)
     elif what == "draw":
         draw()
         print(table(read(FOLDER / "gaps.csv")))
@@ -88,15 +89,17 @@ def main() -> None:
         sys.exit(__doc__)
 
 
-def measure(path: Path, cases: Iterable[tuple[str, int, str, int]], seconds: int) -> None:
-    """Run what is not there yet; every case is written when it is done."""
+def measure(path: Path, cases: Iterable[tuple[str, int, str, int]], seconds: int, carry: bool = False) -> None:
+    """Run what is not there yet; every case is written when it is done. With `carry` each search begins with the plans
+    of those before it."""
+    known: list[Plan] = []
     found = read(path)
     done = {(row.network, row.batch, row.gpu, row.percent) for row in found}
     for case in cases:
         if case in done:
             continue
         try:
-            found += rows_of(*case, seconds)
+            found += rows_of(*case, seconds, known)
         except MissingTrace:
             continue
         found.sort(key=lambda row: (GPUS.index(row.gpu), NETWORKS.index((row.network, row.batch)), -row.percent))
@@ -104,25 +107,29 @@ def measure(path: Path, cases: Iterable[tuple[str, int, str, int]], seconds: int
             table = csv.writer(file, lineterminator="\n")
             table.writerow(Row._fields)
             table.writerows(found)
+        if not carry:
+            known.clear()
         print(*case, flush=True)
 
 
-def rows_of(network: str, batch: int, gpu: str, percent: int, seconds: int) -> Iterator[Row]:
-    """All policies in this share of what the oracle uses, and the optimum."""
+def rows_of(network: str, batch: int, gpu: str, percent: int, seconds: int, known: list[Plan]) -> Iterator[Row]:
+    """All policies in this share of what the oracle uses, and the optimum, whose plan becomes a known one."""
     oracle = make_study(network, batch=batch, gpu=gpu).run("oracle").result
     capacity_bytes = oracle.peak_bytes * percent // 100
     study = make_study(network, batch=batch, gpu=gpu, capacity=capacity_bytes)
     runs = list(compare_policies(study, ["all"]).runs)
     bound_ns = taken_s = 0
     begin_s = process_time()
+    optimal: Any = make_policy(f"{OPTIMUM}(seconds={seconds})")
     try:
-        best = study.run(f"optimal(seconds={seconds})")
+        best = study.run(replace(optimal, known=tuple(known)))
     except InvalidInput as error:
         print(error)
     else:
         assert best.plan.bound is not None
         bound_ns, taken_s = best.plan.bound.bound_ns, round(process_time() - begin_s)
         runs.append(best)
+        known.append(best.plan)
     for run in runs:
         result = run.result
         time_ns = result.iteration_time_ns if result.trainable else 0

@@ -123,6 +123,9 @@ def test_its_program_is_right_for_all_times_and_its_blocks_lie_where_it_says() -
     assert unplaced.lives
     assert not unplaced.fits
     assert unplaced.time_ns == run.result.iteration_time_ns  # as if all had found a place
+    larger = alexnet("790 MB").run(Optimal(seconds=0, known=(run.plan,)))
+    assert larger.plan.schedule.addresses == run.plan.schedule.addresses
+    assert larger.result.iteration_time_ns == run.result.iteration_time_ns
     assert run.result.offloaded_bytes > 0
     assert run.plan.schedule.addresses
     assert bound is not None

@@ -106,7 +106,7 @@ class Search:
 
     def __post_init__(self) -> None:
         instance = self.instance
-        self.bound_ns = instance.fastest_ns
+        self.bound_ns = max(self.bound_ns, instance.fastest_ns)
         if instance.capacity_bytes < instance.least_bytes:
             raise NoPlan(
                 f"optimum: found a capacity of {instance.capacity_bytes} bytes, expected at least "
@@ -209,7 +209,7 @@ class Search:
         def go_on() -> bool:
             return self.seconds < end and not self._done()
 
-        for schedule, tried in improve(self.iteration, draft.schedule, rehearse, go_on):
+        for schedule, tried in improve(self.iteration, replace(draft.schedule, addresses=()), rehearse, go_on):
             limit_ns = tried.time_ns if tried.fits else None
             self._keep(schedule, draft.algorithms, tried, draft.model_ns or None)
 
@@ -319,7 +319,10 @@ class Search:
         self, schedule: Schedule, algorithms: Algorithms, effort: int, limit_ns: int | None
     ) -> tuple[Schedule, Rehearsal] | None:
         """The schedule, with a place for each block where the pool finds none by itself and it takes no more than
-        `limit_ns`, and what comes of it; None where it cannot be."""
+        `limit_ns`, and what comes of it; None where it cannot be. Where it fits with the places it names, it keeps
+        them."""
+        if schedule.addresses and (placed := self.rehearse(schedule, algorithms)) and placed.fits:
+            return schedule, placed
         schedule = replace(schedule, addresses=())
         tried = self.rehearse(schedule, algorithms)
         if tried is None or tried.fits or not tried.lives:
@@ -329,9 +332,9 @@ class Search:
         addresses = pack(tried.lives, self.instance.capacity_bytes, effort)
         if addresses is None:
             return schedule, tried
-        placed = replace(schedule, addresses=addresses)
-        again = self.rehearse(placed, algorithms)
-        return None if again is None else (placed, again)
+        schedule = replace(schedule, addresses=addresses)
+        again = self.rehearse(schedule, algorithms)
+        return None if again is None else (schedule, again)
 
     def _keep(self, schedule: Schedule, algorithms: Algorithms, tried: Rehearsal, model_ns: int | None) -> None:
         if tried.fits and (self.best is None or tried.time_ns < self.best.time_ns):

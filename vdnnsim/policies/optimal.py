@@ -36,12 +36,14 @@ class Optimal:
 
     It stops after `seconds`, or when plan and bound are within a thousandth of each other. What leaves needs no more
     than `host_bytes` of the host's memory (None: whatever it is). `told` hears how far it is. Of a captured step,
-    blocks of saved tensors leave, and nothing is made again.
+    blocks of saved tensors leave, and nothing is made again. `known` plans, such as those for less memory, are tried as
+    they are: the optimum is no slower.
     """
 
     seconds: int = 60
     host_bytes: int | None = None
     told: Callable[[Told], None] | None = None
+    known: tuple[Plan, ...] = ()
 
     PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
         {"seconds": Parameter("seconds", count), "host": Parameter("host_bytes", size_or_none, shown_size)}
@@ -49,7 +51,7 @@ class Optimal:
 
     @property
     def name(self) -> str:
-        return name_of("optimal", replace(self, told=None))
+        return name_of("optimal", replace(self, told=None, known=()))
 
     def check(self, _problem: Problem) -> None:
         """A solver."""
@@ -71,8 +73,11 @@ class Optimal:
 
         instance = replace(_instance(problem), host_bytes=self.host_bytes)
         told = self.told or (lambda _: None)
-        search = Search(problem.iteration, instance, partial(_schedule, problem), rehearse, self.seconds, _GOAL, told)
-        search.run((plan.schedule, plan.algorithms) for plan in _others(problem))
+        write = partial(_schedule, problem)
+        search = Search(
+            problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, bound_ns=_floor_ns(problem)
+        )
+        search.run((plan.schedule, plan.algorithms) for plan in (*self.known, *_others(problem)))
         if search.best is None:
             raise NoPlan(
                 f"policy '{self.name}': found no plan that fits within {self.seconds} s, expected more time or memory: "
@@ -85,6 +90,14 @@ class Optimal:
         buffers = problem.iteration.buffers
         left_bytes = sum(buffers[name].size_bytes for name in schedule.leaves)
         return self.host_bytes is not None and left_bytes > self.host_bytes
+
+
+def _floor_ns(problem: Problem) -> int:
+    """What a captured step takes where nothing leaves: whatever leaves, its kernels and launches stay, and the host
+    does more between them."""
+    if not problem.workload.one_way:
+        return 0
+    return problem.laboratory.attempt("nothing leaves", Baseline(Variant.ONLY).plan(problem)).iteration_time_ns
 
 
 def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
