@@ -19,6 +19,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import Power
 from vdnnsim.metrics import power_use
 from vdnnsim.metrics.power import copy_time
+from vdnnsim.pages.comparing import comparison_page
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.power import power_of, print_power
 from vdnnsim.results import flat_row
@@ -108,6 +109,7 @@ def test_it_is_told_wherever_numbers_are_with_a_label_of_its_own() -> None:
 def test_a_profile_without_it_has_no_columns_and_none_to_show() -> None:
     comparison = compare_policies(Study(NETWORK, TRACE, gpu_of()), ["oracle"])
     assert not {name for name in flat_row(comparison, comparison["oracle"]) if "power" in name or "energy" in name}
+    assert "What an iteration draws" not in [section.title for section in comparison_page(comparison).sections]
     with pytest.raises(InvalidInput, match=r"--power: found no \[power\] in the profile of test-gpu, expected idle_w"):
         power_of("test-gpu", comparison.results)
 
@@ -121,3 +123,5 @@ def test_the_table_has_a_row_for_each_policy() -> None:
     assert [line.split()[0] for line in lines[5:7]] == ["vdnn-all(p)", "oracle"]
     assert lines[5].split()[-1] == "260.0"
     assert text.getvalue().rstrip().endswith("(modelled)")
+    page = comparison_page(compare_policies(STUDY, ["vdnn-all(p)", "oracle"]))
+    assert "What an iteration draws" in [section.title for section in page.sections]

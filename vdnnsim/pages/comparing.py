@@ -21,6 +21,7 @@ from vdnnsim.pages.views import views_of
 from vdnnsim.pages.writing import write_page
 from vdnnsim.report.advice import advice_lines, advice_note
 from vdnnsim.report.blocks import end_of_changes_ns
+from vdnnsim.report.power import power_note, power_table
 from vdnnsim.report.table import comparison_notes, comparison_table, losses_table, trials_table
 from vdnnsim.report.words import distances, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
@@ -50,6 +51,7 @@ def comparison_page(
         Section("Where the answer flips", _advice(advice)),
         Section("What it costs, and why", _losses(comparison)),
         Section("Memory at the peak", [_peaks(comparison)]),
+        Section("What an iteration draws", _power(comparison)),
         Section("Time and memory", [*_said(comparison), views_of(comparison, _shown_first(comparison))]),
         Section("What was tried", _trials(comparison.runs)),
         Section("Where the numbers are from", origins(comparison, profile)),
@@ -134,6 +136,11 @@ def _peaks(comparison: Comparison) -> Bars:
     near = comparison.capacity_bytes <= FAR * highest
     said = "" if near else f"; {limit[0]}, far above"
     return Bars(bars, colours, f"Bytes in use at each policy's peak{said}", limit if near else None)
+
+
+def _power(comparison: Comparison) -> list[Part]:
+    drawn = [result for result in comparison.results if result.power is not None]
+    return [grid_of(power_table(drawn)), Words(power_note(drawn), faint=True)] if drawn else []
 
 
 def _said(comparison: Comparison) -> list[Part]:

@@ -36,11 +36,16 @@ def print_power(results: Sequence[PolicyResult], console: Console) -> None:
     """One row per result: energy, power on average and at most, and the label."""
     print_text(console, "\nWhat an iteration draws", "bold")
     print_table(console, power_table(results), ("peak",))
-    label = weakest(result.power_provenance for result in results).value
-    print_text(console, f"{_LEGEND} ({label})", "dim")
+    print_text(console, power_note(results), "dim")
+
+
+def power_note(results: Iterable[PolicyResult]) -> str:
+    """What stands below the table: what the watts are, and their label."""
+    return f"{_LEGEND} ({weakest(result.power_provenance for result in results).value})"
 
 
 def power_table(results: Sequence[PolicyResult]) -> Table:
+    """One row per result, each with what it draws."""
     table = plain_table()
     table.add_column("policy", no_wrap=True)
     drawn = [result.power for result in results if result.power]
