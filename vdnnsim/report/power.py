@@ -15,8 +15,8 @@ from vdnnsim.results import PolicyResult
 from vdnnsim.trace import weakest
 
 _LEGEND = (
-    "Watts of the profile's [power]: idle, with kernels, and what copies add; of networks alike the ratios say more "
-    "than the watts"
+    "Watts of the profile's [power]: idle, with kernels, and what copies add; the ratio of two policies on a network "
+    "says more than the watts"
 )
 
 
