@@ -32,6 +32,7 @@ from vdnnsim.memory import PlainPool
 from vdnnsim.network import Kind
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
+from vdnnsim.summary import profile_labels
 
 TAKE, LAUNCH, SAVE, NEED = Doing
 NETWORK = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
@@ -114,6 +115,8 @@ def test_gradients_go_the_host_updates_and_parameters_come_back() -> None:
     assert run.result.spent.copies_out_ns == 416_000 + 2 * MIB - 517_000
     assert (run.result.offloaded_bytes, run.result.pinned_host_bytes) == (2 * MIB, 4 * MIB)
     assert run.result.plan_file is None
+    labels = profile_labels(replace(gpu(), provenance={"host.optimiser": "published"}), run.program, TRACE)
+    assert "published" in labels
 
 
 def test_kernels_and_link_need_no_updates_and_the_host_that_runs_them_binds() -> None:

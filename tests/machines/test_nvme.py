@@ -31,6 +31,7 @@ from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
+from vdnnsim.summary import profile_labels
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.links import OWN, LinkTable
 from vdnnsim.sweep.prepared import prepare
@@ -245,6 +246,8 @@ def test_tables_and_files_say_what_went_there() -> None:
         in comparison_notes(comparison)[-1]
     )
     assert "NVMe" not in str(replace(comparison, runs=comparison.runs[:1]))
+    labelled = replace(gpu(), provenance={"nvme": "published"})
+    assert ["published" in profile_labels(labelled, one.program, TRACE) for one in comparison.runs] == [False, True]
     document = json.loads(comparison_json(comparison))["results"]
     assert [result["nvme_bytes"] for result in document] == [0, run.result.nvme_bytes]
     assert len(document[1]["timeline"]["nvme write"]["begin_ns"]) == len(run.timeline.nvme) // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,20 @@ from support.checker import check_run
 from support.examples import tries
 from support.render import command_line, step_lines
 from support.strategies import Case, cases
-from vdnnsim.iteration import Action, Iteration, Layout, Leave, Remake, Schedule, Waits
+from vdnnsim.iteration import (
+    Action,
+    Compression,
+    CopyStreams,
+    Iteration,
+    Layout,
+    Leave,
+    OwnCopy,
+    Paging,
+    Remake,
+    Schedule,
+    Waits,
+    WeightGradients,
+)
 from vdnnsim.machines import DeviceMemory, replay_memory
 from vdnnsim.machines.checking import BrokenProgram, check_program
 from vdnnsim.machines.fitting import lives_of
@@ -50,6 +64,30 @@ def check(network: Network, program: Program) -> None:
     timeline = machine.run(program, make_pool("best-fit", ENDLESS_BYTES))
     if not any(isinstance(command, StreamWait) for command in program.commands):
         check_run(network, program, timeline)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"waits": Waits.KERNELS},
+        {"weight_gradients": WeightGradients.NONE},
+        {"before": ()},
+        {"stays": frozenset()},
+        {"actions": {"map:a": Leave(1, 2, 5, 6)}},
+        {"shared_workspace": True},
+        {"copies": CopyStreams.SHARED},
+        {"compression": Compression({"map:a": 1})},
+        {"addresses": (0,)},
+        {"nvme": frozenset({"map:a"})},
+        {"paging": Paging(1, 1)},
+        {"host_optimiser": 0},
+        {"own_copies": {"s0": OwnCopy(1)}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_schedules_that_run_otherwise_have_other_keys(change: dict[str, Any]) -> None:
+    """Studies remember what ran by them."""
+    assert replace(PLAN.schedule, **change).key != PLAN.schedule.key
 
 
 # Who waits

@@ -170,7 +170,8 @@ class Schedule:
         """Equal for schedules that run the same."""
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
         what = frozenset(self.actions.items()), frozenset(self.own_copies.items()), self.nvme, self.paging
-        return *how, self.before, self.stays, *what, self.addresses, self.host_optimiser
+        where = self.before, self.stays, self.shared_workspace, self.addresses
+        return *how, *what, *where, self.host_optimiser
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:
