@@ -140,10 +140,11 @@ def test_state_and_the_last_gradients_are_not_there_and_what_the_allocator_held_
     assert run.result.peak_bytes_by_class["optimiser state"] == 0
 
 
-def test_no_more_gradients_are_on_their_way_than_may_be() -> None:
-    """With room for one the block of the second weight's goes when the first weight's is given, and what came behind
-    would wait for its copy; in the end nothing does."""
-    run = ran(two_layers(), "zero-offload(in_flight=1MiB)")
+@pytest.mark.parametrize("room", ["1MiB", "1B"])
+def test_no_more_gradients_are_on_their_way_than_may_be(room: str) -> None:
+    """With room for one, or for none, which is as good, the block of the second weight's goes when the first weight's
+    is given, and what came behind would wait for its copy; in the end nothing does."""
+    run = ran(two_layers(), f"zero-offload(in_flight={room})")
     taken = {(record.buffer, record.taken): record.step for record in run.timeline.memory}
     titles = run.program.titles
     assert titles[taken["b9", False]] == "layers.0 backward"

@@ -22,17 +22,22 @@ from vdnnsim.policies import make_policy
 from vdnnsim.report.table import comparison_notes
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
+from vdnnsim.summary import profile_labels
 from vdnnsim.sweep.engines import Engine, run_points
 from vdnnsim.sweep.links import OWN, LinkTable
 from vdnnsim.sweep.prepared import prepare
+from vdnnsim.trace import Provenance
 from vdnnsim.units import PPM
 
 from .test_papers import LONG, MAP_BYTES
 
+TRACE = trace_of(LONG, default_ns=100)
+ALL_LABELS = ("memory", "host", "link.copy_out", "link.copy_in", "link.both_ways")
+
 
 def study_of(maps: float) -> Study:
     """In memory for so many of its maps; kernels take 100 ns."""
-    return Study(LONG, trace_of(LONG, default_ns=100), gpu_of(int(maps * MAP_BYTES)), "first-fit", checked=True)  # type: ignore[arg-type]
+    return Study(LONG, TRACE, gpu_of(int(maps * MAP_BYTES)), "first-fit", checked=True)  # type: ignore[arg-type]
 
 
 def ran(maps: float) -> PolicyRun:
@@ -66,6 +71,8 @@ def test_kernels_stand_while_others_go_and_while_theirs_come() -> None:
     ]
     assert run.timeline.iteration_time_ns == 78_836
     assert run.result.pinned_host_bytes == 0
+    labels = profile_labels(replace(gpu_of(), provenance=dict.fromkeys(ALL_LABELS, "measured")), run.program, TRACE)
+    assert Provenance.MODELLED in labels, "what faults take is derived"
     assert run.result.spent.late_fetches_ns == 2 * (MAP_BYTES + 6000)
     assert run.result.spent.copies_out_ns == 2 * MAP_BYTES
 
