@@ -140,6 +140,15 @@ def test_state_and_the_last_gradients_are_not_there_and_what_the_allocator_held_
     assert run.result.peak_bytes_by_class["optimiser state"] == 0
 
 
+def test_what_the_pool_held_for_the_state_is_no_part_of_what_it_holds_at_most() -> None:
+    """16 MiB are held before the step is without its state; 2 for each parameter are all that this one needs, with a
+    MiB that is saved."""
+    step = two_layers()
+    blocks = (*step.blocks[:8], step.blocks[8]._replace(size_bytes=MIB), *step.blocks[9:])
+    run = ran(replace(step, blocks=blocks, saved=(saved(8, "layers.1", MIB), step.saved[1])))
+    assert run.result.pool_high_water_bytes == 4 * MIB
+
+
 @pytest.mark.parametrize("room", ["1MiB", "1B"])
 def test_no_more_gradients_are_on_their_way_than_may_be(room: str) -> None:
     """With room for one, or for none, which is as good, the block of the second weight's goes when the first weight's

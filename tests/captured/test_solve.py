@@ -12,8 +12,10 @@ from captured.steps import MIB, three_layers
 from support.cases import ROOMY_BYTES, gpu_of
 from vdnnsim import compare, largest_batch, make_study, smallest_capacity, smallest_link
 from vdnnsim.captured import write_step, write_steps
+from vdnnsim.changes import MachineOptions
 from vdnnsim.errors import InvalidInput
 from vdnnsim.report.table import comparison_notes
+from vdnnsim.sweep.solve import Setting
 
 GPU = gpu_of(ROOMY_BYTES, 2, 2)
 
@@ -43,6 +45,14 @@ def test_one_capture_says_what_is_missing(tmp_path: Path) -> None:
     write_step(three_layers(), tmp_path / "three")
     with pytest.raises(InvalidInput, match="three: found one captured step, of batch 4; expected captures of several "):
         largest_batch(tmp_path / "three", gpu=GPU, policy="baseline")
+
+
+def test_questions_are_asked_of_the_machine_that_was_asked_for() -> None:
+    changes = MachineOptions(compute_scale=2, link_latency="1us", pinned_budget="1 GB")
+    asked = Setting.of(three_layers(), gpu=GPU, **changes).study_of(None)
+    meant = make_study(three_layers(), gpu=GPU, **changes)
+    assert (asked.gpu, [*asked.trace.rows]) == (meant.gpu, [*meant.trace.rows])
+    assert [*meant.trace.rows] != [*make_study(three_layers(), gpu=GPU).trace.rows]
 
 
 def test_the_smallest_memory_and_link_of_a_step() -> None:
