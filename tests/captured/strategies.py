@@ -20,7 +20,7 @@ from vdnnsim.captured import (
     SavedTensor,
     Seen,
 )
-from vdnnsim.captured.own_copies import need_stages, save_stages
+from vdnnsim.captured.saved import need_stages
 from vdnnsim.iteration import Leave, OwnCopy
 
 SIZES = (512, 600, MIB, 3 * MIB, 8 * MIB)
@@ -138,7 +138,7 @@ def any_leaves(draw: st.DrawFn, step: CapturedStep) -> dict[str, Leave]:
 @st.composite
 def any_own_copies(draw: st.DrawFn, step: CapturedStep) -> dict[str, OwnCopy]:
     """Saved tensors that are copied each by itself, held for a while, some gathered, some used where they lie."""
-    saves, needs = save_stages(step), need_stages(step)
+    saves, needs = step.stages.save, need_stages(step)
     calls = len(step.hook_calls)
     found = {}
     for number in draw(st.lists(st.sampled_from(range(len(step.saved))), unique=True)):

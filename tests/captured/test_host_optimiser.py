@@ -22,7 +22,7 @@ from vdnnsim.captured import (
     Seen,
 )
 from vdnnsim.captured.checking import check_step_program
-from vdnnsim.captured.host_optimiser import Optimised, Updated
+from vdnnsim.captured.optimiser import Optimised, Updated
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, read_profile
 from vdnnsim.iteration import BrokenSchedule, Leave

@@ -9,7 +9,8 @@ from itertools import accumulate
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checking import StepChecker
 from vdnnsim.captured.nodes import node_ends
-from vdnnsim.captured.own_copies import GATHERED, saved_name
+from vdnnsim.captured.own_copies import GATHERED
+from vdnnsim.captured.saved import saved_name
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.iteration import Buffer
 from vdnnsim.machines.checking import CheckedBlock

@@ -19,19 +19,13 @@ from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.building import Building, Prepared
 from vdnnsim.captured.checks import broken
 from vdnnsim.captured.nodes import node_ends
+from vdnnsim.captured.saved import NO_COPY, need_stages, saved_name
 from vdnnsim.captured.step import CapturedStep, Doing, Phase
 from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, OwnCopy, Schedule
 from vdnnsim.program import Allocate, Free, HostWait, Program, Stream
 
-NO_COPY = ("no plain tensor", "no memory of the device")
-"""Why a saved tensor cannot be copied by itself, as `SavedTensor.stays` has it."""
 GATHERED = " gathered"
 """Ends the name of the block in which a tensor is put in a row before it is copied."""
-
-
-def saved_name(number: int) -> str:
-    """What schedules and programs call `saved[number]`."""
-    return f"s{number}"
 
 
 def build_own_copies(step: CapturedStep, prepared: Prepared, plan: Schedule) -> Program:
@@ -47,7 +41,7 @@ def build_own_copies(step: CapturedStep, prepared: Prepared, plan: Schedule) -> 
 def checked_own_copies(step: CapturedStep, plan: Schedule) -> dict[int, OwnCopy]:
     """By the numbers of the saved tensors, each checked. Raises `BrokenSchedule`."""
     names = {saved_name(number): number for number in range(len(step.saved))}
-    saves, needs = save_stages(step), need_stages(step)
+    saves, needs = step.stages.save, need_stages(step)
     found = {}
     for name, own in plan.own_copies.items():
         if name not in names or plan.actions:
@@ -66,21 +60,6 @@ def checked_own_copies(step: CapturedStep, plan: Schedule) -> dict[int, OwnCopy]
             )
         if not own.back and need is not None and own.freed < need:
             raise broken(step, name, own.freed, "that it is let go and not back", "that it is held until it is needed")
-    return found
-
-
-def save_stages(step: CapturedStep) -> tuple[int, ...]:
-    """In which stage each saved tensor is saved."""
-    return step.stages.save
-
-
-def need_stages(step: CapturedStep) -> dict[int, int]:
-    """In which stage each saved tensor that backward needs is needed first."""
-    found: dict[int, int] = {}
-    for stage, call in enumerate(step.hook_calls, start=1):
-        doing, number = step.deeds[call]
-        if doing is Doing.NEED:
-            found.setdefault(number, stage)
     return found
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from vdnnsim.captured.own_copies import NO_COPY, need_stages, save_stages
+from vdnnsim.captured.saved import NO_COPY, need_stages
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.iteration import CopyStreams, OwnCopy
 from vdnnsim.policies.grammar import Parameter
@@ -51,7 +51,7 @@ def _own_copies(step: CapturedStep) -> dict[int, OwnCopy]:
     waited, on_gpu = _waits(step.header.torch), step.header.device != "cpu"
     return {
         number: OwnCopy(stage, number in needs, on_gpu and not step.saved[number].in_a_row, waited)
-        for number, stage in enumerate(save_stages(step))
+        for number, stage in enumerate(step.stages.save)
         if step.saved[number].stays not in NO_COPY
     }
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.choosing import GEMM, kind_of, may_leave
-from vdnnsim.captured.own_copies import saved_name
+from vdnnsim.captured.saved import saved_name
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.iteration import (

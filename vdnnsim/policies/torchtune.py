@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from vdnnsim.captured.nodes import node_ends
-from vdnnsim.captured.own_copies import NO_COPY, need_stages, save_stages
+from vdnnsim.captured.saved import NO_COPY, need_stages
 from vdnnsim.captured.step import CapturedStep, Doing, SavedTensor
 from vdnnsim.errors import InvalidValue
 from vdnnsim.iteration import CopyStreams, OwnCopy
@@ -68,7 +68,7 @@ class Torchtune:
         saves = Saves(problem)
         if saves.of_step:
             last = saves.head - 1 if self.head == STAYS else len(problem.step.hook_calls)
-            hooked = {number for number, stage in enumerate(save_stages(problem.step)) if stage <= last}
+            hooked = {number for number, stage in enumerate(problem.step.stages.save) if stage <= last}
             own = _own_copies(problem.step, hooked, self.stash, self.min_bytes)
             return saves.plan_of_copies(own, CopyStreams.SHARED)
         head = saves.head if self.head == STAYS else saves.last_forward + 1

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar
 
-from vdnnsim.captured.host_optimiser import Optimised
+from vdnnsim.captured.optimiser import Optimised
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.policies.grammar import Parameter, name_of, shown_size, size
