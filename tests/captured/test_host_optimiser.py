@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from vdnnsim.captured.checking import check_step_program
 from vdnnsim.captured.optimiser import Optimised, Updated
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile, HostCosts, read_profile
-from vdnnsim.iteration import BrokenSchedule, Leave
+from vdnnsim.iteration import BrokenSchedule, Leave, OwnCopy
 from vdnnsim.machines import BrokenProgram, DeviceMemory
 from vdnnsim.making import make_study
 from vdnnsim.memory import PlainPool
@@ -213,10 +214,11 @@ def without_parameter() -> CapturedStep:
     return replace(step, blocks=(step.blocks[0]._replace(holds=BlockClass.OTHER), *step.blocks[1:]))
 
 
-def test_nothing_else_leaves_beside_it() -> None:
+@pytest.mark.parametrize("moved", [{"actions": {"b8": Leave(1, 2, 3, 3)}}, {"own_copies": {"s0": OwnCopy(1)}}])
+def test_nothing_else_leaves_beside_it(moved: dict[str, Any]) -> None:
     study = make_study(two_layers(), gpu=gpu())
     plan = study.run("zero-offload").plan
-    both = replace(plan, schedule=replace(plan.schedule, actions={"b8": Leave(1, 2, 3, 3)}))
+    both = replace(plan, schedule=replace(plan.schedule, **moved))
     with pytest.raises(BrokenSchedule, match="expected an optimiser on the host by itself"):
         study.run_plan("both", both)
 

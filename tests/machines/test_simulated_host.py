@@ -27,7 +27,17 @@ from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import make_pool
 from vdnnsim.policies.plan import Layout
-from vdnnsim.program import Program, build_program
+from vdnnsim.program import (
+    Buffer,
+    CopyIn,
+    CopyOut,
+    MemoryClass,
+    Program,
+    Step,
+    Stream,
+    Synchronise,
+    build_program,
+)
 from vdnnsim.timeline import Timeline
 from vdnnsim.topology import Most, SharedLink, Topology, load_topology
 from vdnnsim.topology.topology import no_sharing
@@ -115,6 +125,15 @@ def test_what_is_counted_both_ways_slows_only_where_both_go() -> None:
     first, second = run(both, (0, 420))
     assert copy_lines(second)[0] == (OUT, "map:data", 0, 40)
     assert copy_lines(first)[2] == (IN, "map:a", 420, 480)  # half as fast until 460, when the other way has ended
+
+
+def test_both_ways_of_one_gpu_share_what_a_link_carries_in_all() -> None:
+    """2.5 bytes a nanosecond out and as many in, of which a link carries 2.5 together."""
+    copied = Buffer("x", 100, MemoryClass.FEATURE_MAPS, "a", False)
+    commands = (CopyOut(copied, "a"), CopyIn(copied, "a", "a"), Synchronise((Stream.COPY_OUT, Stream.COPY_IN)))
+    program = Program((copied,), commands, (Step("a", False, False, 0, 3),), {}, ())
+    [alone] = run(one_link(1, total_bytes_per_s=5 * GB // 2), (0,), program)
+    assert copy_lines(alone) == [(IN, "x", 0, 80), (OUT, "x", 0, 80)]
 
 
 def test_copies_out_slow_those_in_of_the_other_gpu_and_not_their_own() -> None:
