@@ -40,7 +40,6 @@ from vdnnsim.program import (
 )
 from vdnnsim.timeline import Timeline
 from vdnnsim.topology import Most, SharedLink, Topology, load_topology
-from vdnnsim.topology.topology import no_sharing
 from vdnnsim.trace import Trace
 from vdnnsim.units import PPM
 
@@ -52,6 +51,11 @@ GPU = gpu_of(out_ns_per_100_bytes=40, in_ns_per_100_bytes=40)
 
 def one_link(gpus: int, **most: Any) -> Topology:
     return Topology("test", "test", {"memory": SharedLink("memory", "memory", **most)}, ("memory",) * gpus)
+
+
+def no_sharing(gpus: int) -> Topology:
+    """GPUs that meet no limit but their own links'."""
+    return Topology("nothing-shared", "nothing shared", {"memory": SharedLink("memory", "memory")}, ("memory",) * gpus)
 
 
 def run(

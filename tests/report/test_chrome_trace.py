@@ -7,15 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from vdnnsim.errors import InvalidInput
 from vdnnsim.metrics import StepTime
 from vdnnsim.program import Allocate, Free
-from vdnnsim.report.chrome_trace import LANES, timeline_json, write_timeline
+from vdnnsim.report.chrome_trace import LANES, timeline_json
 from vdnnsim.results import Comparison, PolicyRun
 from vdnnsim.timeline import (
     COPY_IN,
@@ -282,12 +278,3 @@ def test_runs_alone_are_a_timeline_too(roomy: Comparison) -> None:
 
 def test_equal_comparisons_give_equal_bytes(run_tiny: Compare, roomy: Comparison) -> None:
     assert timeline_json(run_tiny()) == timeline_json(roomy)
-
-
-def test_the_file_is_written_whole_or_not_at_all(roomy: Comparison, tmp_path: Path) -> None:
-    path = tmp_path / "timeline.json"
-    write_timeline(roomy, path)
-    assert path.read_text(encoding="utf-8") == timeline_json(roomy)
-    with pytest.raises(InvalidInput, match="choose a writable folder"):
-        write_timeline(roomy, tmp_path / "nowhere" / "timeline.json")
-    assert [file.name for file in tmp_path.iterdir()] == ["timeline.json"]

@@ -21,7 +21,6 @@ from vdnnsim.pytorch.course import Course, Script
 from vdnnsim.pytorch.engine import Engine
 from vdnnsim.pytorch.saved import Alive, Block, Geometry, Kept, Left, geometry_of, poison, poison_if_ours
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
 OTHER_STEP = "of a step that is not the plan's"
 IN_USE = "of a block whose host memory an earlier step's backward may still ask for"
 ELSEWHERE = "in other memory than the plan has (such as a batch that is a slice of all data)"

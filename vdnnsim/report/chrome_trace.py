@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
-from vdnnsim.files import write_text
 from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
@@ -25,11 +23,6 @@ LANES = ("layers", "host", "compute", COPY_OUT, COPY_IN)
 _NVME = (NVME_WRITE, NVME_READ)
 _LANES_PER_PROCESS = 100
 _Event = dict[str, Any]
-
-
-def write_timeline(comparison: Comparison, path: Path) -> None:
-    """Write the timelines of all policies, whole or not at all. Raises `InvalidInput` where it cannot be written."""
-    write_text(path, timeline_json(comparison))
 
 
 def timeline_json(timelines: Comparison | Iterable[PolicyRun]) -> str:

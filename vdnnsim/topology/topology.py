@@ -156,8 +156,3 @@ class Topology:
         links = sorted(self.links.items())
         curves = [(name, link.in_beside_out) for name, link in links if link.in_beside_out]
         return hashlib.sha256(repr((self.name, links, self.gpus, *curves)).encode()).hexdigest()
-
-
-def no_sharing(gpus: int) -> Topology:
-    """GPUs that meet no limit but their own links'."""
-    return Topology("nothing-shared", "nothing shared", {"memory": SharedLink("memory", "memory")}, ("memory",) * gpus)
