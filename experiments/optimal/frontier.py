@@ -176,20 +176,22 @@ def loss_figure(rows: Iterable[Row]) -> Figure:
     line."""
     shown = [row for row in rows if row.percent == SHOWN]
     gpus = [gpu for gpu in GPUS if any(row.gpu == gpu for row in shown)]
+    cases = [case for case in NETWORKS if any((row.network, row.batch) == case for row in shown)]
     looks = looks_of(shown)
     height_in = PANEL_IN * len(gpus) + 0.65
     figure = new_figure(height_in)
     for number, gpu in enumerate(gpus):
         axes = add_axes(figure, 0.55, 0.85 + PANEL_IN * (len(gpus) - 1 - number), 6.35, PANEL_IN - 0.5)
         of_gpu = [row for row in shown if row.gpu == gpu]
-        cases = [case for case in NETWORKS if any((row.network, row.batch) == case for row in of_gpu)]
         for place, case in enumerate(cases):
             found = [row for row in of_gpu if (row.network, row.batch) == case]
             for nth, policy in enumerate(looks):
                 losses = [row.loss for row in found if row.policy == policy and row.time_ns and row.loss <= MOST_LOSS]
                 x = place - 0.4 + 0.8 * nth / max(1, len(looks) - 1)
                 axes.plot([x] * len(losses), losses, **looks[policy].style(line=False))
-            if found[-1].bound_ns:
+            if not found:
+                axes.text(place, MOST_LOSS / 2, "no trace", ha="center", color=INK, size=SMALL_SIZE)
+            elif found[-1].bound_ns:
                 axes.plot([place - 0.44, place + 0.44], [found[-1].least] * 2, color=LIMIT, linewidth=1)
         axes.set_xticks(range(len(cases)), [f"{network} ({batch})" for network, batch in cases])
         axes.set_xlim(-0.5, len(cases) - 0.5)

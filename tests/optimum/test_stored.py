@@ -20,11 +20,18 @@ def frontier() -> dict[str, object]:
 def test_no_policy_is_below_the_bound(frontier: dict[str, object], name: str) -> None:
     rows = frontier["read"](FOLDER / name)  # type: ignore[operator]
     assert {row.policy for row in rows} >= {"optimal", "vdnn-dyn", "capuchin", "oracle"}
-    cases = {(row.network, row.batch, row.gpu, row.percent) for row in rows}
+    cases = {(row.network, row.batch, row.gpu, row.percent) for row in rows if row.bound_ns}
     assert len(cases) == sum(row.policy == "optimal" for row in rows)
     for row in rows:
         endless = row.policy == "oracle"
-        assert endless or row.time_ns == 0 or row.time_ns >= row.bound_ns, row
+        assert endless or row.time_ns == 0 or row.time_ns >= row.bound_ns > 0, row
+
+
+def test_a_frontier_of_twelve_capacities_took_less_than_three_minutes(frontier: dict[str, object]) -> None:
+    """Of processor time, as it was measured."""
+    best = [row for row in frontier["read"](FOLDER / "frontier.csv") if row.policy == "optimal"]  # type: ignore[operator]
+    assert len(best) == 12
+    assert sum(row.seconds for row in best) < 180
 
 
 def test_the_document_shows_what_is_stored(frontier: dict[str, object]) -> None:
