@@ -207,6 +207,16 @@ def test_calls_that_go_cold_after_waits_are_none_of_the_drive_s() -> None:
     assert spans(run)["copy in map:b"] == (830, 930)
 
 
+def test_streams_of_the_gpu_go_on_late_behind_others_and_the_drive_s_threads_do_not() -> None:
+    """By 7 ns: the copy out behind its kernel, the copy in behind the read."""
+    assert spans(ran({"map:b": 7}, ("map:b",), replace(gpu(), host=HostCosts(stream_start_ns=7)))) == {
+        "copy out map:b": (107, 207),
+        "nvme write map:b": (207, 417),
+        "nvme read map:b": (417, 837),
+        "copy in map:b": (844, 944),
+    }
+
+
 def test_what_does_not_leave_cannot_go_on() -> None:
     with pytest.raises(BrokenSchedule, match=r"map:c.*not copied out.*one that leaves"):
         ran({"map:b": 7}, ("map:c",))

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from captured.steps import three_layers
 from vdnnsim.pytorch import engine_cuda
 from vdnnsim.pytorch.link_looks import link_looks
+from vdnnsim.pytorch.step_bench import Counted, Ran, TimedStep
 
 
 class FakeRuntime:
@@ -68,3 +70,14 @@ def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(monkeypatch: pyt
         assert look()
         assert (len(runtime.taken), runtime.pinned) == (1, 1)
     assert (runtime.taken, runtime.pinned) == (set(), 0)
+
+
+def test_a_step_s_time_is_that_of_steps_beside_a_link_at_full_speed_where_there_are_any() -> None:
+    """The quickest, whose link was slow when it was looked at, says nothing beside two that were quiet."""
+    steps = (TimedStep(100_000, False), TimedStep(200_000, True), TimedStep(201_000, True), TimedStep(300_000, True))
+
+    def ran(*own: TimedStep) -> Ran:
+        return Ran(own, Counted(1), 1, "equal", three_layers())
+
+    assert (ran(*steps).undisturbed.median_ns, ran(*steps).quiet) == (200_500, 3)
+    assert ran(TimedStep(100_000, False), TimedStep(150_000, False)).undisturbed.median_ns == 100_000

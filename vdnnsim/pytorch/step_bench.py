@@ -71,9 +71,9 @@ def _undisturbed(steps: Sequence[TimedStep]) -> list[int]:
 
 
 class Ran(NamedTuple):
-    """Steps that ran, and their peaks, the share of them that went by the plan, if there is one, and
-    whether a step's gradients are those of the step without offload, or why that cannot be told; `begun` is the
-    captured step, beginning in the memory in which they began."""
+    """Steps that ran, and their peaks, the share of them that went by the plan, if there is one, and whether a step's
+    gradients are those of the step without offload, or why that cannot be told; `begun` is the captured step, beginning
+    in the memory in which they began."""
 
     steps: tuple[TimedStep, ...]
     peaks: Counted
