@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from support.brute_force import least_ns
 from support.examples import tries
 from vdnnsim.optimum import Choice, Gap, Instance, Model, Step, Unsolvable
 from vdnnsim.optimum.coarsening import at_marks, in_periods, weighty_begins
+from vdnnsim.optimum.silence import silence
 
 MB = 10**6
 MS = 10**6
@@ -119,3 +123,13 @@ def test_fewer_actions_where_each_is_trouble() -> None:
     found = Model(instance, trouble=0.001).solve(whole=True, seconds=60)
     assert [max(gone) > 0.5 for gone in found.gone] == [False, False, True]
     assert found.time_ns == pytest.approx(8060)
+
+
+def test_what_the_solver_prints_is_not_among_what_we_do(capfd: pytest.CaptureFixture[str]) -> None:
+    c = ctypes.CDLL(None)
+    print("ours")
+    with silence():
+        c.puts(b"theirs")
+        os.write(1, b"theirs")
+    print("ours")
+    assert capfd.readouterr().out == "ours\nours\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.optimum.instance import Choice, Gap, Instance, Step
+from vdnnsim.optimum.silence import silence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -303,13 +304,15 @@ class Model:
             raise InvalidInput("optimum: found no solver; expected scipy: pip install scipy") from None
         rows = self.rows
         matrix = csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.upper), len(self.cost)))
-        found: Any = milp(
-            np.array(self.cost),
-            integrality=np.array(self.integer) if whole else np.zeros(len(self.cost)),
-            bounds=Bounds(0.0, np.array(self.upper)),
-            constraints=LinearConstraint(matrix, -np.inf, np.array(rows.upper)),
-            options={"time_limit": seconds, "mip_rel_gap": gap},
-        )
+        found: Any
+        with silence():
+            found = milp(
+                np.array(self.cost),
+                integrality=np.array(self.integer) if whole else np.zeros(len(self.cost)),
+                bounds=Bounds(0.0, np.array(self.upper)),
+                constraints=LinearConstraint(matrix, -np.inf, np.array(rows.upper)),
+                options={"time_limit": seconds, "mip_rel_gap": gap},
+            )
         if found.status == 2:
             raise Unsolvable
         return found
