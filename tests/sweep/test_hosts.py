@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vdnnsim import InvalidFile, compare_together, make_study
@@ -55,6 +57,25 @@ def test_points_on_hosts_are_those_of_the_slowest_gpu() -> None:
         assert row["engine"] == "reference"
     assert len(rows) == 18
     assert len(hashes) == 17  # one GPU by itself is the same whenever it begins
+
+
+def test_points_that_several_gpus_cannot_run_fail_and_the_others_go_on(tmp_path: Path) -> None:
+    """Nobody knows what a drive does that several GPUs share; one by itself on a host has it to itself."""
+    (tmp_path / "own.toml").write_text(
+        'schema = 1\nbase = "titan-x-maxwell"\ntitle = "own"\n'
+        '[nvme]\nwrite = "9 GB/s"\nread = "9 GB/s"\nprovenance = "modelled"\nsource = "a test"\n'
+    )
+    policy = "ssdtrain(min_elements=0, place=nvme)"
+    text = SPEC.replace("titan-x-maxwell", str(tmp_path / "own.toml")).replace("vdnn-all(p)", policy)
+    spec = parse_spec(text.replace('["none", "a100-dual-socket", "gh200"]', '["none", "gh200"]').replace(", 6]", "]"))
+    size = Grid(spec).size()
+    assignment = Assignment(
+        spec, load_sources(spec, size.studies), policy_digests([policy]), Engine.AUTO, "1.2.3", load_topologies(spec)
+    )
+    rows = Worker(assignment).table(0, size.raw_points).to_pylist()
+    assert len({row["iteration_time_ns"] for row in rows if row["gpus"] == 1}) == 1
+    reasons = [row["reason"] for row in rows if row["topology"] == "gh200" and row["gpus"] == 2]
+    assert reasons == ["gpus: found 2 and tensors on NVMe, expected one GPU: what shares a drive is not modelled"] * 2
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def simulate_together(seats: Sequence[Seat], topology: Topology) -> list[Moments
     """One iteration of each seat on the clock alone; each GPU's moments count from its own start. The topology has as
     many GPUs as there are seats. Where some run alike, one stands for all: equal GPUs that hang on one link and begin
     together, whose copies then count so many times, and groups that share nothing with each other and are alike."""
-    if any(seat.script.writes for seat in seats):
+    if len(seats) > 1 and any(seat.script.writes for seat in seats):
         raise InvalidInput(
             f"gpus: found {len(seats)} and tensors on NVMe, expected one GPU: what shares a drive is not modelled"
         )

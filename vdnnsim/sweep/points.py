@@ -133,7 +133,11 @@ class Worker:
                 return
         assert isinstance(prepared, Prepared)
         assert isinstance(oracle, Prepared)
-        times, engine = self._times(run, prepared, host)
+        try:
+            times, engine = self._times(run, prepared, host)
+        except InvalidInput as error:  # what several GPUs cannot do
+            self._add_failed(run, str(error), builder)
+            return
         best, _ = self._times(run, oracle, None)
         builder.add(
             len(run.points),
