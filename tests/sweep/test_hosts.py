@@ -74,6 +74,7 @@ def test_points_that_several_gpus_cannot_run_fail_and_the_others_go_on(tmp_path:
     )
     rows = Worker(assignment).table(0, size.raw_points).to_pylist()
     assert len({row["iteration_time_ns"] for row in rows if row["gpus"] == 1}) == 1
+    assert all(row["nvme_bytes"] == row["offloaded_bytes"] > 0 for row in rows if row["gpus"] == 1)
     reasons = [row["reason"] for row in rows if row["topology"] == "gh200" and row["gpus"] == 2]
     assert reasons == ["gpus: found 2 and tensors on NVMe, expected one GPU: what shares a drive is not modelled"] * 2
 

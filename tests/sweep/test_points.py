@@ -91,6 +91,7 @@ def expected_numbers(study: Study, policy: str) -> dict[str, Any]:
         "offloaded_bytes": result.offloaded_bytes,
         "prefetched_bytes": result.prefetched_bytes,
         "pinned_host_bytes": result.pinned_host_bytes,
+        "nvme_bytes": result.nvme_bytes,
         "deferred_prefetches": result.deferred_prefetches,
         "feature_extraction_time_ns": inner.iteration_time_ns,
         "feature_extraction_performance": inner.performance,

@@ -93,6 +93,7 @@ _NUMBERS = (
     Column("offloaded_bytes", "int", "B", "copied out"),
     Column("prefetched_bytes", "int", "B", "copied in"),
     Column("pinned_host_bytes", "int", "B", "pinned host memory that the copies need"),
+    Column("nvme_bytes", "int", "B", "written from there to NVMe"),
     Column("deferred_prefetches", "int", "", "layers whose prefetch found no room and waited"),
     Column("feature_extraction_time_ns", "int", "ns", "the layers before the classifier: their share of the iteration"),
     Column("feature_extraction_performance", "float", "", "the oracle's share over this one's"),

@@ -181,6 +181,7 @@ def number_entries(
         "offloaded_bytes": prepared.offloaded_bytes,
         "prefetched_bytes": prepared.prefetched_bytes,
         "pinned_host_bytes": pinning.taken_bytes(prepared.program.pinned_sizes_bytes.values()),
+        "nvme_bytes": prepared.program.nvme_bytes,
         "deferred_prefetches": prepared.deferred_prefetches,
         "feature_extraction_time_ns": times.feature_extraction_time_ns,
         "feature_extraction_performance": _ratio(oracle.feature_extraction_time_ns, times.feature_extraction_time_ns),
