@@ -117,6 +117,8 @@ class Search:
         """Search. Ctrl-C ends it with what there is by then; raises `KeyboardInterrupt` where no plan was found yet."""
         try:
             for schedule, algorithms in others:
+                if self.best is not None and self.best.time_ns <= self.bound_ns * (1 + self.goal / 100):
+                    break
                 self._try(schedule, algorithms, None, _LITTLE_EFFORT)
                 self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None, _LITTLE_EFFORT)
             self._tell("other policies' plans")
