@@ -10,8 +10,9 @@ no budget left until it should be gone: then it is the host's, if that has room.
 longer than 1.25 times both copies, and stays where the host is full.
 
 Deviations: by default the host alone, without the factor; saved tensors alone, not weights; what goes to the SSD goes
-through the host's memory, so that it is back when it was read and copied in; the host has room for its pinned budget;
-the copies' slots become stages of a fixed plan, rehearsed on operator times.
+through the host's memory, so that it is back when it was read and copied in; the host has room for its pinned budget,
+of which staging buffers are not taken off; the copies' slots become stages of a fixed plan, rehearsed on operator
+times.
 """
 
 from __future__ import annotations
