@@ -11,8 +11,9 @@ from support.session import run_session
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RUN = [pytest.param(path, marks=thorough) if path.stem == "5_your_own_model" else path for path in NOTEBOOKS]
-"""The fifth does what docs/pytorch.md does, which `make test` runs."""
+_SLOW = ("3_how_fast_a_link", "5_your_own_model")
+"""What they do docs/sweeps.md and docs/pytorch.md do as well, which `make test` runs."""
+RUN = [pytest.param(path, marks=thorough) if path.stem in _SLOW else path for path in NOTEBOOKS]
 CODE_KEYS = {"cell_type", "id", "metadata", "source", "execution_count", "outputs"}
 
 
