@@ -13,6 +13,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
@@ -234,15 +235,26 @@ def in_gb_and_ms(points: Iterable[tuple[int, int]]) -> tuple[list[float], list[f
 
 
 def looks_of(rows: Iterable[Row]) -> dict[str, Any]:
-    """A look for each policy that is drawn, the optimum's the plainest; what has no look of its own has a mark."""
-    drawn = (row for row in rows if row.time_ns and row.loss <= MOST_LOSS)
-    names = dict.fromkeys(row.policy for row in drawn if row.policy not in ("oracle", OPTIMUM))
+    """A look for each policy that is drawn, the same in both figures; see `all_looks`."""
+    names = drawn(rows)
+    return {name: look for name, look in all_looks().items() if name in names}
+
+
+@cache
+def all_looks() -> dict[str, Any]:
+    """The optimum's is the plainest; what has no look of its own has a mark."""
+    names = drawn(row for name in ("gaps", "frontier") for row in read(FOLDER / f"{name}.csv"))
     marks = iter(MARKS)
     looks = {
         name: look if name in POLICY_LOOKS else look._replace(marker=next(marks))
-        for name, look in policy_looks(names).items()
+        for name, look in policy_looks(name for name in names if name not in ("oracle", OPTIMUM)).items()
     }
     return {**looks, OPTIMUM: policy_looks(["oracle"])["oracle"]._replace(line="-", marker="o")}
+
+
+def drawn(rows: Iterable[Row]) -> dict[str, None]:
+    """The policies that train somewhere and lose no more than is drawn."""
+    return dict.fromkeys(row.policy for row in rows if row.time_ns and row.loss <= MOST_LOSS)
 
 
 def legend(figure: Figure, looks: Mapping[str, Any]) -> None:
