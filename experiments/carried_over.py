@@ -6,8 +6,6 @@ the figure.
 """
 
 import csv
-import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median, quantiles
@@ -16,6 +14,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from marked import write_table
 from vdnnsim import (
     CaseRecord,
     Kind,
@@ -114,12 +113,7 @@ def main() -> None:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(Off._fields)
         writer.writerows(one for one in found if one.what == "iteration")
-    text = PAGE.read_text(encoding="utf-8")
-    marks = r"(<!-- carried over -->\n).*?(<!-- end -->)"
-    replaced, places = re.subn(marks, lambda mark: f"{mark[1]}{table(found)}{mark[2]}", text, flags=re.DOTALL)
-    if places != 1:
-        sys.exit(f"{PAGE}: found {places} places marked '<!-- carried over -->', expected one")
-    PAGE.write_text(replaced, encoding="utf-8", newline="\n")
+    write_table(PAGE, "carried over", table(found))
     draw(found)
 
 

@@ -8,7 +8,6 @@ Carries traces over to the GPUs that nobody timed, runs `link-width.toml` (100,2
 
 import argparse
 import csv
-import re
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from marked import write_table
 from vdnnsim import (
     list_traces,
     load_profile,
@@ -124,12 +124,7 @@ def main() -> None:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(Width._fields)
         writer.writerows(found)
-    text = README.read_text(encoding="utf-8")
-    marks = r"(<!-- link width -->\n).*?(<!-- end -->)"
-    text, places = re.subn(marks, lambda mark: f"{mark[1]}{table(found)}{mark[2]}", text, flags=re.DOTALL)
-    if places != 1:
-        sys.exit(f"{README}: found {places} places marked '<!-- link width -->', expected one")
-    README.write_text(text, encoding="utf-8", newline="\n")
+    write_table(README, "link width", table(found))
     write_figure([FIGURE], "Link that offloading needs, and has", "", lambda: figure(found))
 
 

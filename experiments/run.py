@@ -5,11 +5,11 @@ drawn anew from its stored results.
     python experiments/run.py [GPU]
 """
 
-import re
 import sys
 import tempfile
 from pathlib import Path
 
+from marked import write_table
 from vdnnsim import calibration_figure, read_records
 from vdnnsim_paper import reproduce
 from vdnnsim_paper.same_shape import CHECKS, check_same_shape, same_shape_markdown
@@ -30,26 +30,15 @@ def run(gpu: str) -> None:
                     (expected / path.name).write_bytes(path.read_bytes())
                 elif path.suffix == ".md":
                     tables[path.stem] = path.read_text(encoding="utf-8")
-    readme = FOLDER / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        text = with_table(text, f"{name} {gpu}", table)
+    tables = {f"{name} {gpu}": table for name, table in tables.items()}
     if gpu == NOW:
-        text = with_table(text, "then and now", then_and_now_markdown(compare_gpus()))
-        text = with_table(text, "same shape", same_shape_markdown([check_same_shape(check) for check in CHECKS]))
-    readme.write_text(text, encoding="utf-8", newline="\n")
+        tables["then and now"] = then_and_now_markdown(compare_gpus())
+        tables["same shape"] = same_shape_markdown([check_same_shape(check) for check in CHECKS])
+    for name, table in tables.items():
+        write_table(FOLDER / "README.md", name, table)
     calibration = FOLDER / "calibration" / gpu
     if calibration.is_dir():
         calibration_figure(read_records(calibration / "results.json"), calibration / "errors.png")
-
-
-def with_table(text: str, name: str, table: str) -> str:
-    """The text with the table between the marks of this name."""
-    marks = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
-    replaced, places = re.subn(marks, lambda found: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
-    if places != 1:
-        sys.exit(f"README.md: found {places} places marked '<!-- {name} -->' to '<!-- end -->', expected one")
-    return replaced
 
 
 if __name__ == "__main__":

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from support.scripts import ROOT, load_script
 from vdnnsim import make_study, smallest_link
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("link_width", ROOT / "experiments" / "link_width.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("experiments/link_width.py")
 
 
 def test_the_page_shows_what_is_stored(script: ModuleType) -> None:

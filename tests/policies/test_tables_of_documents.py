@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parents[2]
+from support.scripts import ROOT, load_script
+
 FOLDER = ROOT / "experiments" / "policies"
 DOCUMENT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 
 
 def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"experiments/policies/{name}.py")
 
 
 def test_what_policies_lose_is_shown_as_it_was_stored() -> None:

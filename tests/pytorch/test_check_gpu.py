@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import time
@@ -12,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from support.scripts import load_script
 from vdnnsim import make_policy
 from vdnnsim.pytorch.script import Script
 
@@ -20,13 +20,7 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "pytorch"
 
 @pytest.fixture(scope="module")
 def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_gpu", FOLDER.parents[1] / "benchmarks" / "check_gpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["check_gpu"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/check_gpu.py")
 
 
 def test_parts_that_fail_or_hang_are_told_and_the_rest_runs(

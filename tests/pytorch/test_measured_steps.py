@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from support.scripts import load_script
 from vdnnsim import compare
 from vdnnsim.calibration.step_records import EQUAL, StepRecord, Verdict, table_of
 from vdnnsim.captured.shipped import folder_of, shipped_steps
 from vdnnsim.errors import InvalidInput
-
-ROOT = Path(__file__).parents[2]
 
 
 class Held(NamedTuple):
@@ -48,12 +45,7 @@ CHEAP = [("h100", "unet_b32"), ("h100", "gpt_124M_b16"), ("h200", "unet_b32")]
 
 @pytest.fixture(scope="module")
 def again() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measured_again", ROOT / "benchmarks" / "measured_again.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/measured_again.py")
 
 
 @pytest.fixture(scope="module")

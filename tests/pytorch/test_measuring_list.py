@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,22 +10,17 @@ import pytest
 
 from support.cpu_profile import PROFILE
 from support.examples import thorough
+from support.scripts import ROOT, load_script
 from vdnnsim import make_policy, read_step
 from vdnnsim.calibration.step_records import read_step_records
 from vdnnsim.pytorch.script import Script
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "pytorch"
 
 
 @pytest.fixture(scope="module")
 def measure() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measuring_list", FOLDER / "measure.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("experiments/pytorch/measure.py")
 
 
 def test_the_list_names_what_there_is(measure: ModuleType) -> None:

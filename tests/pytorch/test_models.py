@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from support.scripts import load_script
+
 Make = Callable[..., tuple[Callable[[], None], torch.nn.Module, torch.optim.Optimizer]]
 
 
-def load(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GPT, RESNET = load("examples/pytorch_gpt.py"), load("examples/pytorch_resnet.py")
-MODELS = load("experiments/pytorch/models.py")
+GPT, RESNET = load_script("examples/pytorch_gpt.py"), load_script("examples/pytorch_resnet.py")
+MODELS = load_script("experiments/pytorch/models.py")
 NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 
 
 def transformers_example() -> ModuleType:
-    return load("examples/pytorch_transformers.py")
+    return load_script("examples/pytorch_transformers.py")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 from support.commands import Done, in_process
 from support.cpu_profile import PROFILE
+from support.scripts import load_script
 from tests.support.legible import assert_legible, figure_of
 from vdnnsim import make_policy
 from vdnnsim.calibration.records import Verdict
@@ -117,12 +117,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(folder: Path, words: list[
 
 
 def test_other_ways_of_offloading_are_set_beside_ours(folder: Path) -> None:
-    path = Path(__file__).parents[2] / "benchmarks" / "offload_ways.py"
-    spec = spec_from_file_location("offload_ways", path)
-    assert spec is not None
-    assert spec.loader is not None
-    ways = module_from_spec(spec)
-    spec.loader.exec_module(ways)
+    ways = load_script("benchmarks/offload_ways.py")
     out = folder / "ways.md"
     words = ["--gpu", str(folder / "cpu.toml"), "--device", "cpu", "--policies", "vdnn-all", "--out", str(out)]
     ways.main([f"{folder / 'small_train.py'}:make", *words])

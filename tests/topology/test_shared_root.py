@@ -3,26 +3,16 @@ it."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "experiments" / "hosts" / "shared_root.py"
+from support.scripts import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shared_root", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["shared_root"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("experiments/hosts/shared_root.py")
 
 
 def test_the_table_is_what_is_simulated(experiment: ModuleType) -> None:

@@ -29,7 +29,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
-from vdnnsim.program.order import Order, follow
+from vdnnsim.program.rewriting import Rewriting
 
 _NEXT_STEP = "the next step"
 
@@ -37,12 +37,7 @@ _NEXT_STEP = "the next step"
 def on_host(step: CapturedStep, program: Program, in_flight_bytes: int) -> Program:
     """The program of this step, in which nothing else leaves, with its optimiser on the host. Raises `InvalidInput`."""
     building = _Building(Optimised(step), in_flight_bytes)
-    steps = []
-    for part in program.steps:
-        first = len(building.commands)
-        for command in program.commands[part.first : part.last]:
-            building.follow(command)
-        steps.append(part._replace(first=first, last=len(building.commands)))
+    steps = building.steps_of(program)
     building.end()
     steps[-1] = steps[-1]._replace(last=len(building.commands))
     parameters = [building.buffers[each.parameter] for each in building.optimised.updated]
@@ -57,13 +52,12 @@ def on_host(step: CapturedStep, program: Program, in_flight_bytes: int) -> Progr
     )
 
 
-class _Building:
+class _Building(Rewriting):
     def __init__(self, optimised: Optimised, in_flight_bytes: int) -> None:
+        super().__init__()
         self.optimised, self.in_flight_bytes = optimised, in_flight_bytes
         self.buffers = buffers_of(optimised.step)
         self.left_out = {self.buffers[number].name for number in optimised.left_out}
-        self.order = Order()
-        self.commands: list[Command] = []
         self.kernels = 0
         self.under_way: deque[tuple[Buffer, Piece]] = deque()
         """The gradients whose blocks go when they are there, and their copies."""
@@ -76,41 +70,35 @@ class _Building:
         if isinstance(command, Allocate | Free) and command.buffer.name in self.left_out:
             return
         if not isinstance(command, Kernel):
-            self._give(command)
+            self.give(command)
         elif (command.layer, command.pass_) not in self.optimised.kernels:
-            kernel = self._give(command)
+            kernel = self.give(command)
             for gradient in self.optimised.complete.get(self.kernels, ()):
                 self._copy_out(gradient, kernel)
             self.kernels += 1
 
     def end(self) -> None:
         """What comes behind backward."""
-        self._give(Synchronise((Stream.COMPUTE, Stream.COPY_OUT)))
+        self.give(Synchronise((Stream.COMPUTE, Stream.COPY_OUT)))
         for buffer, _ in self.under_way:
-            self._give(Free(buffer))
+            self.give(Free(buffer))
         blocks, element_bytes = self.optimised.step.blocks, self.optimised.element_bytes
         for parameter, gradient in self.optimised.updated:
             buffer = self.buffers[parameter]
-            self._give(HostUpdate(blocks[gradient].size_bytes // element_bytes))
-            self._give(CopyIn(buffer, buffer.layer, _NEXT_STEP))
-        self._give(Synchronise((Stream.COPY_IN,)))
+            self.give(HostUpdate(blocks[gradient].size_bytes // element_bytes))
+            self.give(CopyIn(buffer, buffer.layer, _NEXT_STEP))
+        self.give(Synchronise((Stream.COPY_IN,)))
 
     def _copy_out(self, gradient: int, kernel: Piece | None) -> None:
         buffer = self.buffers[gradient]
-        if kernel and not self.order.ordered(kernel, Stream.COPY_OUT):
-            self._give(StreamWait(Stream.COPY_OUT, kernel))
-        copy = self._give(CopyOut(buffer, buffer.layer))
-        assert copy is not None
+        self.behind(kernel, Stream.COPY_OUT)
+        copy = self.work(CopyOut(buffer, buffer.layer))
         if self.optimised.step.blocks[gradient].taken == BEFORE_STEP:
             return
         self.under_way.append((buffer, copy))
         self.bytes_under_way += buffer.size_bytes
         while self.bytes_under_way > self.in_flight_bytes and len(self.under_way) > 1:
             gone, copied = self.under_way.popleft()
-            self._give(StreamWait(Stream.COMPUTE, copied))
-            self._give(Free(gone))
+            self.give(StreamWait(Stream.COMPUTE, copied))
+            self.give(Free(gone))
             self.bytes_under_way -= gone.size_bytes
-
-    def _give(self, command: Command) -> Piece | None:
-        self.commands.append(command)
-        return follow(self.order, command)

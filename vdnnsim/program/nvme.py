@@ -14,8 +14,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from vdnnsim.iteration import BrokenSchedule, Leave, Schedule
-from vdnnsim.program.commands import Command, CopyIn, CopyOut, NvmeRead, NvmeWrite, Piece, Program, Stream, StreamWait
-from vdnnsim.program.order import Order, follow
+from vdnnsim.program.commands import Command, CopyIn, CopyOut, NvmeRead, NvmeWrite, Piece, Program, Stream
+from vdnnsim.program.rewriting import Rewriting
 
 STAGING_BUFFERS = 2
 _SAME: Mapping[str, str] = MappingProxyType({})
@@ -29,22 +29,16 @@ def by_nvme(program: Program, schedule: Schedule, back: Mapping[str, str] = _SAM
         if not isinstance(action, Leave) or action.out is None:
             raise BrokenSchedule(name, "set-up", "a tensor on NVMe that is not copied out", "one that leaves")
     building = _Building(schedule.nvme, back)
-    steps = []
-    for step in program.steps:
-        first = len(building.commands)
-        for command in program.commands[step.first : step.last]:
-            building.follow(command)
-        steps.append(step._replace(first=first, last=len(building.commands)))
+    steps = building.steps_of(program)
     return replace(program, commands=tuple(building.commands), steps=tuple(steps), staging=building.staging)
 
 
-class _Building:
+class _Building(Rewriting):
     """The commands so far, and what used each staging buffer last."""
 
     def __init__(self, names: frozenset[str], back: Mapping[str, str]) -> None:
+        super().__init__()
         self.tensor_of = {name: name for name in names} | {other: of for other, of in back.items() if of in names}
-        self.order = Order()
-        self.commands: list[Command] = []
         self.staging: dict[str, str] = {}
         self.used: dict[str, Piece] = {}
         self.written: dict[str, Piece] = {}
@@ -57,35 +51,21 @@ class _Building:
         elif isinstance(command, CopyIn) and command.buffer.name in self.tensor_of:
             self._back(command)
         else:
-            piece = self._give(command)
+            piece = self.give(command)
             if piece and piece.stream is Stream.COMPUTE:
                 self.last_kernel = piece
 
     def _out(self, command: CopyOut) -> None:
         name = command.buffer.name
         place = self.staging[name] = f"staging {len(self.written) % STAGING_BUFFERS}"
-        self._behind(self.used.get(place), Stream.COPY_OUT)
-        self._behind(self._give(command), Stream.NVME_WRITE)
-        self.used[place] = self.written[name] = self._work(NvmeWrite(command.buffer))
+        self.behind(self.used.get(place), Stream.COPY_OUT)
+        self.behind(self.give(command), Stream.NVME_WRITE)
+        self.used[place] = self.written[name] = self.work(NvmeWrite(command.buffer))
 
     def _back(self, command: CopyIn) -> None:
         name = self.tensor_of[command.buffer.name]
         place = self.staging[command.buffer.name] = self.staging[name]
         for piece in (self.written[name], self.used[place], self.last_kernel):
-            self._behind(piece, Stream.NVME_READ)
-        self._behind(self._work(NvmeRead(command.buffer._replace(name=name))), Stream.COPY_IN)
-        self.used[place] = self._work(command)
-
-    def _behind(self, piece: Piece | None, stream: Stream) -> None:
-        """What is put on this stream from now on begins when the piece is done."""
-        if piece and not self.order.ordered(piece, stream):
-            self._give(StreamWait(stream, piece))
-
-    def _work(self, command: Command) -> Piece:
-        piece = self._give(command)
-        assert piece is not None
-        return piece
-
-    def _give(self, command: Command) -> Piece | None:
-        self.commands.append(command)
-        return follow(self.order, command)
+            self.behind(piece, Stream.NVME_READ)
+        self.behind(self.work(NvmeRead(command.buffer._replace(name=name))), Stream.COPY_IN)
+        self.used[place] = self.work(command)
