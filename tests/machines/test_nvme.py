@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from vdnnsim.machines import BrokenProgram, DeviceMemory, check_program
 from vdnnsim.making import make_study
 from vdnnsim.memory import PlainPool
 from vdnnsim.network import Kind, Network
+from vdnnsim.pages.views import views_of
 from vdnnsim.policies import Plan
 from vdnnsim.policies.saves import Saves
 from vdnnsim.program import NvmeWrite, Program, StreamWait
@@ -262,6 +265,9 @@ def test_tables_and_files_say_what_went_there() -> None:
     assert [result["nvme_bytes"] for result in document] == [0, run.result.nvme_bytes]
     assert len(document[1]["timeline"]["nvme write"]["begin_ns"]) == len(run.timeline.nvme) // 2
     assert '"nvme read"' in timeline_json(comparison)
+    page = json.loads(zlib.decompress(b64decode(views_of(comparison).data)))
+    drawn = [page["strings"][engine] for engine in page["runs"][1]["copies"]["engine"]]
+    assert drawn == [record.direction for record in (*run.timeline.copies, *run.timeline.nvme)]
     kinds = [node.kind for node in chakra_nodes(run)]
     assert kinds.count(MEM_STORE) == kinds.count(MEM_LOAD) == len(run.timeline.nvme)
 

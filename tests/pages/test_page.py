@@ -122,7 +122,10 @@ def test_the_views_have_every_block_and_every_interval(comparison: Comparison, h
             for layer, begin, length in zip(kernels["layer"], begins, kernels["length"], strict=True)
         ]
         assert found == [(kernel.layer, kernel.begin_ns, kernel.end_ns) for kernel in run.timeline.kernels]
-        assert [strings[name] for name in drawn["copies"]["buffer"]] == [copy.buffer for copy in run.timeline.copies]
+        assert [
+            (strings[engine], strings[name])
+            for engine, name in zip(drawn["copies"]["engine"], drawn["copies"]["buffer"], strict=True)
+        ] == [(copy.direction, copy.buffer) for copy in run.timeline.copies]
         assert len(drawn["stalls"]["begin"]) == len(run.timeline.stalls)
         assert lives(drawn, strings) == [
             (block.buffer, block.address, block.size_bytes, block.begin_ns, None if block.kept else block.end_ns)

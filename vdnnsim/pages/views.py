@@ -68,6 +68,7 @@ def _run(run: PolicyRun, comparison: Comparison, strings: _Strings) -> dict[str,
     timeline, result = run.timeline, run.result
     blocks = blocks_of(run)
     lost = unplaced(run, blocks)
+    copies = (*timeline.copies, *timeline.nvme)
     return {
         "policy": result.policy,
         "trains": result.trainable,
@@ -86,10 +87,10 @@ def _run(run: PolicyRun, comparison: Comparison, strings: _Strings) -> dict[str,
             **_spans((kernel.begin_ns, kernel.end_ns) for kernel in timeline.kernels),
         },
         "copies": {
-            "out": [int(copy.direction == COPY_OUT) for copy in timeline.copies],
-            "buffer": strings.numbers(copy.buffer for copy in timeline.copies),
-            "bytes": [copy.size_bytes for copy in timeline.copies],
-            **_spans((copy.begin_ns, copy.end_ns) for copy in timeline.copies),
+            "engine": strings.numbers(copy.direction for copy in copies),
+            "buffer": strings.numbers(copy.buffer for copy in copies),
+            "bytes": [copy.size_bytes for copy in copies],
+            **_spans((copy.begin_ns, copy.end_ns) for copy in copies),
         },
         "stalls": {
             "out": [int(stall.direction == COPY_OUT) for stall in timeline.stalls],

@@ -6,11 +6,13 @@ class RunDrawing {
   constructor(root, data) {
     this.root = root;
     this.data = data;
+    const ofDrives = ["nvme write", "nvme read"].filter((name) => data.strings.includes(name));
+    this.copying = ["copy out", "copy in", ...ofDrives];
     this.part = (name) => root.querySelector(`[data-part="${name}"]`);
     this.paintings = {
       levels: new Painting(this.part("levels"), levelsHeight + topGap),
       map: new Painting(this.part("map"), mapHeight + 8),
-      lanes: new Painting(this.part("lanes"), 6 * (laneHeight + laneGap) + axisHeight),
+      lanes: new Painting(this.part("lanes"), (4 + this.copying.length) * (laneHeight + laneGap) + axisHeight),
     };
   }
 
@@ -164,18 +166,15 @@ class RunDrawing {
       const kept = Array.from({ length: spans.count }, (_, index) => index).filter(keep);
       return { ids: kept, begin: kept.map((i) => spans.begin[i]), end: kept.map((i) => spans.end[i]), count: kept.length };
     };
-    this.run.lanes = this.run.lanes || {
-      "copy out": of(copies, (index) => copies.out[index]),
-      "copy in": of(copies, (index) => !copies.out[index]),
-    };
+    this.run.lanes = this.run.lanes || Object.fromEntries(this.copying.map((name) =>
+      [name, of(copies, (index) => strings[copies.engine[index]] === name)]));
     const copied = (name) => (index) => strings[copies.buffer[this.run.lanes[name].ids[index]]].replace(/^map:/, "");
     return [
       ["layers", steps, (i) => passes[steps.backward[i] ? "backward" : "forward"],
         (i) => strings[steps.title[i]].replace(/ (forward|backward)$/, "")],
       ["compute", kernels, () => engines.compute, (i) => strings[kernels.layer[i]]],
       ["stall", stalls, () => engines.stall, (i) => strings[stalls.buffer[i]].replace(/^map:/, "")],
-      ["copy out", this.run.lanes["copy out"], () => engines.copy, copied("copy out")],
-      ["copy in", this.run.lanes["copy in"], () => engines.copy, copied("copy in")],
+      ...this.copying.map((name) => [name, this.run.lanes[name], () => engines.copy, copied(name)]),
       ["host waits", waits, () => ink("hatch"), () => ""],
     ];
   }

@@ -2,7 +2,7 @@
 
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const font = "11px system-ui, sans-serif";
-const left = 62, right = 14;
+const left = 70, right = 14;
 
 // White, or ink on colours that are too light for it.
 function readableOn(colour) {
