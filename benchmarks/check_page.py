@@ -20,7 +20,7 @@ OUT = ROOT / "out" / "pages"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 WIDTHS = (1280, 480)
 EVIL = "</script><script>alert('1')</script>"
-LEFT, RIGHT = 62, 14
+LEFT, RIGHT = 70, 14
 """Beside the canvases' drawings, as template/painting.js has them."""
 
 
