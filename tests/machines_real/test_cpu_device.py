@@ -19,10 +19,12 @@ from vdnnsim.machines.real.streams import left_under_way  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
 from vdnnsim.network import Kind  # noqa: E402
 from vdnnsim.program import (  # noqa: E402
+    Allocate,
     Buffer,
     Command,
     CopyIn,
     CopyOut,
+    Free,
     Kernel,
     MemoryClass,
     Program,
@@ -134,3 +136,20 @@ def test_an_iteration_lasts_until_its_last_copy_though_nobody_waits_for_it(devic
     sleep = device._put(Stream.COPY_OUT, lambda: time.sleep(0.02))
     loaded.orders = [loaded.orders[0]._replace(call=sleep), *loaded.orders]
     assert loaded.run() >= 20_000_000
+
+
+def test_blocks_lie_where_the_program_has_them_in_every_iteration(device: CpuDevice) -> None:
+    """Above a hole that the pool itself would take, as a solver places them; the next one is the pool's to place."""
+    network = network_of(conv("a"), layer(Kind.SOFTMAX, "loss"))
+    data = Buffer("map:data", 100, MemoryClass.FEATURE_MAPS, "a", False)
+    weights = Buffer("weights:a", 4, MemoryClass.WEIGHTS, "a", False)
+    placed = Buffer("map:a", 512, MemoryClass.FEATURE_MAPS, "a", False, address=4096)
+    other = Buffer("workspace:a", 512, MemoryClass.WORKSPACE, "a", False)
+    commands = (Allocate(placed), Allocate(other), Free(placed), Free(other))
+    operands = {data.name: data.name, weights.name: weights.name}
+    program = Program((data, weights), commands, (Step("a", False, False, 0, 4),), operands, ())
+    machine = RealMachine(device, CpuOperators(), network, make_training(network, device.torch_device))
+    loaded = machine.load(program, lambda: make_pool("best-fit", 1 << 20))
+    assert [order.address for order in loaded.orders] == [4096, 1024, 4096, 1024]
+    assert loaded.run() > 0
+    assert len(loaded.run_paced()[0]) == len(commands)

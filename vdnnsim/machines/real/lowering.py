@@ -48,10 +48,12 @@ class Kind(IntEnum):
     CALL = 0
     ALLOCATE = 1
     FREE = 2
+    PLACE = 3
 
 
 class Prepared(NamedTuple):
-    """One command made ready: `call` to run, or a block of the pool at `address` for a buffer of this name."""
+    """One command made ready: `call` to run, or a block of the pool at `address` for a buffer of this name: the pool's
+    choice, or, where the program has it lie there, its own."""
 
     kind: Kind
     call: Action
@@ -91,7 +93,8 @@ class Lowering:
         if isinstance(command, Allocate):
             buffer = command.buffer
             address = self._memory.allocate(buffer, "lowering")
-            return Prepared(Kind.ALLOCATE, nothing, buffer.size_bytes, address, buffer.name)
+            kind = Kind.ALLOCATE if buffer.address is None else Kind.PLACE
+            return Prepared(kind, nothing, buffer.size_bytes, address, buffer.name)
         if isinstance(command, Free):
             buffer = command.buffer
             return Prepared(Kind.FREE, nothing, buffer.size_bytes, self._memory.free(buffer), buffer.name)

@@ -171,7 +171,7 @@ class LoadedProgram:
     def _pass(
         self, orders: Sequence[Prepared], pool: Pool, times: list[int] | None = None, at_ns: int | None = None
     ) -> tuple[int, int]:
-        allocate, free = pool.allocate, pool.free
+        allocate, place, free = pool.allocate, pool.allocate_at, pool.free
         paced = times is not None
         now_ns = self.machine.device.now_ns
         with self.machine.device.host.quiet():
@@ -186,8 +186,10 @@ class LoadedProgram:
                     found = allocate(size_bytes)
                     if found != address:
                         raise AddressChanged(buffer, address, found)
-                else:
+                elif kind == 2:
                     free(address)
+                else:
+                    place(address, size_bytes)
                 if paced:
                     times.append(now_ns())  # type: ignore[union-attr]
             for wait in () if paced else self._last_waits:
