@@ -30,8 +30,9 @@ from support.strategies import networks  # noqa: E402
 from vdnnsim.calibration.cases import read_cases  # noqa: E402
 from vdnnsim.calibration.host_costs import LONG_WAIT_NS, measure_stream_waits  # noqa: E402
 from vdnnsim.calibration.link import LinkReport, measure_link  # noqa: E402
-from vdnnsim.calibration.records import Verdict  # noqa: E402
+from vdnnsim.calibration.records import Verdict, read_records, record_of, records_json  # noqa: E402
 from vdnnsim.calibration.report import Report, make_report  # noqa: E402
+from vdnnsim.calibration.resimulation import simulate_again  # noqa: E402
 from vdnnsim.calibration.running import CaseRun, run_case  # noqa: E402
 from vdnnsim.calibration.tracing import IN_STREAM, measure_trace  # noqa: E402
 from vdnnsim.gpu import AfterWait, GpuProfile, HostCosts, Link  # noqa: E402
@@ -140,21 +141,36 @@ class Sought:
 
     name = "sought"
 
-    def __init__(self) -> None:
-        self.names = ["vdnn-all(p)", "vdnn-all(m)"]
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
 
     def check(self, problem: Problem) -> None: ...
 
     def plan(self, problem: Problem) -> Plan:
-        return replace(make_policy(self.names.pop()).plan(problem), bound=Bound(1, None, 0.0))
+        return replace(make_policy(self.names.pop(0)).plan(problem), bound=Bound(1, None, 0.0))
 
 
 def test_what_a_solver_found_is_what_both_machines_run() -> None:
     bench = fake_bench()
     study = bench.study(network())
-    found = run_case(bench, bench.machine(network(), "fp32"), study, Sought(), iterations=1)
+    found = run_case(bench, bench.machine(network(), "fp32"), study, Sought("vdnn-all(m)", "vdnn-all(p)"), iterations=1)
     assert found.same_decisions
     assert found.predicted.plan.algorithms == study.run("vdnn-all(m)").plan.algorithms
+
+
+@pytest.mark.parametrize(
+    ("policy", "room_bytes"), [("baseline(m)", 1 << 30), ("vdnn-all(m)", 230_000_000), ("vdnn-conv+recompute", 1 << 30)]
+)
+def test_what_a_solver_found_is_simulated_again_as_it_was_stored(policy: str, room_bytes: int, tmp_path: Path) -> None:
+    """With blocks that are shared, tensors that leave, and such as are made again; by a policy that finds it once."""
+    bench = fake_bench()
+    study = bench.study(network()).within(room_bytes)
+    run = run_case(bench, bench.machine(network(), "fp32"), study, Sought(policy), iterations=1)
+    (tmp_path / "results.json").write_text(records_json([record_of(study, "sought", run)], {}), encoding="utf-8")
+    (stored,) = read_records(tmp_path / "results.json")
+    again, found = simulate_again(stored, study)
+    assert found.plan == run.predicted.plan
+    assert again == stored
 
 
 @pytest.mark.parametrize("marks", [Marks(), Marks(start_ns=2_500), Marks(host_ns=1_000, stream_ns=0, start_ns=2_500)])

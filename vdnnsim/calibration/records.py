@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vdnnsim.calibration.found_plans import kept_plan
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.calibration.stored_cases import read_cases
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
@@ -147,6 +148,7 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
             "layout": plan.layout.value,
             "offload": sorted(plan.offload),
             "deferred": sorted(plan.deferred),
+            **kept_plan(run.predicted.plan),
         },
         tuple(
             {"title": trial.title, "fits": trial.fits, "measured_ns": trial.iteration_time_ns} for trial in run.trials
