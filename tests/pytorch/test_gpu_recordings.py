@@ -6,7 +6,8 @@ later without hooks than with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,9 +18,12 @@ from vdnnsim.profiler.operators import Operators
 from vdnnsim.profiler.order import StepsDiffer
 from vdnnsim.profiler.recording import MemoryNow, Peaks, Recorded, read_recording
 from vdnnsim.profiler.timing import gpu_times
+from vdnnsim.pytorch import profiling
 from vdnnsim.pytorch.assembling import Blocks, keeping_view, other_view
+from vdnnsim.pytorch.devices import CpuDevice
 from vdnnsim.pytorch.noticing import check_one_stream, notices
 from vdnnsim.pytorch.packed import Label, Packed
+from vdnnsim.pytorch.user_step import UserStep
 
 W, X, GRADIENT = 0x1000, 0x2000, 0x3000
 A, SPACE, R, LOSS, DR, DW = (0x10000 * n for n in range(1, 7))
@@ -304,3 +308,19 @@ def test_a_kernel_that_another_step_had_not_is_refused() -> None:
         StepsDiffer, match="a step that was timed: kernel 2 is other, where the step captured first had two"
     ):
         times_of(light([("one", 5.0), ("other", 5.0)], 6), names=["one", "two"])
+
+
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_a_light_profile_that_saw_no_kernel_is_made_again(empty: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [GpuTrace()] * empty + [light([("one", 10.0)], 6)]
+    run: list[int] = []
+
+    @contextmanager
+    def exported(*_: object, **__: object) -> Iterator[Callable[[], object]]:
+        yield lambda: left.pop(0).json
+
+    monkeypatch.setattr(profiling, "_exported", exported)
+    monkeypatch.setattr(CpuDevice, "host_runs_kernels", False)
+    recording, _ = profiling.record_light(UserStep(lambda: run.append(1)), CpuDevice())
+    assert [one.name for one in recording.gpu_work] == ["one"]
+    assert len(run) == empty + 1
