@@ -39,12 +39,31 @@ def test_an_unexpected_error_is_one_line_and_ends_all(crew: Crew) -> None:
     assert str(ended.value) == "one: ZeroDivisionError: by zero; the other was stopped"
 
 
-def test_what_cannot_be_made_is_told_when_it_is_asked_first() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InvalidInput("nothing there"), "two: nothing there"),
+        (RuntimeError("no driver\nmore"), "two: RuntimeError: no driver; the other was stopped"),
+    ],
+)
+def test_what_cannot_be_made_is_told_when_it_is_asked_first(error: Exception, told: str) -> None:
     def nothing() -> Counter:
-        raise InvalidInput("nothing there")
+        raise error
 
-    with thread_crew({"one": Counter, "two": nothing}) as crew, pytest.raises(MemberFailed, match="two: nothing there"):
+    with thread_crew({"one": Counter, "two": nothing}) as crew, pytest.raises(InvalidInput) as failed:
         crew.ask_all("count", 1)
+    assert str(failed.value) == told
+
+
+def test_what_cannot_be_closed_ends_without_a_word() -> None:
+    """As a GPU whose driver has failed. An error in a thread that nobody caught would fail this test."""
+
+    class Stuck(Counter):
+        def close(self) -> None:
+            raise RuntimeError("unspecified launch failure")
+
+    with thread_crew({"one": Stuck, "two": Counter}) as crew, pytest.raises(WorkerEnded, match="one: ZeroDivision"):
+        crew.ask(0, "stumble")
 
 
 def test_one_that_does_not_come_to_an_end_is_not_waited_for(crew: Crew) -> None:

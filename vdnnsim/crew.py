@@ -123,20 +123,24 @@ class Crew:
 
 def serve(pipe: Connection, make: Callable[[], Closing]) -> None:
     """Make an object and do what is asked of it, until None is asked or nobody is there; then close it. What it raises
-    on purpose is told; after anything else it is not asked again."""
-    with closing(pipe):
-        try:
-            served = make()
-        except VdnnsimError as error:
-            _refuse(pipe, str(error))
+    on purpose is told; after anything else it is not asked again. What it cannot close ends with the process: a driver
+    that has failed lets nothing be given back, and why it failed has been told."""
+    with closing(pipe), suppress(EOFError, OSError):
+        made = _answer(make, ())
+        if made[0] is not _Outcome.DONE:  # whatever the first question is, why there is nobody to ask answers it
+            if pipe.recv() is not None:
+                pipe.send(made)
             return
-        with closing(served), suppress(EOFError, OSError):
+        try:
             while (asked := pipe.recv()) is not None:
                 call, arguments = asked
-                answer = _answer(getattr(served, call), arguments)
+                answer = _answer(getattr(made[1], call), arguments)
                 pipe.send(answer)
                 if answer[0] is _Outcome.ENDED:
                     return
+        finally:
+            with suppress(Exception):
+                made[1].close()
 
 
 def _answer(call: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[_Outcome, Any]:
@@ -146,13 +150,6 @@ def _answer(call: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[_O
         return _Outcome.FAILED, str(error)
     except Exception as error:  # the device's, or ours: whatever it is, one line tells it
         return _Outcome.ENDED, f"{type(error).__name__}: {first_line(error)}"
-
-
-def _refuse(pipe: Connection, why: str) -> None:
-    """Answer the first question, whatever it is, by why there is nobody to ask."""
-    with suppress(EOFError, OSError):
-        if pipe.recv() is not None:
-            pipe.send((_Outcome.FAILED, why))
 
 
 def _start_process(make: Callable[[], Closing], name: str) -> tuple[Connection, Callable[[], int | None]]:

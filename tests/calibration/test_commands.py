@@ -180,6 +180,19 @@ def test_without_a_gpu_each_command_says_so_in_one_line(folder: Path) -> None:
     assert not (folder / "gpu.toml").exists()
 
 
+def test_a_gpu_that_cannot_be_opened_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr("vdnnsim.machines.real.cuda.CudaDevice", full)
+    with pytest.raises(InvalidInput) as raised:
+        call("link", "--out", folder / "gpu.toml")
+    assert str(raised.value) == (
+        "device cuda: found 'CUDA error: out of memory' on opening it, expected a GPU with memory to spare that this "
+        "process may use; nvidia-smi shows what else is on it"
+    )
+
+
 def test_unknown_device_and_math(folder: Path) -> None:
     with pytest.raises(UnknownName, match="device"):
         call("link", "--out", folder / "x.toml", "--device", "tpu")

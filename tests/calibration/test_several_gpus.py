@@ -79,6 +79,13 @@ def two(seat: Callable[[str, int], Seat] = Seat) -> Crew:
     return thread_crew({name: partial(seat, "cpu", number) for number, name in enumerate(BOTH)})
 
 
+def reported(cases: Path, out: Path, crew: Callable[[], Crew], monkeypatch: pytest.MonkeyPatch) -> BaseException | None:
+    """What `calibrate report --gpus 2` ends in where these are the GPUs."""
+    monkeypatch.setattr(report, "open_crew", lambda _device, _gpus: crew())
+    words = ["report", str(cases), "--out", str(out), "--gpus", "2"]
+    return CliRunner().invoke(app, words).exception
+
+
 def write_inputs(folder: Path) -> CasesFile:
     """A list, with profile and trace of both GPUs as if they had been measured before."""
     (folder / "one.toml").write_text(NETWORK)
@@ -174,13 +181,18 @@ def test_other_cards_than_the_folder_is_of_are_refused(interrupted: Path) -> Non
             "runs on it (nvidia-smi), or choose others by CUDA_VISIBLE_DEVICES",
         ),
         (
+            {"is_gpu": True, "free_bytes": 79 * 10**9, "total_bytes": 80 * 10**9, "busy_percent": 97},
+            "GPU 1: found 79.0 of 80.0 GB free but kernels in 97 % of the time, expected a GPU that nothing else uses; "
+            "end what runs on it (nvidia-smi), or choose others by CUDA_VISIBLE_DEVICES",
+        ),
+        (
             {"conditions": {"gpu": "NVIDIA L4", "clocks": ""}},
             "GPU 1: found NVIDIA L4, expected NVIDIA H100 as GPU 0 is; choose GPUs of one kind by CUDA_VISIBLE_DEVICES",
         ),
     ],
 )
 def test_a_busy_gpu_and_unequal_ones_are_one_line_each(
-    second: Mapping[str, Any], message: str, tmp_path: Path, interrupted: Path
+    second: Mapping[str, Any], message: str, tmp_path: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Told:
         def __init__(self, card: Card) -> None:
@@ -192,13 +204,12 @@ def test_a_busy_gpu_and_unequal_ones_are_one_line_each(
         def close(self) -> None:
             pass
 
-    first = Card("a-0", {"gpu": "NVIDIA H100", "clocks": ""}, False, 1, 1, 0, 1)
+    first = Card("a-0", {"gpu": "NVIDIA H100", "clocks": ""}, False, 1, 1, 0, 0, 1)
     cards = (first, first._replace(**second))
     makes = {name: partial(Told, card) for name, card in zip(BOTH, cards, strict=True)}
-    with thread_crew(makes) as crew, pytest.raises(InvalidInput) as refused:
-        make_several_report(crew, read_cases(interrupted / "cases.toml"), tmp_path)
-    assert str(refused.value) == message
-    assert not (tmp_path / "results.json").exists()
+    refused = reported(interrupted / "cases.toml", tmp_path / "out", lambda: thread_crew(makes), monkeypatch)
+    assert str(refused) == message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,11 +229,11 @@ def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.Mon
         close(device)
 
     monkeypatch.setattr(CpuDevice, "close", tell_close)
-    cases = write_inputs(tmp_path)
+    write_inputs(tmp_path)
     monkeypatch.setattr(report, "combinations_of", lambda _gpus: [((0, "out"),)])
-    with pytest.raises(WorkerEnded) as ended, two(Failing) as crew:
-        make_several_report(crew, cases, tmp_path / "out")
-    assert str(ended.value) == "GPU 1: RuntimeError: CUDA error: unspecified launch failure; the other was stopped"
+    ended = reported(tmp_path / "cases.toml", tmp_path / "out", lambda: two(Failing), monkeypatch)
+    assert isinstance(ended, WorkerEnded)
+    assert str(ended) == "GPU 1: RuntimeError: CUDA error: unspecified launch failure; the other was stopped"
     assert len(closed) == 2
     assert {one.policy for one in read_stored(tmp_path / "out" / "results.json").cases} == {"baseline(p)"}
 

@@ -53,6 +53,7 @@ class Nvml:
             "nvmlDeviceGetFieldValues": lambda _, numbers: [self.field(number) for number in numbers],
             "nvmlDeviceGetComputeRunningProcesses": lambda _: self.processes,
             "nvmlDeviceGetEccMode": lambda _: [1, 1],
+            "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=93, memory=41),
             "nvmlDeviceGetTotalEccErrors": lambda _, kind, counter: 3 - 3 * kind if counter == 0 else 99,
         }
         for name in failing:
@@ -108,6 +109,7 @@ FULL = GpuState(
     ecc=True,
     ecc_corrected=3,
     ecc_uncorrected=0,
+    busy_percent=93,
 )
 
 
@@ -133,6 +135,7 @@ def test_everything_that_a_card_tells() -> None:
         ("ComputeRunningProcesses", ("other_processes", "other_bytes")),
         ("EccMode", ("ecc",)),
         ("TotalEccErrors", ("ecc_corrected", "ecc_uncorrected")),
+        ("UtilizationRates", ("busy_percent",)),
     ],
 )
 @pytest.mark.parametrize("error", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vdnnsim.calibration.training import make_training
 from vdnnsim.calibration.watch import Watch
-from vdnnsim.errors import UnknownName
+from vdnnsim.errors import InvalidInput, UnknownName, first_line
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine
 from vdnnsim.memory import ENDLESS_BYTES, make_pool
 from vdnnsim.network import Network
@@ -68,7 +68,13 @@ def _make_device(name: str) -> Device:
     if name == "cuda":
         from vdnnsim.machines.real.cuda import CudaDevice
 
-        return CudaDevice()
+        try:
+            return CudaDevice()
+        except RuntimeError as error:  # PyTorch's: no memory for a context, or held by one process alone
+            raise InvalidInput(
+                f"device cuda: found '{first_line(error)}' on opening it, expected a GPU with memory to spare that "
+                "this process may use; nvidia-smi shows what else is on it"
+            ) from None
     if name == "cpu":
         from vdnnsim.machines.real.cpu import CpuDevice
 

@@ -18,6 +18,8 @@ class Card(NamedTuple):
     total_bytes: int
     free_bytes: int
     others: int
+    busy_percent: int
+    """How much of the moments before it was at work, before it was given any."""
     budget_ns: int
     """About how long one thing is repeated on it."""
 

@@ -40,6 +40,7 @@ from vdnnsim.network import load_network
 
 RESULTS, TABLE, HOST, FIGURE = "results.json", "table.md", "topology.toml", "together.png"
 _LEAST_FREE = 0.9
+_MOST_BUSY_PERCENT = 10
 _FEWEST, _MOST = 5, 30
 _ATTEMPTS = 3
 _LEAD_NS = 10_000_000
@@ -76,21 +77,21 @@ def make_several_report(crew: Crew, cases: CasesFile, out: Path, progress: OnPro
     Raises `InvalidInput` where a GPU is busy or another one than the first, where the folder is of other cards, and
     where a process ended: the others are stopped then.
     """
+    cards: list[Card] = crew.ask_all("card")
+    _check_cards(crew.names, cards)
     with only_writer(out):
-        return _Making(crew, cases, out, progress).report()
+        return _Making(crew, cards, cases, out, progress).report()
 
 
 class _Making:
     """A report while it is made."""
 
-    def __init__(self, crew: Crew, cases: CasesFile, out: Path, progress: OnProgress) -> None:
+    def __init__(self, crew: Crew, cards: Sequence[Card], cases: CasesFile, out: Path, progress: OnProgress) -> None:
         self.crew = crew
         self.cases = cases
         self.out = out
         self.progress = progress
         self.gpus = range(len(crew.names))
-        cards: list[Card] = crew.ask_all("card")
-        _check_cards(crew.names, cards)
         self.budget_ns = cards[0].budget_ns
         self.machines = tuple(card.machine for card in cards)
         stored = self._stored()
@@ -259,7 +260,7 @@ def run_once(crew: Crew, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
     """One iteration on each of these GPUs, each so much later than the first, and what disturbed any of them."""
     for gpu in delays_ns:
         crew.ask(gpu, "settle")
-    crew.ask_each(dict.fromkeys(delays_ns, ()), "ready")
+    crew.ask_each(dict.fromkeys(delays_ns, ()), "ready", _PATIENCE_S)
     begin_ns = time.perf_counter_ns() + _LEAD_NS
     moments = {gpu: (begin_ns + delay_ns,) for gpu, delay_ns in delays_ns.items()}
     ran: dict[int, Ran] = crew.ask_each(moments, "run", _PATIENCE_S)
@@ -270,8 +271,10 @@ def run_once(crew: Crew, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
 def _check_cards(names: Sequence[str], cards: Sequence[Card]) -> None:
     """Raise `InvalidInput` where a GPU is busy, or another one than the first."""
     for name, card in zip(names, cards, strict=True):
-        if card.is_gpu and card.free_bytes < _LEAST_FREE * card.total_bytes:
+        full = card.free_bytes < _LEAST_FREE * card.total_bytes
+        if card.is_gpu and (full or card.busy_percent > _MOST_BUSY_PERCENT):
             free = f"{card.free_bytes / 1e9:.1f} of {card.total_bytes / 1e9:.1f} GB free"
+            free += "" if full else f" but kernels in {card.busy_percent} % of the time"
             beside = f" beside {card.others} other process{'es' * (card.others > 1)}" if card.others else ""
             raise InvalidInput(
                 f"{name}: found {free}{beside}, expected a GPU that nothing else uses; end what runs on it "

@@ -83,6 +83,7 @@ class Seat:
             device.total_bytes(),
             device.free_bytes(),
             (state.other_processes or 0) if state else 0,
+            (state.busy_percent or 0) if state else 0,
             device.budget_ns,
         )
 

@@ -69,6 +69,8 @@ class GpuState:
     ecc_corrected: int | None = None
     """Memory errors since the driver was loaded."""
     ecc_uncorrected: int | None = None
+    busy_percent: int | None = None
+    """Of the last moments, a sixth of a second or more, the share in which any kernel ran."""
 
     def __str__(self) -> str:
         """In one line, for the headers of files."""
@@ -109,6 +111,7 @@ class Card:
         sm_mhz, memory_mhz = (self._ask("ClockInfo", kind) for kind in self._clocks)
         limit_mw = self._ask("EnforcedPowerLimit")
         modes = self._ask("EccMode")
+        used = self._ask("UtilizationRates")
         return GpuState(
             sm_mhz,
             self._most_mhz[0],
@@ -124,6 +127,7 @@ class Card:
             None if modes is None else modes[0] == library.NVML_FEATURE_ENABLED,
             self._ask("TotalEccErrors", library.NVML_MEMORY_ERROR_TYPE_CORRECTED, library.NVML_VOLATILE_ECC),
             self._ask("TotalEccErrors", library.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, library.NVML_VOLATILE_ECC),
+            None if used is None else used.gpu,
         )
 
     def power_w(self) -> float | None:
