@@ -6,7 +6,8 @@
 The ways are: nothing leaves; `vdnnsim.pytorch.offload` by each policy; `torch.autograd.graph.save_on_cpu` with pinned
 memory; torchtune's `OffloadActivations` with streams, where it can be imported, or from its source file alone
 (`--torchtune _activation_offloading.py`: it asks for torchao and more, which the class does not need here). Each runs
-twice, in turns, so that a machine that drifts shows.
+twice, in turns, so that a machine that drifts shows. Beside it stands what is simulated of our own plans and of the
+policies that do what the others do, from the step that was captured first (`--trace` keeps it).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,9 @@ from typing import Any
 
 import torch
 
+from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import load_profile
+from vdnnsim.making import study_of_step
 from vdnnsim.pytorch import capture, offload
 from vdnnsim.pytorch.devices import open_device
 from vdnnsim.pytorch.hook_costs import measure_hook_costs
@@ -31,8 +34,13 @@ from vdnnsim.pytorch.measuring import predicted
 from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.script import Script
 from vdnnsim.pytorch.step_bench import Ran, StepBench, step_bench
+from vdnnsim.results import PolicyResult
 
 POLICIES = "offload(ahead=4);offload(ahead=4, in_flight=256MiB);offload(which=half);vdnn-all"
+OTHERS = {
+    "save_on_cpu(pin_memory=True)": "save-on-cpu",
+    "torchtune OffloadActivations": "torchtune(head=leaves)",
+}
 Way = Callable[[], AbstractContextManager[Any]]
 
 
@@ -43,7 +51,11 @@ def main(arguments: list[str] | None = None) -> None:
     device = open_device(asked.device, training.model)
     profile = load_profile(asked.gpu)
     trace = capture(*training, name=script.name, device=asked.device, gpu=profile.name)
+    if asked.trace is not None:
+        trace.save(asked.trace)
     ways: dict[str, Way] = {"nothing leaves": nullcontext}
+    others = compare_policies(study_of_step(trace, profile), OTHERS.values())
+    simulated = {way: _simulated(result) for way, result in zip(OTHERS, others, strict=True)}
     plans = predicted(trace, profile, asked.policies.split(";"))
     with (
         pinned_memory(device.torch_device, (plan for _, plan in plans)) as pinned,
@@ -51,15 +63,19 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         for prediction, plan in plans:
             ways[f"vdnnsim {prediction.policy}"] = partial(offload, training.model, plan, pinned=pinned)
+            simulated[f"vdnnsim {prediction.policy}"] = f"{prediction.step_ns / 1e6:.2f} | " + _gb(
+                prediction.requested_bytes, prediction.allocated_bytes, prediction.reserved_bytes
+            )
         ways["save_on_cpu(pin_memory=True)"] = partial(torch.autograd.graph.save_on_cpu, pin_memory=True)
         ways |= _torchtune(asked.torchtune)
-        rows = list(_measured(bench, ways))
+        rows = list(_measured(bench, ways, simulated))
     costs = measure_hook_costs(device.torch_device)
     lines = [
         f"{script.name}, {device.name}, PyTorch {torch.__version__}",
         "",
-        "| way | step ms | again | spread % | peak asked for GB | allocated GB | reserved GB | gradients |",
-        "|---|---|---|---|---|---|---|---|",
+        "| way | step ms | again | spread % | peak asked for GB | allocated GB | reserved GB | simulated ms "
+        "| asked for | allocated | reserved | gradients |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
         f"Host: a copy out {costs.copy_out_ns / 1e3:.1f} us, a copy in {costs.copy_in_ns / 1e3:.1f} us, a stream's "
@@ -80,11 +96,23 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--torchtune", type=Path, help="torchtune's _activation_offloading.py, where it is not installed"
     )
+    parser.add_argument("--trace", type=Path, help="the folder to write the captured step to")
     parser.add_argument("--out", type=Path, help="a Markdown file to write as well")
     return parser.parse_args(arguments)
 
 
-def _measured(bench: StepBench, ways: dict[str, Way]) -> Iterator[str]:
+def _simulated(result: PolicyResult) -> str:
+    memory = result.memory
+    assert memory is not None
+    sizes = _gb(memory.requested_bytes, memory.allocated_bytes, memory.reserved_bytes)
+    return f"{result.iteration_time_ns / 1e6:.2f} | {sizes}"
+
+
+def _gb(*sizes_bytes: int | None) -> str:
+    return " | ".join("" if size is None else f"{size / 1e9:.3f}" for size in sizes_bytes)
+
+
+def _measured(bench: StepBench, ways: dict[str, Way], simulated: Mapping[str, str]) -> Iterator[str]:
     """A row of the table for each way."""
     found: dict[str, list[Ran]] = {name: [] for name in ways}
     failures: dict[str, str] = {}
@@ -99,13 +127,13 @@ def _measured(bench: StepBench, ways: dict[str, Way]) -> Iterator[str]:
             print(f"{name}: {failures.get(name) or found[name][-1].times}", file=sys.stderr)
     for name in ways:
         if name in failures:
-            yield f"| {name} | {failures[name]} |" + " |" * 6
+            yield f"| {name} | {failures[name]} |" + " |" * 10
             continue
         first, second = found[name]
-        sizes = " | ".join("" if size is None else f"{size / 1e9:.3f}" for size in first.peaks)
         yield (
             f"| {name} | {first.times.median_ns / 1e6:.2f} | {second.times.median_ns / 1e6:.2f} | "
-            f"{first.times.spread_ppm / 1e4:.1f} | {sizes} | {first.gradients} |"
+            f"{first.times.spread_ppm / 1e4:.1f} | {_gb(*first.peaks)} | {simulated.get(name, ' |  |  | ')} | "
+            f"{first.gradients} |"
         )
 
 

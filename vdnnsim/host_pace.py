@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from vdnnsim.captured.agenda import STEP_BEGINS, STEP_ENDS
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.machines.script import script_of
 from vdnnsim.machines.simulated import SimulatedMachine
@@ -89,14 +90,17 @@ def paces_of(trace: Trace, gpu: GpuProfile) -> Paces:
 
 
 def with_host(trace: Trace, gpu: GpuProfile, factor: float) -> SimulatedMachine:
-    """The machine with a host all of whose calls take so many times as long, rounded to nanoseconds. How fast it
-    updates parameters is no call's cost and stays, but for a host that costs nothing."""
+    """The machine with a host all of whose calls take so many times as long, rounded to nanoseconds. What it is late by
+    at both ends of a step stays, as there is only one of each; so does how fast it updates parameters, but for a host
+    that costs nothing."""
 
     def scaled(cost_ns: int) -> int:
         return round(cost_ns * factor)
 
     rows = (row if row.launch_ns is None else row.launched_in(scaled(row.launch_ns)) for row in trace.rows)
+    ends_ns = {what: gpu.host.calls_ns[what] for what in (STEP_BEGINS, STEP_ENDS) if what in gpu.host.calls_ns}
     host = gpu.host.with_calls(scaled)
+    host = replace(host, calls_ns={**host.calls_ns, **ends_ns})
     if not factor and host.updates_per_s is not None:
         host = replace(host, updates_per_s=_AT_ONCE_PER_S)
     return SimulatedMachine(Trace(trace.header, rows), replace(gpu, host=host))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from captured.steps import three_layers
-from vdnnsim.captured import PlanFile, hook_schedule, read_step, write_step
+from vdnnsim.captured import PlanFile, UnpinnedCopy, WaitCosts, hook_schedule, read_step, write_step
 from vdnnsim.captured.consistency import wrongs_of
 from vdnnsim.errors import CannotWrite, InvalidFile, InvalidInput
 
@@ -22,6 +22,17 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(folder: Path) -> None:
     assert read_step(folder) == three_layers()
     assert sorted(path.name for path in folder.parent.iterdir()) == ["three"]
+
+
+def test_what_waits_cost_is_written_where_it_was_measured(tmp_path: Path) -> None:
+    waits = WaitCosts(400_000, 70_000, 90_000, (UnpinnedCopy(4096, 10_000, 20_000), UnpinnedCopy(8192, 19_000, 0)))
+    step = replace(three_layers(), waits=waits)
+    write_step(step, tmp_path / "three")
+    assert read_step(tmp_path / "three") == step
+    header = tmp_path / "three" / "header.toml"
+    header.write_text(header.read_text().replace("begin_ns = 400000", "begin_ns = -1"))
+    with pytest.raises(InvalidFile, match=r"waits\.begin_ns"):
+        read_step(tmp_path / "three")
 
 
 def test_a_step_replaces_one_that_is_there_and_nothing_else(folder: Path) -> None:

@@ -6,9 +6,19 @@ from dataclasses import replace
 
 from support.cases import ROOMY_BYTES, gpu_of
 from tests.captured.steps import three_layers
-from vdnnsim.captured import CapturedStep, build_step, hook_schedule, host_of_step, trace_of_step
+from vdnnsim.captured import (
+    CapturedStep,
+    UnpinnedCopy,
+    WaitCosts,
+    build_step,
+    hook_schedule,
+    host_of_step,
+    schedule_of,
+    trace_of_step,
+)
 from vdnnsim.gpu import BesideCopies, GpuProfile, HostCosts, LinkCurve, LinkPoint
 from vdnnsim.host_pace import paces_of
+from vdnnsim.iteration import OwnCopy
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
 from vdnnsim.program import Program
@@ -94,3 +104,37 @@ def test_normalisations_are_slower_under_copies_in_and_gemms_are_not() -> None:
             max(0, min(kernel.end_ns, copy.end_ns) - max(kernel.begin_ns, copy.begin_ns)) for copy in beside
         )
         assert kernel.end_ns - kernel.begin_ns == -(-(101 * US * 26 + shared_ns) // 26), "a twenty-sixth of it is lost"
+
+
+def test_a_step_with_hooks_begins_and_ends_as_late_as_the_capture_saw_it_behind_long_waits_whatever_the_pace() -> None:
+    """One without hooks does not, nor one whose capture did not measure it."""
+    before = three_layers()
+    step = replace(before, waits=WaitCosts(begin_ns=400 * US, end_ns=70 * US, copy_ns=0))
+    for leaving, late_ns in (([8, 9], 470 * US), ([], 0)):
+        runs = [run(one, build_step(one, hook_schedule(one, leaving)), gpu_for(one)) for one in (before, step)]
+        assert runs[1].iteration_time_ns - runs[0].iteration_time_ns == late_ns
+        paces = [
+            paces_of(trace_of_step(one), gpu_for(one)).of(build_step(one, hook_schedule(one, leaving)))
+            for one in (before, step)
+        ]
+        assert paces[1].device_ns - paces[0].device_ns == paces[1].slower_ns - paces[0].slower_ns == late_ns
+
+
+def test_a_copy_that_the_host_waits_for_costs_what_torch_s_own_does_and_one_through_unpinned_memory_more() -> None:
+    """The measured ones are of 2 and 8 MiB: that of y1, of 8 MiB, stands 3 ms longer, one of 4 MiB half that."""
+    step = three_layers()
+    turned = step.saved[2]._replace(shape=(1024, 2048), stride=(1, 4096))
+    step = replace(step, saved=(*step.saved[:2], turned, *step.saved[3:]))
+    unpinned = (UnpinnedCopy(2 * MIB, 1_000 * US, 0), UnpinnedCopy(8 * MIB, 3_000 * US, 0))
+    waits = WaitCosts(0, 0, copy_ns=90 * US, unpinned=unpinned)
+    hosts_ns = []
+    for one, own in (
+        (step, OwnCopy(3, waited=True)),
+        (replace(step, waits=waits), OwnCopy(3, waited=True)),
+        (replace(step, waits=waits), OwnCopy(3, waited=True, unpinned=True)),
+    ):
+        program = build_step(one, replace(schedule_of(one, {}), own_copies={"s2": own}))
+        hosts_ns.append(paces_of(trace_of_step(one), gpu_for(one)).of(program).host_ns)
+    assert hosts_ns[1] - hosts_ns[0] == (90 - 20) * US
+    assert hosts_ns[2] - hosts_ns[1] == 3_000 * US
+    assert waits.longer_ns(4 * MIB) == 1_500 * US

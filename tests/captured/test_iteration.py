@@ -73,6 +73,7 @@ def test_the_host_pays_for_hooks_what_was_captured() -> None:
         "hook copy out": 20_000,
         "hook copy in": 40_000,
         "hook stream wait": 1_000,
+        "hook waited copy": 20_000,
     }
     assert (host.synchronise_ns, host.copy_start_ns, host.copy_ns, host.stream_wait_ns) == (3, 6, 0, 0)
 

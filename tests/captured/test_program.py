@@ -344,17 +344,18 @@ def own_copies(step: CapturedStep, copies: CopyStreams, **own: OwnCopy) -> Sched
 
 def test_saved_tensors_are_copied_each_by_itself_while_kernels_stand() -> None:
     """Two views of a block that others hold until the end of forward: each comes back to a block of its own, which dies
-    with its node; s2 is never needed, and gathered in a block of its own first. The host waits for s0 and s2."""
+    with its node; s2 is never needed, and gathered in a block of its own first. The host waits for s0, and for s2,
+    which goes through memory that is not pinned."""
     step = one_block_thrice()
-    own = {"s0": OwnCopy(1, waited=True), "s1": OwnCopy(2), "s2": OwnCopy(3, back=False, gathered=True, waited=True)}
+    own = {"s0": OwnCopy(1, waited=True), "s1": OwnCopy(2), "s2": OwnCopy(3, False, True, True, True)}
     schedule = own_copies(step, CopyStreams.COMPUTE, **own)
     assert all_told(build_step(step, schedule)) == lines("""
         take b0, kernel0
-        hook, hook copy out, copy out waits for compute 1, out s0, compute waits for copy out 1, wait for copy out 1
-        kernel1
+        hook, hook waited copy, copy out waits for compute 1, out s0, compute waits for copy out 1
+        wait for copy out 1, kernel1
         hook, hook copy out, copy out waits for compute 2, out s1, compute waits for copy out 2
-        hook, take s2 gathered, hook copy out, copy out waits for compute 2, out s2, compute waits for copy out 3
-        wait for copy out 3, free s2 gathered, kernel2, free b0
+        hook, take s2 gathered, hook waited copy, copy out waits for compute 2, out s2, compute waits for copy out 3
+        wait for copy out 3, unpinned copy of 4194304 B, free s2 gathered, kernel2, free b0
         hook, take s1, hook copy in, copy in waits for compute 3, copy in waits for copy out 2
         copy in waits for copy out 3, in s1, compute waits for copy in 1, kernel3, free s1
         hook, take s0, hook copy in, copy in waits for compute 4, copy in waits for copy out 1, in s0

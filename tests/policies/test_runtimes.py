@@ -206,6 +206,17 @@ def test_what_is_a_view_of_a_weight_is_no_parameter() -> None:
     assert study.run("save-on-cpu").plan.schedule.own_copies["s1"] == OwnCopy(2, gathered=True, waited=True)
 
 
+def test_a_view_with_gaps_goes_through_unpinned_memory_where_its_dimensions_are_in_another_order() -> None:
+    """As torch's copy has it on a GPU; in the bytes' order it is put in a row, and nobody waits."""
+    step = three_layers()
+    turned = step.saved[2]._replace(shape=(512, 4096), stride=(1, 1024))
+    in_order = step.saved[4]._replace(shape=(4096, 512), stride=(1024, 1))
+    step = replace(step, saved=(*step.saved[:2], turned, step.saved[3], in_order, *step.saved[5:]))
+    own = make_study(step, gpu=gpu_of()).run("torchtune").plan.schedule.own_copies
+    assert own["s2"][2:] == (True, True, True)
+    assert own["s4"][2:] == (True, False, False)
+
+
 def test_a_convolution_s_weight_with_its_channels_last_is_the_parameter_itself() -> None:
     step = three_layers()
     weight = step.saved[1]._replace(shape=(64, 64, 8, 8), stride=(4096, 1, 512, 64))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from captured.steps import three_layers
-from vdnnsim.pytorch import engine_cuda
+from vdnnsim.pytorch import engine_cuda, wait_costs
 from vdnnsim.pytorch.link_looks import link_looks
 from vdnnsim.pytorch.step_bench import Counted, Ran, TimedStep
 
@@ -56,12 +56,36 @@ class FakeEvent:
         return other.at_ms - self.at_ms
 
 
-def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     runtime = FakeEvent.runtime = FakeRuntime()
     stream: Any = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
     monkeypatch.setattr(engine_cuda, "cuda_runtime", lambda: runtime)
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: stream)
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    return runtime
+
+
+def test_the_host_knows_of_the_end_of_a_long_wait_some_time_later(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair of copies takes 2 ms: after one that is timed, with the 80 us by which the host is told late, so many are
+    waited for that a tenth of a second goes by."""
+    waited_ms: list[float] = []
+
+    def synchronize(_: object) -> None:
+        waited_ms.append(runtime.at_ms)
+
+    clock = SimpleNamespace(perf_counter_ns=lambda: round(1e6 * runtime.at_ms) + 80_000 * len(waited_ms))
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(wait_costs, "time", clock)
+    with wait_costs.long_waits(torch.device("cuda", 0)) as wait:
+        assert wait() == wait() == 80_000
+    assert waited_ms[2] - waited_ms[1] == 2 * (100_000_000 // 2_080_000)
+    assert (runtime.taken, runtime.pinned) == (set(), 0)
+
+
+def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(runtime: FakeRuntime) -> None:
     with link_looks(torch.device("cuda", 0)) as look:
         assert look()
         runtime.copy_in_ms = 1.02

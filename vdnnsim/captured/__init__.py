@@ -27,6 +27,8 @@ from vdnnsim.captured.step import (
     SavedTensor,
     Seen,
     StepHeader,
+    UnpinnedCopy,
+    WaitCosts,
 )
 from vdnnsim.captured.trace import host_of_step, trace_of_step
 
@@ -52,6 +54,8 @@ __all__ = [
     "SavedView",
     "Seen",
     "StepHeader",
+    "UnpinnedCopy",
+    "WaitCosts",
     "addresses_of",
     "agenda_of",
     "block_name",

@@ -16,6 +16,15 @@ copy's own includes that it waits, on its stream, for kernels and for the copy b
 HOOK_COPY_OUT = "hook copy out"
 HOOK_COPY_IN = "hook copy in"
 HOOK_STREAM_WAIT = "hook stream wait"
+WAITED_COPY = "hook waited copy"
+"""In place of a copy out, where the host stands until it is done."""
+STEP_BEGINS, STEP_ENDS = "step behind a wait begins", "step behind a wait ends"
+"""What the host does besides, once, in a step with hooks."""
+
+
+def unpinned_copy(size_bytes: int) -> str:
+    """What the host does besides for a waited copy of bytes that are not in a row."""
+    return f"unpinned copy of {size_bytes} B"
 
 
 class HookDeeds(NamedTuple):

@@ -7,7 +7,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
+from vdnnsim.captured.agenda import (
+    HOOK,
+    HOOK_COPY_IN,
+    HOOK_COPY_OUT,
+    HOOK_STREAM_WAIT,
+    STEP_BEGINS,
+    STEP_ENDS,
+    WAITED_COPY,
+)
 from vdnnsim.captured.iteration import buffers_of, kernel_keys, places_of
 from vdnnsim.captured.nodes import node_ends
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
@@ -31,6 +39,7 @@ from vdnnsim.program import (
 _HOOK, _HOOK_COPY_OUT, _HOOK_COPY_IN, _HOOK_STREAM_WAIT = map(
     HostCall, (HOOK, HOOK_COPY_OUT, HOOK_COPY_IN, HOOK_STREAM_WAIT)
 )
+_STEP_BEGINS, _STEP_ENDS, _WAITED_COPY = map(HostCall, (STEP_BEGINS, STEP_ENDS, WAITED_COPY))
 
 
 class Run(NamedTuple):
@@ -101,7 +110,8 @@ class Building(ABC):
         self.copies = copies
         self.hooked = hooked
         self.usual = prepared.with_hooks if hooked else prepared.without_hooks
-        self.commands: list[Command] = []
+        self.behind_wait = hooked and step.waits is not None
+        self.commands: list[Command] = [_STEP_BEGINS] if self.behind_wait else []
         self.copies_out: dict[int, Piece] = {}
         self.copies_in: dict[int, Piece] = {}
         self.last_copy: Piece | None = None
@@ -158,6 +168,8 @@ class Building(ABC):
             steps.append(Step(layer, backward, False, first, len(commands)))
             first = len(commands)
         commands.append(Synchronise(self._unfinished()))
+        if self.behind_wait:
+            commands.append(_STEP_ENDS)
         steps[-1] = steps[-1]._replace(last=len(commands))
         return Program(self.prepared.setup, tuple(commands), tuple(steps), {}, offloaded)
 
@@ -170,9 +182,9 @@ class Building(ABC):
             self.commands.append(command)
         self.behind(deed)
 
-    def copy_out(self, number: int, buffer: Buffer, layer: str, kernels: int) -> None:
+    def copy_out(self, number: int, buffer: Buffer, layer: str, kernels: int, waited: bool = False) -> None:
         """Behind all kernels given so far, which may still be writing it."""
-        self.commands.append(_HOOK_COPY_OUT)
+        self.commands.append(_WAITED_COPY if waited else _HOOK_COPY_OUT)
         self.stand_behind(kernels, Stream.COPY_OUT)
         piece = Piece(Stream.COPY_OUT, len(self.copies_out) + 1)
         self.copies_out[number] = self._copy(CopyOut(buffer, layer), piece)

@@ -2,7 +2,7 @@
 
 | file | a row |
 |---|---|
-| `header.toml` | what was captured, where and how; whole-step times and peaks; what hooks cost; rows of each table |
+| `header.toml` | what was captured, where and how; whole-step times and peaks; what hooks and waits cost; rows |
 | `operators.csv` | an operator of the framework, in a module |
 | `kernels.csv` | a kernel, in the order of launch |
 | `blocks.csv` | a block of device memory, with the deeds behind which it dies |
@@ -150,6 +150,7 @@ def read_step(folder: str | Path) -> CapturedStep:
         header.seen.seen(),
         header.hooks.costs(),
         **{name: tuple(found) for name, found in records.items()},
+        waits=header.waits.costs() if header.waits is not None else None,
     )
     _check(step, lambda name: str(_path(folder, name)), lines)
     return step
@@ -229,6 +230,14 @@ def _header_text(step: CapturedStep) -> str:
         "conditions": dict(header.conditions),
         "seen": step.seen._asdict(),
         "hooks": step.hooks._asdict(),
+        **_waits_table(step),
         "rows": {name: len(getattr(step, name)) for name in _TABLES},
     }
     return tomli_w.dumps(document)
+
+
+def _waits_table(step: CapturedStep) -> dict[str, Any]:
+    """Of steps whose capture measured it."""
+    if step.waits is None:
+        return {}
+    return {"waits": {**step.waits._asdict(), "unpinned": [one._asdict() for one in step.waits.unpinned]}}

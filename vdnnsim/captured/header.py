@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from vdnnsim.captured.step import HookCosts, Seen, StepHeader
+from vdnnsim.captured.step import HookCosts, Seen, StepHeader, UnpinnedCopy, WaitCosts
 
 _Name = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
@@ -43,6 +43,27 @@ class HooksTable(_Strict):
         return HookCosts(**self.model_dump())
 
 
+class UnpinnedRow(_Strict):
+    """`UnpinnedCopy`."""
+
+    size_bytes: Annotated[int, Field(ge=1, le=2**62, strict=True)]
+    longer_ns: _Count
+    spread_ppm: _Count
+
+
+class WaitsTable(_Strict):
+    """`WaitCosts`."""
+
+    begin_ns: _Count
+    end_ns: _Count
+    copy_ns: _Count
+    unpinned: list[UnpinnedRow] = Field(default_factory=list)
+
+    def costs(self) -> WaitCosts:
+        unpinned = sorted(UnpinnedCopy(**row.model_dump()) for row in self.unpinned)
+        return WaitCosts(self.begin_ns, self.end_ns, self.copy_ns, tuple(unpinned))
+
+
 class RowsTable(_Strict):
     """How many rows each table has, by which one that was cut off is told."""
 
@@ -71,6 +92,7 @@ class HeaderFile(_Strict):
     conditions: dict[str, str] = Field(default_factory=dict)
     seen: SeenTable
     hooks: HooksTable
+    waits: WaitsTable | None = None
     rows: RowsTable
 
     def step_header(self) -> StepHeader:

@@ -15,14 +15,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.agenda import block_name, unpinned_copy
 from vdnnsim.captured.building import Building, Prepared
 from vdnnsim.captured.checks import broken
 from vdnnsim.captured.nodes import node_ends
 from vdnnsim.captured.saved import NO_COPY, need_stages, saved_name
 from vdnnsim.captured.step import CapturedStep, Doing, Phase
 from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, OwnCopy, Schedule
-from vdnnsim.program import Allocate, Free, HostWait, Program, Stream
+from vdnnsim.program import Allocate, Free, HostCall, HostWait, Program, Stream
 
 GATHERED = " gathered"
 """Ends the name of the block in which a tensor is put in a row before it is copied."""
@@ -193,12 +193,15 @@ class _OwnCopies(Building):
 
     def _copy_out(self, number: int, layer: str, kernels: int) -> None:
         buffer = self.buffers[number]
-        gathered = buffer._replace(name=buffer.name + GATHERED) if self.own[number].gathered else None
+        own = self.own[number]
+        gathered = buffer._replace(name=buffer.name + GATHERED) if own.gathered else None
         if gathered:
             self.commands.append(Allocate(gathered))
-        self.copy_out(number, buffer, layer, kernels)
-        if self.own[number].waited:
+        self.copy_out(number, buffer, layer, kernels, own.waited)
+        if own.waited:
             self.commands.append(HostWait(self.copies_out[number]))
+        if own.unpinned:
+            self.commands.append(HostCall(unpinned_copy(buffer.size_bytes)))
         if gathered:
             self.commands.append(Free(gathered))
 

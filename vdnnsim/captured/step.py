@@ -160,6 +160,12 @@ class SavedTensor(NamedTuple):
         order = sorted(range(len(self.shape)), key=lambda place: (-self.stride[place], -self.shape[place]))
         return self.stride == _strides_in_a_row(self.shape, self.stride, order)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the order of its dimensions is that of its elements, with gaps or without."""
+        strides = [its for its, elements in zip(self.stride, self.shape, strict=True) if elements != 1]
+        return strides == sorted(strides, reverse=True)
+
 
 def _strides_in_a_row(shape: Sequence[int], stride: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
     """The strides without gaps in this order of dimensions, the outermost first; of one element as they are."""
@@ -200,6 +206,39 @@ class HookCosts(NamedTuple):
     copy_out_ns: int
     copy_in_ns: int
     stream_wait_ns: int
+
+
+class UnpinnedCopy(NamedTuple):
+    """A saved tensor whose bytes are not in a row, copied by torch's own `copy_` to host memory that keeps its order:
+    how much longer the host stands for it than for as many bytes in a row, as torch takes it through memory that is not
+    pinned, and turns it there. The median, and its range of the middle half over that in millionths."""
+
+    size_bytes: int
+    longer_ns: int
+    spread_ppm: int
+
+
+class WaitCosts(NamedTuple):
+    """What waiting for the device costs the host in this step, in nanoseconds.
+
+    `begin_ns` is how much later than launches and hooks say the first copy out is given in a step behind a long wait;
+    `end_ns` how much later than it is so the host knows that the device is through. `copy_ns` is what a copy out costs
+    for which the host stands, by torch's own `copy_`, beyond the copy itself; `unpinned` are some for which it stands
+    longer, by ascending size.
+    """
+
+    begin_ns: int
+    end_ns: int
+    copy_ns: int
+    unpinned: tuple[UnpinnedCopy, ...] = ()
+
+    def longer_ns(self, size_bytes: int) -> int:
+        """How much longer the host stands for a copy of so many bytes that are not in a row: in proportion to the
+        measured one of the next size, or the largest; 0 where none was measured."""
+        if not self.unpinned:
+            return 0
+        near = next((one for one in self.unpinned if one.size_bytes >= size_bytes), self.unpinned[-1])
+        return round(near.longer_ns * size_bytes / near.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -246,7 +285,8 @@ class HookStages(NamedTuple):
 
 @dataclass(frozen=True)
 class CapturedStep:
-    """One training step; `deeds` in the host's order. `made` is what others made of it, once each."""
+    """One training step; `deeds` in the host's order. `waits` is None where a capture did not measure that. `made` is
+    what others made of it, once each."""
 
     header: StepHeader
     seen: Seen
@@ -257,6 +297,7 @@ class CapturedStep:
     saved: tuple[SavedTensor, ...]
     deeds: tuple[Deed, ...]
     segments: tuple[AllocatorSegment, ...] = ()
+    waits: WaitCosts | None = None
     made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def save(self, folder: str | Path) -> None:

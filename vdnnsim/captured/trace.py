@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from vdnnsim.captured.agenda import HOOK, HOOK_COPY_IN, HOOK_COPY_OUT, HOOK_STREAM_WAIT
+from vdnnsim.captured.agenda import (
+    HOOK,
+    HOOK_COPY_IN,
+    HOOK_COPY_OUT,
+    HOOK_STREAM_WAIT,
+    STEP_BEGINS,
+    STEP_ENDS,
+    WAITED_COPY,
+    unpinned_copy,
+)
 from vdnnsim.captured.interpolation import INTERPOLATED
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.step import CapturedStep
@@ -79,5 +88,19 @@ def host_of_step(step: CapturedStep, host: HostCosts) -> HostCosts:
             HOOK_COPY_OUT: copy_out_ns,
             HOOK_COPY_IN: copy_in_ns,
             HOOK_STREAM_WAIT: stream_wait_ns,
+            **_waits_ns(step),
         },
     )
+
+
+def _waits_ns(step: CapturedStep) -> dict[str, int]:
+    waits = step.waits
+    if waits is None:
+        return {WAITED_COPY: step.hooks.copy_out_ns}
+    sizes = {saved.size_bytes for saved in step.saved if not saved.without_gaps}
+    return {
+        STEP_BEGINS: waits.begin_ns,
+        STEP_ENDS: waits.end_ns,
+        WAITED_COPY: waits.copy_ns,
+        **{unpinned_copy(size_bytes): waits.longer_ns(size_bytes) for size_bytes in sizes},
+    }

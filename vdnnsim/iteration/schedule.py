@@ -108,13 +108,15 @@ class OwnCopy(NamedTuple):
     before that copies anything, its own behind its copy, in a need's at the end of the node of the graph that needs.
     Without `back` nothing is copied in: backward takes it where it lies, or never. One that is `gathered`, whose bytes
     are not in a row, is first put in a row on the device, in a block that lives as long as the call. For one that is
-    `waited` for, the host stands until its copy out is done.
+    `waited` for, the host stands until its copy out is done, and longer for an `unpinned` one, which goes through host
+    memory that is not pinned.
     """
 
     freed: int
     back: bool = True
     gathered: bool = False
     waited: bool = False
+    unpinned: bool = False
 
 
 class Shared(NamedTuple):

@@ -9,10 +9,11 @@ is emptied. (5) What came back is let go behind the next node for which anything
 its own. (6) Copies both ways are on that stream. Its recipes (`head=stays`) leave out what the head saves and the loss,
 which is outside; the class around a whole step (`head=leaves`) does not.
 
-On a captured step it is that, copy by copy; for a view with gaps (the query, key and value of an attention whose
-projection is one) the host waits, since torch's copy takes it through memory that is not pinned. Deviations: that takes
-no longer than any copy here; the second stream's memory is the allocator's one pool here, which matters for reserved
-bytes alone; a copy costs the host what one of ours does. Of networks the last `stash` tensors are not copied for
+On a captured step it is that, copy by copy; for a view with gaps whose dimensions are in another order (the query, key
+and value of an attention whose projection is one) the host waits, since torch's copy takes it through memory that is
+not pinned, and turns it there: as long as the capture measured (`WaitCosts`), no longer than any copy where it did not.
+Deviations: the second stream's memory is the allocator's one pool here, which matters for reserved bytes alone; a copy
+costs the host what one of ours does. Of networks the last `stash` tensors are not copied for
 nothing, a tensor that two layers save is copied once, parameters stay, and copies in begin behind all kernels so far.
 """
 
@@ -112,7 +113,8 @@ def _own_copies(step: CapturedStep, hooked: Container[int], stash_size: int, min
             continue
         let_go((old for old, its in stash.items() if its <= place - stash_size), stage)
         gathered = step.header.device != "cpu" and not saved.without_gaps
-        own[number] = OwnCopy(stage, number in needs, gathered, gathered)
+        unpinned = gathered and not saved.in_order
+        own[number] = OwnCopy(stage, number in needs, gathered, unpinned, unpinned)
         if stash_size:
             stash[number] = place
     let_go(stash, emptied[0] if emptied else len(step.hook_calls))

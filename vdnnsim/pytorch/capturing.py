@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from vdnnsim.calibration.samples import sample
-from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader
+from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader, WaitCosts
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.kinds import kind_of
 from vdnnsim.profiler.operators import Operators
@@ -29,6 +29,7 @@ from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
 from vdnnsim.pytorch.state import KeptState, RandomState
 from vdnnsim.pytorch.user_step import Step, UserStep, check_training
+from vdnnsim.pytorch.wait_costs import long_waits, measure_unpinned, measure_waited_copy
 
 _WARM_STEPS = 2
 _TIMED_STEPS = 10
@@ -131,12 +132,26 @@ class _Capture:
         )
 
     def _with_calls(self, step: CapturedStep) -> CapturedStep:
-        """With what hooks cost in the step itself, where the host does nothing else."""
+        """With what hooks and waits cost in the step itself, where the host does nothing else."""
         if self._device.host_runs_kernels:
             return step
-        call_ns = measure_calls_in(step, lambda: self._timed(time_step), self._device.torch_device)
-        hooks = measure_copies_in(step, step.hooks, lambda: self._timed(time_step), self._device.torch_device)
-        return replace(step, hooks=hooks._replace(call_ns=max(call_ns, hooks.call_ns)))
+        device = self._device.torch_device
+        call_ns = measure_calls_in(step, lambda: self._timed(time_step), device)
+        late_ns: list[int] = []
+        with long_waits(device) as wait:
+
+            def run() -> Timed:
+                late_ns.append(wait())
+                return self._timed(time_step)
+
+            amid = measure_copies_in(step, step.hooks._replace(call_ns=max(call_ns, step.hooks.call_ns)), run, device)
+        waits = WaitCosts(
+            amid.begin_ns,
+            round(median(late_ns)) if late_ns else 0,
+            measure_waited_copy(device),
+            measure_unpinned(step, device),
+        )
+        return replace(step, hooks=amid.hooks, waits=waits)
 
     def _recorded(self) -> tuple[Blocks, View, Operators]:
         """The step without hooks, and with hooks that keep everything."""

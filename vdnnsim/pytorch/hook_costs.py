@@ -6,13 +6,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from vdnnsim.captured import (
     CapturedStep,
+    Doing,
     HookCosts,
     HookDeeds,
     LeavingBlock,
@@ -70,9 +72,22 @@ def measure_calls_in(step: CapturedStep, time_step: Callable[[], Timed], device:
     return max(0, round(more_ns / max(1, len(step.hook_calls))))
 
 
-def measure_copies_in(
-    step: CapturedStep, alone: HookCosts, run: Callable[[], object], device: torch.device
-) -> HookCosts:
+class Amid(NamedTuple):
+    """What hooks cost in a step, and how much later than launches and hooks say its first copy out is given, in
+    nanoseconds."""
+
+    hooks: HookCosts
+    begin_ns: int
+
+
+class _Call(NamedTuple):
+    """A call of the hooks: when it began, by the host's clock, and how long it took."""
+
+    begun_ns: int
+    taken_ns: int
+
+
+def measure_copies_in(step: CapturedStep, alone: HookCosts, run: Callable[[], Timed], device: torch.device) -> Amid:
     """`alone`, what hooks cost one right behind the other, with copies out and in as they cost in this step, if that is
     more. Some blocks leave, in steps that `run` makes; the calls are clocked, and by how much those with copies take
     longer than those without is set beside what `alone` says of them, in the median. `alone` where the host has too
@@ -83,16 +98,17 @@ def measure_copies_in(
     except DeviceRefused:
         engine = None
     if engine is None:
-        return alone
+        return Amid(alone, 0)
     running = running_by(plan, engine)
-    clocked: list[list[int]] = []
+    begun_ns: list[int] = []
+    clocked: list[list[_Call]] = []
     try:
         for _ in range(_CLOCKED_STEPS):
-            with _clocked(running) as calls_ns:
-                run()
-            clocked.append(calls_ns)
+            with _clocked(running) as calls:
+                begun_ns.append(run().begun_ns)
+            clocked.append(calls)
         if running.report().as_planned < _CLOCKED_STEPS:
-            return alone
+            return Amid(alone, 0)
     finally:
         running.close()
     agenda = agenda_of(plan.leaves)
@@ -100,18 +116,32 @@ def measure_copies_in(
     back = [stage for stage, deeds in agenda.items() if deeds.fetched or deeds.back]
     times = [_times_as_long(agenda, stages, clocked[1:], alone) for stages in (out, back)]
     copies_ns = [round(factor * cost_ns) for factor, cost_ns in zip(times, alone[1:3], strict=True)]
-    return alone._replace(copy_out_ns=copies_ns[0], copy_in_ns=copies_ns[1])
+    hooks = alone._replace(copy_out_ns=copies_ns[0], copy_in_ns=copies_ns[1])
+    first = min(out)
+    said_ns = _first_copy_ns(step, agenda, hooks, first)
+    late_ns = [
+        calls[first - 1].begun_ns + calls[first - 1].taken_ns - begin_ns - said_ns
+        for begin_ns, calls in zip(begun_ns[1:], clocked[1:], strict=True)
+    ]
+    return Amid(hooks, max(0, round(median(late_ns))))
+
+
+def _first_copy_ns(step: CapturedStep, agenda: Mapping[int, HookDeeds], hooks: HookCosts, stage: int) -> int:
+    """When the hook call of this stage is over, by what launches and hooks before it take."""
+    launches = (deed.number for deed in step.deeds[: step.hook_calls[stage - 1]] if deed.doing is Doing.LAUNCH)
+    copies_ns = sum(_cost_ns(deeds, hooks) for at, deeds in agenda.items() if at <= stage)
+    return sum(step.kernels[number].launch_ns for number in launches) + stage * hooks.call_ns + copies_ns
 
 
 def _times_as_long(
-    agenda: Mapping[int, HookDeeds], stages: Sequence[int], clocked: Iterable[Sequence[int]], alone: HookCosts
+    agenda: Mapping[int, HookDeeds], stages: Sequence[int], clocked: Iterable[Sequence[_Call]], alone: HookCosts
 ) -> float:
     """How many times as long what is done at these hook calls takes as `alone` says: the median, no less than 1."""
     found = [1.0]
-    for calls_ns in clocked:
-        idle = [taken_ns for stage, taken_ns in enumerate(calls_ns, start=1) if stage not in agenda]
+    for calls in clocked:
+        idle = [call.taken_ns for stage, call in enumerate(calls, start=1) if stage not in agenda]
         idle_ns = median(idle or [alone.call_ns])
-        found += [(calls_ns[stage - 1] - idle_ns) / max(1, _cost_ns(agenda[stage], alone)) for stage in stages]
+        found += [(calls[stage - 1].taken_ns - idle_ns) / max(1, _cost_ns(agenda[stage], alone)) for stage in stages]
     return max(1.0, median(found))
 
 
@@ -126,22 +156,18 @@ def _some(step: CapturedStep) -> Collection[int]:
 
 
 @contextmanager
-def _clocked(running: Running) -> Iterator[list[int]]:
-    """How long each call of the hooks takes, in nanoseconds, in the order of the calls."""
-    calls_ns: list[int] = []
+def _clocked(running: Running) -> Iterator[list[_Call]]:
+    """Each call of the hooks, in order."""
+    calls: list[_Call] = []
 
-    def pack(tensor: torch.Tensor) -> object:
-        taken_ns, kept = _timed(running.pack, tensor)
-        calls_ns.append(taken_ns)
-        return kept
+    def clocked(call: Callable[..., _T], argument: object) -> _T:
+        begun_ns = time.perf_counter_ns()
+        taken_ns, found = _timed(call, argument)
+        calls.append(_Call(begun_ns, taken_ns))
+        return found
 
-    def unpack(kept: object) -> torch.Tensor:
-        taken_ns, tensor = _timed(running.unpack, kept)
-        calls_ns.append(taken_ns)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        yield calls_ns
+    with torch.autograd.graph.saved_tensors_hooks(partial(clocked, running.pack), partial(clocked, running.unpack)):
+        yield calls
 
 
 def _cost_ns(deeds: HookDeeds, alone: HookCosts) -> int:

@@ -6,10 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 
 from vdnnsim.calibration.watch import Fastest
+
+if TYPE_CHECKING:
+    from vdnnsim.pytorch.cudart import Runtime
+    from vdnnsim.pytorch.engine_cuda import PinnedMemory
 
 _BYTES = 64 << 20
 _SLOW = 1.01
@@ -18,38 +23,64 @@ _FIRST_LOOKS = 20
 Look = Callable[[], bool]
 
 
+class BothWays:
+    """Memory on both sides of a GPU's link, none of it PyTorch's allocator's, which is counted meanwhile."""
+
+    def __init__(self, device: torch.device, there: PinnedMemory, here: int, runtime: Runtime) -> None:
+        self.stream = torch.cuda.Stream(device)
+        self._there, self._here, self._runtime = there, here, runtime
+
+    def out(self) -> None:
+        """Begin a copy to the host, of 64 MiB."""
+        self._runtime.to_host(self._there.pages.address, self._here, _BYTES, self.stream.cuda_stream)
+
+    def back(self) -> None:
+        """Begin a copy to the device, behind the one before."""
+        self._runtime.to_device(self._here, self._there.pages.address, _BYTES, self.stream.cuda_stream)
+
+    def copy(self) -> None:
+        """Begin one each way, one behind the other."""
+        self.out()
+        self.back()
+
+
 @contextmanager
-def link_looks(device: torch.device) -> Iterator[Look]:
-    """A look at the device's link: whether it runs at full speed, as far as copies so far have shown that. Its memory
-    is none of PyTorch's allocator's, which is counted meanwhile. The CPU has no link. Raises `DeviceRefused` where the
-    host has too little memory to pin."""
-    if device.type != "cuda":
-        yield lambda: True
-        return
+def both_ways(device: torch.device) -> Iterator[BothWays]:
+    """Memory for copies, given back in the end. Raises `DeviceRefused` where the host has too little memory to pin."""
     from vdnnsim.pytorch.engine_cuda import PinnedMemory, cuda_runtime  # where there is a GPU
 
     runtime = cuda_runtime()
     there = PinnedMemory(_BYTES, runtime)
     here = runtime.take(_BYTES)
-    stream = torch.cuda.Stream(device)
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(3)]
-    fastest = (Fastest(_SLOW), Fastest(_SLOW))
-
-    def look() -> bool:
-        marks[0].record(stream)
-        runtime.to_host(there.pages.address, here, _BYTES, stream.cuda_stream)
-        marks[1].record(stream)
-        runtime.to_device(here, there.pages.address, _BYTES, stream.cuda_stream)
-        marks[2].record(stream)
-        stream.synchronize()
-        taken_ns = [round(begin.elapsed_time(end) * 1e6) for begin, end in pairwise(marks)]
-        fast = [one.is_fast(reading_ns) for one, reading_ns in zip(fastest, taken_ns, strict=True)]
-        return all(fast)
-
     try:
-        for _ in range(_FIRST_LOOKS):
-            look()
-        yield look
+        yield BothWays(device, there, here, runtime)
     finally:
         runtime.give_back(here)
         there.close()
+
+
+@contextmanager
+def link_looks(device: torch.device) -> Iterator[Look]:
+    """A look at the device's link: whether it runs at full speed, as far as copies so far have shown that. The CPU has
+    no link. Raises `DeviceRefused` where the host has too little memory to pin."""
+    if device.type != "cuda":
+        yield lambda: True
+        return
+    with both_ways(device) as pair:
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(3)]
+        fastest = (Fastest(_SLOW), Fastest(_SLOW))
+
+        def look() -> bool:
+            marks[0].record(pair.stream)
+            pair.out()
+            marks[1].record(pair.stream)
+            pair.back()
+            marks[2].record(pair.stream)
+            pair.stream.synchronize()
+            taken_ns = [round(begin.elapsed_time(end) * 1e6) for begin, end in pairwise(marks)]
+            fast = [one.is_fast(reading_ns) for one, reading_ns in zip(fastest, taken_ns, strict=True)]
+            return all(fast)
+
+        for _ in range(_FIRST_LOOKS):
+            look()
+        yield look

@@ -24,10 +24,12 @@ _LIGHT_TRIES = 3
 
 
 class Timed(NamedTuple):
-    """One step in nanoseconds: until the host was through, and until the device was."""
+    """One step in nanoseconds: until the host was through, and until the device was; and what the host's clock
+    (`perf_counter_ns`) showed when it began."""
 
     host_ns: int
     step_ns: int
+    begun_ns: int = 0
 
 
 def record_step(
@@ -73,7 +75,7 @@ def time_step(step: Step, device: CaptureDevice) -> Timed:
     step()
     host_ns = time.perf_counter_ns()
     device.synchronize()
-    return Timed(host_ns - begin_ns, time.perf_counter_ns() - begin_ns)
+    return Timed(host_ns - begin_ns, time.perf_counter_ns() - begin_ns, begin_ns)
 
 
 @contextmanager
