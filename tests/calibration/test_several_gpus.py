@@ -26,7 +26,7 @@ from vdnnsim.calibration.several.links import combinations_of, rates  # noqa: E4
 from vdnnsim.calibration.several.messages import Card, Ran  # noqa: E402
 from vdnnsim.calibration.several.placing import divided, visible_gpus  # noqa: E402
 from vdnnsim.calibration.several.predictions import predictions  # noqa: E402
-from vdnnsim.calibration.several.records import StreamsRecord, read_stored  # noqa: E402
+from vdnnsim.calibration.several.records import StreamsRecord, of_all_times, read_stored  # noqa: E402
 from vdnnsim.calibration.several.report import make_several_report  # noqa: E402
 from vdnnsim.calibration.several.seat import Seat, open_seat  # noqa: E402
 from vdnnsim.cli.calibrate import app  # noqa: E402
@@ -137,7 +137,8 @@ def test_an_interrupted_report_keeps_what_it_has_and_goes_on(interrupted: Path) 
         found = make_several_report(crew, read_cases(interrupted / "cases.toml"), out)
     assert found.failures == {}
     assert found.cases[:6] == before.cases
-    assert found.streams == before.streams
+    assert found.streams[:15] == before.streams
+    assert [one.streams for one in found.streams[15:]] == [one.streams for one in before.streams]
     for case in (found.cases[:6], found.cases[6:]):
         assert [(one.start, one.gpu) for one in case] == [
             *(("alone", 0), ("alone", 1), ("together", 0), ("together", 1), ("staggered", 0), ("staggered", 1))
@@ -280,6 +281,51 @@ def test_cases_of_another_list_stay_and_are_not_told(interrupted: Path, tmp_path
     stored = read_stored(interrupted / "out" / "results.json")
     host = measured_host(stored.streams, 2, "x", "x", "a test")
     assert predictions(stored.cases, read_cases(tmp_path / "cases.toml"), interrupted / "out", host) == []
+
+
+def test_links_take_turns_and_what_disturbed_one_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of 100 bytes at 100 GB/s, in two of five turns at 50; one of the links is seen to be slow then."""
+    monkeypatch.setattr(links, "_TIMES", 5)
+    monkeypatch.setattr(links, "_LEAD_NS", 0)
+    asked: list[str] = []
+
+    class Link:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.turn = 0
+
+        def settle(self) -> None:
+            asked.append(self.name)
+
+        def stream(self, directions: tuple[str, ...], _copies: int, _at_ns: int) -> dict[str, list[tuple[int, int]]]:
+            self.turn += 1
+            one_ns = 2 if self.turn in (2, 3) else 1
+            return {way: [(0, one_ns), (one_ns, 2 * one_ns)] for way in directions}
+
+        def after(self) -> tuple[str, ...]:
+            return ("link",) if self.turn in (2, 3) and self.name == "GPU 0" else ()
+
+        def close(self) -> None:
+            pass
+
+    with thread_crew({name: partial(Link, name) for name in BOTH}) as crew:
+        told: list[str] = []
+        found = links.measure_links(crew, (((0, "out"),), ((1, "in"),)), 100, told.append)
+    assert asked == 5 * [*BOTH]
+    assert told == [f"links, turn {turn}" for turn in range(1, 6)]
+    assert found[0] == StreamsRecord(((0, "out"),), (100 * 10**9,), (0,))
+    assert found[1] == StreamsRecord(((1, "in"),), (100 * 10**9,), (500_000,))
+
+
+def test_what_links_carried_at_several_times_is_their_median() -> None:
+    def record(out: int, back: int, *disturbed_by: str) -> StreamsRecord:
+        return StreamsRecord(((0, "out"), (1, "in")), (out, back), (10_000, 500), disturbed_by)
+
+    alone = StreamsRecord(((0, "out"),), (90,), (7,))
+    times = [record(100, 80), alone, record(102, 90), record(101, 100), record(60, 60, "link")]
+    middle = StreamsRecord(((0, "out"), (1, "in")), (101, 90), (19_802, 222_222))
+    assert of_all_times(times) == [middle, alone]
+    assert of_all_times(times[-1:]) == times[-1:]
 
 
 def test_rates_are_of_the_time_in_which_all_copy() -> None:

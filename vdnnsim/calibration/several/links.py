@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
-from vdnnsim.calibration.samples import sample
+from vdnnsim.calibration.samples import quiet_ones, sample
 from vdnnsim.calibration.several.records import StreamsRecord
 from vdnnsim.calibration.several.streams import IN, OUT
+from vdnnsim.calibration.watch import Seen
 from vdnnsim.crew import Crew
 from vdnnsim.errors import InvalidInput
 
@@ -41,28 +42,72 @@ def combinations_of(gpus: int) -> list[Streams]:
     return every + [streams for streams in alike if streams not in every]
 
 
-def measure_streams(crew: Crew, streams: Streams, piece_bytes: int) -> StreamsRecord:
-    """What each of these reaches beside the others: the median of some turns. Raises as `Crew.ask_each`, and
-    `InvalidInput` where they were never all under way."""
-    ways: dict[int, tuple[str, ...]] = {}
-    for gpu, way in streams:
-        ways[gpu] = (*ways.get(gpu, ()), way)
-    turns: list[list[int]] = []
-    copies = _COPIES
-    for _ in range(_MOST_TIMES):
+class _Turns:
+    """The turns of one combination so far."""
+
+    def __init__(self, crew: Crew, streams: Streams, piece_bytes: int) -> None:
+        self.streams = streams
+        self.found: list[Seen[list[int]]] = []
+        self._crew, self._piece_bytes = crew, piece_bytes
+        self._copies = _COPIES
+        self._ways: dict[int, tuple[str, ...]] = {}
+        for gpu, way in streams:
+            self._ways[gpu] = (*self._ways.get(gpu, ()), way)
+
+    def take(self) -> None:
+        """One more, from links at rest on; the next one has more copies where these were never all under way."""
+        at_rest(self._crew, self._ways)
         at_ns = time.perf_counter_ns() + _LEAD_NS
-        asked = {gpu: (directions, copies, at_ns) for gpu, directions in ways.items()}
-        found = rates(crew.ask_each(asked, "stream", _PATIENCE_S), streams, piece_bytes)
+        asked = {gpu: (directions, self._copies, at_ns) for gpu, directions in self._ways.items()}
+        spans = self._crew.ask_each(asked, "stream", _PATIENCE_S)
+        disturbed_by = disturbances(self._crew, self._ways)
+        found = rates(spans, self.streams, self._piece_bytes)
         if found:
-            turns.append(found)
+            self.found.append(Seen(found, disturbed_by))
         else:
-            copies = min(2 * copies, _MOST_COPIES)
-        if len(turns) == _TIMES:
-            break
-    if not turns:
-        raise InvalidInput(f"copies of {title_of(streams)}: found none under way at once; end what else uses the cores")
-    samples = [sample(values) for values in zip(*turns, strict=True)]
-    return StreamsRecord(streams, tuple(one.median_ns for one in samples), tuple(one.spread_ppm for one in samples))
+            self._copies = min(2 * self._copies, _MOST_COPIES)
+
+    def record(self) -> StreamsRecord:
+        """The median. Raises `InvalidInput` where they were never all under way."""
+        if not self.found:
+            raise InvalidInput(
+                f"copies of {title_of(self.streams)}: found none under way at once; end what else uses the cores"
+            )
+        turns = quiet_ones(self.found)
+        samples = [sample(values) for values in zip(*turns.value, strict=True)]
+        return StreamsRecord(
+            self.streams,
+            tuple(one.median_ns for one in samples),
+            tuple(one.spread_ppm for one in samples),
+            turns.disturbed_by,
+        )
+
+
+def measure_links(
+    crew: Crew, every: Sequence[Streams], piece_bytes: int, tell: Callable[[str], None]
+) -> list[StreamsRecord]:
+    """What the streams of each combination reach beside each other: the median of some turns that nothing disturbed.
+    The combinations take turns, since what others leave of a host's links changes from one minute to the next. Raises
+    as `Crew.ask_each`, and `InvalidInput` where those of one were never all under way."""
+    combinations = [_Turns(crew, streams, piece_bytes) for streams in every]
+    for turn in range(_MOST_TIMES):
+        lacking = [one for one in combinations if len(one.found) < _TIMES]
+        if lacking:
+            tell(f"links, turn {turn + 1}")
+        for one in lacking:
+            one.take()
+    return [one.record() for one in combinations]
+
+
+def at_rest(crew: Crew, gpus: Iterable[int]) -> None:
+    """Wait a little until each link is at rest; one GPU after the other, since each looks by copies."""
+    for gpu in gpus:
+        crew.ask(gpu, "settle")
+
+
+def disturbances(crew: Crew, gpus: Iterable[int]) -> tuple[str, ...]:
+    """What of their links and cards was slow since; one GPU after the other, when all are through."""
+    return tuple(sorted({name for gpu in gpus for name in crew.ask(gpu, "after")}))
 
 
 def rates(spans: Mapping[int, Mapping[str, Spans]], streams: Streams, piece_bytes: int) -> list[int]:

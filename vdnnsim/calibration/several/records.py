@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.errors import Fault, InvalidFile
 from vdnnsim.files import read_text
+from vdnnsim.units import PPM
 
 
 class Start(StrEnum):
@@ -25,11 +27,12 @@ class Start(StrEnum):
 @dataclass(frozen=True)
 class StreamsRecord:
     """Copies in these directions of these GPUs at once: (GPU, "out" or "in") of each, what each reached in bytes per
-    second while all were under way, and how widely that spread (`samples.Sample`)."""
+    second while all were under way, how widely that spread (`samples.Sample`), and what disturbed most turns."""
 
     streams: tuple[tuple[int, str], ...]
     rates_bytes_per_s: tuple[int, ...]
     spreads_ppm: tuple[int, ...]
+    disturbed_by: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -110,6 +113,28 @@ def read_stored(path: Path) -> Stored:
         raise InvalidFile([Fault(str(path), None, "measurements", str(error), expected)]) from None
 
 
+def of_all_times(records: Iterable[StreamsRecord]) -> list[StreamsRecord]:
+    """Each combination of copies once, by the median of those times at which it was measured; it spreads as far as the
+    widest of them, or as they lie apart. Disturbed ones count where there are no others."""
+    times: dict[tuple[tuple[int, str], ...], list[StreamsRecord]] = {}
+    for one in records:
+        times.setdefault(one.streams, []).append(one)
+    return [_median_of([one for one in every if not one.disturbed_by] or every) for every in times.values()]
+
+
+def _median_of(every: Sequence[StreamsRecord]) -> StreamsRecord:
+    rates, spreads = [], []
+    for found, own_ppm in zip(
+        zip(*(one.rates_bytes_per_s for one in every), strict=True),
+        zip(*(one.spreads_ppm for one in every), strict=True),
+        strict=True,
+    ):
+        middle = round(median(found))
+        rates.append(middle)
+        spreads.append(max(*own_ppm, round((max(found) - min(found)) * PPM / max(1, middle))))
+    return StreamsRecord(every[0].streams, tuple(rates), tuple(spreads), every[0].disturbed_by)
+
+
 def of_case(records: Iterable[StartRecord], case: tuple[str, int, str, str]) -> list[StartRecord]:
     """All of one case."""
     return [record for record in records if record.case == case]
@@ -120,4 +145,5 @@ def _streams(one: Mapping[str, Any]) -> StreamsRecord:
         tuple((int(gpu), str(way)) for gpu, way in one["streams"]),
         tuple(one["rates_bytes_per_s"]),
         tuple(one["spreads_ppm"]),
+        tuple(one.get("disturbed_by", ())),
     )

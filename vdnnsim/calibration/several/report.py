@@ -16,7 +16,7 @@ from vdnnsim.calibration.cases import CaseGroup, CasesFile
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.samples import quiet_ones, repetitions_within, sample
 from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
-from vdnnsim.calibration.several.links import combinations_of, measure_streams, title_of
+from vdnnsim.calibration.several.links import at_rest, combinations_of, disturbances, measure_links
 from vdnnsim.calibration.several.messages import Card, Case, Expected, Inputs, Observed, Ran, inputs_of, profile_of
 from vdnnsim.calibration.several.placing import own_cores, visible_gpus
 from vdnnsim.calibration.several.predictions import Predicted, predictions
@@ -25,6 +25,7 @@ from vdnnsim.calibration.several.records import (
     StartRecord,
     Stored,
     StreamsRecord,
+    of_all_times,
     of_case,
     read_stored,
     stored_text,
@@ -101,7 +102,7 @@ class _Making:
         self.failures: dict[str, str] = {}
 
     def report(self) -> SeveralReport:
-        """Measure what is missing, links first."""
+        """Measure what is missing."""
         try:
             self._measure()
         finally:
@@ -117,10 +118,11 @@ class _Making:
         """Host and table of what there is."""
         gpu, count = self.cases.gpu, len(self.gpus)
         source = f"Chains of copies of all {count} GPUs at once, {self.conditions['date']}, 'vdnnsim calibrate report'."
-        host = measured_host(self.streams, count, f"{gpu}-x{count}", f"{count} GPUs {gpu} of one host", source)
+        streams = of_all_times(self.streams)
+        host = measured_host(streams, count, f"{gpu}-x{count}", f"{count} GPUs {gpu} of one host", source)
         write_text(self.out / HOST, host_text(host))
         found = predictions(self.records, self.cases, self.out, host)
-        rules = rule_of(self.streams, host)
+        rules = rule_of(streams, host)
         write_text(self.out / TABLE, table_text(rules, found, self.conditions | self._failed()))
         return found
 
@@ -131,7 +133,6 @@ class _Making:
                 self.progress(0, 1, f"{self.crew.names[gpu]}: link and host, alone")
                 self.crew.ask(gpu, "measure_profile", self.cases.gpu, path)
             self.crew.ask(gpu, "expect", path)
-        self._measure_links()
         groups = [(group, math) for group in self.cases.case for math in group.math]
         for number, (group, math) in enumerate(groups):
             title = f"{load_network(group.network, group.batch).name} batch {group.batch}, {math}"
@@ -145,16 +146,12 @@ class _Making:
     def _tell(self, number: int, groups: int, title: str, now: str) -> None:
         self.progress(number, groups, f"{title}: {now}")
 
-    def _measure_links(self) -> None:
-        measured = {one.streams for one in self.streams}
-        missing = [streams for streams in combinations_of(len(self.gpus)) if streams not in measured]
-        if not missing:
-            return
+    def _measure_links(self, tell: Callable[[str], None]) -> None:
+        """What the links carry now. Again for every network: it is not the same in all minutes."""
         piece_bytes, *_ = self.crew.ask_all("prepare_streams")
-        for number, streams in enumerate(missing):
-            self.progress(number, len(missing), f"link: {title_of(streams)}")
-            self.streams.append(measure_streams(self.crew, streams, piece_bytes))
-            self._keep()
+        every = combinations_of(len(self.gpus))
+        self.streams += measure_links(self.crew, every, piece_bytes, tell)
+        self._keep()
 
     def _measure_group(self, group: CaseGroup, math: str, tell: Callable[[str], None]) -> None:
         name = load_network(group.network, group.batch).name
@@ -168,6 +165,7 @@ class _Making:
                 tell(f"trace on {self.crew.names[gpu]}, alone")
                 asked = (group.network, group.batch, math, self.cases.gpu, inputs[gpu])
                 self.crew.ask(gpu, "measure_trace", *asked)
+        self._measure_links(tell)
         for policy in missing:
             tell(policy)
             case = Case(group.network, group.batch, math, policy, wanted[policy])
@@ -258,14 +256,13 @@ class _Making:
 
 def run_once(crew: Crew, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
     """One iteration on each of these GPUs, each so much later than the first, and what disturbed any of them."""
-    for gpu in delays_ns:
-        crew.ask(gpu, "settle")
+    at_rest(crew, delays_ns)
     crew.ask_each(dict.fromkeys(delays_ns, ()), "ready", _PATIENCE_S)
     begin_ns = time.perf_counter_ns() + _LEAD_NS
     moments = {gpu: (begin_ns + delay_ns,) for gpu, delay_ns in delays_ns.items()}
     ran: dict[int, Ran] = crew.ask_each(moments, "run", _PATIENCE_S)
-    disturbed = {name for gpu in delays_ns for name in (*ran[gpu].disturbed_by, *crew.ask(gpu, "after"))}
-    return Seen(ran, tuple(sorted(disturbed)))
+    own = (name for one in ran.values() for name in one.disturbed_by)
+    return Seen(ran, tuple(sorted({*own, *disturbances(crew, delays_ns)})))
 
 
 def _check_cards(names: Sequence[str], cards: Sequence[Card]) -> None:

@@ -21,20 +21,21 @@ def table_text(rules: Iterable[Rule], found: Sequence[Predicted], conditions: Ma
         *(_rule_row(one) for one in rules),
         "",
         "| network (batch) | math | policy | start | GPU | measured ms | longer than alone % | simulated ms | "
-        "error % | spread % | begun later ms | verdict | bytes and addresses |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "longer than alone % | error % | spread % | begun later ms | verdict | bytes and addresses |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    alone_ns = {
-        (one.record.case, one.record.gpu): one.record.measured_ns for one in found if one.record.start == Start.ALONE
-    }
+    alone = {(one.record.case, one.record.gpu): one for one in found if one.record.start == Start.ALONE}
     for one in found:
         record = one.record
-        longer = record.measured_ns / alone_ns.get((record.case, record.gpu), record.measured_ns) - 1
+        by_itself = alone.get((record.case, record.gpu), one)
+        longer = record.measured_ns / by_itself.record.measured_ns - 1
+        simulated_longer = one.simulated_ns / max(1, by_itself.simulated_ns) - 1
         verdict = "; ".join((one.verdict, *record.disturbed_by))
+        more, simulated_more, error = (f"{100 * share:+.2f}" for share in (longer, simulated_longer, one.error))
         lines.append(
             f"| {record.network} ({record.batch}) | {record.math} | {record.policy} | {record.start} | {record.gpu} | "
-            f"{record.measured_ns / 1e6:.3f} | {100 * longer:+.2f} | {one.simulated_ns / 1e6:.3f} | "
-            f"{100 * one.error:+.2f} | {record.spread_ppm / 1e4:.2f} | {record.delay_ns / 1e6:.3f} | {verdict} | "
+            f"{record.measured_ns / 1e6:.3f} | {more} | {one.simulated_ns / 1e6:.3f} | {simulated_more} | "
+            f"{error} | {record.spread_ppm / 1e4:.2f} | {record.delay_ns / 1e6:.3f} | {verdict} | "
             f"{'equal' if record.equal else 'DIFFER'} |"
         )
     return "\n".join([*lines, "", *(f"* {key}: {text}" for key, text in conditions.items())]) + "\n"
@@ -60,5 +61,5 @@ def _rule_row(one: Rule) -> str:
     rates = (one.measured.rates_bytes_per_s, one.fair_bytes_per_s, one.rule_bytes_per_s)
     measured, fair, rule = (", ".join(f"{rate / 1e9:.1f}" for rate in each) for each in rates)
     off, errors = (", ".join(f"{100 * error:+.1f}" for error in each) for each in (one.fair_errors, one.errors))
-    spread = f"{max(one.measured.spreads_ppm) / 1e4:.2f}"
+    spread = "; ".join((f"{max(one.measured.spreads_ppm) / 1e4:.2f}", *one.measured.disturbed_by))
     return f"| {one.measured.title} | {measured} | {fair} | {off} | {rule} | {errors} | {spread} |"
