@@ -268,3 +268,17 @@ def test_a_host_that_waits_for_one_of_two_copies_stalls_until_that_one_ends() ->
 def test_a_call_of_a_framework_is_refused_since_nothing_here_does_it(device: CpuDevice) -> None:
     with pytest.raises(InvalidInput, match="found the call 'hook' of a framework, expected kernels, copies"):
         load(program_of(HostCall("hook")), device)
+
+
+def test_a_host_rehearses_while_it_waits_except_at_the_end(device: CpuDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal's copy slows those under way, and nothing follows for which the host had to be warm."""
+    rehearses: list[bool] = []
+
+    def wait(stream: Stream, meanwhile: Callable[[], None] | None = None) -> Callable[[], None]:
+        rehearses.append(meanwhile is not None)
+        return CpuDevice.wait(device, stream, meanwhile)
+
+    monkeypatch.setattr(device, "wait", wait)
+    load(PROGRAM, device)
+    waits = [len(command.streams) for command in PROGRAM.commands if isinstance(command, Synchronise)]
+    assert rehearses[: sum(waits)] == [True] * sum(waits[:-1]) + [False] * waits[-1]

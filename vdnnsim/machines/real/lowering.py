@@ -33,7 +33,7 @@ from vdnnsim.program import (
     StreamWait,
     Synchronise,
 )
-from vdnnsim.program.order import follow
+from vdnnsim.program.order import follow, stream_of
 
 if TYPE_CHECKING:
     from vdnnsim.machines.real.machine import RealMachine
@@ -86,6 +86,8 @@ class Lowering:
         self._meanwhile = {stream: rehearsal(device, make_pool, stream) for stream in (Stream.COPY_OUT, Stream.COPY_IN)}
         self._idle_direction = Stream.COPY_IN
         """The one in which the program does not copy now."""
+        self._work_left = sum(stream_of(command) is not None for command in program.commands)
+        """Kernels and copies that are still to be given."""
         order = Order()
         self.orders = [self._prepared(command, follow(order, command)) for command in program.commands]
 
@@ -109,8 +111,10 @@ class Lowering:
                 "policy: found tensors that go on to NVMe, which is simulated alone; expected place=host"
             )
         if isinstance(command, Kernel):
+            self._work_left -= 1
             calls = [self._kernel(command)]
         elif isinstance(command, CopyOut | CopyIn):
+            self._work_left -= 1
             calls = [self._copy(command)]
         else:
             calls = self._waits(command)
@@ -134,7 +138,8 @@ class Lowering:
         return self._machine.device.copy(Stream.COPY_IN, here, there)
 
     def _waits(self, command: Synchronise | HostWait | StreamWait) -> list[Action]:
-        meanwhile = self._meanwhile[self._idle_direction]
+        # Behind the last piece of work there is nothing to be warm for, and copies may be under way in both directions.
+        meanwhile = self._meanwhile[self._idle_direction] if self._work_left else None
         if isinstance(command, Synchronise):
             return [self._machine.device.wait(stream, meanwhile) for stream in command.streams]
         event = self.events[command.piece]
