@@ -29,7 +29,7 @@ def instances(draw: DrawFn) -> Instance:
     steps = []
     for number in range(2 * layers):
         choices = [Choice("fast", draw(_TIMES), draw(_SIZES))]
-        if number in (1, 2 * layers - 2) and choices[0].workspace_bytes:
+        if number in (0, 1, 2 * layers - 2) and choices[0].workspace_bytes:
             choices.append(Choice("lean", choices[0].duration_ns + MS + draw(_TIMES), 0))
         steps.append(Step((f"l{number}", "pass"), number, tuple(choices), draw(_SIZES)))
     gaps: list[Gap] = []
@@ -40,9 +40,8 @@ def instances(draw: DrawFn) -> Instance:
             remake_ns = draw(st.none() | _TIMES)
             sources = tuple(gap.tensor for gap in gaps[-1:]) if remake_ns is not None else ()
             size_bytes, in_ns = MB + draw(_SIZES), MS + draw(_TIMES)
-            gaps.append(
-                Gap(f"m{number}", size_bytes, first, needed - 1, needed, number, out_ns, in_ns, remake_ns, sources)
-            )
+            gap = Gap(f"m{number}", size_bytes, first, needed - 1, needed, number, out_ns, in_ns, remake_ns, sources)
+            gaps.append(gap if remake_ns is None else gap._replace(makers=(max(number, draw(st.integers(0, 1))),)))
     return Instance(tuple(steps), tuple(gaps), 10 * MB, draw(st.integers(60, 220)) * MB)
 
 
@@ -88,6 +87,32 @@ def test_coarser_ones_are_below_or_above(instance: Instance, data: st.DataObject
     assert least is not None
     assert found is not None
     assert found >= least - 100
+
+
+def test_what_is_made_again_is_so_as_before_and_behind_the_copies_in() -> None:
+    """Of 20 bytes, m, which step 1 makes again of s in 10 ns with 6 bytes of workspace or in 30 without, is gone at
+    step 4 at least, and s, back in 20 ns, as well; both are needed at step 6."""
+    ways = {1: (Choice("fast", 10, 6), Choice("lean", 30, 0))}
+    source = Gap("s", 3, 1, 5, 6, 0, 1, 20, None, ())
+    made = Gap("m", 7, 3, 5, 6, 1, 10**6, 10**6, 0, ("s",), makers=(1,))
+
+    def waits_ns(**used_bytes: int) -> float | None:
+        steps = tuple(
+            Step(
+                (f"l{number}", "pass"),
+                number,
+                ways.get(number, (Choice("", 30, 0),)),
+                used_bytes.get(f"at_{number}", 5),
+            )
+            for number in range(8)
+        )
+        time_ns = Model(Instance(steps, (source, made), 0, 20)).solve(whole=True, seconds=60).time_ns
+        return time_ns and time_ns - 7 * 30 - 10
+
+    assert waits_ns(at_4=14) == pytest.approx(10)  # m is made again
+    assert waits_ns(at_4=18) == pytest.approx(10)  # s comes beside step 5
+    assert waits_ns(at_4=18, at_5=18) == pytest.approx(20 + 10)  # and here in the wait before step 6, m behind it
+    assert waits_ns(at_4=14, at_5=15, at_6=15) == pytest.approx(20 + 30)  # without workspace, both times
 
 
 def test_a_coarser_one_keeps_what_cannot_go_for_a_whole_period() -> None:

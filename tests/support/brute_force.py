@@ -1,5 +1,6 @@
 """The model of docs/optimum.md solved by trying everything: each tensor stays, or is gone for some steps and comes back
-by copies or is made again; each kernel runs in each of its ways. What that takes is reckoned without any solver."""
+by copies or is made again, behind the copies in of its stage; each kernel runs in each of its ways. What that takes is
+reckoned without any solver."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ class Away(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A copy that may run in cells `begin` to `end`: cell 2k is the wait of step k, 2k + 1 is beside its kernel."""
+    """A copy that may run in cells `begin` to `end`: 3k is the wait of step k, up to 3k + 1, in which things are made
+    again; 3k + 2 is beside its kernel."""
 
     begin: int
     end: int
@@ -53,40 +55,48 @@ def _aways(gap: Gap) -> Iterator[Away | None]:
 def _fits(instance: Instance, choices: tuple[Choice, ...], actions: list[Away]) -> bool:
     room = instance.capacity_bytes - instance.fixed_bytes
     gone = {(away.gap, step) for away in actions for step in range(away.first, away.last + 1)}
-    return all(
+    held = [
         step.used_bytes
-        + choice.workspace_bytes
         + sum(gap.size_bytes for gap in instance.gaps if gap.first <= number <= gap.last and (gap, number) not in gone)
-        <= room
-        for number, (step, choice) in enumerate(zip(instance.steps, choices, strict=True))
+        for number, step in enumerate(instance.steps)
+    ]
+    return all(size + choice.workspace_bytes <= room for size, choice in zip(held, choices, strict=True)) and all(
+        held[away.again] + choices[maker].workspace_bytes - _made_behind(away, actions) <= room
+        for away in actions
+        if away.again is not None
+        for maker in away.gap.makers
+        if choices[maker].workspace_bytes
     )
 
 
+def _made_behind(away: Away, actions: list[Away]) -> int:
+    """Bytes of what is not there yet when this is made again in the same wait."""
+    others = (other for other in actions if other is not away and other.again == away.again)
+    return sum(other.gap.size_bytes for other in others if other.gap.makers[-1:] >= away.gap.makers[-1:])
+
+
 def _time_ns(choices: tuple[Choice, ...], actions: list[Away]) -> int | None:
-    waits = [0] * len(choices)
+    cells = [cell for choice in choices for cell in (0, 0, choice.duration_ns)]
     needed = {away.gap: away.gap.needed for away in actions}
     for away in actions:
         if away.again is None:
             continue
-        waits[away.again] += away.gap.remake_ns or 0
+        again_ns = (away.gap.remake_ns or 0) + sum(choices[maker].duration_ns for maker in away.gap.makers)
+        cells[3 * away.again + 1] += again_ns
         for source in actions:
             if source.gap.tensor in away.gap.sources and source.first <= away.again <= source.gap.last:
                 if source.last >= away.again or (source.again or 0) > away.again:
                     return None  # not there, or not yet
                 needed[source.gap] = min(needed[source.gap], away.again)
     copied = [away for away in actions if away.again is None]
-    outs = [Job(2 * away.gap.written + 2, 2 * away.first, away.gap.out_ns) for away in copied]
-    ins = [Job(2 * away.last + 2, 2 * needed[away.gap], away.gap.in_ns) for away in copied]
+    outs = [Job(3 * away.gap.written + 3, 3 * away.first + 1, away.gap.out_ns) for away in copied]
+    ins = [Job(3 * away.last + 3, 3 * needed[away.gap], away.gap.in_ns) for away in copied]
     # Waits as late as they can be serve whatever comes after as well.
-    for step in range(len(choices)):
+    for wait in range(0, len(cells), 3):
         missing = [0]
-        for jobs in (outs, ins):
+        for jobs, end in ((outs, wait + 1), (ins, wait)):
             for begin in {job.begin for job in jobs}:
-                wanted = sum(job.lasts_ns for job in jobs if job.begin >= begin and job.end <= 2 * step)
-                missing.append(wanted - _lasts_ns(choices, waits, begin, 2 * step))
-        waits[step] += max(missing)
-    return sum(choice.duration_ns for choice in choices) + sum(waits)
-
-
-def _lasts_ns(choices: tuple[Choice, ...], waits: list[int], begin: int, end: int) -> int:
-    return sum(choices[cell // 2].duration_ns if cell % 2 else waits[cell // 2] for cell in range(begin, end + 1))
+                wanted = sum(job.lasts_ns for job in jobs if job.begin >= begin and job.end <= end)
+                missing.append(wanted - sum(cells[begin : end + 1]))
+        cells[wait] += max(missing)
+    return sum(cells)

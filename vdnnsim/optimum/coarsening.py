@@ -62,7 +62,7 @@ def in_periods(instance: Instance, begins: Sequence[int]) -> Instance:
 
 def at_marks(instance: Instance, marks: Sequence[int]) -> Instance:
     """An instance of single steps, in which memory counts beside these alone, the last one among them, all others run
-    at their fastest and things are made again out of nothing: its optimum is no larger."""
+    at their fastest and things are made again out of nothing, by kernels at their fastest: its optimum is no larger."""
     fastest = [instance.fastest_of_ns(step) for step in instance.steps]
     steps = []
     before = 0
@@ -77,7 +77,11 @@ def _seen(instance: Instance, marks: Sequence[int]) -> Iterator[Gap]:
         first, last = bisect_left(marks, gap.first), bisect_right(marks, gap.last) - 1
         if first <= last:
             written = bisect_right(marks, gap.written) - 1
-            yield gap._replace(first=first, last=last, needed=last + 1, written=written, sources=())
+            again_ns = gap.remake_ns
+            if again_ns is not None:
+                again_ns += sum(instance.fastest_of_ns(instance.steps[maker]) for maker in gap.makers)
+            seen = gap._replace(first=first, last=last, needed=last + 1, written=written)
+            yield seen._replace(remake_ns=again_ns, sources=(), makers=())
 
 
 def tightest(instance: Instance, count: int) -> list[int]:

@@ -46,8 +46,9 @@ class Gap(NamedTuple):
     the first time again.
 
     It may go out from behind period `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
-    be made again in `remake_ns`, None where nothing makes it in forward, from `sources`: those that are used as late as
-    it. Where there are `others`, these have to be made again before it, at a cost that is not counted.
+    be made again in `remake_ns`, None where nothing makes it in forward, and what the steps `makers` take, which run
+    again as they did; from `sources`: those that are used as late as it. Where there are `others`, these have to be
+    made again before it, at a cost that is not counted.
     """
 
     tensor: str
@@ -62,6 +63,7 @@ class Gap(NamedTuple):
     sources: tuple[str, ...]
     others: bool = False
     uses: Uses = Uses(0, 0, 0)
+    makers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def instance_of(
         )
         for operator in iteration.operators
     )
-    gaps = tuple(gap for name in moving for gap in _gaps(iteration, trace, link, steps, name, fixed))
+    gaps = tuple(gap for name in moving for gap in _gaps(iteration, link, steps, name, fixed))
     return Instance(steps, gaps, sum(iteration.buffers[name].size_bytes for name in fixed), capacity_bytes)
 
 
@@ -142,9 +144,7 @@ def _choices(trace: Trace, key: Key) -> tuple[Choice, ...]:
     return tuple(kept)
 
 
-def _gaps(
-    iteration: Iteration, trace: Trace, link: Link, steps: tuple[Step, ...], name: str, fixed: set[str]
-) -> Iterable[Gap]:
+def _gaps(iteration: Iteration, link: Link, steps: tuple[Step, ...], name: str, fixed: set[str]) -> Iterable[Gap]:
     numbers = {step.key: number for number, step in enumerate(steps)}
     users = [(numbers[key], iteration.by_key[key]) for key in iteration.users[name]]
     stages = list(dict.fromkeys(operator.stage for _, operator in users))
@@ -173,8 +173,9 @@ def _gaps(
             written,
             0 if given else link.copy_out.duration_ns(size_bytes),
             link.copy_in.duration_ns(size_bytes),
-            sum(trace.fastest(*key).duration_ns for key in makers) if remade else None,
+            0 if remade else None,
             tuple(sorted(there)) if remade else (),
             remade and there < sources,
             Uses(max(0, steps[written].stage if written >= 0 else 0), before, after),
+            tuple(numbers[key] for key in makers) if remade else (),
         )

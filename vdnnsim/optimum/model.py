@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.optimum.instance import Choice, Gap, Instance, Step
+from vdnnsim.optimum.remaking import Remaking
 from vdnnsim.optimum.silence import silence
 
 if TYPE_CHECKING:
@@ -73,12 +74,15 @@ class Model:
         steps = instance.steps
         self.periods = instance.periods
         self.before_ns = [sum(steps[step].before_ns for step in period) for period in self.periods]
-        self.wait = [self._variable(cost=1.0, upper=float("inf")) for _ in self.periods]
+        self.wait = [self.variable(cost=1.0, upper=float("inf")) for _ in self.periods]
         self.chosen = [[self._choice(step, choice) for choice in step.choices] for step in steps]
         self.kernels: list[list[tuple[int, float]]] = [[] for _ in self.periods]
         for period, kernels in zip(self.periods, self.kernels, strict=True):
             for step in period:
-                self.rows.add([(variable, -1.0) for variable in self.chosen[step]], -1.0)
+                one = [(variable, 1.0) for variable in self.chosen[step]]
+                self.rows.add([(variable, -1.0) for variable, _ in one], -1.0)
+                if len(one) > 1:
+                    self.rows.add(one, 1.0)
                 kernels += [(variable, self.cost[variable]) for variable in self.chosen[step]]
         self.gone = [self._gone(gap) for gap in instance.gaps]
         self.out: list[dict[int, int]] = []
@@ -91,11 +95,13 @@ class Model:
         self._one_action_each()
         self._copies(self.out, [gap.out_ns for gap in instance.gaps])
         self._copies(self.back, [gap.in_ns for gap in instance.gaps])
-        self._remakes()
+        self.idle = self._idle()
+        Remaking(self)
         self._memory()
         self._host()
 
-    def _variable(self, cost: float = 0.0, upper: float = 1.0, integer: bool = False) -> int:
+    def variable(self, cost: float = 0.0, upper: float = 1.0, integer: bool = False) -> int:
+        """One more variable of 0 to `upper`."""
         self.cost.append(cost)
         self.upper.append(upper)
         self.integer.append(int(integer))
@@ -103,13 +109,13 @@ class Model:
 
     def _choice(self, step: Step, choice: Choice) -> int:
         cost = choice.duration_ns / self.unit_ns
-        return self._variable(cost, float(self.instance.fits(step, choice)), integer=len(step.choices) > 1)
+        return self.variable(cost, float(self.instance.fits(step, choice)), integer=len(step.choices) > 1)
 
     def _gone(self, gap: Gap) -> list[int]:
         """Whether what fills the gap is gone in each of its periods."""
-        gone = [self._variable(integer=not self.shares) for _ in range(gap.first, gap.last + 1)]
+        gone = [self.variable(integer=not self.shares) for _ in range(gap.first, gap.last + 1)]
         if self.shares:
-            ever = self._variable(integer=True)
+            ever = self.variable(integer=True)
             for variable in gone:
                 self.rows.add([(variable, 1.0), (ever, -1.0)], 0.0)
         return gone
@@ -118,14 +124,14 @@ class Model:
         steps = range(gap.first, gap.last + 1)
         gone = dict(zip(steps, self.gone[number], strict=True))
         # Out: the share that has left by the begin of each kernel; in cells behind the one that wrote it.
-        out = {cell: self._variable() for cell in range(2 * gap.written + 2, 2 * gap.last + 1)} if gap.out_ns else {}
-        back = {cell: self._variable() for cell in range(2 * gap.first + 2, 2 * gap.needed + 1)}
+        out = {cell: self.variable() for cell in range(2 * gap.written + 2, 2 * gap.last + 1)} if gap.out_ns else {}
+        back = {cell: self.variable() for cell in range(2 * gap.first + 2, 2 * gap.needed + 1)}
         remake = {}
         total = None
         if gap.remake_ns is not None:
-            remake = {step: self._variable(integer=True) for step in range(gap.first + 1, gap.needed + 1)}
-            total = self._variable()
-            self._equal([*((variable, 1.0) for variable in remake.values()), (total, -1.0)])
+            remake = {step: self.variable(integer=True) for step in range(gap.first + 1, gap.needed + 1)}
+            total = self.variable()
+            self.equal([*((variable, 1.0) for variable in remake.values()), (total, -1.0)])
         self.out.append(out)
         self.back.append(back)
         self.remake.append(remake)
@@ -144,9 +150,9 @@ class Model:
             coming = [back[cell] for cell in cells]
             if step in remake:
                 coming.append(remake[step])
-            variable = self._variable()
+            variable = self.variable()
             returned[step] = variable
-            self._equal(
+            self.equal(
                 [(variable, 1.0), *((c, -1.0) for c in coming), *([(before, -1.0)] if before is not None else [])]
             )
             before = variable
@@ -166,13 +172,14 @@ class Model:
         for step in range(gap.first, gap.last + 1):
             cells = range(done, 2 * step + 1)
             done = 2 * step + 1
-            variable = self._variable()
+            variable = self.variable()
             terms = [(variable, 1.0), *((out[cell], -1.0) for cell in cells)]
-            self._equal([*terms, *([(before, -1.0)] if before is not None else [])])
+            self.equal([*terms, *([(before, -1.0)] if before is not None else [])])
             share[step] = before = variable
         return share
 
-    def _equal(self, terms: list[tuple[int, float]]) -> None:
+    def equal(self, terms: list[tuple[int, float]]) -> None:
+        """What they add up to is 0."""
         self.rows.add(terms, 0.0)
         self.rows.add([(column, -value) for column, value in terms], 0.0)
 
@@ -184,7 +191,7 @@ class Model:
         for numbers in by_tensor.values():
             if len(numbers) < 2:
                 continue
-            acts = [self._variable(integer=True) for _ in numbers]
+            acts = [self.variable(integer=True) for _ in numbers]
             self.rows.add([(act, 1.0) for act in acts], 1.0)
             for act, number in zip(acts, numbers, strict=True):
                 for variable in self.gone[number]:
@@ -202,55 +209,31 @@ class Model:
             known = 0.0 if beside else self.before_ns[period] / self.unit_ns
             self.rows.add([*terms, *((variable, -time) for variable, time in lasts)], known)
 
-    def _remakes(self) -> None:
-        """Kernels that run again do so in a wait, one after the other, and what they read is there: not gone yet, or
-        wholly back."""
-        waits: dict[int, list[tuple[int, float]]] = {}
-        gaps = self.instance.gaps
-        has_gone: dict[int, dict[int, int]] = {}
-        for gap, remake in zip(gaps, self.remake, strict=True):
-            for step, variable in remake.items():
-                assert gap.remake_ns is not None
-                waits.setdefault(step, []).append((variable, gap.remake_ns / self.unit_ns))
-            for other, source in enumerate(gaps):
-                if source.tensor in gap.sources and remake:
-                    if other not in has_gone:
-                        has_gone[other] = self._has_gone(other, source)
-                    self._found(remake, other, source, has_gone[other])
-        for step, terms in waits.items():
-            self.rows.add([*terms, (self.wait[step], -1.0)], 0.0)
-
-    def _has_gone(self, number: int, gap: Gap) -> dict[int, int]:
-        """Whether what fills the gap was gone at some step up to this one."""
-        ever: dict[int, int] = {}
-        for step, gone in zip(range(gap.first, gap.last + 1), self.gone[number], strict=True):
-            ever[step] = variable = self._variable()
-            self.rows.add([(gone, 1.0), (variable, -1.0)], 0.0)
-            if step > gap.first:
-                self.rows.add([(ever[step - 1], 1.0), (variable, -1.0)], 0.0)
-        return ever
-
-    def _found(self, remake: dict[int, int], other: int, source: Gap, ever: dict[int, int]) -> None:
-        returned, back = self.returned[other], self.back[other]
-        for step in range(source.first, source.last + 1):
-            if step not in remake:
-                continue
-            made = (remake[step], 1.0)
-            self.rows.add([made, (self.gone[other][step - source.first], 1.0)], 1.0)
-            if step > source.first:
-                beside = back[2 * step + 1]
-                self.rows.add([made, (ever[step - 1], 1.0), (returned[step], -1.0), (beside, 1.0)], 1.0)
+    def _idle(self) -> list[list[tuple[int, int]]]:
+        """What fills gaps beside each period: whether it is gone, and its bytes."""
+        idle: list[list[tuple[int, int]]] = [[] for _ in self.periods]
+        for gap, gone in zip(self.instance.gaps, self.gone, strict=True):
+            for period, variable in zip(range(gap.first, gap.last + 1), gone, strict=True):
+                idle[period].append((variable, gap.size_bytes))
+        return idle
 
     def _memory(self) -> None:
         """Beside each kernel lie what its stage uses, its workspace, and what is not gone."""
-        instance = self.instance
-        idle: list[list[tuple[int, int]]] = [[] for _ in self.periods]
-        for gap, gone in zip(instance.gaps, self.gone, strict=True):
-            for step, variable in zip(range(gap.first, gap.last + 1), gone, strict=True):
-                idle[step].append((variable, gap.size_bytes))
-        for period, beside in zip(self.periods, idle, strict=True):
-            for number in period:
-                self._room(number, beside)
+        for number, period in enumerate(self.periods):
+            for step in period:
+                choices = zip(self.chosen[step], self.instance.steps[step].choices, strict=True)
+                self.room(step, number, [(variable, choice.workspace_bytes) for variable, choice in choices])
+
+    def room(self, step: int, period: int, spaces: list[tuple[int, int]]) -> None:
+        """Beside this step of a period there is room for what its stage uses, what is not gone, and `spaces`."""
+        instance, idle = self.instance, self.idle[period]
+        room = instance.capacity_bytes - instance.fixed_bytes - instance.steps[step].used_bytes
+        held = sum(size_bytes for _, size_bytes in idle)
+        if held + max(size_bytes for _, size_bytes in spaces) <= room:
+            return
+        terms = [(variable, -size_bytes / self.unit_bytes) for variable, size_bytes in idle]
+        terms += [(variable, size_bytes / self.unit_bytes) for variable, size_bytes in spaces]
+        self.rows.add(terms, (room - held) / self.unit_bytes)
 
     def _host(self) -> None:
         """What comes back by copies has a place in the host's memory, each its own."""
@@ -270,18 +253,6 @@ class Model:
             self.cost[cell] = size
         found = self._solve(False, seconds, 0.0)
         return int(found.fun * self.unit_bytes * (1 - 1e-6)) if found.status == 0 else 0
-
-    def _room(self, number: int, idle: list[tuple[int, int]]) -> None:
-        instance = self.instance
-        now = instance.steps[number]
-        room = instance.capacity_bytes - instance.fixed_bytes - now.used_bytes
-        held = sum(size_bytes for _, size_bytes in idle)
-        if held + now.choices[0].workspace_bytes <= room:
-            return
-        terms = [(variable, -size_bytes / self.unit_bytes) for variable, size_bytes in idle]
-        spaces = zip(self.chosen[number], now.choices, strict=True)
-        terms += [(variable, choice.workspace_bytes / self.unit_bytes) for variable, choice in spaces]
-        self.rows.add(terms, (room - held) / self.unit_bytes)
 
     def solve(self, *, whole: bool, seconds: float, gap: float = 0.0) -> Solution:
         """The optimum of the model; with `whole` tensors leave whole or not at all, without it is a relaxation. Raises
