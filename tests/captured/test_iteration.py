@@ -44,7 +44,7 @@ def test_tensors_are_blocks_and_saved_tensors_parts_of_them() -> None:
     )
     step = three_layers()
     buffer = iteration_of_step(step).buffers["b7"]
-    assert buffer == ("b7", 8 * MIB, BlockClass.SAVED, "layers.0", False, None)
+    assert buffer == ("b7", 8 * MIB, BlockClass.SAVED, "layers.0", False, None, False)
     assert iteration_of_step(step).inputs == {f"b{number}" for number in range(7)}
     assert iteration_of_step(step) is iteration_of_step(step)
 

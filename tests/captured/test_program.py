@@ -371,7 +371,10 @@ def test_on_a_stream_of_their_own_copies_in_begin_behind_the_node_before_the_las
     s2 ends, for whose copy nothing but the copies before is waited for; with that the stream waits for s4's node."""
     step = three_layers()
     own = {"s2": OwnCopy(5), "s4": OwnCopy(7), "s6": OwnCopy(8, back=False)}
-    told = all_told(build_step(step, own_copies(step, CopyStreams.SHARED, **own)))
+    program = build_step(step, own_copies(step, CopyStreams.SHARED, **own))
+    taken = [command.buffer for command in program.commands if isinstance(command, Allocate)]
+    assert [buffer.name for buffer in taken if buffer.apart] == ["s4", "s2"]
+    told = all_told(program)
     assert told[told.index("kernel3") :] == lines("""
         kernel3, free b11, hook, hook stream wait, compute waits for copy out 2, free b8
         hook copy out, copy out waits for compute 4, out s6

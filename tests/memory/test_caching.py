@@ -129,6 +129,25 @@ def test_a_full_device_gets_all_unused_segments_back_before_a_request_fails() ->
     pool.free(b)
 
 
+def test_memory_of_another_stream_is_kept_apart_until_the_device_is_full() -> None:
+    """Neither finds room in what the other has freed, large or small; a freed block goes back where it came from; and a
+    segment that the device has no room for is made room for by those of both."""
+    pool = CachingPool(64 * MIB)
+    own, apart = pool.allocate(20 * MIB), pool.allocate_apart(20 * MIB)
+    pool.free(own)
+    pool.free(apart)
+    assert (pool.allocate_apart(16 * MIB), pool.allocate(16 * MIB)) == (apart, own)
+    assert (pool.allocate_apart(3 * MIB), pool.allocate(2 * MIB)) == (apart + 16 * MIB, own + 16 * MIB)
+    small, small_apart = pool.allocate(512), pool.allocate_apart(512)
+    assert abs(small - small_apart) == 2 * MIB
+    assert pool.allocate_apart(0) == pool.allocate(0)
+    assert (pool.reserved_bytes, pool.retries) == (44 * MIB, 0)
+    for address, _ in pool.live_blocks():
+        pool.free(address)
+    assert len(pool.holes()) == 4
+    assert (pool.allocate_apart(60 * MIB), pool.retries, pool.reserved_bytes) == (0, 1, 60 * MIB)
+
+
 def test_segments_are_limited_by_their_sum_not_by_their_places() -> None:
     """The device maps pages: room in two places serves one segment."""
     pool = CachingPool(40 * MIB)

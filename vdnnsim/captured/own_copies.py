@@ -91,7 +91,9 @@ class _OwnCopies(Building):
 
     def _buffer(self, number: int) -> Buffer:
         saved = self.step.saved[number]
-        return self.prepared.buffers[saved.block]._replace(name=saved_name(number), size_bytes=saved.size_bytes)
+        return self.prepared.buffers[saved.block]._replace(
+            name=saved_name(number), size_bytes=saved.size_bytes, apart=self.copies is CopyStreams.SHARED
+        )
 
     def _blocks_dying(self) -> dict[int, list[int]]:
         """The blocks that die behind each deed, those that do as usual too, where any does not."""

@@ -29,7 +29,8 @@ class MemoryClass(StrEnum):
 class Buffer(NamedTuple):
     """A block of device memory. `layer` is the layer it is allocated for; `name` is unique in the program. All blocks
     of a program are of one kind of classes: `MemoryClass`, or that of another world than CNNs'. `address` is where a
-    schedule has it lie (None: where the pool puts it)."""
+    schedule has it lie (None: where the pool puts it). One `apart` is taken while another stream than the kernels' is
+    current, whose memory PyTorch's allocator keeps apart."""
 
     name: str
     size_bytes: int
@@ -37,6 +38,7 @@ class Buffer(NamedTuple):
     layer: str
     in_classifier: bool
     address: int | None = None
+    apart: bool = False
 
 
 class Tensor(NamedTuple):

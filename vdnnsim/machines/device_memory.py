@@ -118,7 +118,8 @@ class DeviceMemory:
         """The address of the buffer. Raises `OutOfMemory`, saying `where`."""
         try:
             if buffer.address is None:
-                address = self.pool.allocate(buffer.size_bytes)
+                allocate = self.pool.allocate_apart if buffer.apart else self.pool.allocate
+                address = allocate(buffer.size_bytes)
             else:
                 address = self.pool.allocate_at(buffer.address, buffer.size_bytes)
         except PoolExhausted as error:

@@ -65,6 +65,8 @@ class _Replay:
         self.buffers, self.calls = program.memory_calls
         numbers = {buffer.name: number for number, buffer in enumerate(self.buffers)}
         self.sizes_bytes = [buffer.size_bytes for buffer in self.buffers]
+        pool = self.pool
+        self.allocates = [pool.allocate_apart if buffer.apart else pool.allocate for buffer in self.buffers]
         known = (pair for pair in successors.items() if numbers.keys() >= set(pair))
         self.successors = [(numbers[left], numbers[there]) for left, there in known]
         for left, there in self.successors:
@@ -81,8 +83,8 @@ class _Replay:
     def step(self) -> StepMemory:
         """Replay one step behind those before it."""
         self._between()
-        pool, sizes_bytes, addresses = self.pool, self.sizes_bytes, self.addresses
-        allocate, free = pool.allocate, pool.free
+        pool, sizes_bytes, addresses, allocates = self.pool, self.sizes_bytes, self.addresses, self.allocates
+        free = pool.free
         retries = _retries(pool)
         pool.restart_high_water()
         requested_bytes = most_requested_bytes = self.requested_bytes
@@ -90,7 +92,7 @@ class _Replay:
         for place, number in enumerate(self.calls):
             if number >= 0:
                 try:
-                    addresses[number] = allocate(sizes_bytes[number])
+                    addresses[number] = allocates[number](sizes_bytes[number])
                 except PoolExhausted as error:
                     raise self._out_of_memory(place, error) from None
                 requested_bytes += sizes_bytes[number]

@@ -1,4 +1,4 @@
-"""PyTorch's CUDA caching allocator, for one device and one stream, with its options at their defaults.
+"""PyTorch's CUDA caching allocator, for one device and two streams, with its options at their defaults.
 
 Rules as in the public sources of PyTorch (c10/cuda/CUDACachingAllocator):
 
@@ -11,6 +11,8 @@ Rules as in the public sources of PyTorch (c10/cuda/CUDACachingAllocator):
   tried once more. (With the default, no ``max_split_size_mb``, PyTorch's earlier attempt to give back just one
   oversize block is skipped; it could find nothing, since a cached block that fits has already been used.)
 * A freed block merges with free neighbours of its segment and stays reserved.
+* Segments, and the free blocks in them, belong to the stream that was current when they were taken: requests of another
+  are never served from them (`allocate_apart`). What gives segments back gives back those of all streams.
 
 Its options (``PYTORCH_CUDA_ALLOC_CONF``) are not modelled: expandable segments, ``max_split_size_mb``, rounding to
 divisions of powers of two, garbage collection.
@@ -71,7 +73,19 @@ class CachingPool(Pool):
     lowest, so the order counts. Measured on an H100 (docs/pytorch.md).
     """
 
-    __slots__ = ("_below", "_device", "_first_address", "_large", "_reserved_bytes", "_retries", "_segments", "_small")
+    __slots__ = (
+        "_apart",
+        "_below",
+        "_device",
+        "_first_address",
+        "_large",
+        "_large_apart",
+        "_reserved_bytes",
+        "_retries",
+        "_segments",
+        "_small",
+        "_small_apart",
+    )
     name: ClassVar[str] = "pytorch-caching"
 
     def __init__(self, capacity_bytes: int) -> None:
@@ -79,6 +93,10 @@ class CachingPool(Pool):
         self._device = FirstFitPool(self._capacity_bytes * _ADDRESS_SPACE_FACTOR)
         self._small = BestFitHoles(min_rest_bytes=GRANULARITY_BYTES)
         self._large = BestFitHoles(min_rest_bytes=SMALL_REQUEST_BYTES + 1)
+        self._small_apart = BestFitHoles(min_rest_bytes=GRANULARITY_BYTES)
+        self._large_apart = BestFitHoles(min_rest_bytes=SMALL_REQUEST_BYTES + 1)
+        self._apart: set[int] = set()
+        """The live blocks of the other stream."""
         self._segments: dict[int, int] = {}  # address -> size; only small ones have SMALL_SEGMENT_BYTES
         self._reserved_bytes = 0
         self._below = 0
@@ -138,13 +156,21 @@ class CachingPool(Pool):
                 return NULL_ADDRESS
         rounded = size_bytes + ROUND_UP & ROUND_MASK
         holes = self._small if rounded <= SMALL_REQUEST_BYTES else self._large
-        block = holes.take(rounded)
-        while block is None:  # once: the new segment fits
-            self._reserve(segment_bytes(rounded), holes, size_bytes)
-            block = holes.take(rounded)
-        address, taken = block
+        address, taken = holes.take(rounded) or self._take_new(holes, rounded, size_bytes)
         self._blocks[address] = taken
         self._in_use_bytes += taken
+        return address
+
+    def allocate_apart(self, size_bytes: int) -> int:
+        size_bytes = checked_size(size_bytes)
+        if size_bytes == 0:
+            return NULL_ADDRESS
+        rounded = size_bytes + ROUND_UP & ROUND_MASK
+        holes = self._small_apart if rounded <= SMALL_REQUEST_BYTES else self._large_apart
+        address, taken = holes.take(rounded) or self._take_new(holes, rounded, size_bytes)
+        self._blocks[address] = taken
+        self._in_use_bytes += taken
+        self._apart.add(address)
         return address
 
     def free(self, address: int) -> None:
@@ -153,7 +179,11 @@ class CachingPool(Pool):
             return self._no_block_at(address)
         self._in_use_bytes -= size
         # Live blocks of the small pool are never larger than a small request, those of the large pool always are.
-        holes = self._small if size <= SMALL_REQUEST_BYTES else self._large
+        if address in self._apart:
+            self._apart.remove(address)
+            holes = self._small_apart if size <= SMALL_REQUEST_BYTES else self._large_apart
+        else:
+            holes = self._small if size <= SMALL_REQUEST_BYTES else self._large
         segments = self._segments
         holes.put(address, size, address not in segments, address + size not in segments)
         return None
@@ -161,14 +191,14 @@ class CachingPool(Pool):
     def empty_cache(self) -> int:
         """Gives every segment without a live block back to the device; the bytes given back."""
         unused = self._unused_segments()
-        for address, size in unused.items():
-            (self._small if size == SMALL_SEGMENT_BYTES else self._large).discard(address)
+        for address, (size, holes) in unused.items():
+            holes.discard(address)
             del self._segments[address]
             if address < self._below:
                 self._device.free(self._below - address - size)
             elif address >= self._first_address:
                 self._device.free(address - self._first_address)
-        unused_bytes = sum(unused.values())
+        unused_bytes = sum(size for size, _ in unused.values())
         self._reserved_bytes -= unused_bytes
         return unused_bytes
 
@@ -177,16 +207,16 @@ class CachingPool(Pool):
         return [Segment(*item, item[1] == SMALL_SEGMENT_BYTES) for item in sorted(self._segments.items())]
 
     def holes(self) -> list[tuple[int, int]]:
-        return sorted([*self._small.sizes.items(), *self._large.sizes.items()])
+        return sorted(hole for holes in self._all_holes for hole in holes.sizes.items())
 
     @property
     def largest_hole_bytes(self) -> int:
-        """The largest request that would succeed now, from a free block or a new segment.
+        """The largest request of the first stream that would succeed now, from a free block or a new segment.
 
         Not all smaller ones need succeed: with room for 12 MiB on the device a request of 12 MiB gets its own
         segment, and one of 5 MiB wants 20 MiB.
         """
-        unused_bytes = sum(self._unused_segments().values())
+        unused_bytes = sum(size for size, _ in self._unused_segments().values())
         room_bytes = self._capacity_bytes - self._reserved_bytes + unused_bytes
         if room_bytes >= OWN_SEGMENT_REQUEST_BYTES:
             from_device_bytes = room_bytes // SEGMENT_GRANULARITY_BYTES * SEGMENT_GRANULARITY_BYTES
@@ -208,6 +238,13 @@ class CachingPool(Pool):
     def span_bytes(self) -> int:
         return self._first_address + self._device.high_water_bytes
 
+    def _take_new(self, holes: BestFitHoles, rounded: int, requested_bytes: int) -> tuple[int, int]:
+        """The address and size of a block from a new segment."""
+        self._reserve(segment_bytes(rounded), holes, requested_bytes)
+        block = holes.take(rounded)
+        assert block is not None
+        return block
+
     def _reserve(self, size: int, holes: BestFitHoles, requested_bytes: int) -> None:
         if self._reserved_bytes + size > self._capacity_bytes:
             self._retries += 1
@@ -222,13 +259,17 @@ class CachingPool(Pool):
         self._high_water_bytes = max(self._high_water_bytes, self._reserved_bytes)
         holes.put(address, size, merge_below=False, merge_above=False)
 
-    def _unused_segments(self) -> dict[int, int]:
-        """The address and size of each segment that is one hole."""
-        small, large = self._small.sizes, self._large.sizes
+    @property
+    def _all_holes(self) -> tuple[BestFitHoles, ...]:
+        return self._small, self._large, self._small_apart, self._large_apart
+
+    def _unused_segments(self) -> dict[int, tuple[int, BestFitHoles]]:
+        """The address and size of each segment that is one hole, and the holes that it is among."""
         return {
-            address: size
+            address: (size, holes)
             for address, size in self._segments.items()
-            if (small if size == SMALL_SEGMENT_BYTES else large).get(address) == size
+            for holes in self._all_holes
+            if holes.sizes.get(address) == size
         }
 
 

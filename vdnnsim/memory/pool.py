@@ -103,6 +103,11 @@ class Pool(ABC):
         Raises `PoolExhausted` if there is no room, `InvalidInput` if the size is negative or no integer.
         """
 
+    def allocate_apart(self, size_bytes: int) -> int:
+        """As `allocate`, while another stream than the first is the current one: where an allocator keeps its streams'
+        memory apart."""
+        return self.allocate(size_bytes)
+
     def allocate_at(self, address: int, size_bytes: int) -> int:  # noqa: ARG002
         """As `allocate`, at this address, a multiple of 512. Raises `PoolExhausted` where something lies there, or it
         is beyond the capacity; `InvalidInput` where the pool alone says where blocks lie."""

@@ -12,9 +12,9 @@ which is outside; the class around a whole step (`head=leaves`) does not.
 On a captured step it is that, copy by copy; for a view with gaps whose dimensions are in another order (the query, key
 and value of an attention whose projection is one) the host waits, since torch's copy takes it through memory that is
 not pinned, and turns it there: as long as the capture measured (`WaitCosts`), no longer than any copy where it did not.
-Deviations: the second stream's memory is the allocator's one pool here, which matters for reserved bytes alone; a copy
-costs the host what one of ours does. Of networks the last `stash` tensors are not copied for
-nothing, a tensor that two layers save is copied once, parameters stay, and copies in begin behind all kernels so far.
+What is taken for copies on the second stream PyTorch's allocator keeps apart. Deviation: a copy costs the host what one
+of ours does. Of networks the last `stash` tensors are not copied for nothing, a tensor that two layers save is copied
+once, parameters stay, and copies in begin behind all kernels so far.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def held_by(script: Script) -> HeldByScript:
     for command, waits, offset_ns in zip(calls.commands, calls.waits, calls.offsets_ns, strict=True):
         if len(in_waits) < waits:
             in_waits += [Held(held, inner)] * (waits - len(in_waits))
-        _, size_bytes, _, _, in_classifier, _ = command.buffer
+        _, size_bytes, _, _, in_classifier, *_ = command.buffer
         more = size_bytes if isinstance(command, Allocate) else -size_bytes
         rest_ns = host_ns - before_ns[waits] - offset_ns
         held += more

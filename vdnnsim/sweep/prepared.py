@@ -127,7 +127,7 @@ def _memory_records(program: Program, memory: DeviceMemory) -> list[MemoryRecord
     records: list[MemoryRecord] = []
 
     def remember(index: int, taken: bool, buffer: Buffer, address: int) -> None:
-        name, size_bytes, memory_class, _, in_classifier, _ = buffer
+        name, size_bytes, memory_class, _, in_classifier, *_ = buffer
         records.append(MemoryRecord(index, 0, taken, name, memory_class, in_classifier, address, size_bytes))
 
     for buffer, address in zip(program.setup, memory.begin(program.setup), strict=True):
