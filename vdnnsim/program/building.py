@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from vdnnsim.iteration import (
     BrokenSchedule,
@@ -58,29 +59,37 @@ def build_iteration(iteration: Iteration, plan: Plan) -> Program:
 
 _KEPT = 4
 """In how many states a builder is kept."""
-_STATE = (
-    "stage",
-    "given",
-    "taken",
-    "commands",
-    "steps",
-    "order",
-    "present",
-    "copies_out",
-    "copies_in",
-    "written_by",
-    "last_kernel",
-    "last_copy",
-    "freed",
-    "gone",
-)
-"""What changes from stage to stage."""
 
 
-class Builder:
+@dataclass(eq=False)
+class _Progress:
+    """How far a builder is: what changes from stage to stage."""
+
+    stage: int = 0
+    given: int = 0
+    taken: int = 0
+    commands: list[Command] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    order: Order = field(default_factory=Order)
+    present: set[str] = field(default_factory=set)
+    copies_out: dict[str, Piece] = field(default_factory=dict)
+    copies_in: dict[str, Piece] = field(default_factory=dict)
+    written_by: dict[str, Piece] = field(default_factory=dict)
+    last_kernel: Piece | None = None
+    last_copy: Piece | None = None
+    freed: dict[Stream, Piece] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)
+
+    def progress(self) -> _Progress:
+        """As it is now, whatever happens later."""
+        return _Progress(*(copy(getattr(self, one.name)) for one in fields(_Progress)))
+
+
+class Builder(_Progress):
     """Builds one program, and keeps how far it was at some stages: a plan that differs late is soon built."""
 
     def __init__(self, iteration: Iteration, plan: Plan) -> None:
+        super().__init__()
         self.iteration = iteration
         self.buffers = iteration.buffers
         self.plan = plan
@@ -88,25 +97,12 @@ class Builder:
         self.actions = schedule.actions
         self.waits = schedule.waits
         self.agenda = Agenda(iteration, schedule)
-        self.order = Order()
-        self.given = self.taken = 0
-        self.commands: list[Command] = []
-        self.steps: list[Step] = []
-        self.stage = 0
-        self.present: set[str] = set()
         self.shared: dict[str, str] = {}
         self.workspace: Buffer | None = None
         """The one that all share."""
         self.in_use: Buffer | None = None
         """That of the kernel before, in this stage."""
-        self.copies_out: dict[str, Piece] = {}
-        self.copies_in: dict[str, Piece] = {}
-        self.written_by: dict[str, Piece] = {}
-        self.last_kernel: Piece | None = None
-        self.last_copy: Piece | None = None
-        self.freed: dict[Stream, Piece] = {}
-        self.gone: dict[str, str] = {}
-        self.kept: list[dict[str, Any]] = []
+        self.kept: list[_Progress] = []
         if schedule.host_optimiser is not None:
             raise BrokenSchedule("optimiser", "set-up", "that the host runs it", "a captured step, which has one")
         self.setup = self._before()
@@ -116,7 +112,7 @@ class Builder:
         keep = back[:: -(-len(back) // _KEPT)] if back else ()
         while self.stage < len(self.iteration.stages):
             if self.stage in keep:
-                self.kept.append({name: copy(getattr(self, name)) for name in _STATE})
+                self.kept.append(self.progress())
             self._build_stage()
             self.stage += 1
         self._end()
@@ -136,10 +132,9 @@ class Builder:
     def from_stage(self, stage: int, plan: Plan) -> Builder:
         """The builder of a plan whose schedule is the same before this stage; this one has built its own."""
         builder = Builder(self.iteration, plan)
-        builder.kept = [state for state in self.kept if state["stage"] <= stage]
+        builder.kept = [progress for progress in self.kept if progress.stage <= stage]
         if builder.kept:
-            for name, value in builder.kept.pop().items():
-                setattr(builder, name, copy(value))
+            vars(builder).update(vars(builder.kept.pop().progress()))
         return builder
 
     # What is there before the iteration

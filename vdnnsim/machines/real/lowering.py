@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from vdnnsim.errors import InvalidInput
 from vdnnsim.machines.device_memory import DeviceMemory
 from vdnnsim.machines.real.device import Action, Device, Event
-from vdnnsim.machines.real.operands import tensors_of
+from vdnnsim.machines.real.operands import Bytes
 from vdnnsim.memory import NULL_ADDRESS, Pool
 from vdnnsim.program import (
     Allocate,
@@ -35,10 +35,9 @@ from vdnnsim.program import (
 )
 from vdnnsim.program.order import follow, stream_of
 
-if TYPE_CHECKING:
-    from vdnnsim.machines.real.machine import RealMachine
-
 PoolMaker = Callable[[], Pool]
+Bind = Callable[[Kernel, Bytes], Action]
+"""Makes a kernel ready on the bytes of its operands."""
 _REHEARSED_BYTES = 4096
 
 
@@ -63,21 +62,21 @@ class Prepared(NamedTuple):
 
 
 class Lowering:
-    """A program made ready on a machine, in this slab and with these pinned buffers: `orders`, one for each command;
+    """A program made ready on a device, in this slab and with these pinned buffers: `orders`, one for each command;
     `setup`, where the buffers of the set-up lie (address, size); `events`, behind each piece of work that somebody
     waits for. Raises `NotGiven` for a wait for what comes later, `InvalidInput` for a call of a framework, which
     nothing here does."""
 
     def __init__(
         self,
-        machine: RealMachine,
+        device: Device,
+        bind: Bind,
         program: Program,
         make_pool: PoolMaker,
         slab: torch.Tensor,
         host: Mapping[str, torch.Tensor],
     ) -> None:
-        device = machine.device
-        self._machine, self._slab, self._host = machine, slab, host
+        self._device, self._bind, self._slab, self._host = device, bind, slab, host
         self._operands = program.operands
         self._memory = DeviceMemory(make_pool())
         self.setup = {buffer.name: (self._memory.set_up(buffer), buffer.size_bytes) for buffer in program.setup}
@@ -112,7 +111,7 @@ class Lowering:
             )
         if isinstance(command, Kernel):
             self._work_left -= 1
-            calls = [self._kernel(command)]
+            calls = [self._bind(command, self._bytes_of)]
         elif isinstance(command, CopyOut | CopyIn):
             self._work_left -= 1
             calls = [self._copy(command)]
@@ -122,26 +121,20 @@ class Lowering:
             calls.append(self.events[piece].record)
         return Prepared(Kind.CALL, _one_after_the_other(calls))
 
-    def _kernel(self, kernel: Kernel) -> Action:
-        machine = self._machine
-        tensors = tensors_of(machine.network, kernel, self._bytes_of, machine.training.labels)
-        layer = machine.network.by_name[kernel.layer]
-        return machine.device.on_compute(machine.operators.prepare(layer, kernel, tensors))
-
     def _copy(self, command: CopyOut | CopyIn) -> Action:
         here = self._bytes_of(command.buffer.name, command.buffer.size_bytes)
         there = self._host[command.buffer.name]
         if isinstance(command, CopyOut):
             self._idle_direction = Stream.COPY_IN
-            return self._machine.device.copy(Stream.COPY_OUT, there, here)
+            return self._device.copy(Stream.COPY_OUT, there, here)
         self._idle_direction = Stream.COPY_OUT
-        return self._machine.device.copy(Stream.COPY_IN, here, there)
+        return self._device.copy(Stream.COPY_IN, here, there)
 
     def _waits(self, command: Synchronise | HostWait | StreamWait) -> list[Action]:
         # Behind the last piece of work there is nothing to be warm for, and copies may be under way in both directions.
         meanwhile = self._meanwhile[self._idle_direction] if self._work_left else None
         if isinstance(command, Synchronise):
-            return [self._machine.device.wait(stream, meanwhile) for stream in command.streams]
+            return [self._device.wait(stream, meanwhile) for stream in command.streams]
         event = self.events[command.piece]
         return [event.host_wait(meanwhile) if isinstance(command, HostWait) else event.stream_wait(command.stream)]
 

@@ -21,6 +21,7 @@ from vdnnsim.machines.device_memory import DeviceMemory, replay_memory
 from vdnnsim.machines.real.checked import LAG_NS, Checked, Poison, Results
 from vdnnsim.machines.real.device import Action, Device, Stopwatch
 from vdnnsim.machines.real.lowering import Kind, Lowering, PoolMaker, Prepared, nothing, rehearsal
+from vdnnsim.machines.real.operands import Bytes, tensors_of
 from vdnnsim.machines.real.operators import Operators
 from vdnnsim.machines.real.streams import left_under_way, waits_for_all, with_more
 from vdnnsim.machines.real.timeline import Marks, timeline_of
@@ -85,6 +86,11 @@ class RealMachine:
         )
         return LoadedProgram(self, program, make_pool, slab, host)
 
+    def bind(self, kernel: Kernel, bytes_of: Bytes) -> Action:
+        """Make a kernel ready on the bytes of its operands."""
+        tensors = tensors_of(self.network, kernel, bytes_of, self.training.labels)
+        return self.device.on_compute(self.operators.prepare(self.network.by_name[kernel.layer], kernel, tensors))
+
 
 class LoadedProgram:
     """A program with addresses, tensors and copies resolved. Valid until the device makes another slab or arena."""
@@ -104,7 +110,7 @@ class LoadedProgram:
         self._make_pool = make_pool
         self._rehearse = rehearsal(machine.device, make_pool, Stream.COPY_IN)
         """Also before an iteration: the one before it has ended in a wait, as it does in training."""
-        lowering = Lowering(machine, program, make_pool, slab, host)
+        lowering = Lowering(machine.device, machine.bind, program, make_pool, slab, host)
         self._setup, self._events = lowering.setup, lowering.events
         self.orders = lowering.orders
         self._last_waits = [machine.device.wait(stream) for stream in left_under_way(program)]
