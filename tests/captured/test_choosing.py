@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from captured.steps import MIB, three_layers
 from vdnnsim.captured import CapturedStep, SavedTensor
-from vdnnsim.captured.choosing import _layers_of_modules, kind_of, layers_of, may_leave, numbers_of, read_by, spread
+from vdnnsim.captured.choosing import (
+    _layers_of_modules,
+    kind_of,
+    layers_of,
+    may_leave,
+    numbers_of,
+    read_by,
+    repeated_of,
+    spread,
+)
 from vdnnsim.errors import InvalidInput
 from vdnnsim.policies.offload import Offload
 
@@ -75,6 +84,15 @@ def test_blocks_by_layer() -> None:
     assert layers_of(in_modules("up", "up", "down")) == {"up": (7, 8), "down": (9,)}
     assert layers_of(in_modules("", "", "")) == {"b7": (7,), "b8": (8,), "b9": (9,)}
     assert layers_of(in_modules("net", "net", "net")) == {"net": (7, 8, 9)}
+
+
+def test_the_numbers_of_a_small_head_are_not_the_layers_of_a_model() -> None:
+    step = in_modules("time.0", "time.1", "up")
+    assert list(layers_of(step)) == list(repeated_of(step)) == ["time.0", "time.1"]
+    large = (*step.blocks[:9], step.blocks[9]._replace(size_bytes=100 * MIB), *step.blocks[10:])
+    step = replace(step, blocks=large)
+    assert layers_of(step) == {"time.0": (7,), "time.1": (8,), "up": (9,)}
+    assert repeated_of(step) == repeated_of(in_modules("up", "up", "down")) == {}
 
 
 def test_blocks_that_nodes_read() -> None:

@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from captured.steps import three_layers
+from captured.steps import module_with_workspace, three_layers
 from support.cases import conv, fc, gpu_of, join, layer, network_of, trace_of
 from support.examples import mostly_thorough
 from support.render import copy_lines, kernel_lines
+from vdnnsim.captured import remake_modules
+from vdnnsim.captured.choosing import layers_of
 from vdnnsim.comparing import compare
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Leave, OwnCopy, Remake
@@ -228,6 +230,16 @@ def test_of_a_step_one_copy_waits_for_the_other() -> None:
     lines = copy_lines(make_study(three_layers(), gpu=gpu_of()).run("torchtune(stash=0)").timeline)
     assert [line[:2] for line in lines][:2] == [("copy out", "s0"), ("copy out", "s2")]
     assert all(before[3] <= behind[2] for before, behind in pairwise(lines))
+
+
+def test_of_modules_inside_of_others_the_outer_ones_are_checkpointed() -> None:
+    """The layers of a step without numbers are its modules: a.fc within a runs again with it."""
+    step = module_with_workspace()
+    saved = (step.saved[0]._replace(module="a"), step.saved[1]._replace(module="a.fc"))
+    step = replace(step, saved=saved)
+    assert list(layers_of(step)) == ["a", "a.fc"]
+    actions = make_study(step, gpu=gpu_of()).run("checkpoint").plan.schedule.actions
+    assert actions == remake_modules(step, ["a"])
 
 
 def test_a_step_whose_layers_make_nothing_alone_cannot_be_checkpointed() -> None:

@@ -7,7 +7,7 @@ inside of functions (`MultiheadAttention`'s projections) counts as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checks import why_it_stays
@@ -18,6 +18,8 @@ CONV, GEMM, ATTENTION = "CONV", "GEMM", "ATTENTION"
 _NODE = re.compile(r"_*(\w+?)Backward\d*$")
 _GEMMS = frozenset({"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm", "Linear", "Addmv", "Mv"})
 _RESULTS = frozenset({"result", "output", "out", "logsumexp", "softmax_logsumexp", "log_sumexp", "attn_bias"})
+_LEAST_HELD = 4
+"""Layers hold a fourth of the bytes that may leave, or more."""
 _FEWEST_LIKE_IT = 3
 """So many modules side by side, of one name with numbers, are layers: encoder_layer_0, encoder_layer_1, ..."""
 
@@ -60,24 +62,45 @@ def numbers_of(step: CapturedStep, names: Iterable[str]) -> list[int]:
 
 
 def layers_of(step: CapturedStep) -> dict[str, tuple[int, ...]]:
-    """The blocks that may leave by the layer that saves them first, in the order of saves.
+    """The blocks that may leave by the layer that saves them first, in the order of saves: by `repeated_of`, or of a
+    model that repeats nothing by module, and what has no module each by itself."""
+    if found := repeated_of(step):
+        return found
+    first = _first_savers(step)
+    modules = {first[number] for number in may_leave(step)}
+    return _by_layer(step, {module: module for module in modules}, alone=len(modules) == 1)
+
+
+def repeated_of(step: CapturedStep) -> dict[str, tuple[int, ...]]:
+    """The blocks that may leave by the layer that saves them first; none where a model repeats no layers.
 
     Layers are what a model repeats: modules that go by numbers among their like (`blocks.3`, `layer1.0`,
-    `encoder_layer_3`), the outermost of them. What is saved outside of them is in none. A model without any has a layer
-    for each module, and what has no module for each block.
+    `encoder_layer_3`), the outermost of them, if two or more hold a quarter of all bytes that may leave: the numbers of
+    a small head or embedding are not the layers of a model. What is saved outside of them is in none.
     """
+    names = _layers_of_modules([*_first_savers(step).values(), *(saved.module for saved in step.saved)])
+    found = _by_layer(step, names)
+    held = sum(step.blocks[number].size_bytes for numbers in found.values() for number in numbers)
+    whole = sum(step.blocks[number].size_bytes for number in may_leave(step))
+    return found if len(found) > 1 and held * _LEAST_HELD >= whole else {}
+
+
+def _first_savers(step: CapturedStep) -> dict[int, str]:
+    """The module in which each block is saved first."""
     first: dict[int, str] = {}
     for saved in step.saved:
         first.setdefault(saved.block, saved.module)
-    modules = dict.fromkeys(first[number] for number in may_leave(step))
-    names = _layers_of_modules([*modules, *(saved.module for saved in step.saved)])
-    if len({names[module] for module in modules} - {""}) < 2:
-        names = {module: module for module in modules}
+    return first
+
+
+def _by_layer(step: CapturedStep, names: Mapping[str, str], alone: bool = False) -> dict[str, tuple[int, ...]]:
+    """The blocks that may leave by the names of the modules that save them first; where they are `alone`, also those
+    without, each by itself."""
+    first = _first_savers(step)
     found: dict[str, list[int]] = {}
     for number in may_leave(step):
-        name = names[first[number]]
-        if name or len(modules) == 1:
-            found.setdefault(name or f"b{number}", []).append(number)
+        if name := names[first[number]] or (f"b{number}" if alone else ""):
+            found.setdefault(name, []).append(number)
     return {name: tuple(numbers) for name, numbers in found.items()}
 
 

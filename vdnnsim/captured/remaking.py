@@ -74,35 +74,49 @@ def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, lis
 
 
 def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Remake]:
-    """What checkpointing these modules does: what one makes and alone saves is dropped at its save, and
-    made again, by all its kernels of forward, at the first need of any of it. Raises `InvalidInput` for a module that
-    has no such tensor."""
+    """What checkpointing these modules does: what one makes and alone saves in a forward is dropped at its save, and
+    made again, by all its kernels of that forward, at the first need of any of it. Raises `InvalidInput` for a module
+    that has no such tensor."""
     keys = kernel_keys(step)
     savers: dict[int, set[str]] = {}
     for saved in step.saved:
         savers.setdefault(saved.block, set()).add(saved.module)
     found: dict[str, Remake] = {}
     for module in modules:
-        own = {
-            number
-            for number, operator in enumerate(step.operators)
-            if operator.phase is Phase.FORWARD and _is_in(operator.module, module)
-        }
-        by = tuple(keys[number] for number, kernel in enumerate(step.kernels) if kernel.operator in own)
-        made = [
+        alone = {
             number
             for number, saved_by in savers.items()
-            if step.blocks[number].operator in own
-            and all(_is_in(saver, module) for saver in saved_by)
-            and not why_it_is_not_dropped(step, number)
-        ]
-        if not made:
+            if all(_is_in(saver, module) for saver in saved_by) and not why_it_is_not_dropped(step, number)
+        }
+        remakes: dict[str, Remake] = {}
+        for own in _forwards(step, module):
+            kernels = [number for number, kernel in enumerate(step.kernels) if kernel.operator in own]
+            made = [number for number in alone if step.blocks[number].operator in own]
+            made = [number for number in made if (makers := _makers(step, number)) and makers.issubset(kernels)]
+            again = min((step.stages.needs[number][0] for number in made), default=0)
+            dropped = {block_name(number): step.stages.leaves(number) for number in made}
+            # What a later forward saves once more stays.
+            by = tuple(keys[number] for number in kernels)
+            remakes |= {name: Remake(stage, again, by) for name, stage in dropped.items() if stage < again}
+        if not remakes:
             raise InvalidInput(
                 f"module '{module}' of {step.header.name}: found no tensor that it alone makes and saves"
             )
-        again = min(step.stages.needs[number][0] for number in made)
-        found |= {block_name(number): Remake(step.stages.leaves(number), again, by) for number in made}
+        found |= remakes
     return found
+
+
+def _forwards(step: CapturedStep, module: str) -> list[set[int]]:
+    """A module's operators of each forward of a step: with gradient accumulation there are several, each with its own
+    backward."""
+    found: dict[int, set[int]] = {}
+    backwards = 0
+    for number, operator in enumerate(step.operators):
+        if operator.phase is Phase.BACKWARD:
+            backwards += 1
+        elif operator.phase is Phase.FORWARD and _is_in(operator.module, module):
+            found.setdefault(backwards, set()).add(number)
+    return list(found.values())
 
 
 def _is_in(module: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.choosing import layers_of
+from vdnnsim.captured.choosing import layers_of, repeated_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Iteration, MemoryClass
 from vdnnsim.policies.plan import Problem
@@ -92,10 +92,10 @@ def _segments(iteration: Iteration) -> list[tuple[int, int, bool]]:
 def _of_step(saves: Saves) -> tuple[ModelBlock, ...]:
     by_name = {one.name: one for one in saves.tensors}
     layers = layers_of(saves.problem.step)
-    repeated = any(part.isdigit() or part[-1:].isdigit() for name in layers for part in name.split("."))
+    repeated = bool(repeated_of(saves.problem.step))
     found = []
     for numbers in layers.values():
         saved = tuple(sorted((by_name[block_name(number)] for number in numbers), key=lambda one: one.out))
         first, last, backward = saved[0].out, saved[-1].out, min(one.needed for one in saved)
-        found.append(ModelBlock(first, last, backward, saved, repeated and len(layers) > 1))
+        found.append(ModelBlock(first, last, backward, saved, repeated))
     return tuple(sorted(found, key=lambda block: block.first))

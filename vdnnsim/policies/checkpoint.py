@@ -74,7 +74,10 @@ class Checkpoint:
 
 def _of_layers(name: str, step: CapturedStep) -> dict[str, Remake]:
     found: dict[str, Remake] = {}
-    for layer in layers_of(step):
+    layers = layers_of(step)
+    for layer in layers:
+        if any(layer.startswith(f"{other}.") for other in layers):
+            continue  # it runs again with that
         try:
             found |= remake_modules(step, [layer])
         except InvalidInput:  # it makes nothing that it alone saves
