@@ -3,9 +3,9 @@
 python benchmarks/lost_beside_others.py [FOLDER]
 
 Of every network and math mode of a report of two GPUs (experiments/calibration/two-gpus): how much longer than alone
-its offloading iterations took, together both GPUs, staggered each; and how much longer they are in a simulation on links
-that carry what the chains did, with every limit that these showed, however little it is below what each reaches alone. A
-table in Markdown.
+its offloading iterations took, together both GPUs, staggered each; and how much longer they are in a simulation on
+links that carry what the chains did, with every limit that these showed, however little it is below what each reaches
+alone. A table in Markdown.
 """
 
 from __future__ import annotations
