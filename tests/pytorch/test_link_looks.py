@@ -15,10 +15,12 @@ from vdnnsim.pytorch.step_bench import Counted, Ran, TimedStep
 
 
 class FakeRuntime:
-    """A clock in milliseconds that copies let run on; memory and what is pinned are counted."""
+    """Clocks in milliseconds: the stream's, which copies let run on, and the host's, which a call does. A stream with
+    nothing to do waits for the host. Memory and what is pinned are counted."""
 
     def __init__(self) -> None:
         self.at_ms, self.copy_out_ms, self.copy_in_ms = 0.0, 1.0, 1.0
+        self.host_ms, self.call_ms = 0.0, 0.0
         self.taken: set[int] = set()
         self.pinned = 0
 
@@ -36,10 +38,16 @@ class FakeRuntime:
         self.pinned -= 1
 
     def to_host(self, *_: int) -> None:
+        self.call()
         self.at_ms += self.copy_out_ms
 
     def to_device(self, *_: int) -> None:
+        self.call()
         self.at_ms += self.copy_in_ms
+
+    def call(self) -> None:
+        self.host_ms += self.call_ms
+        self.at_ms = max(self.at_ms, self.host_ms)
 
 
 class FakeEvent:
@@ -50,6 +58,7 @@ class FakeEvent:
         assert enable_timing
 
     def record(self, _: object) -> None:
+        self.runtime.call()
         self.at_ms = self.runtime.at_ms
 
     def elapsed_time(self, other: FakeEvent) -> float:
@@ -92,6 +101,8 @@ def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(runtime: FakeRun
         assert not look()
         runtime.copy_in_ms = 1.005
         assert look()
+        runtime.host_ms, runtime.call_ms = runtime.at_ms, 0.05
+        assert look()  # a slow host is no slow link
         assert (len(runtime.taken), runtime.pinned) == (1, 1)
     assert (runtime.taken, runtime.pinned) == (set(), 0)
 
