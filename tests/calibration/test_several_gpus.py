@@ -251,17 +251,27 @@ def test_what_does_not_fit_fails_its_network_alone(tmp_path: Path, monkeypatch: 
     assert "failed: one batch 2, fp32" in (tmp_path / "out" / "table.md").read_text()
 
 
-def test_more_gpus_than_there_are_is_one_line(monkeypatch: pytest.MonkeyPatch, interrupted: Path) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+@pytest.mark.parametrize(("visible", "there", "found"), [("3", 1, "1 GPU"), ("", 0, "0 GPUs")])
+def test_more_gpus_than_there_are_is_one_line(
+    visible: str, there: int, found: str, monkeypatch: pytest.MonkeyPatch, interrupted: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     words = ["report", str(interrupted / "cases.toml"), "--out", str(interrupted / "none"), "--gpus", "2"]
     refused = CliRunner().invoke(app, words)
     assert str(refused.exception) == (
-        "--gpus: found 1 GPU on this host (CUDA_VISIBLE_DEVICES is 3), expected 2; ask for fewer, or use --device cpu "
-        "to try the same without"
+        f"--gpus: found {found} on this host (CUDA_VISIBLE_DEVICES is '{visible}'), expected 2; ask for fewer, or use "
+        "--device cpu to try the same without"
     )
     assert not (interrupted / "none").exists()
-    assert visible_gpus(1) == ["3"]
+
+
+def test_gpus_are_the_visible_ones_or_the_first_of_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3,1")
+    assert visible_gpus(2) == ["5", "3"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus(2) == ["0", "1"]
 
 
 def test_a_seat_sees_its_own_gpu_from_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ def visible_gpus(count: int) -> list[str]:
     import torch
 
     there = torch.cuda.device_count()
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = [name.strip() for name in (visible or "").split(",") if name.strip()]
     if there < count:
-        seen = f" (CUDA_VISIBLE_DEVICES is {','.join(named)})" if named else ""
+        seen = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is '{visible}')"
         raise InvalidInput(
             f"--gpus: found {there} GPU{'' if there == 1 else 's'} on this host{seen}, expected {count}; "
             "ask for fewer, or use --device cpu to try the same without"
