@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -26,10 +27,11 @@ from vdnnsim.gpu import HostCosts  # noqa: E402
 from vdnnsim.iteration import Waits, WeightGradients  # noqa: E402
 from vdnnsim.machines.checking import BrokenProgram, check_program  # noqa: E402
 from vdnnsim.machines.device_memory import DeviceMemory  # noqa: E402
-from vdnnsim.machines.real.cpu import CpuDevice  # noqa: E402
+from vdnnsim.machines.real import lowering  # noqa: E402
+from vdnnsim.machines.real.cpu import CpuDevice, CpuEvent  # noqa: E402
 from vdnnsim.machines.real.machine import LoadedProgram, RealMachine  # noqa: E402
 from vdnnsim.machines.real.operators_cpu import CpuOperators  # noqa: E402
-from vdnnsim.machines.real.streams import left_under_way, waits_for_all  # noqa: E402
+from vdnnsim.machines.real.streams import far_ahead, left_under_way, waits_for_all  # noqa: E402
 from vdnnsim.machines.real.timeline import Marks, timeline_of  # noqa: E402
 from vdnnsim.machines.simulated import SimulatedMachine  # noqa: E402
 from vdnnsim.memory import make_pool  # noqa: E402
@@ -187,13 +189,15 @@ def there_at_once(layer: Layer, pass_: str) -> list[TrueKernel]:
     return [kernel._replace(start_ns=kernel.launch_ns) for kernel in derived_kernels(layer, pass_)]
 
 
+@patch.object(lowering, "_MOST_AHEAD", 1 << 30)
 @settings(max_examples=tries(40), deadline=None)
 @given(st.sampled_from([by_events, by_pieces]), st.sampled_from(["vdnn-all(p)", "vdnn-conv(m)"]), networks(3), COSTS)
 def test_a_known_machine_takes_as_long_as_the_simulated_one(
     change: Callable[[Program], Program], policy: str, network: Network, costs: HostCosts
 ) -> None:
     """To the nanosecond, for streams that wait as well, and with the same stalls: two engines written apart. Here work
-    is there when its launch is over, which is all that marks tell of it."""
+    is there when its launch is over, which is all that marks tell of it; and no host is held back, as none is that is
+    simulated."""
     bench = fake_bench(truth=Truth(host=costs, marks=TrueMarks(), kernels=there_at_once))
     study = bench.study(network)
     program = ending_in_a_wait(change(study.run(make_policy(policy)).program))
@@ -282,3 +286,34 @@ def test_a_host_rehearses_while_it_waits_except_at_the_end(device: CpuDevice, mo
     load(PROGRAM, device)
     waits = [len(command.streams) for command in PROGRAM.commands if isinstance(command, Synchronise)]
     assert rehearses[: sum(waits)] == [True] * sum(waits[:-1]) + [False] * waits[-1]
+
+
+def test_a_host_that_never_waits_is_held_back_behind_earlier_kernels() -> None:
+    kernel, wait = Kernel("a", "forward", "x"), Synchronise((COMPUTE,))
+    assert far_ahead(program_of(*[kernel] * 9), most=4, every=2) == {4: 0, 6: 2, 8: 4}
+    assert far_ahead(program_of(*[kernel] * 4), most=4, every=2) == {}
+    assert far_ahead(program_of(*[kernel] * 4, wait, *[kernel] * 5), most=4, every=2) == {9: 5}
+
+
+def test_a_program_whose_host_is_held_back_computes_the_same(
+    device: CpuDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[CpuEvent] = []
+
+    def host_wait(event: CpuEvent, meanwhile: Callable[[], None] | None = None) -> Callable[[], None]:
+        waits = plain(event, meanwhile)
+
+        def wait() -> None:
+            waited.append(event)
+            waits()
+
+        return wait
+
+    plain = CpuEvent.host_wait
+    monkeypatch.setattr(CpuEvent, "host_wait", host_wait)
+    monkeypatch.setattr(lowering, "_MOST_AHEAD", 4)
+    monkeypatch.setattr(lowering, "_LOOKS_EVERY", 2)
+    program = by_events(PROGRAM)
+    assert error_of(program, device) < LIMIT
+    kernels = sum(isinstance(command, Kernel) for command in program.commands)
+    assert len(waited) == len(range(4, kernels, 2))

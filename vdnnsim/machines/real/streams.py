@@ -9,6 +9,7 @@ from vdnnsim.program import (
     GPU_STREAMS,
     Command,
     HostWait,
+    Kernel,
     Order,
     Piece,
     Program,
@@ -34,6 +35,21 @@ def waits_for_all(program: Program) -> list[int]:
         for index, busy in _followed_by_host(program)
         if not busy and isinstance(commands[index], Synchronise | HostWait)
     ]
+
+
+def far_ahead(program: Program, most: int, every: int) -> dict[int, int]:
+    """The kernels before which the host would be more than `most` kernels ahead of what it knows to be done, of these
+    each `every`-th, and the earlier kernel that is to be done first; both by the command's index."""
+    waits: dict[int, int] = {}
+    given: list[int] = []
+    for index, busy in _followed_by_host(program):
+        if Stream.COMPUTE not in busy:
+            given = []
+        elif isinstance(program.commands[index], Kernel):
+            if len(given) >= most and len(given) % every == 0:
+                waits[index] = given[-most]
+            given.append(index)
+    return waits
 
 
 def _followed_by_host(program: Program) -> Iterator[tuple[int, set[Stream]]]:
