@@ -24,7 +24,7 @@ from vdnnsim.calibration.several import links, placing, report  # noqa: E402
 from vdnnsim.calibration.several.host import host_text, measured_host, rule_of  # noqa: E402
 from vdnnsim.calibration.several.links import combinations_of, rates  # noqa: E402
 from vdnnsim.calibration.several.messages import Card, Ran  # noqa: E402
-from vdnnsim.calibration.several.placing import divided, visible_gpus  # noqa: E402
+from vdnnsim.calibration.several.placing import divided, names_of, visible_gpus  # noqa: E402
 from vdnnsim.calibration.several.predictions import predictions  # noqa: E402
 from vdnnsim.calibration.several.records import StreamsRecord, of_all_times, read_stored  # noqa: E402
 from vdnnsim.calibration.several.report import make_several_report  # noqa: E402
@@ -270,6 +270,7 @@ def test_gpus_are_the_visible_ones_or_the_first_of_the_bus(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3,1")
     assert visible_gpus(2) == ["5", "3"]
+    assert names_of(["5", "1", None]) == ["GPU 0 ('5' of CUDA_VISIBLE_DEVICES)", "GPU 1", "GPU 2"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible_gpus(2) == ["0", "1"]
 

@@ -30,6 +30,15 @@ def visible_gpus(count: int) -> list[str]:
     return (named or [str(number) for number in range(there)])[:count]
 
 
+def names_of(visible: Sequence[str | None]) -> list[str]:
+    """What GPUs are called, by their places in a report; with the name that the driver's tools know, where that is
+    another."""
+    return [
+        f"GPU {number}" + ("" if gpu in (None, str(number)) else f" ('{gpu}' of CUDA_VISIBLE_DEVICES)")
+        for number, gpu in enumerate(visible)
+    ]
+
+
 def own_cores(gpus: Sequence[str | None]) -> list[list[int]]:
     """The cores of each GPU's process, None of them in two, as many for each as there are; empty lists where there are
     fewer cores than GPUs."""

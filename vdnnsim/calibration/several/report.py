@@ -18,7 +18,7 @@ from vdnnsim.calibration.samples import quiet_ones, repetitions_within, sample
 from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
 from vdnnsim.calibration.several.links import at_rest, combinations_of, disturbances, measure_links
 from vdnnsim.calibration.several.messages import Card, Case, Expected, Inputs, Observed, Ran, inputs_of, profile_of
-from vdnnsim.calibration.several.placing import own_cores, visible_gpus
+from vdnnsim.calibration.several.placing import names_of, own_cores, visible_gpus
 from vdnnsim.calibration.several.predictions import Predicted, predictions
 from vdnnsim.calibration.several.records import (
     Start,
@@ -64,8 +64,8 @@ def open_crew(device: str, gpus: int) -> Crew:
     visible: Sequence[str | None] = visible_gpus(gpus) if device == "cuda" else [None] * gpus
     shares = own_cores(visible)
     makes: dict[str, Callable[[], Seat]] = {
-        f"GPU {number}": partial(open_seat, device, number, gpu, cores)
-        for number, (gpu, cores) in enumerate(zip(visible, shares, strict=True))
+        name: partial(open_seat, device, number, visible[number], shares[number])
+        for number, name in enumerate(names_of(visible))
     }
     return Crew(makes)
 
