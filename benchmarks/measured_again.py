@@ -4,9 +4,9 @@ the byte and the nanosecond with what is stored.
 python benchmarks/measured_again.py
 python benchmarks/measured_again.py --gpu h200 --model unet_b32 --write
 
-experiments/pytorch/GPU/ has the cases (results.json, table.md), the link as it was then (link.toml), and the memory in
-which each case's steps began (memory_MODEL.json.gz: segments, and where what is there before a step lies); that of the
-H100 also what `offload_ways.py` printed there. The captured steps came along with vdnnsim (traces/GPU/captured).
+experiments/pytorch/GPU/ has the cases (results.json, table.md), the link as it was then (link_MACHINE.toml), and the
+memory in which each case's steps began (memory_MODEL.json.gz: segments, and where what is there before a step lies);
+also what `offload_ways.py` printed there. The captured steps came along with vdnnsim (traces/GPU/captured).
 `--write` stores what is predicted now beside what was measured.
 """
 
@@ -76,7 +76,7 @@ def begun(record: StepRecord) -> CapturedStep:
 
 def predicted_again(record: StepRecord) -> Prediction:
     """What is predicted of a stored case today."""
-    profile = read_profile(folder_of(record.gpu) / "link.toml")
+    profile = read_profile(folder_of(record.gpu) / f"link_{record.machine}.toml")
     ((prediction, plan),) = predicted(captured(record.gpu, record.group), profile, [record.policy])
     return predicted_in(begun(record), prediction, plan)
 
