@@ -22,7 +22,7 @@ from vdnnsim.network import Network, load_network
 from vdnnsim.trace import Provenance, Trace
 
 ROOT = Path(__file__).parents[2]
-_UNSEEN, _LATER = "unseen", "later"
+_UNSEEN, _LATER, _SHORT = "unseen", "later", "short"
 """Networks that nothing here was made for, on an H200; policies that came after the paper, on an H100. Both have the
 traces of their own machine."""
 _EVERY = 1 if THOROUGH else 5
@@ -50,6 +50,18 @@ HELD = {
     "h200": Held(120, 0.003, LARGEST_ERROR, {}, (21, 24)),
     _UNSEEN: Held(24, 0.0035, LARGEST_ERROR, {}, (20, 24)),
     _LATER: Held(12, 0.006, 0.0125, {"googlenet (128), fp32, vdnn-all(p)": -1.20}, (8, 11), 1),
+    _SHORT: Held(
+        9,
+        0.008,
+        0.037,
+        {
+            "vgg16 (64), fp32, optimal(seconds=20)": -1.66,
+            "resnet50 (64), fp32, superneurons": -3.69,
+            "resnet50 (64), fp32, optimal(seconds=20)": -3.61,
+        },
+        (4, 8),
+        1,
+    ),
     "h100": Held(  # shared hosts
         102,
         0.003,
@@ -102,7 +114,7 @@ def again(request: pytest.FixtureRequest) -> Again:
         name: read_profile(folder(gpu) / "machines" / f"{name}.toml") if name else load_profile(gpu)
         for name in machines
     }
-    root = folder(gpu) if gpu in (_UNSEEN, _LATER) else data_directory("traces").parent
+    root = folder(gpu) if gpu in (_UNSEEN, _LATER, _SHORT) else data_directory("traces").parent
     study_of = studies_in(root, networks_in(gpu).values())
     traces, records, doubts = {}, [], {}
     for number, record in enumerate(stored):
@@ -183,9 +195,10 @@ def test_measurements_lie_in_the_ranges_of_their_predictions(again: Again) -> No
 
 
 def test_ranges_hold_nine_tenths_where_they_were_fitted_and_eight_elsewhere() -> None:
-    """What is stored is what the simulation says, as another test has it."""
+    """What is stored is what the simulation says, as another test has it. Of iterations whose host was far ahead, as none
+    is now, no range says how much longer they took."""
     inside: dict[bool, list[bool]] = {True: [], False: []}
-    for name in HELD:
+    for name in HELD.keys() - {_SHORT}:
         for record in read_records(folder(name) / "results.json"):
             if record.verdict is not Verdict.CANNOT_BE_TOLD and record.inside is not None:
                 inside[record.machine == _FITTED].append(record.inside)
@@ -217,7 +230,7 @@ def test_every_trace_of_these_cases_is_measured_throughout(again: Again) -> None
 
 def test_the_shipped_profile_is_that_of_a_machine_that_was_measured_on(again: Again) -> None:
     machines = {record.machine for record in again.stored}
-    if again.gpu not in (_UNSEEN, _LATER) and "" not in machines:  # older records do not name theirs
+    if again.gpu not in (_UNSEEN, _LATER, _SHORT) and "" not in machines:  # older records do not name theirs
         profiles = [read_profile(folder(again.gpu) / "machines" / f"{name}.toml") for name in machines]
         assert _without_what_came_later(load_profile(again.gpu)) in map(_without_what_came_later, profiles)
 
@@ -303,9 +316,3 @@ def test_the_second_report_agrees_with_itself_and_with_what_the_first_measured(p
             again = pair.second.measured_iteration_time_ns / pair.first.measured_iteration_time_ns - 1
             assert abs(again) > LARGEST_ERROR
             assert abs(pair.second.error) < LARGEST_ERROR / 2
-
-
-def test_the_cases_to_be_measured_next_are_cases() -> None:
-    """What makes maps again and what a solver finds, short of memory."""
-    cases = read_cases(ROOT / "experiments" / "calibration" / "later" / "short.toml")
-    assert [list(group.limited) for group in cases.case] == [["superneurons", "optimal(seconds=60)"]] * 3
