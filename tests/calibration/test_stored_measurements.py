@@ -195,8 +195,8 @@ def test_measurements_lie_in_the_ranges_of_their_predictions(again: Again) -> No
 
 
 def test_ranges_hold_nine_tenths_where_they_were_fitted_and_eight_elsewhere() -> None:
-    """What is stored is what the simulation says, as another test has it. Of iterations whose host was far ahead, as none
-    is now, no range says how much longer they took."""
+    """What is stored is what the simulation says, as another test has it. Of iterations whose host was far ahead, as
+    none is now, no range says how much longer they took."""
     inside: dict[bool, list[bool]] = {True: [], False: []}
     for name in HELD.keys() - {_SHORT}:
         for record in read_records(folder(name) / "results.json"):
