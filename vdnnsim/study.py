@@ -221,15 +221,17 @@ class Study:
 
     def rehearse(self, plan: Plan) -> Rehearsal:
         """As `Laboratory.rehearse`."""
-        _, program, failure = self.workload.fit(self._candidate(plan), self._memory)
+        capacity_bytes = ENDLESS_BYTES if plan.endless else self.gpu.capacity_bytes
+        _, program, failure = self.workload.fit(self._candidate(plan), partial(self._memory, capacity_bytes))
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
             if not pool_kind(self.pool).places or self.workload.captured:
                 return Rehearsal(0, failure.where, missing_bytes)
             time_ns = SimulatedMachine(self.trace, self.gpu).iteration_time_ns(program)
             return Rehearsal(time_ns, failure.where, missing_bytes, lives=lives_of(program))
-        timeline = self._simulate(program, self.gpu.capacity_bytes)
-        return Rehearsal(timeline.iteration_time_ns, pool_high_water_bytes=timeline.pool_high_water_bytes)
+        timeline = self._simulate(program, capacity_bytes)
+        begins_ns = tuple([kernel.begin_ns for kernel in timeline.kernels])
+        return Rehearsal(timeline.iteration_time_ns, "", 0, timeline.pool_high_water_bytes, begins_ns=begins_ns)
 
     def time_ns(self, plan: Plan) -> int | None:
         """The time of one iteration of a plan, and nothing else of it; None where it does not fit."""

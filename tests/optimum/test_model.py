@@ -158,3 +158,13 @@ def test_what_the_solver_prints_is_not_among_what_we_do(capfd: pytest.CaptureFix
         os.write(1, b"theirs")
     print("ours")
     assert capfd.readouterr().out == "ours\nours\n"
+
+
+def test_nothing_begins_before_the_host_gives_it() -> None:
+    """The second waits until 50, and the third, which is done 10 later, until 65."""
+    ready_ns = {"a": 0, "b": 50, "c": 65}
+    steps = tuple(
+        Step((name, ""), n, (Choice("", 10, 0),), 0, 0, ready) for n, (name, ready) in enumerate(ready_ns.items())
+    )
+    assert round(Model(Instance(steps, (), 0, 100)).solve(whole=False, seconds=10).bound_ns) == 75
+    assert round(Model(Instance(steps, (), 0, 100, begins=(0, 1))).solve(whole=False, seconds=10).bound_ns) == 75

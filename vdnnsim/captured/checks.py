@@ -74,8 +74,9 @@ def check_stages_of_need(step: CapturedStep, name: str, freed: int, back: int, f
         raise broken(step, name, back, "that it comes back behind its first need", f"by then, stage {first_need}")
 
 
-def checked_leave(step: CapturedStep, number: int, leave: Leave) -> Leave:
-    """The same, where it can be. Raises `BrokenSchedule`."""
+def checked_leave(step: CapturedStep, number: int, leave: Leave, sooner: bool = False) -> Leave:
+    """The same, where it can be; it may be waited for `sooner` than needed, where others are made of it. Raises
+    `BrokenSchedule`."""
     name = f"b{number}"
     out, freed, back, needed = leave[:4]
     if reason := why_it_stays(step, number):
@@ -89,7 +90,8 @@ def checked_leave(step: CapturedStep, number: int, leave: Leave) -> Leave:
     if freed < out:
         raise broken(step, name, freed, f"that it is freed before it leaves in stage {out}", "then, or later")
     check_stages_of_need(step, name, freed, back, first_need)
-    if needed != first_need:
+    if needed > first_need or (needed < first_need and not sooner):
         when = "later than" if needed > first_need else "before"
         raise broken(step, name, needed, f"that it is needed {when} its first need", f"then, in stage {first_need}")
+    check_stages_of_need(step, name, freed, needed, first_need)
     return leave

@@ -13,7 +13,7 @@ from vdnnsim.captured.host_optimiser import on_host
 from vdnnsim.captured.own_copies import build_own_copies
 from vdnnsim.captured.remaking import Again, again_of, checked_remake
 from vdnnsim.captured.step import CapturedStep
-from vdnnsim.iteration import BrokenSchedule, Buffer, CopyStreams, Leave, Remake, Schedule
+from vdnnsim.iteration import BrokenSchedule, Buffer, Leave, Remake, Schedule
 from vdnnsim.program import Allocate, Free, Kernel, Program
 from vdnnsim.program.nvme import by_nvme
 
@@ -30,12 +30,14 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
         return build_own_copies(step, prepared, plan)
     leaves: dict[int, Leave] = {}
     remakes: dict[int, Remake] = {}
-    for number, action in actions_of(step, plan).items():
+    actions = actions_of(step, plan)
+    sooner = any(isinstance(action, Remake) for action in actions.values())
+    for number, action in actions.items():
         if isinstance(action, Leave):
-            leaves[number] = checked_leave(step, number, action)
+            leaves[number] = checked_leave(step, number, action, sooner)
         else:
             remakes[number] = checked_remake(step, number, action)
-    building = _OfBlocks(step, prepared, leaves, remakes, plan.copies)
+    building = _OfBlocks(step, prepared, leaves, remakes, plan)
     program = building.build(building.dying, tuple(prepared.buffers[number] for number in leaves))
     program = replace(program, paging=plan.paging, compression=plan.compression)
     if plan.host_optimiser is not None:
@@ -66,9 +68,9 @@ class _OfBlocks(Building):
         prepared: Prepared,
         leaves: Mapping[int, Leave],
         remakes: Mapping[int, Remake],
-        copies: CopyStreams,
+        plan: Schedule,
     ) -> None:
-        super().__init__(step, prepared, copies, hooked=bool(leaves or remakes))
+        super().__init__(step, prepared, plan.copies, hooked=plan.hooked or bool(leaves or remakes))
         self.leaves = leaves
         self.away = {number: _Away(leave.freed, leave.back) for number, leave in leaves.items()}
         self.away |= {number: _Away(remake.dropped, remake.again) for number, remake in remakes.items()}

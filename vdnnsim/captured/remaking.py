@@ -43,7 +43,7 @@ def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
     kernels = [numbers[key] for key in by]
     if kernels != sorted(set(kernels)):
         raise broken(step, name, again, "kernels out of order", "each once, in the order of forward")
-    makers = _makers(step, number) if step.blocks[number].taken != BEFORE_STEP else set()
+    makers = makers_of(step, number) if step.blocks[number].taken != BEFORE_STEP else set()
     if not makers or not makers.issubset(kernels):
         rule = f"all {len(makers)} between its take and its save" if makers else "a kernel that makes it"
         raise broken(step, name, again, f"made again by {len(set(kernels) & makers)} of its makers", rule)
@@ -57,20 +57,33 @@ def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, lis
     groups: dict[tuple[int, tuple[Key, ...]], set[int]] = {}
     for number, remake in remakes.items():
         groups.setdefault((remake.again, remake.by), set()).add(number)
-    numbers = _numbers(step)
     found: dict[int, list[Again]] = {}
+    known = step.made.setdefault("deeds again", {})
     for (stage, by), kept in groups.items():
-        kernels = {numbers[key] for key in by}
-        operators = {step.kernels[kernel].operator for kernel in kernels}
-        before = step.hook_calls[stage - 1]
-        deeds = tuple(
-            place
-            for place, (doing, number) in enumerate(step.deeds[:before])
-            if (doing is Doing.LAUNCH and number in kernels)
-            or (doing is Doing.TAKE and step.blocks[number].operator in operators)
-        )
-        found.setdefault(stage, []).append(Again(deeds, frozenset(kept)))
+        if by not in known:
+            numbers = _numbers(step)
+            known[by] = _deeds_again(step, {numbers[key] for key in by})
+        found.setdefault(stage, []).append(Again(known[by], frozenset(kept)))
     return found
+
+
+def _deeds_again(step: CapturedStep, kernels: set[int]) -> tuple[int, ...]:
+    """The launches of these kernels, and what their operators take for them: of the kernels behind a take the first
+    tells whether it is for one of these."""
+    operators = {step.kernels[kernel].operator for kernel in kernels}
+    follows: dict[int | None, int] = {}
+    found = []
+    for place in range(len(step.deeds) - 1, -1, -1):
+        doing, number = step.deeds[place]
+        if doing is Doing.LAUNCH:
+            follows[step.kernels[number].operator] = number
+            wanted = number in kernels
+        else:
+            operator = step.blocks[number].operator if doing is Doing.TAKE else None
+            wanted = operator in operators and (operator not in follows or follows[operator] in kernels)
+        if wanted:
+            found.append(place)
+    return tuple(reversed(found))
 
 
 def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Remake]:
@@ -92,7 +105,7 @@ def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Rema
         for own in _forwards(step, module):
             kernels = [number for number, kernel in enumerate(step.kernels) if kernel.operator in own]
             made = [number for number in alone if step.blocks[number].operator in own]
-            made = [number for number in made if (makers := _makers(step, number)) and makers.issubset(kernels)]
+            made = [number for number in made if (makers := makers_of(step, number)) and makers.issubset(kernels)]
             again = min((step.stages.needs[number][0] for number in made), default=0)
             dropped = {block_name(number): step.stages.leaves(number) for number in made}
             # What a later forward saves once more stays.
@@ -123,13 +136,20 @@ def _is_in(module: str, other: str) -> bool:
     return f"{module}.".startswith(f"{other}.")
 
 
-def _makers(step: CapturedStep, number: int) -> set[int]:
+def makers_of(step: CapturedStep, number: int) -> set[int]:
     """The kernels that may have written a block until it was saved: those launched since it was taken."""
     deeds = step.deeds[step.blocks[number].taken : step.hook_calls[step.stages.leaves(number) - 1]]
     return {deed.number for deed in deeds if deed.doing is Doing.LAUNCH}
 
 
 def _numbers(step: CapturedStep) -> dict[Key, int]:
-    """The kernels of forward by their keys."""
+    """The kernels of forward by their keys; found once."""
+    if "numbers" not in step.made:
+        step.made["numbers"] = _found_numbers(step)
+    found: dict[Key, int] = step.made["numbers"]
+    return found
+
+
+def _found_numbers(step: CapturedStep) -> dict[Key, int]:
     forward = (step.operators[kernel.operator].phase is Phase.FORWARD for kernel in step.kernels)
     return {key: number for number, (key, is_it) in enumerate(zip(kernel_keys(step), forward, strict=True)) if is_it}

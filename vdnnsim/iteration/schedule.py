@@ -146,7 +146,8 @@ class Schedule:
     go there, no more than so many bytes on their way at once, and parameters come back.
 
     `addresses` say where blocks lie, in the order in which they are taken; without them the pool says it.
-    `own_copies`, in place of actions, are saved tensors of a captured step that are copied each by itself, by name.
+    `own_copies`, in place of actions, are saved tensors of a captured step that are copied each by itself, by name. One
+    that is `hooked` calls hooks though nothing leaves.
     """
 
     layout: Layout
@@ -166,6 +167,7 @@ class Schedule:
     paging: Paging | None = None
     host_optimiser: int | None = None
     own_copies: Mapping[str, OwnCopy] = field(default_factory=dict)
+    hooked: bool = False
 
     @cached_property
     def key(self) -> object:
@@ -173,7 +175,7 @@ class Schedule:
         how = self.waits, self.weight_gradients, self.copies, self.compression and self.compression.key
         what = frozenset(self.actions.items()), frozenset(self.own_copies.items()), self.nvme, self.paging
         where = self.before, self.stays, self.shared_workspace, self.addresses
-        return *how, *what, *where, self.host_optimiser
+        return *how, *what, *where, self.host_optimiser, self.hooked
 
     @cached_property
     def leaves(self) -> Mapping[str, Leave]:

@@ -55,7 +55,8 @@ def in_periods(instance: Instance, begins: Sequence[int]) -> Instance:
                 used[step] += gap.size_bytes
         if inside:
             written = bisect_right(begins, gap.written) - 1
-            gaps.append(gap._replace(first=first, last=last, needed=last + 1, written=written))
+            again = max(0, bisect_right(begins, gap.again) - 1)
+            gaps.append(gap._replace(first=first, last=last, needed=last + 1, written=written, again=again))
     steps = tuple(step._replace(used_bytes=size) for step, size in zip(instance.steps, used, strict=True))
     return replace(instance, steps=steps, gaps=tuple(gaps), begins=tuple(begins))
 
@@ -80,7 +81,8 @@ def _seen(instance: Instance, marks: Sequence[int]) -> Iterator[Gap]:
             again_ns = gap.remake_ns
             if again_ns is not None:
                 again_ns += sum(instance.fastest_of_ns(instance.steps[maker]) for maker in gap.makers)
-            seen = gap._replace(first=first, last=last, needed=last + 1, written=written)
+            again = bisect_left(marks, gap.again)
+            seen = gap._replace(first=first, last=last, needed=last + 1, written=written, again=again)
             yield seen._replace(remake_ns=again_ns, sources=(), makers=())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 from vdnnsim.iteration import Iteration, Leave, MemoryClass, Schedule
 from vdnnsim.optimum.rehearsal import Rehearsal
@@ -17,15 +18,25 @@ from vdnnsim.optimum.rehearsal import Rehearsal
 Change = Callable[[Iteration, Schedule, Random], Schedule | None]
 
 
+class Changes(NamedTuple):
+    """What is tried of a schedule that fits, and of one that does not; what is there twice is twice as often."""
+
+    fitting: tuple[Change, ...]
+    for_room: tuple[Change, ...]
+
+
 def improve(
     iteration: Iteration,
     schedule: Schedule,
     rehearse: Callable[[Schedule], tuple[Schedule, Rehearsal] | None],
     go_on: Callable[[], bool],
+    changes: Changes | None = None,
+    allowed: Callable[[Schedule], bool] = lambda _: True,
 ) -> Iterator[tuple[Schedule, Rehearsal]]:
     """The schedule and better and better ones, each as `rehearse` had it and with what came of it: one that fits is
     better than one that does not, then the quicker; of those that do not fit that which comes farther."""
     random = Random(1)
+    fitting, for_room = changes or _OF_NETWORKS
     stages = {stage.title: number for number, stage in enumerate(iteration.stages)}
 
     def rank(tried: Rehearsal) -> tuple[int, int, int]:
@@ -41,9 +52,9 @@ def improve(
     yield found
     best = found[1]
     while go_on():
-        change = random.choice(_CHANGES if best.fits else _CHANGES_FOR_ROOM)
+        change = random.choice(fitting if best.fits else for_room)
         other = change(iteration, schedule, random)
-        found = rehearse(other) if other else None
+        found = rehearse(other) if other and allowed(other) else None
         if other and found and rank(found[1]) <= rank(best):
             better = rank(found[1]) < rank(best)
             schedule, best = other, found[1]
@@ -141,5 +152,7 @@ def _leave(iteration: Iteration, schedule: Schedule, random: Random) -> Schedule
     return replace(schedule, actions={**schedule.actions, name: leave})
 
 
-_CHANGES: tuple[Change, ...] = (_shift, _shift, _shift, _keep, _leave, _take_before, _take_later, _swap_order)
-_CHANGES_FOR_ROOM: tuple[Change, ...] = (_take_before, _take_later, _move_before, _move_before, _shift, _leave)
+_OF_NETWORKS = Changes(
+    (_shift, _shift, _shift, _keep, _leave, _take_before, _take_later, _swap_order),
+    (_take_before, _take_later, _move_before, _move_before, _shift, _leave),
+)

@@ -23,13 +23,15 @@ class Choice(NamedTuple):
 class Step(NamedTuple):
     """A kernel, its stage, and its choices, fastest first and each with less workspace than the one before.
     `used_bytes` is what its whole stage uses: blocks are taken before a stage's first kernel and go back after its
-    last one. `before_ns` is what other kernels take that run before it and of which nothing more is known."""
+    last one. `before_ns` is what other kernels take that run before it and of which nothing more is known; `ready_ns`
+    is when the host gives it at the earliest."""
 
     key: Key
     stage: int
     choices: tuple[Choice, ...]
     used_bytes: int
     before_ns: int = 0
+    ready_ns: int = 0
 
 
 class Uses(NamedTuple):
@@ -48,7 +50,7 @@ class Gap(NamedTuple):
     It may go out from behind period `written` on, in `out_ns` (0 where the host has the bytes), and back in `in_ns`; or
     be made again in `remake_ns`, None where nothing makes it in forward, and what the steps `makers` take, which run
     again as they did; from `sources`: those that are used as late as it. Where there are `others`, these have to be
-    made again before it, at a cost that is not counted.
+    made again before it, at a cost that is not counted. It is back neither way before period `again`.
     """
 
     tensor: str
@@ -64,6 +66,7 @@ class Gap(NamedTuple):
     others: bool = False
     uses: Uses = Uses(0, 0, 0)
     makers: tuple[int, ...] = ()
+    again: int = 0
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class Model:
                 if len(one) > 1:
                     self.rows.add(one, 1.0)
                 kernels += [(variable, self.cost[variable]) for variable in self.chosen[step]]
+        self._ready()
         self.gone = [self._gone(gap) for gap in instance.gaps]
         self.out: list[dict[int, int]] = []
         self.back: list[dict[int, int]] = []
@@ -111,6 +112,25 @@ class Model:
         cost = choice.duration_ns / self.unit_ns
         return self.variable(cost, float(self.instance.fits(step, choice)), integer=len(step.choices) > 1)
 
+    def _ready(self) -> None:
+        """Kernels begin no sooner than the host gives them."""
+        since: list[tuple[int, float]] = []
+        known_ns = 0
+        for number, period in enumerate(self.periods):
+            since.append((self.wait[number], 1.0))
+            known_ns += self.before_ns[number]
+            ready_ns = 0
+            inside_ns = 0
+            for step in map(self.instance.steps.__getitem__, period):
+                ready_ns = max(ready_ns, step.ready_ns - inside_ns)
+                inside_ns += self.instance.fastest_of_ns(step)
+            if ready_ns > 0:
+                begin = self.variable(upper=float("inf"))
+                self.equal([*since, (begin, -1.0)])
+                self.rows.add([(begin, -1.0)], -(ready_ns - known_ns) / self.unit_ns)
+                since = [(begin, 1.0)]
+            since += self.kernels[number]
+
     def _gone(self, gap: Gap) -> list[int]:
         """Whether what fills the gap is gone in each of its periods."""
         gone = [self.variable(integer=not self.shares) for _ in range(gap.first, gap.last + 1)]
@@ -125,11 +145,12 @@ class Model:
         gone = dict(zip(steps, self.gone[number], strict=True))
         # Out: the share that has left by the begin of each kernel; in cells behind the one that wrote it.
         out = {cell: self.variable() for cell in range(2 * gap.written + 2, 2 * gap.last + 1)} if gap.out_ns else {}
-        back = {cell: self.variable() for cell in range(2 * gap.first + 2, 2 * gap.needed + 1)}
+        soonest = max(gap.first + 1, gap.again)
+        back = {cell: self.variable() for cell in range(2 * soonest, 2 * gap.needed + 1)}
         remake = {}
         total = None
         if gap.remake_ns is not None:
-            remake = {step: self.variable(integer=True) for step in range(gap.first + 1, gap.needed + 1)}
+            remake = {step: self.variable(integer=True) for step in range(soonest, gap.needed + 1)}
             total = self.variable()
             self.equal([*((variable, 1.0) for variable in remake.values()), (total, -1.0)])
         self.out.append(out)
@@ -147,7 +168,7 @@ class Model:
         before: int | None = None
         for step in range(gap.first + 1, gap.needed + 1):
             cells = (2 * step, 2 * step + 1) if step < gap.needed else (2 * step,)
-            coming = [back[cell] for cell in cells]
+            coming = [back[cell] for cell in cells if cell in back]
             if step in remake:
                 coming.append(remake[step])
             variable = self.variable()

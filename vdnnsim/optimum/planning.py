@@ -41,7 +41,8 @@ def actions_of(
         if max(gone) < _NONE:
             continue
         if again is not None:
-            makers = tuple(key for key in iteration.makers[gap.tensor] if gap.tensor in iteration.again[key].writes)
+            makers = iteration.makers[gap.tensor] if iteration.again else ()  # of a captured step others know them
+            makers = tuple(key for key in makers if gap.tensor in iteration.again[key].writes)
             actions[gap.tensor] = Remake(gap.uses.before, wanted(gap, begins[again]), makers)
             continue
         freed = begins[away[0]] - 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vdnnsim.errors import NoPlan
 from vdnnsim.iteration import Action, Iteration, Key, MemoryClass, Schedule, Waits
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
-from vdnnsim.optimum.improving import improve
+from vdnnsim.optimum.improving import Changes, improve
 from vdnnsim.optimum.instance import Gap, Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
 from vdnnsim.optimum.packing import most_bytes, pack
@@ -24,7 +24,7 @@ _MARGINS_OF_LARGE = (0.13, 0.09, 0.06, 0.04, 0.02, 0.01, 0.0, 0.18, 0.25)
 it."""
 _MARKS = (24, 72)
 """At so many kernels memory is looked at for a first bound."""
-_COARSE = 60
+COARSE = 60
 """In so many periods tensors of large models leave: parts of them first, then those of which parts did as a whole."""
 _COARSE_GAP = 0.004
 """So near to its bound a plan of a large model has to be."""
@@ -37,7 +37,7 @@ _PATIENCE = 100
 """After so many small changes that bring a plan no nearer to what the model says of it, no more are tried."""
 _PLACED, _IMPROVED = 6, 3
 """For so many drafts places are sought once more, and so many are changed in small ways."""
-_SMALL_MODEL = 20_000
+SMALL_MODEL = 20_000
 """Variables of a model that is solved as it is."""
 _EFFORT, _GREAT_EFFORT, _LITTLE_EFFORT = 100_000, 600_000, 20_000
 """So many blocks are put somewhere to find a place for all: of plans, of those that found none when all were made, and
@@ -74,7 +74,7 @@ class Found(NamedTuple):
     model_ns: int | None
 
 
-class _Draft(NamedTuple):
+class Draft(NamedTuple):
     """A schedule of the model's that may not fit yet."""
 
     schedule: Schedule
@@ -98,10 +98,12 @@ class Search:
     limit_s: float
     goal: float
     told: Callable[[Told], None] = lambda _: None
+    planned: Instance | None = None
+    changes: Changes | None = None
     best: Found | None = None
     bound_ns: int = 0
     _least_ns: float = 0.0
-    _drafts: list[_Draft] = field(default_factory=list)
+    _drafts: list[Draft] = field(default_factory=list)
     _began: float = field(default_factory=monotonic)
 
     def __post_init__(self) -> None:
@@ -166,11 +168,11 @@ class Search:
         self.told(Told(what, None if self.best is None else self.best.time_ns, self.bound_ns, self.seconds))
 
     def _rounds(self) -> Iterator[str]:
-        simple = _size(self.instance) <= _SMALL_MODEL
+        simple = size_of(self.instance) <= SMALL_MODEL
         yield from self._first_bounds(simple)
         if simple:
             yield from self._whole_bound()
-        begins = stage_begins(self.instance) if simple else weighty_begins(self.instance, _COARSE)
+        begins = stage_begins(self.instance) if simple else weighty_begins(self.instance, COARSE)
         yield from self._plans(begins, simple)
         drafts = sorted(self._drafts, key=lambda draft: draft.model_ns)
         for number, draft in enumerate(drafts[:_PLACED], 1):
@@ -181,7 +183,7 @@ class Search:
             self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
         if self.best is not None:
-            self._improve(_Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
+            self._improve(Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
             yield "small changes of the best"
 
     def _first_bounds(self, simple: bool) -> Iterator[str]:
@@ -201,7 +203,7 @@ class Search:
         self._raise_bound(model.solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4))
         yield "whole tensors"
 
-    def _improve(self, draft: _Draft, seconds: float) -> None:
+    def _improve(self, draft: Draft, seconds: float) -> None:
         end = self.seconds + seconds
         limit_ns = None
 
@@ -211,7 +213,9 @@ class Search:
         def go_on() -> bool:
             return self.seconds < end and not self._done()
 
-        for schedule, tried in improve(self.iteration, replace(draft.schedule, addresses=()), rehearse, go_on):
+        for schedule, tried in improve(
+            self.iteration, replace(draft.schedule, addresses=()), rehearse, go_on, self.changes
+        ):
             limit_ns = tried.time_ns if tried.fits else None
             self._keep(schedule, draft.algorithms, tried, draft.model_ns or None)
 
@@ -219,14 +223,17 @@ class Search:
         """The solver's own tolerance is taken off."""
         self.bound_ns = max(self.bound_ns, int(solution.bound_ns * (1 - 1e-6)))
 
+    def _margins(self, simple: bool) -> tuple[float, ...]:
+        return _MARGINS if simple else _MARGINS_OF_LARGE
+
     def _plans(self, begins: list[int], simple: bool) -> Iterator[str]:
         """Plans in all of the memory and, as long as those of the model may still be quicker, in less and less."""
         useless = 1.0
-        for margin in _MARGINS if simple else _MARGINS_OF_LARGE:
+        for margin in self._margins(simple):
             if margin >= useless:
                 continue
             what = f"plans in {100 * (1 - margin):.0f} % of the memory"
-            room = self.instance.within(int(self.instance.capacity_bytes * (1 - margin)))
+            room = (self.planned or self.instance).within(int(self.instance.capacity_bytes * (1 - margin)))
             try:
                 instance, solution = self._solve(self._choosable(room, simple), begins, simple)
             except Unsolvable:
@@ -280,15 +287,15 @@ class Search:
                 continue
             written.append(actions)
             schedule = self.write(actions)
-            schedule = self._as_quick_as_said(_Draft(schedule, algorithms, model_ns), room.capacity_bytes)
-            self._drafts.append(_Draft(schedule, algorithms, model_ns))
+            schedule = self._as_quick_as_said(Draft(schedule, algorithms, model_ns), room.capacity_bytes)
+            self._drafts.append(Draft(schedule, algorithms, model_ns))
             fits_or_placed = self._try(schedule, algorithms, model_ns)
             for laid_out in () if fits_or_placed else _layouts(self.iteration, schedule):
                 self._try(laid_out, algorithms, model_ns)
             if self._done() or (self.best is not None and self.best.time_ns <= model_ns * (1 + self.goal)):
                 return
 
-    def _as_quick_as_said(self, draft: _Draft, room_bytes: int) -> Schedule:
+    def _as_quick_as_said(self, draft: Draft, room_bytes: int) -> Schedule:
         """The draft with small changes that bring it nearer to the model's time, as if all blocks found places."""
 
         def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
@@ -343,7 +350,7 @@ class Search:
             self.best = Found(schedule, algorithms, tried.time_ns, model_ns)
 
 
-def _size(instance: Instance) -> int:
+def size_of(instance: Instance) -> int:
     """About how many variables its model has."""
     return sum(4 * (gap.last - gap.first + 1) for gap in instance.gaps)
 

@@ -11,33 +11,42 @@ from collections.abc import Iterator, Mapping
 
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.choosing import may_leave
+from vdnnsim.captured.iteration import kernel_keys
+from vdnnsim.captured.making import Making, makings
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
 from vdnnsim.gpu import Link
-from vdnnsim.iteration import Action, Leave, Schedule
+from vdnnsim.iteration import Action, Leave, Remake, Schedule
 from vdnnsim.optimum.instance import Choice, Gap, Instance, Step, Uses
+from vdnnsim.optimum.rehearsal import Rehearsal
 
 
-def instance_of_step(step: CapturedStep, link: Link, capacity_bytes: int) -> Instance:
-    """The instance of a captured step in so many bytes. What is made again is so by kernels that no other block is
-    charged with, out of nothing: the bound counts that, and no plan of the model's does so."""
+def instance_of_step(
+    step: CapturedStep, link: Link, capacity_bytes: int, begun: Rehearsal, planned: bool = False
+) -> Instance:
+    """The instance of a captured step in so many bytes, whose kernels begin no sooner than where nothing leaves, as
+    `begun` says. What is made again is so by kernels that no other block is charged with, out of nothing: the bound
+    counts that. Where a plan is sought, it is as `makings` have it."""
     durations_ns = [0] * (len(step.hook_calls) + 1)
+    ready_ns = [0] * len(durations_ns)
     stage = 0
     for doing, number in step.deeds:
         if doing is Doing.LAUNCH:
+            ready_ns[stage] = ready_ns[stage] or begun.begins_ns[number]
             durations_ns[stage] += step.kernels[number].gap_ns + step.kernels[number].duration_ns
         elif doing is not Doing.TAKE:
             stage += 1
-    gaps = tuple(_gaps(step, link))
+    gaps = tuple(_gaps(step, link, makings(step) if planned else None))
     used = _most_bytes(step)
     for gap in gaps:
         for number in range(gap.first, gap.last + 1):
             used[number] -= gap.size_bytes
     steps = tuple(
-        Step((f"stage {number}", ""), number, (Choice("", duration_ns, 0),), used[number])
+        Step((f"stage {number}", ""), number, (Choice("", duration_ns, 0),), used[number], 0, ready_ns[number])
         for number, duration_ns in enumerate(durations_ns)
     )
-    return Instance(steps, gaps, 0, capacity_bytes)
+    end = Step(("the end", ""), len(durations_ns), (Choice("", 0, 0),), 0, 0, begun.time_ns)
+    return Instance((*steps, end), gaps, 0, capacity_bytes)
 
 
 def schedule_of_step(step: CapturedStep, actions: Mapping[str, Action]) -> Schedule:
@@ -46,16 +55,53 @@ def schedule_of_step(step: CapturedStep, actions: Mapping[str, Action]) -> Sched
     needs = step.stages.need
     found: dict[str, Action] = {}
     for name, action in actions.items():
+        if isinstance(action, Remake):
+            found[name] = remake_of(step, int(name[1:]), action.again)
+            continue
         assert isinstance(action, Leave)
         out = step.stages.leaves(int(name[1:]))
         freed = max(out, action.freed + 1)
         back = needs[bisect_left(needs, max(action.back, freed + 1))]
         found[name] = Leave(out, freed, min(back, action.needed), action.needed)
-    return schedule_of(step, found)
+    return schedule_of(step, in_time(step, found))
 
 
-def _gaps(step: CapturedStep, link: Link) -> Iterator[Gap]:
-    remakes_ns = _remakes_ns(step)
+def in_time(step: CapturedStep, actions: Mapping[str, Action]) -> dict[str, Action]:
+    """The same, with what others are made of back when they are made; what is made again in one call is so in the order
+    of forward."""
+    found = dict(actions)
+    remade = sorted(int(name[1:]) for name, action in actions.items() if isinstance(action, Remake))
+    last_first: dict[str, Action] = {}
+    for number in reversed(remade):
+        remake = found.pop(block_name(number))
+        assert isinstance(remake, Remake)
+        last_first[block_name(number)] = remake
+        for name in map(block_name, makings(step)[number].sources):
+            if name in found:
+                found[name] = _by_then(found[name], remake.again)
+    return {**found, **dict(reversed(last_first.items()))}
+
+
+def _by_then(action: Action, stage: int) -> Action:
+    """The same, back by a stage."""
+    if isinstance(action, Remake):
+        return action._replace(again=min(stage, action.again))
+    needed = min(stage, action.needed)
+    return action._replace(back=min(action.back, needed), needed=needed)
+
+
+def remake_of(step: CapturedStep, number: int, stage: int) -> Remake:
+    """A block that is dropped with its last save, and made again at the last need up to this stage."""
+    keys, needs = kernel_keys(step), step.stages.need
+    dropped = step.stages.leaves(number)
+    again = needs[bisect_right(needs, max(stage, dropped + 1)) - 1]
+    return Remake(dropped, again, tuple(keys[kernel] for kernel in makings(step)[number].kernels))
+
+
+def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> Iterator[Gap]:
+    """With `ways` what is made again is so by them, else by what takes no longer than any way."""
+    remakes_ns = _remakes_ns(step) if ways is None else {number: cost_of_making(step, number) for number in ways}
+    soonest = step.stages.need[0] if step.stages.need else 0  # what comes back does so at a need
     for number in may_leave(step):
         block, out, needed = step.blocks[number], step.stages.leaves(number), step.stages.needs[number][0]
         others = block.given if block.released is None else block.released
@@ -66,7 +112,28 @@ def _gaps(step: CapturedStep, link: Link) -> Iterator[Gap]:
             copies_ns = link.copy_out.duration_ns(block.size_bytes), link.copy_in.duration_ns(block.size_bytes)
             uses = Uses(out - 1, first - 1, needed)
             name, again_ns = block_name(number), remakes_ns.get(number)
-            yield Gap(name, block.size_bytes, first, needed - 1, needed, out - 1, *copies_ns, again_ns, (), True, uses)
+            sources = () if ways is None or number not in ways else tuple(map(block_name, sorted(ways[number].sources)))
+            others = ways is None
+            yield Gap(
+                name,
+                block.size_bytes,
+                first,
+                needed - 1,
+                needed,
+                out - 1,
+                *copies_ns,
+                again_ns,
+                sources,
+                others,
+                uses,
+                again=soonest,
+            )
+
+
+def cost_of_making(step: CapturedStep, number: int) -> int:
+    """How long it takes to make a block again, in nanoseconds."""
+    kernels = map(step.kernels.__getitem__, makings(step)[number].kernels)
+    return sum(kernel.gap_ns + kernel.duration_ns for kernel in kernels)
 
 
 def _remakes_ns(step: CapturedStep) -> dict[int, int]:

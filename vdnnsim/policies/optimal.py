@@ -12,6 +12,7 @@ from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Action, BrokenSchedule, Schedule
 from vdnnsim.policies.baseline import Baseline
 from vdnnsim.policies.capuchin import Capuchin
+from vdnnsim.policies.checkpoint import Checkpoint
 from vdnnsim.policies.dtr import Dtr
 from vdnnsim.policies.flashneuron import FlashNeuron
 from vdnnsim.policies.g10 import G10
@@ -36,8 +37,8 @@ class Optimal:
 
     It stops after `seconds`, or when plan and bound are within a thousandth of each other. What leaves needs no more
     than `host_bytes` of the host's memory (None: whatever it is). `told` hears how far it is. Of a captured step,
-    blocks of saved tensors leave, and nothing is made again. `known` plans, such as those for less memory, are tried as
-    they are: the optimum is no slower.
+    blocks of saved tensors leave, or are made again one by one. `known` plans, such as those for less memory, are tried
+    as they are: the optimum is no slower.
     """
 
     seconds: int = 60
@@ -61,7 +62,7 @@ class Optimal:
             raise InvalidInput("policy 'optimal': found no scipy, expected it: pip install scipy") from None
 
     def plan(self, problem: Problem) -> Plan:
-        from vdnnsim.optimum import Search
+        from vdnnsim.optimum import Search, StepSearch, changes_of_step
 
         def rehearse(schedule: Schedule, algorithms: Algorithms) -> Rehearsal | None:
             if self._beyond_host(problem, schedule):
@@ -71,12 +72,18 @@ class Optimal:
             except BrokenSchedule:
                 return None
 
-        instance = replace(_instance(problem), host_bytes=self.host_bytes)
+        begun = _begun(problem)
+        instance = replace(_instance(problem, begun), host_bytes=self.host_bytes)
         told = self.told or (lambda _: None)
         write = partial(_schedule, problem)
-        search = Search(
-            problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, bound_ns=_floor_ns(problem)
-        )
+        search = Search(problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told)
+        if begun is not None:
+            planned = replace(_instance(problem, begun, planned=True), host_bytes=self.host_bytes)
+            changes = changes_of_step(problem.step)
+            search = StepSearch(
+                problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, planned, changes
+            )
+            search.bound_ns = max(search.bound_ns, begun.time_ns)
         search.run((plan.schedule, plan.algorithms) for plan in (*self.known, *_others(problem)))
         if search.best is None:
             raise NoPlan(
@@ -92,12 +99,16 @@ class Optimal:
         return self.host_bytes is not None and left_bytes > self.host_bytes
 
 
-def _floor_ns(problem: Problem) -> int:
-    """What a captured step takes where nothing leaves: whatever leaves, its kernels and launches stay, and the host
-    does more between them."""
+def _begun(problem: Problem) -> Rehearsal | None:
+    """What comes of a captured step where nothing leaves, with hooks where it does not fit without: whatever leaves,
+    its kernels, launches and hooks stay, and the host does more between them."""
     if not problem.workload.one_way:
-        return 0
-    return problem.laboratory.attempt("nothing leaves", Baseline(Variant.ONLY).plan(problem)).iteration_time_ns
+        return None
+    plan = Baseline(Variant.ONLY).plan(problem)
+    rehearsed = problem.laboratory.rehearse(plan)
+    if rehearsed.fits:
+        return rehearsed
+    return problem.laboratory.rehearse(replace(plan, schedule=replace(plan.schedule, hooked=True), endless=True))
 
 
 def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
@@ -107,12 +118,12 @@ def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
     return Plan(schedule, dict(algorithms), workspaces_of(algorithms, problem.trace))
 
 
-def _instance(problem: Problem) -> Instance:
+def _instance(problem: Problem, begun: Rehearsal | None, planned: bool = False) -> Instance:
     from vdnnsim.optimum import instance_of, instance_of_step
 
     link, capacity_bytes = problem.gpu.link, problem.gpu.capacity_bytes
-    if problem.workload.one_way:
-        return instance_of_step(problem.step, link, capacity_bytes)
+    if begun is not None:
+        return instance_of_step(problem.step, link, capacity_bytes, begun, planned)
     return instance_of(problem.iteration, problem.trace, link, capacity_bytes, problem.weight_gradients)
 
 
@@ -138,6 +149,7 @@ def _others(problem: Problem) -> Iterator[Plan]:
         Capuchin(),
         SuperNeurons(),
         Dtr(),
+        Checkpoint(),
     )
     for policy in others:
         try:
