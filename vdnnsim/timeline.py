@@ -17,7 +17,7 @@ NVME_READ = "nvme read"
 
 
 class KernelRecord(NamedTuple):
-    """One pass of a layer on the compute engine."""
+    """One pass of a layer on the compute engine, `again` where it makes once more what was dropped."""
 
     step: int
     layer: str
@@ -25,6 +25,7 @@ class KernelRecord(NamedTuple):
     algorithm: str
     begin_ns: int
     end_ns: int
+    again: bool = False
 
 
 class CopyRecord(NamedTuple):

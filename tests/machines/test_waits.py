@@ -10,7 +10,7 @@ from support.cases import ROOMY_BYTES, conv, gpu_of, layer, network_of, row, tra
 from vdnnsim.gpu import AfterWait, HostCosts
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.memory import make_pool
-from vdnnsim.metrics import spent
+from vdnnsim.metrics import Spent, spent
 from vdnnsim.network import Kind
 from vdnnsim.program import (
     GPU_STREAMS,
@@ -96,7 +96,7 @@ def test_a_copy_out_outlives_its_layer_and_the_host_waits_for_it_two_layers_late
     assert timeline.memory[-1].time_ns == 366
     assert timeline.stalls == (StallRecord(2, 205, 355, COPY_OUT, "map:x", late=False),)
     assert timeline.step_ends_ns == (105, 205, 471)
-    assert spent(timeline) == (300, 150, 0, 0, 5 + 6, 10)
+    assert spent(timeline) == Spent(300, 150, 0, 0, 5 + 6, 10)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -109,7 +109,7 @@ def test_a_kernel_waits_by_stream_for_a_copy_in(late: bool) -> None:
     assert timeline.stalls == (StallRecord(1, 105, 258, COPY_IN, "map:x", late),)
     assert timeline.waits == ()
     assert timeline.step_ends_ns == (105, 358, 458)
-    assert spent(timeline) == (300, 0, 0 if late else 153, 153 if late else 0, 5, 0)
+    assert spent(timeline) == Spent(300, 0, 0 if late else 153, 153 if late else 0, 5, 0)
 
 
 def test_a_kernel_that_waits_stalls_only_from_when_it_is_given() -> None:
@@ -254,7 +254,7 @@ def test_a_stream_that_waited_for_another_goes_on_a_little_later() -> None:
     assert copies(timeline) == [(8, 258)]
     assert spans(timeline) == [(5, 105), (264, 364), (364, 464)]
     assert timeline.stalls == (StallRecord(1, 105, 258, COPY_IN, "map:x", late=False),)
-    assert spent(timeline) == (300, 0, 153, 0, 5 + 6, 0)
+    assert spent(timeline) == Spent(300, 0, 153, 0, 5 + 6, 0)
 
 
 def test_a_stream_that_waits_for_what_has_been_done_for_long_goes_on_at_once() -> None:

@@ -119,6 +119,18 @@ def test_where_every_kernel_runs_one_way_copies_make_it_slower() -> None:
     )
 
 
+@pytest.mark.parametrize("one_way", [False, True])
+def test_what_is_made_again_binds_by_its_own_name(one_way: bool) -> None:
+    own = Spent(1000, 0, 0, 0, 0, 0, 250)
+    loss = Loss(20, 0, 0, 0, 0, 0, 250)
+    assert binding(own, loss, one_way) == "recompute"
+    slower = "kernels slowed by copies" if one_way else "slower algorithms"
+    assert verdict(steps(0), own, loss, one_way=one_way) == (
+        f"recompute-bound: of the iteration 20 % for kernels run again, 1.6 % for {slower}"
+    )
+    assert verdict(steps(0), own, Loss(0, 0, 0, 0, 0, 0, 0)) == "compute-bound: kernels run 100 % of the iteration"
+
+
 def test_a_host_that_is_known_to_bind_is_told_before_all_but_memory() -> None:
     own = Spent(1000, 0, 0, 0, 0, 0)
     loss = Loss(0, 0, 0, 0, 0, 0)

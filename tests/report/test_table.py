@@ -274,7 +274,7 @@ def test_losses_stand_below_the_policies_and_add_up(roomy: Comparison) -> None:
     for row, result in zip(rows, roomy, strict=True):
         loss_ms, *parts_ms = map(float, row[1:])
         assert loss_ms == pytest.approx(sum(parts_ms), abs=1e-5)
-        assert parts_ms == pytest.approx([part_ns / 1e6 for part_ns in result.loss], abs=1e-5)
+        assert parts_ms == pytest.approx([part_ns / 1e6 for part_ns in result.loss[:6]], abs=1e-5)
 
 
 def test_the_oracle_alone_has_no_table_of_losses(roomy: Comparison) -> None:

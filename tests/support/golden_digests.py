@@ -20,6 +20,7 @@ from vdnnsim.catalog import data_directory
 from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, HostCosts
 from vdnnsim.making import make_study
+from vdnnsim.metrics import Loss, Spent
 from vdnnsim.network import load_network
 from vdnnsim.policies import POLICIES, Layout
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
@@ -146,7 +147,7 @@ def _happened(run: PolicyRun) -> object:
     result, timeline = run.result, run.timeline
     number = {name: index for index, name in enumerate(dict.fromkeys(_buffers(timeline)))}
     return (
-        [tuple(kernel) for kernel in timeline.kernels],
+        [kernel[:6] for kernel in timeline.kernels],
         [
             (copy.step, copy.direction, number[copy.buffer], copy.size_bytes, copy.begin_ns, copy.end_ns, copy.alone_ns)
             for copy in timeline.copies
@@ -163,6 +164,11 @@ def _happened(run: PolicyRun) -> object:
     )
 
 
+def _recorded_as(parts: Spent | Loss) -> tuple[int, ...]:
+    """As recorded before kernels that run again were told apart from the others."""
+    return (parts[0] + parts.again_ns, *parts[1:6])
+
+
 def _buffers(timeline: Timeline) -> Iterator[str]:
     yield from (record.buffer for record in timeline.memory)
     yield from (copy.buffer for copy in timeline.copies)
@@ -172,7 +178,7 @@ def _counted(run: PolicyRun) -> object:
     result, part = run.result, run.result.feature_extraction
     return (
         [(stall.step, stall.begin_ns, stall.end_ns) for stall in run.timeline.stalls],
-        (result.stall_ns, tuple(result.spent), tuple(result.loss)),
+        (result.stall_ns, _recorded_as(result.spent), _recorded_as(result.loss)),
         (result.peak_bytes, result.average_bytes, result.average_bytes_per_step),
         (result.offloaded_bytes, result.prefetched_bytes, result.pinned_host_bytes),
         [sorted(by_class.items()) for by_class in (result.bytes_by_class_at_peak, result.peak_bytes_by_class)],

@@ -92,6 +92,7 @@ PASS_COLOURS: Mapping[str, str] = MappingProxyType({"forward": "#6699CC", "backw
 LOSS_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "algorithms_ns": "#004488",
+        "again_ns": "#66A5C9",
         "copies_out_ns": "#997700",
         "copies_in_ns": "#EECC66",
         "late_fetches_ns": LIMIT,

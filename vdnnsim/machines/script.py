@@ -143,6 +143,11 @@ class Script:
         return given_by_step(len(self.program.steps), self.work[COMPUTE].steps, self.wait_steps)
 
     @cached_property
+    def again(self) -> list[bool]:
+        """Which kernels run once more, to make what was dropped."""
+        return [command.again for command in self.program.commands if isinstance(command, Kernel)]
+
+    @cached_property
     def slowdowns_ppm(self) -> list[tuple[int, int]]:
         """By how much each kernel slows copies out and in that run beside it."""
         return [(row.copy_out_slowdown_ppm, row.copy_in_slowdown_ppm) for row in self.kernels]

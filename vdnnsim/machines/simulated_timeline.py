@@ -85,9 +85,9 @@ def timeline_of(script: Script, durations: Durations, moments: Moments, memory: 
 
 
 def _kernel_records(script: Script, moments: Moments) -> Iterator[KernelRecord]:
-    columns = zip(script.work[COMPUTE].steps, script.kernels, *moments.kernels, strict=True)
-    for step, row, begin_ns, end_ns in columns:
-        yield KernelRecord(step, row.layer, row.pass_, row.algorithm, begin_ns, end_ns)
+    columns = zip(script.work[COMPUTE].steps, script.kernels, *moments.kernels, script.again, strict=True)
+    for step, row, begin_ns, end_ns, again in columns:
+        yield KernelRecord(step, row.layer, row.pass_, row.algorithm, begin_ns, end_ns, again)
 
 
 def _copy_records(script: Script, durations: Durations, moments: Moments) -> list[CopyRecord]:

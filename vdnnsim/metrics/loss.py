@@ -19,6 +19,7 @@ class Loss(NamedTuple):
     late_fetches_ns: int
     host_ns: int
     synchronise_ns: int
+    again_ns: int = 0
 
     @property
     def total_ns(self) -> int:
@@ -27,6 +28,7 @@ class Loss(NamedTuple):
 
 LOSS_WORDS = {
     "algorithms_ns": "slower algorithms",
+    "again_ns": "kernels run again",
     "copies_out_ns": "copies out",
     "copies_in_ns": "copies in",
     "late_fetches_ns": "late fetches",
@@ -36,6 +38,7 @@ LOSS_WORDS = {
 """What each part of a loss is called."""
 LOSS_BINDS = {
     "algorithms_ns": "algorithm",
+    "again_ns": "recompute",
     "copies_out_ns": "link",
     "copies_in_ns": "link",
     "late_fetches_ns": "fetch",

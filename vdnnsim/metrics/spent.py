@@ -1,4 +1,5 @@
-"""Where an iteration goes: every nanosecond of the compute engine is a kernel, or idle for one cause.
+"""Where an iteration goes: every nanosecond of the compute engine is a kernel, told apart where it makes once more what
+was dropped, or idle for one cause.
 
 * copies out, copies in, late fetches: in a stall, by the copy that it waits for (`timeline.StallRecord`);
 * synchronising: in a wait of the host given before the engine's next kernel, and in no stall;
@@ -25,6 +26,12 @@ class Spent(NamedTuple):
     late_fetches_ns: int
     host_ns: int
     synchronise_ns: int
+    again_ns: int = 0
+
+    @property
+    def worked_ns(self) -> int:
+        """For how long kernels ran."""
+        return self.kernels_ns + self.again_ns
 
 
 class Shares(NamedTuple):
@@ -42,7 +49,7 @@ def shares(its: Spent) -> Shares:
     if not total_ns:
         return Shares(1.0, 0.0, 0.0)
     copies_ns = its.copies_out_ns + its.copies_in_ns + its.late_fetches_ns
-    return Shares(its.kernels_ns / total_ns, (its.host_ns + its.synchronise_ns) / total_ns, copies_ns / total_ns)
+    return Shares(its.worked_ns / total_ns, (its.host_ns + its.synchronise_ns) / total_ns, copies_ns / total_ns)
 
 
 class Idle(NamedTuple):
@@ -55,12 +62,16 @@ class Idle(NamedTuple):
 def spent(timeline: Timeline) -> Spent:
     """How this iteration's time was spent."""
     stalls = timeline.stalls
+    kernels_ns = [0, 0]
+    for kernel in timeline.kernels:
+        kernels_ns[kernel.again] += kernel.end_ns - kernel.begin_ns
     return Spent(
-        sum(kernel.end_ns - kernel.begin_ns for kernel in timeline.kernels),
+        kernels_ns[False],
         _sum(stall for stall in stalls if stall.direction == COPY_OUT),
         _sum(stall for stall in stalls if stall.direction != COPY_OUT and not stall.late),
         _sum(stall for stall in stalls if stall.direction != COPY_OUT and stall.late),
         *_idle_for_host(timeline),
+        again_ns=kernels_ns[True],
     )
 
 

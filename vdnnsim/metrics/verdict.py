@@ -44,7 +44,7 @@ def verdict(
         return f"host-bound: calls and synchronising take {_percent(host_ns, total_ns)} of the iteration"
     copies_ns = spent.copies_out_ns + spent.copies_in_ns + spent.late_fetches_ns
     waiting = f", copies wait {_percent(copies_ns, total_ns)}" if copies_ns else ""
-    return f"compute-bound: kernels run {_percent(spent.kernels_ns, total_ns)} of the iteration{waiting}"
+    return f"compute-bound: kernels run {_percent(spent.worked_ns, total_ns)} of the iteration{waiting}"
 
 
 def binding(spent: Spent, loss: Loss, one_way: bool = False) -> str:

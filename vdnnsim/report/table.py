@@ -32,6 +32,7 @@ _SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind", "stalled by")
 _STALLS = "Forw., backw.: with stalls. Stalled by: the copies waited for; late: fetched too late."
 _LOSS_HEADINGS = {
     "algorithms_ns": "algo-\nrithms",
+    "again_ns": "run\nagain",
     "copies_out_ns": "copies\nout",
     "copies_in_ns": "copies\nin",
     "late_fetches_ns": "late\nfetches",
@@ -146,6 +147,8 @@ def losses_table(comparison: Comparison) -> Table:
     table.add_column("policy", no_wrap=True)
     columns = [number_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
     for name, heading in _LOSS_HEADINGS.items():
+        if name == "again_ns" and not any(loss.again_ns for loss in losses):
+            continue
         if comparison.captured and name == "algorithms_ns":  # there is no choice of them
             if not any(loss.algorithms_ns for loss in losses):
                 continue

@@ -83,7 +83,7 @@ _NUMBERS = (
         Column(loss_column(part), "int", "ns", f"more than the oracle's iteration: {words}")
         for part, words in LOSS_WORDS.items()
     ),
-    Column("bound", "text", "", "what binds: compute, algorithm, link, fetch, host or memory"),
+    Column("bound", "text", "", "what binds: compute, algorithm, recompute, link, fetch, host or memory"),
     Column("peak_bytes", "int", "B", "most bytes in use, as asked for"),
     Column("average_bytes", "int", "B", "average over time of bytes in use"),
     Column("average_bytes_per_step", "int", "B", "average over layer steps of the most in use during each"),

@@ -35,7 +35,8 @@ _INSIDE, _OUTSIDE = "feature extraction", "classifier"
 class Times(NamedTuple):
     """What of a point's numbers depends on time, one element for each point; averages are over the iteration. Stalls
     are told apart by what they wait for, as `metrics.Loss` does; what neither kernels nor stalls nor `synchronise_ns`
-    explain are the host's calls. `beside_kernels` is 1 where a kernel ran beside a copy, else 0."""
+    explain are the host's calls. `beside_kernels` is 1 where a kernel ran beside a copy, else 0; `again_ns` is in
+    `kernel_ns`."""
 
     iteration_time_ns: np.ndarray
     stall_ns: np.ndarray
@@ -50,6 +51,7 @@ class Times(NamedTuple):
     synchronise_ns: np.ndarray
     copying_ns: np.ndarray
     beside_kernels: np.ndarray
+    again_ns: np.ndarray
 
 
 class GridDurations(NamedTuple):
@@ -110,8 +112,11 @@ def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, sh
             totals.add("wait", wait_ns, count)
             totals.add_area(wait_ns, its_held)
         totals.add_area(outcome.extra_ns, lowered.held.end)
-    for kernel_ns, count in zip(durations.kernels, lowered.kernel_counts, strict=True):
+    counts = zip(durations.kernels, lowered.kernel_counts, lowered.again_counts, strict=True)
+    for kernel_ns, count, again in counts:
         totals.add("kernels", kernel_ns, count)
+        if again:
+            totals.add("again", kernel_ns, again)
     totals.add_area(1, lowered.held.host_area)
     wait_ns = totals.sum("wait", shape)
     iteration_ns = wait_ns + totals.sum("extra", shape) + lowered.host_ns
@@ -134,6 +139,7 @@ def evaluate(lowered: Lowered, durations: GridDurations, synchronise_ns: int, sh
         wait_ns - totals.sum("running", shape) - totals.sum("stall in waits", shape),
         totals.sum("copying", shape),
         np.broadcast_to(np.asarray(beside, dtype=np.int64), shape),
+        totals.sum("again", shape),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress
 from operator import mul, sub
 
@@ -90,7 +91,12 @@ class ReferencePoints:
             *stalls_ns,
             _idle_in_waits_ns(self._script, moments) - in_waits_ns,
             *copy_time(zip(*moments.kernels, strict=True), copies),
+            sum(map(sub, *map(self._again, reversed(moments.kernels)))),
         )
+
+    def _again(self, times_ns: Sequence[int]) -> Iterator[int]:
+        """Those of kernels that run once more."""
+        return compress(times_ns, self._script.again)
 
     def _stalls_ns(self, moments: Moments) -> tuple[list[int], int, int]:
         """Stalls by what is waited for, in the order of `Times`; those of feature extraction; those in waits of the

@@ -201,7 +201,7 @@ def _spent(times: Times) -> tuple[np.ndarray, ...]:
     """`metrics.Spent` of every point."""
     host_ns = times.iteration_time_ns - times.kernel_ns - times.stall_ns - times.synchronise_ns
     stalls_ns = (times.copies_out_ns, times.copies_in_ns, times.late_fetches_ns)
-    return (times.kernel_ns, *stalls_ns, host_ns, times.synchronise_ns)
+    return (times.kernel_ns - times.again_ns, *stalls_ns, host_ns, times.synchronise_ns, times.again_ns)
 
 
 def _bound(times: Times, loss_ns: Sequence[np.ndarray], prepared: Prepared) -> Entry:

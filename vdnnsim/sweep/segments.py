@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple, TypeVar
 
 from vdnnsim.iteration import Buffer, Compression
@@ -87,11 +88,12 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True)
 class Lowered:
-    """`host_ns` is the host's own time outside waits. `both_ways`: copies of both directions may be under way at
-    once."""
+    """`again_counts` are how many of `kernel_counts` run once more. `host_ns` is the host's own time outside waits.
+    `both_ways`: copies of both directions may be under way at once."""
 
     kernels: tuple[KernelKind, ...]
     kernel_counts: tuple[int, ...]
+    again_counts: tuple[int, ...]
     outs: tuple[CopyKind, ...]
     ins: tuple[CopyKind, ...]
     segments: tuple[Weighted, ...]
@@ -111,6 +113,7 @@ def lower(script: Script) -> Lowered:
     outs, out_numbers = _numbered(_copies(script, script.outs))
     ins, in_numbers = _numbered(_copies(script, script.ins))
     counts = Counter(kernel_numbers)
+    again = Counter(compress(kernel_numbers, script.again))
     uncovered = bool(script.writes or script.program.paging)
     quiet, both_ways = ([], False) if uncovered else script.known
     held = held_by(script)
@@ -126,6 +129,7 @@ def lower(script: Script) -> Lowered:
     return Lowered(
         tuple(kinds),
         tuple(counts[number] for number in range(len(kinds))),
+        tuple(again[number] for number in range(len(kinds))),
         tuple(outs),
         tuple(ins),
         tuple(found.values()),

@@ -100,7 +100,7 @@ def timeline_of(program: Program, marks: Marks, memory: DeviceMemory, addresses:
             if isinstance(command, Kernel):
                 stalls += _stalls(index, done_ns, begin_ns, kernels, holding)
                 holding = {}
-                kernels.append(KernelRecord(index, command.layer, command.pass_, command.algorithm, begin_ns, end_ns))
+                kernels.append(KernelRecord(index, *command[:3], begin_ns, end_ns, command.again))
             else:
                 copies.append(_copy_record(index, command, begin_ns, end_ns))
                 given[Stream.COPY_OUT if isinstance(command, CopyOut) else Stream.COPY_IN].append(
