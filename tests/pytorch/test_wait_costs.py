@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from captured.steps import three_layers
+from pytorch.probing import probe
+from pytorch.tricky_models import made
+from vdnnsim.pytorch.capturing import _Capture
+from vdnnsim.pytorch.devices import CpuDevice
 from vdnnsim.pytorch.wait_costs import long_waits, measure_unpinned, measure_waited_copy
 
 CPU = torch.device("cpu")
@@ -34,3 +39,22 @@ def test_tensors_with_gaps_in_another_order_are_copied_in_three_sizes_at_most() 
     found = measure_unpinned(replace(step, saved=(*sizes, turned, *others)), CPU)
     assert [one.size_bytes for one in found] == [4 * 8 * 4 * elements for elements in (2, 4, 16)]
     assert measure_unpinned(step, CPU) == ()
+
+
+def test_a_capture_has_them_where_the_host_does_not_run_the_kernels_itself() -> None:
+    """Here it does, but nobody says so: what hooks cost is measured amid the step, and what its waits do."""
+
+    class Device(CpuDevice):
+        host_runs_kernels = False
+
+    model, step = made("tricky")
+    probed = probe(model, step)
+    no_optimiser: Any = None
+    capturing = _Capture(step, model, no_optimiser, Device(), 1024, 2)
+    found = capturing._with_calls(probed)
+    assert found.hooks.copy_out_ns >= probed.hooks.copy_out_ns
+    assert found.waits is not None
+    assert (found.waits.end_ns, len(found.waits.unpinned)) == (0, 1)
+    assert found.waits.copy_ns > 0
+    assert probed.waits is None
+    assert replace(found, hooks=probed.hooks, waits=None) == probed
