@@ -138,3 +138,20 @@ def test_a_copy_that_the_host_waits_for_costs_what_torch_s_own_does_and_one_thro
     assert hosts_ns[1] - hosts_ns[0] == (90 - 20) * US
     assert hosts_ns[2] - hosts_ns[1] == 3_000 * US
     assert waits.longer_ns(4 * MIB) == 1_500 * US
+
+
+def test_kernels_that_the_card_s_power_slows_take_what_the_timed_step_took_where_nothing_interrupts_them() -> None:
+    """Nine of 101 us with their gaps begin at 12 us; the step was timed to 1 ms. With offload the card rests, and they
+    take what was captured of them; so they do where the clocks are as set."""
+    free = three_layers()
+    conditions = {"clocks": "SM 1965 of 1980 MHz, P0, 700 of 700 W, 45 C, clocks by power cap"}
+    capped = replace(free, header=replace(free.header, conditions=conditions))
+    for step, leaving, kernels_ns in (
+        (free, [], 909 * US),
+        (capped, [], 988 * US),
+        (capped, [9], 909 * US),
+    ):
+        timeline = run(step, build_step(step, hook_schedule(step, leaving)), gpu_for(step))
+        found_ns = sum(kernel.end_ns - kernel.begin_ns for kernel in timeline.kernels)
+        assert abs(found_ns - kernels_ns) < 10
+        assert leaving or abs(timeline.iteration_time_ns - (kernels_ns + 12 * US)) < 10

@@ -13,9 +13,11 @@ from vdnnsim.captured.host_optimiser import on_host
 from vdnnsim.captured.own_copies import build_own_copies
 from vdnnsim.captured.remaking import Again, again_of, checked_remake
 from vdnnsim.captured.step import CapturedStep
+from vdnnsim.captured.trace import uninterrupted_ppm
 from vdnnsim.iteration import BrokenSchedule, Buffer, Leave, Remake, Schedule
 from vdnnsim.program import Allocate, Free, Kernel, Program
 from vdnnsim.program.nvme import by_nvme
+from vdnnsim.units import PPM
 
 
 def build_step(step: CapturedStep, plan: Schedule) -> Program:
@@ -39,7 +41,8 @@ def build_step(step: CapturedStep, plan: Schedule) -> Program:
             remakes[number] = checked_remake(step, number, action)
     building = _OfBlocks(step, prepared, leaves, remakes, plan)
     program = building.build(building.dying, tuple(prepared.buffers[number] for number in leaves))
-    program = replace(program, paging=plan.paging, compression=plan.compression)
+    kernels_ppm = PPM if leaves else uninterrupted_ppm(step)
+    program = replace(program, paging=plan.paging, compression=plan.compression, kernels_ppm=kernels_ppm)
     if plan.host_optimiser is not None:
         if moved := (*plan.actions, *plan.own_copies, *sorted(plan.nvme)):
             raise BrokenSchedule(moved[0], "set-up", "that it leaves, too", "an optimiser on the host by itself")

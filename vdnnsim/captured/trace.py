@@ -22,6 +22,8 @@ from vdnnsim.units import PPM
 LAUNCH_TO_BEGIN_NS = 3_000
 """From the end of a launch to the begin of its kernel on an idle GPU. Measured on H200 and H100 (docs/pytorch.md)."""
 SOURCE = "capture"
+POWER_CAP = "clocks by power cap"
+"""How a capture's conditions say that the card's power held its clocks down."""
 
 
 def trace_of_step(step: CapturedStep) -> Trace:
@@ -36,6 +38,18 @@ def trace_of_step(step: CapturedStep) -> Trace:
     found = step.made["trace"]
     assert isinstance(found, Trace)
     return found
+
+
+def uninterrupted_ppm(step: CapturedStep) -> int:
+    """How long kernels take, in millionths of what was captured of them, in a step that no copy interrupts. Of a card
+    whose power holds its clocks down they were timed in steps between which it rested; the whole step, which the
+    capture timed as well, tells by how much they are slower where it does not."""
+    if POWER_CAP not in step.header.conditions.get("clocks", "") or not step.kernels:
+        return PPM
+    first = step.kernels[0]
+    rested_ns = sum(kernel.gap_ns + kernel.duration_ns for kernel in step.kernels)
+    kernels_ns = step.seen.step_ns - (first.launch_ns + LAUNCH_TO_BEGIN_NS - first.gap_ns)
+    return max(PPM, PPM * kernels_ns // max(1, rested_ns))
 
 
 def _trace(step: CapturedStep) -> Trace:

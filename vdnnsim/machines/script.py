@@ -219,6 +219,7 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
     waits: list[tuple[Awaited, ...] | None] = []
     wait_steps: list[int] = []
     pinned_bytes = program.pinned_sizes_bytes if host.pinning.in_step else {}
+    kernels_ppm = program.kernels_ppm
     now_ns = 0
     for index, step in enumerate(program.steps):
         for command in program.commands[step.first : step.last]:
@@ -233,6 +234,8 @@ def script_of(program: Program, trace: Trace, host: HostCosts) -> Script:
                 called_ns = now_ns
                 now_ns += host.kernel_ns if row.launch_ns is None else row.launch_ns
                 work[COMPUTE].add(index, now_ns if row.start_ns is None else called_ns + row.start_ns)
+                if kernels_ppm != PPM:
+                    row = row._replace(duration_ns=row.duration_ns * kernels_ppm // PPM)
                 kernels.append(row)
             elif isinstance(command, (Synchronise, HostWait)):
                 if isinstance(command, Synchronise):

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from vdnnsim.iteration import Buffer, Compression, Paging
+from vdnnsim.units import PPM
 
 
 class Stream(StrEnum):
@@ -171,8 +172,8 @@ class Program:
     what kernels speak of ("map:conv1", "gradient:conv1", "weights:conv1", "weight gradient:conv1", "saved:conv1")
     to the name of the buffer that holds it; several may share one. `offloaded` are the buffers that leave, `on_host`
     those of them whose bytes the host has before the iteration. With a `compression` copies put less on the wire.
-    With `paging` copies in are page faults. `staging` has the staging buffer of the host of each of those that go on
-    to NVMe.
+    With `paging` copies in are page faults. Kernels take `kernels_ppm` millionths of what the trace says. `staging` has
+    the staging buffer of the host of each of those that go on to NVMe.
     """
 
     setup: tuple[Buffer, ...]
@@ -184,6 +185,7 @@ class Program:
     compression: Compression | None = None
     staging: Mapping[str, str] = field(default_factory=dict)
     paging: Paging | None = None
+    kernels_ppm: int = PPM
 
     def __repr__(self) -> str:
         counts = f"{len(self.commands)} commands in {len(self.steps)} steps"
