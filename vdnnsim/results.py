@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vdnnsim.machines.steady import StepMemory
 
 
+NO_STEP = "found a network of layers; expected a captured step, whose blocks leave in its training"
+"""Why there is no plan to train with of a network."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureExtraction:
     """The layers before the classifier alone: their share of the time, their buffers' bytes."""
@@ -72,9 +76,9 @@ class PolicyResult:
     `largest_hole_bytes`; `nvme_bytes`, compressed where copies are, were written to NVMe, and `nvme_stall_ns` of the
     stalls are for its copies. By class bytes are those at the peak of all together, or each class's own peak and
     averages.
-    Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest, and
-    `pace` whether its host keeps up. `power` is what the iteration draws where the GPU's profile has power figures,
-    whose label counts in `power_provenance` alone.
+    Of a captured step `memory` is what steps in a row need of PyTorch's allocator, once that has come to rest, `pace`
+    whether its host keeps up, and `plan_file` what training takes, or why it takes none. `power` is what the iteration
+    draws where the GPU's profile has power figures, whose label counts in `power_provenance` alone.
     """
 
     policy: str
@@ -111,20 +115,17 @@ class PolicyResult:
     band: Band | None = None
     failure: OutOfMemory | None = None
     memory: StepMemory | None = None
-    plan_file: PlanFile | None = None
+    plan_file: PlanFile | str = NO_STEP
     pace: HostPace | None = None
     power: PowerUse | None = None
     power_provenance: Provenance | None = None
 
     @property
     def plan(self) -> PlanFile:
-        """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network."""
-        if self.plan_file is None:
-            found = (
-                "a network of layers, tensors that are made again, go on to NVMe or are copied each by itself, copies "
-                "that share a stream, or an optimiser on the host"
-            )
-            raise InvalidInput(f"plan of {self.policy}: found {found}, expected what leaves of a captured step")
+        """Of a captured step, what training takes: `.save("plan.json")`. Raises `InvalidInput` for a network, and for
+        what training cannot carry out."""
+        if isinstance(self.plan_file, str):
+            raise InvalidInput(f"plan of {self.policy}: {self.plan_file}")
         return self.plan_file
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from vdnnsim.captured.checking import check_step_program
 from vdnnsim.captured.choosing import kind_of, may_leave, numbers_of, read_by
 from vdnnsim.captured.iteration import iteration_of_step, kernel_keys, places_of
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of
-from vdnnsim.captured.plan_file import PlanFile
+from vdnnsim.captured.plan_file import PlanFile, why_not_trained
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.schedules import hook_schedule
 from vdnnsim.captured.step import CapturedStep
@@ -22,7 +22,7 @@ from vdnnsim.captured.trace import host_of_step, trace_of_step
 from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.host_pace import Paces, paces_of
-from vdnnsim.iteration import CopyStreams, Iteration, Key, Layout, Schedule, WeightGradients
+from vdnnsim.iteration import Iteration, Key, Layout, Schedule, WeightGradients
 from vdnnsim.machines import DeviceMemory, OutOfMemory, check_program, replay_memory
 from vdnnsim.machines.fitting import Candidate, Fitted, FixedCandidate, fit_plan
 from vdnnsim.machines.steady import StepMemory, steady_memory
@@ -33,7 +33,7 @@ from vdnnsim.policies.plan import feature_extraction_layers, kernels_of
 from vdnnsim.policies.schedules import write_schedule
 from vdnnsim.policies.workload import Workload
 from vdnnsim.program import Program
-from vdnnsim.results import Captured, PolicyResult
+from vdnnsim.results import NO_STEP, Captured, PolicyResult
 from vdnnsim.trace import Trace, check_trace
 from vdnnsim.units import format_bytes
 
@@ -83,8 +83,8 @@ class Runnable(Workload, Protocol):
     def captured(self) -> Captured | None:
         """What a captured step says of itself."""
 
-    def plan_file(self, result: PolicyResult, plan: Plan, /) -> PlanFile | None:
-        """What training takes of a plan with these numbers; None where nothing does."""
+    def plan_file(self, result: PolicyResult, plan: Plan, /) -> PlanFile | str:
+        """What training takes of a plan with these numbers; where it takes none, what it cannot carry out."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ class NetworkWorkload:
     def captured(self) -> None:
         return None
 
-    def plan_file(self, _result: PolicyResult, _plan: Plan) -> None:
-        return None
+    def plan_file(self, _result: PolicyResult, _plan: Plan) -> str:
+        return NO_STEP
 
 
 class Module(NamedTuple):
@@ -308,15 +308,10 @@ class StepWorkload:
     def captured(self) -> Captured:
         return Captured(self.step.header, self.step.seen)
 
-    def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | None:
-        if len(plan.schedule.leaves) < len(plan.schedule.actions):
-            return None  # training makes nothing again: that is torch.utils.checkpoint's business
-        schedule = plan.schedule
-        if schedule.copies is not CopyStreams.EACH_WAY or schedule.nvme or schedule.own_copies:
-            return None  # training has a stream for each way, and the host's memory, and copies whole blocks
-        if schedule.host_optimiser is not None:
-            return None  # and its own optimiser
-        return PlanFile.of(self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes)
+    def plan_file(self, result: PolicyResult, plan: Plan) -> PlanFile | str:
+        return why_not_trained(plan.schedule) or PlanFile.of(
+            self.step, result.policy, plan.schedule, result.iteration_time_ns, result.peak_bytes
+        )
 
 
 def workload_of(trained: Network | CapturedStep | Runnable) -> Runnable:

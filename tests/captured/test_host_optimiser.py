@@ -115,7 +115,8 @@ def test_gradients_go_the_host_updates_and_parameters_come_back() -> None:
     assert [kernel.algorithm for kernel in run.timeline.kernels] == [f"kernel{n}" for n in range(5)]
     assert run.result.spent.copies_out_ns == 416_000 + 2 * MIB - 517_000
     assert (run.result.offloaded_bytes, run.result.pinned_host_bytes) == (2 * MIB, 4 * MIB)
-    assert run.result.plan_file is None
+    with pytest.raises(InvalidInput, match="found an optimiser on the host; expected blocks that leave"):
+        _ = run.result.plan
     labels = profile_labels(replace(gpu(), provenance={"host.optimiser": "published"}), run.program, TRACE)
     assert "published" in labels
 

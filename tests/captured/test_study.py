@@ -95,10 +95,7 @@ def test_the_plan_of_a_result_goes_to_a_file_and_back(table: Comparison, tmp_pat
 
 def test_networks_have_no_plan_to_save() -> None:
     run = Study(NETWORK, trace_of(NETWORK), gpu_of()).run("vdnn-all(p)")  # type: ignore[arg-type]
-    with pytest.raises(
-        InvalidInput,
-        match=r"found a network of layers, tensors that are made again, go on to NVMe or .* expected what leaves of",
-    ):
+    with pytest.raises(InvalidInput, match="found a network of layers; expected a captured step"):
         _ = run.result.plan
 
 
@@ -121,7 +118,7 @@ def test_vdnn_dyn_tries_no_offload_conv_all() -> None:
 def test_a_folder_is_a_step(table: Comparison, tmp_path: Path) -> None:
     write_step(STEP, tmp_path / "three")
     again = compare(str(tmp_path / "three"), gpu=GPU)
-    assert [replace(result, plan_file=None) for result in again] == [replace(own, plan_file=None) for own in table]
+    assert [replace(result, plan_file="") for result in again] == [replace(own, plan_file="") for own in table]
 
 
 def test_what_a_capture_says_itself_nobody_else_may(tmp_path: Path) -> None:

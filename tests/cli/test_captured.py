@@ -71,12 +71,19 @@ def test_run_has_rows_of_modules(cli: Cli) -> None:
 def test_a_plan_is_written(cli: Cli) -> None:
     code, out, err = cli("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-dyn", "--out", "plan.json")
     assert (code, err) == (0, "")
-    assert out.startswith("plan.json: vdnn-dyn (took no offload) for three: 0 blocks leave, 0 B of pinned host memory;")
+    assert out.startswith("plan.json: vdnn-dyn (took no offload) for three: nothing leaves, training is as without it;")
     assert PlanFile.load("plan.json").leaving == ()
     cli("plan", "three", "--gpu", "gpu.toml", "--policy", "offload(min_bytes=10MiB)", "--out", "plan.json")
     found = PlanFile.load("plan.json")
     assert [block.block for block in found.leaving] == [8, 9]
     assert found.policy == "offload(min_bytes=10MiB)"
+
+
+def test_memory_without_end_gives_no_plan(cli: Cli) -> None:
+    code, out, err = cli("plan", "three", "--gpu", "gpu.toml", "--policy", "oracle", "--out", "plan.json")
+    assert (code, out) == (2, "")
+    assert err.startswith("vdnnsim: plan of oracle for three: found memory without end, which no GPU has; expected ")
+    assert not Path("plan.json").exists()
 
 
 def test_a_plan_is_of_one_capture(cli: Cli) -> None:

@@ -198,7 +198,10 @@ def test_of_a_step_blocks_go_on_too() -> None:
     run = study.run_plan("nvme", replace(plan, schedule=replace(plan.schedule, nvme=frozenset(plan.schedule.actions))))
     assert len(run.timeline.nvme) == len(run.timeline.copies) > 0
     assert run.result.nvme_bytes == run.result.offloaded_bytes
-    assert run.result.plan_file is None
+    with pytest.raises(
+        InvalidInput, match="plan of nvme: found copies that go on to NVMe; expected blocks that leave for"
+    ):
+        _ = run.result.plan
 
 
 def test_calls_that_go_cold_after_waits_are_none_of_the_drive_s() -> None:

@@ -85,7 +85,11 @@ def test_of_a_step_blocks_come_back_compressed_too() -> None:
     run = study.run("cdma(save-on-cpu, density=0.46875)")
     assert run.timeline.copies
     assert all(copy.alone_ns == copy.size_bytes // 2 for copy in run.timeline.copies)
-    with pytest.raises(InvalidInput, match="no GPU has that engine"):
+    for name in ("cdma(save-on-cpu, density=0.46875)", "cdma(vdnn-all, density=0.46875)"):
+        run = study.run(name)
+        with pytest.raises(InvalidInput, match="found copies that are compressed, by an engine that no GPU has"):
+            _ = run.result.plan
+    with pytest.raises(InvalidInput, match="plan of cdma: found copies that are compressed"):
         PlanFile.of(step, "cdma", run.plan.schedule, 1, 1)
 
 

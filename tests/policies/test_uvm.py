@@ -103,7 +103,10 @@ def test_of_a_step_blocks_go_and_come_by_faults() -> None:
     ins = [copy for copy in run.timeline.copies if copy.direction == "copy in"]
     assert ins
     assert all(copy.alone_ns > run.program.paging.handled_ns(copy.size_bytes) for copy in ins)
-    assert run.result.plan_file is None
+    with pytest.raises(
+        InvalidInput, match="plan of uvm: found copies by page faults, which CUDA's unified memory makes"
+    ):
+        _ = run.result.plan
 
 
 def test_it_is_named_with_what_is_given_and_tables_say_what_faults_take() -> None:

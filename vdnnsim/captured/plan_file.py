@@ -13,10 +13,27 @@ from vdnnsim.captured.checks import leaves_of
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.errors import InvalidInput
 from vdnnsim.files import read_text, write_text
-from vdnnsim.iteration import Leave, Schedule
+from vdnnsim.iteration import CopyStreams, Leave, Schedule
 
 if TYPE_CHECKING:
     from vdnnsim.captured.plan_schema import PlanDocument
+
+
+def why_not_trained(schedule: Schedule) -> str:
+    """What of a schedule training cannot carry out, and what it can; "" where it can all."""
+    beyond = {
+        "tensors that are made again, which in training torch.utils.checkpoint does": (
+            len(schedule.leaves) < len(schedule.actions)
+        ),
+        "copies that are compressed, by an engine that no GPU has": schedule.compression is not None,
+        "copies by page faults, which CUDA's unified memory makes without a plan": schedule.paging is not None,
+        "saved tensors copied each by itself": bool(schedule.own_copies),
+        "copies that go on to NVMe": bool(schedule.nvme),
+        "copies that share a stream": schedule.copies is not CopyStreams.EACH_WAY,
+        "an optimiser on the host": schedule.host_optimiser is not None,
+    }
+    expected = "blocks that leave for the host's memory, plain copies each way on a stream of its own"
+    return next((f"found {found}; expected {expected}" for found, is_so in beyond.items() if is_so), "")
 
 
 class SavedView(NamedTuple):
@@ -61,14 +78,9 @@ class PlanFile:
 
     @classmethod
     def of(cls, step: CapturedStep, policy: str, schedule: Schedule, step_ns: int, peak_bytes: int) -> PlanFile:
-        """The file of a schedule. Raises `BrokenSchedule`, `InvalidInput` for one that makes something again, or
-        compresses copies."""
-        if len(schedule.leaves) < len(schedule.actions):
-            raise InvalidInput("plan: found tensors that are made again: in training torch.utils.checkpoint does that")
-        if schedule.compression:
-            raise InvalidInput("plan: found copies that are compressed; expected plain ones: no GPU has that engine")
-        if schedule.own_copies:
-            raise InvalidInput("plan: found saved tensors copied each by itself; expected blocks that leave")
+        """The file of a schedule. Raises `BrokenSchedule`, `InvalidInput` for one that training cannot carry out."""
+        if found := why_not_trained(schedule):
+            raise InvalidInput(f"plan of {policy}: {found}")
         views: dict[int, list[SavedView]] = {}
         for number, one in enumerate(step.saved):
             view = SavedView(number, one.dtype, one.shape, one.stride, one.offset_bytes)

@@ -45,7 +45,13 @@ def plan_command(
         raise InvalidInput(f"{folder}: found captures of several batches, expected one: name the folder of one of them")
     check_targets({"--out": str(out)})
     comparison = compare(folder, gpu=gpu, policies=policy, **machine)
-    (result,) = comparison
+    (run,) = comparison.runs
+    result = run.result
+    if run.plan.endless:
+        raise InvalidInput(
+            f"plan of {result.policy} for {folder}: found memory without end, which no GPU has; expected a policy that "
+            "lives with the GPU's; where nothing has to leave that is baseline; nothing is written"
+        )
     if not result.trainable:
         raise InvalidInput(f"plan of {result.policy} for {folder}: does not train: {result.reason}; nothing is written")
     result.plan.save(out)
@@ -58,9 +64,13 @@ def _in_words(out: Path, result: PolicyResult, step: str) -> str:
     plan, memory = result.plan, result.memory
     taken = f" (took {result.trials[-1].title})" if result.trials else ""
     held = f", {format_bytes(memory.reserved_bytes)} reserved" if memory else ""
+    leaves = (
+        f"{len(plan.leaving)} blocks leave, {format_bytes(plan.pinned_bytes)} of pinned host memory"
+        if plan.leaving
+        else "nothing leaves, training is as without it"
+    )
     return (
-        f"{out}: {result.policy}{taken} for {step}: {len(plan.leaving)} blocks leave, "
-        f"{format_bytes(plan.pinned_bytes)} of pinned host memory; predicted {format_ms(result.iteration_time_ns)} a "
+        f"{out}: {result.policy}{taken} for {step}: {leaves}; predicted {format_ms(result.iteration_time_ns)} a "
         f"step, {100 * result.performance:.1f} % of the oracle's speed, peak {format_bytes(result.peak_bytes)} "
         f"requested{held}"
     )
