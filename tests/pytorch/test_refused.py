@@ -51,7 +51,8 @@ def test_a_batch_of_another_size() -> None:
     found = said(changing(18, lambda size: torch.ones(size, 64)))
     assert found == (
         "the step in which everything leaves: block or kernel 1 (aten::ones) is 1280 B, where the step captured first "
-        "had 1024 B; every step must do the same (same shapes, no choice by chance or value)"
+        "had 1024 B; every step must do the same (same shapes, no choice by chance or value, not a loader's next "
+        "batch)"
     )
 
 

@@ -32,6 +32,9 @@ Window = tuple[int, int]
 """Begin and end on the recording's clock in nanoseconds."""
 
 
+ALIKE = "every step must do the same (same shapes, no choice by chance or value, not a loader's next batch)"
+
+
 class StepsDiffer(InvalidInput):
     """Two runs of a step that should do the same do not: shapes change, or what runs depends on chance or time."""
 
@@ -149,8 +152,7 @@ def check_same(
         if ours != theirs:
             where = f" ({said})" if number < len(expected) and (said := place(number)) else ""
             raise StepsDiffer(
-                f"{what}: {noun} {number + 1}{where} is {ours}, where the step captured first had {theirs}; every step "
-                "must do the same (same shapes, no choice by chance or value)"
+                f"{what}: {noun} {number + 1}{where} is {ours}, where the step captured first had {theirs}; {ALIKE}"
             )
 
 

@@ -31,6 +31,7 @@ _OVERHEAD = "overhead"
 _GPU_WORK = ("kernel", "gpu_memcpy", "gpu_memset")
 MEMORY = "[memory]"
 """What the profiler calls a block taken or given back."""
+_COMPILED = "Torch-Compiled Region"
 NODE = "autograd::engine::evaluate_function: "
 """What the profiler calls the range of a node of the graph begins with."""
 
@@ -126,6 +127,11 @@ class Recording:
             if one.name == name:
                 return one.begin_ns, one.end_ns
         return 0, 0
+
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether anything ran that torch.compile made."""
+        return any(one.name.startswith(_COMPILED) for one in self.ranges)
 
     def rise_bytes(self, name: str) -> int:
         """How far the bytes in use rise, within the range of that name, above those at its begin."""

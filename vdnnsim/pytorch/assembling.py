@@ -12,6 +12,7 @@ from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, Deed, Doing
 from vdnnsim.profiler.lives import DeedNumbers, behind_own_hooks, lives
 from vdnnsim.profiler.operators import Operators
 from vdnnsim.profiler.order import (
+    ALIKE,
     StepsDiffer,
     check_same_deeds,
     check_same_operators,
@@ -111,7 +112,7 @@ def other_view(recorded: Recorded, keeping: View, operators: Operators, what: st
     if set(view.left.values()) != set(keeping.left.values()):
         raise StepsDiffer(
             f"{what}: the step before it left {len(view.left)} blocks behind, in the step captured first it was "
-            f"{len(keeping.left)}; every step must do the same (same shapes, no choice by chance or value)"
+            f"{len(keeping.left)}; {ALIKE}"
         )
     return view
 

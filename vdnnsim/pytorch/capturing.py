@@ -28,7 +28,7 @@ from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
 from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
 from vdnnsim.pytorch.state import KeptState, RandomState
-from vdnnsim.pytorch.user_step import Step, UserStep, check_training
+from vdnnsim.pytorch.user_step import Step, UserStep, check_training, keep_hooks_from_compiler
 from vdnnsim.pytorch.wait_costs import long_waits, measure_unpinned, measure_waited_copy
 
 _WARM_STEPS = 2
@@ -63,6 +63,7 @@ def capture(
     is too small.
     """
     check_training(step, model, optimizer, "capture: found")
+    keep_hooks_from_compiler()
     opened = open_device(str(device) if device is not None else None, model)
     least = _SMALLEST_BYTES[opened.torch_device.type] if smallest_bytes is None else smallest_bytes
     kept = KeptState(model, optimizer)
@@ -162,7 +163,7 @@ class _Capture:
         @contextmanager
         def marked() -> Iterator[None]:
             with (
-                modules_marked(self._model, hooks.modules),
+                modules_marked(self._model, hooks.modules, plain.recording.runs_compiled),
                 gradients.marked(),
                 torch.autograd.graph.saved_tensors_hooks(hooks.pack, hooks.unpack),
             ):

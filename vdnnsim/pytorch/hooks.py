@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.profiler import record_function
 
-from vdnnsim.profiler.order import StepsDiffer
+from vdnnsim.profiler.order import ALIKE, StepsDiffer
 from vdnnsim.profiler.recording import MODULE, NEED, SAVE
 from vdnnsim.pytorch.packed import Label, Packed
 
@@ -125,7 +125,7 @@ class LeavingHooks:
         if number >= len(self._blocks):
             raise StepsDiffer(
                 f"the step in which everything leaves: saves more tensors than the {len(self._blocks)} of the step "
-                "captured first; every step must do the same (same shapes, no choice by chance or value)"
+                f"captured first; {ALIKE}"
             )
         with record_function(f"{SAVE}{number}"), torch.no_grad():
             block = self._blocks[number]
@@ -205,36 +205,47 @@ def is_compiled(module: torch.nn.Module) -> bool:
     """Whether torch.compile made it: hooks of what is in it would have it compiled anew."""
     dynamo = sys.modules.get("torch._dynamo")  # which takes seconds to import
     wrapped = dynamo is not None and isinstance(module, dynamo.OptimizedModule)
-    return wrapped or getattr(module, "_compiled_call_impl", None) is not None
+    return wrapped or module._compiled_call_impl is not None
 
 
 @contextmanager
-def modules_marked(model: torch.nn.Module, stack: list[str]) -> Iterator[None]:
+def modules_marked(model: torch.nn.Module, stack: list[str], compiled: bool = False) -> Iterator[None]:
     """While this lasts, modules mark their forward in the profile, and `stack` has the names of those under way. Those
-    within a compiled one do not."""
+    within a compiled one do not, and none where the step runs `compiled` code that no module of the model says it is:
+    hooks would have it compiled anew."""
     marks: list[Any] = []
 
-    def entering(name: str) -> Callable[..., None]:
-        def enter(*_: object) -> None:
-            stack.append(name)
-            marks.append(record_function(f"{MODULE}{name}"))
-            marks[-1].__enter__()
-
-        return enter
+    def enter(name: str) -> None:
+        stack.append(name)
+        marks.append(record_function(f"{MODULE}{name}"))
+        marks[-1].__enter__()
 
     def leave(*_: object) -> None:
         stack.pop()
         marks.pop().__exit__(None, None, None)
 
-    handles = []
-    compiled = [name for name, module in model.named_modules() if is_compiled(module)]
-    for name, module in model.named_modules():
-        inside = any(name != one and (not one or name.startswith(f"{one}.")) for one in compiled)
-        if not inside and not isinstance(module, torch.jit.ScriptModule):
-            handles.append(module.register_forward_pre_hook(entering(name), prepend=True))
-            handles.append(module.register_forward_hook(leave, always_call=True))
-    try:
+    def around(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def marked(*args: object, **options: object) -> object:
+            enter(name)
+            try:
+                return call(*args, **options)
+            finally:
+                leave()
+
+        return marked
+
+    named = dict(model.named_modules())
+    known = [name for name, module in named.items() if is_compiled(module)]
+    with ExitStack() as undo:
+        for name, module in named.items():
+            inside = any(name != one and (not one or name.startswith(f"{one}.")) for one in known)
+            if inside or isinstance(module, torch.jit.ScriptModule) or (compiled and not known):
+                continue
+            if call := module._compiled_call_impl:
+                undo.callback(setattr, module, "_compiled_call_impl", call)
+                module._compiled_call_impl = around(name, call)
+            else:
+                entering = module.register_forward_pre_hook(lambda *_, name=name: enter(name), prepend=True)
+                undo.callback(entering.remove)
+                undo.callback(module.register_forward_hook(leave, always_call=True).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

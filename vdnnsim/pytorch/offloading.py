@@ -18,6 +18,7 @@ from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.engine import CpuEngine, Engine, arena_bytes
 from vdnnsim.pytorch.running import Part, Running
 from vdnnsim.pytorch.saved import Geometry
+from vdnnsim.pytorch.user_step import keep_hooks_from_compiler
 
 if TYPE_CHECKING:
     from vdnnsim.pytorch.engine_cuda import PinnedMemory
@@ -56,6 +57,7 @@ def offload(
         warnings.warn(OffloadWarning(message), stacklevel=3)
     engine = open_engine(device, sizes_of(file), pinned)
     running = running_by(file, engine, checked)
+    keep_hooks_from_compiler()
     handle = model.register_forward_pre_hook(running.begin_model)
     hooks = torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack)
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 
@@ -41,6 +43,14 @@ class UserStep:
         except Exception as error:
             failure = _failure(error, self._calls)
         raise failure
+
+
+def keep_hooks_from_compiler() -> None:
+    """Have torch.compile, where it is in use, take hooks of this package as they are. It would compile those that it
+    meets in what it could not compile itself, in the middle of a step."""
+    if dynamo := sys.modules.get("torch._dynamo"):  # which takes seconds to import
+        with suppress(AttributeError):
+            dynamo.trace_rules.add("vdnnsim")
 
 
 def check_training(step: object, model: object, optimizer: object, found_by: str) -> None:
