@@ -3,6 +3,7 @@ where one was given for another."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -48,6 +49,15 @@ _NAMES: Mapping[FileKind, frozenset[str]] = MappingProxyType(
     }
 )
 """Of each kind the names at the top of the file of which one tells it, those that others have too at the end."""
+
+
+WRITER = "written by"
+"""What our timelines say in their first event, by which they are told from those of others in the same format."""
+
+
+def is_own_timeline(head: bytes) -> bool:
+    """Whether a file that begins so is a timeline that vdnnsim wrote."""
+    return re.search(rb'"%s"\s*:\s*"vdnnsim"' % WRITER.encode(), head) is not None
 
 
 def kind_of(names: Collection[str]) -> FileKind | None:

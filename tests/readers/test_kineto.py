@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,15 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captured.steps import three_layers
+from support.cases import gpu_of
 from support.commands import in_process
 from support.damage import damaged, read_or_refuse
 from support.kineto import ENGINE, MAIN, GpuTrace
 from vdnnsim import InvalidFile, load_profile
 from vdnnsim.captured import BlockClass, CapturedStep, Doing, Phase, check_step, is_step, read_step
 from vdnnsim.comparing import compare_policies
-from vdnnsim.making import study_of_step
+from vdnnsim.making import make_study, study_of_step
 from vdnnsim.readers import reader_of
 from vdnnsim.readers.kineto import read_kineto
+from vdnnsim.report.chrome_trace import timeline_json
 
 REAL = Path(__file__).parents[2] / "examples" / "profiler_trace.json.gz"
 LAYER_BYTES = 256 * 64 * 4
@@ -206,6 +210,18 @@ def test_what_is_no_training_step_is_refused_in_a_line(changed, told: str, tmp_p
     done = in_process(["import", str(path), "--out", str(tmp_path / "out")])
     assert (done.code, told in done.err, done.err.count("\n")) == (2, True, 1), done.err
     assert [one.name for one in tmp_path.iterdir()] == ["trace.json"]
+
+
+@pytest.mark.parametrize("policy", ["baseline", "vdnn-all"])
+def test_a_timeline_of_ours_is_no_trace_of_a_profiler(policy: str, tmp_path: Path) -> None:
+    run = make_study(three_layers(), gpu=gpu_of()).run(policy)
+    path = tmp_path / "timeline.json.gz"
+    path.write_bytes(gzip.compress(timeline_json([run]).encode()))
+    said = (
+        f"{path}: file: found a timeline that vdnnsim wrote, for a viewer such as ui.perfetto.dev; expected a trace of"
+    )
+    with pytest.raises(InvalidFile, match=re.escape(said)):
+        reader_of(path).read(path)
 
 
 def test_a_gigabyte_of_nothing_and_a_damaged_end_are_refused_at_once(tmp_path: Path) -> None:

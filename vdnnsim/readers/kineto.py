@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from vdnnsim.captured import CapturedStep, check_step_writable, is_step
 from vdnnsim.errors import Fault, InvalidFile, InvalidInput, shown
+from vdnnsim.file_kinds import FileKind, is_own_timeline
 from vdnnsim.profiler.recording import MODULE, STEP, Gathered, HostRange, Recording, Work
 from vdnnsim.readers.chrome_events import EVENTS, ChromeEvents
-from vdnnsim.readers.kinds import Imported, Reader
+from vdnnsim.readers.kinds import Imported, Reader, head_of
 from vdnnsim.readers.kineto_step import step_of_recordings
 from vdnnsim.readers.kineto_tables import tables_of
 from vdnnsim.readers.tables_record import check_tables_writable
@@ -158,7 +159,10 @@ _NO_MEMORY = f"blocks of memory and what backward needs of them: {_WITH} writes 
 
 
 def read_kineto(path: Path) -> Imported:
-    """A step; tables where the file has no blocks of memory. Raises `InvalidFile`."""
+    """A step; tables where the file has no blocks of memory. Raises `InvalidFile`, for a timeline of ours too."""
+    if is_own_timeline(head_of(path)):
+        found = f"{FileKind.TIMELINE} that vdnnsim wrote, for a viewer such as ui.perfetto.dev"
+        raise InvalidFile([Fault(str(path), None, "file", found, READER.title)])
     trace = _gathered(path)
     steps = _steps(trace.recording)
     if trace.peaks_bytes is None:

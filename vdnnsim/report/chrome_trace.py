@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
+from vdnnsim.file_kinds import WRITER
 from vdnnsim.report.levels import memory_levels
 from vdnnsim.report.words import provenance, subject
 from vdnnsim.results import Comparison, PolicyRun
@@ -65,7 +66,7 @@ class _Process:
         return self.process * _LANES_PER_PROCESS + (*LANES, *_NVME).index(lane)
 
     def _names(self) -> Iterator[_Event]:
-        yield self._name("process_name", self._thread(LANES[0]), {"name": self.title})
+        yield self._name("process_name", self._thread(LANES[0]), {"name": self.title, WRITER: "vdnnsim"})
         yield self._name("process_sort_index", self._thread(LANES[0]), {"sort_index": self.process})
         lanes = (*LANES, *_NVME) if self.run.timeline.nvme else LANES
         for index, lane in enumerate(lanes):
