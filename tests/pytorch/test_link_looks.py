@@ -21,6 +21,7 @@ class FakeRuntime:
     def __init__(self) -> None:
         self.at_ms, self.copy_out_ms, self.copy_in_ms = 0.0, 1.0, 1.0
         self.host_ms, self.call_ms = 0.0, 0.0
+        self.bursts_ms: list[float] = []
         self.taken: set[int] = set()
         self.pinned = 0
 
@@ -39,7 +40,7 @@ class FakeRuntime:
 
     def to_host(self, *_: int) -> None:
         self.call()
-        self.at_ms += self.copy_out_ms
+        self.at_ms += self.copy_out_ms + (self.bursts_ms.pop() if self.bursts_ms else 0)
 
     def to_device(self, *_: int) -> None:
         self.call()
@@ -101,6 +102,10 @@ def test_a_copy_that_takes_longer_than_it_can_shows_a_slow_link(runtime: FakeRun
         assert not look()
         runtime.copy_in_ms = 1.005
         assert look()
+        runtime.bursts_ms = [0.1, 0.1]
+        assert look()  # one of three copies out is at full speed
+        runtime.bursts_ms = [0.1, 0.1, 0.1]
+        assert not look()
         runtime.host_ms, runtime.call_ms = runtime.at_ms, 0.05
         assert look()  # a slow host is no slow link
         assert (len(runtime.taken), runtime.pinned) == (1, 1)
