@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from support.kineto import ENGINE, MAIN, GpuTrace
+from vdnnsim.calibration.samples import Sample
 from vdnnsim.captured.step import BEFORE_STEP, AllocatorSegment, BlockClass, Doing, Phase
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.operators import Operators
@@ -21,7 +22,7 @@ from vdnnsim.profiler.timing import gpu_times
 from vdnnsim.pytorch import profiling
 from vdnnsim.pytorch.assembling import Blocks, keeping_view, other_view
 from vdnnsim.pytorch.devices import CpuDevice
-from vdnnsim.pytorch.noticing import check_one_stream, notices
+from vdnnsim.pytorch.noticing import check_one_stream, notices, unsteady
 from vdnnsim.pytorch.packed import Label, Packed
 from vdnnsim.pytorch.user_step import UserStep
 
@@ -247,6 +248,12 @@ def test_several_compute_streams_are_refused() -> None:
     check_one_stream(recorded(PLAIN).recording)
     with pytest.raises(InvalidInput, match=r"found kernels on 2 streams \(.* on stream 7, add_kernel on stream 13\)"):
         check_one_stream(recorded(PLAIN, on_two_streams).recording)
+
+
+def test_a_capture_says_how_unlike_its_steps_were() -> None:
+    assert unsteady(Sample(1_000_000, 100_000, 10)) == []
+    (told,) = unsteady(Sample(1_000_000, 567_779, 10))
+    assert told.startswith("unsteady: the middle half of the steps lies within 57 % of their median; peaks do not care")
 
 
 def test_waits_of_the_host_within_the_step_are_told() -> None:

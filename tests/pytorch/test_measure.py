@@ -19,6 +19,7 @@ from vdnnsim.calibration.step_records import (
     read_step_records,
     records_text,
     stored_for,
+    summary_of,
     table_of,
 )
 from vdnnsim.captured import CapturedStep
@@ -166,3 +167,25 @@ def test_the_table_shows_every_case() -> None:
     assert "2 cases. 1 by GPU or link: 1 steady and within 1 %, median error 0.00 %" in text
     assert "out of memory" in text
     assert text.count("\n| gpt |") == 2
+
+
+NOISY = replace(RECORD, spread_ppm=20_000, step_ns=50)
+OUT_OF_MEMORY = replace(RECORD, predicted=replace(PREDICTED, fits=False), step_ns=None, gradients="out of memory")
+
+
+@pytest.mark.parametrize(
+    ("records", "begin"),
+    [
+        (
+            [RECORD, NOISY],
+            "This machine is too disturbed to tell: 1 of 2 cases cannot be told here. 2 cases. 2 by GPU or link: 1 "
+            "steady and within 1 %, median error 50.00 %, largest 100.00 %. ",
+        ),
+        ([RECORD] * 9 + [NOISY], "10 cases. 10 by GPU or link: 9 steady and within 1 %, median error"),
+        ([OUT_OF_MEMORY], "1 case. 1 out of memory, predicted in 1"),
+        ([replace(RECORD, step_ns=None)], "1 case. 1 out of memory, predicted in 0. fits or not: right in 0 of 1"),
+    ],
+)
+def test_the_summary_says_what_nobody_can_tell(records: list[StepRecord], begin: str) -> None:
+    assert summary_of(records).startswith(begin)
+    assert ("gradients" in summary_of(records)) == (records[0] is RECORD)

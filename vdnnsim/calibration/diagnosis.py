@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 from vdnnsim.calibration.doctor import Examination, HostSeen, LinkSeen, Steadiness
 from vdnnsim.calibration.iterations import MOST_TAKEN_OFF_PPM
-from vdnnsim.calibration.records import LARGEST_ERROR
-from vdnnsim.calibration.report import MOST_UNTOLD
+from vdnnsim.calibration.records import LARGEST_ERROR, MOST_UNTOLD
 from vdnnsim.machines.real.host import SLOW
 from vdnnsim.machines.real.nvml import BY_CHOICE, GpuState
 from vdnnsim.units import PPM, format_bytes, format_ms

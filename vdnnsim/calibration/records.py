@@ -32,6 +32,17 @@ class Verdict(StrEnum):
     CANNOT_BE_TOLD = "cannot be told here"
 
 
+MOST_UNTOLD = 0.1
+"""Where more cases than this cannot be told, a report says so first."""
+
+
+def too_disturbed(untold: int, cases: int) -> list[str]:
+    """What a summary begins with: nothing, where most can be told."""
+    if untold <= MOST_UNTOLD * cases:
+        return []
+    return [f"This machine is too disturbed to tell: {untold} of {cases} cases cannot be told here"]
+
+
 @dataclass(frozen=True)
 class CaseRecord:
     """One case on both machines. Byte counts are as asked for; `steps` holds the end of each step on both machines, in

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from vdnnsim.calibration.cases import CaseGroup, CasesFile, limited_study
 from vdnnsim.calibration.profile_text import profile_text, with_host_costs
 from vdnnsim.calibration.progress import OnProgress, silent
-from vdnnsim.calibration.records import LARGEST_ERROR, CaseRecord, Verdict, record_of, records_json
+from vdnnsim.calibration.records import (
+    LARGEST_ERROR,
+    CaseRecord,
+    Verdict,
+    record_of,
+    records_json,
+    too_disturbed,
+)
 from vdnnsim.calibration.resimulation import with_pool_cost
 from vdnnsim.calibration.stored import RESULTS, machine_id, profile_path, stored_group, stored_records, stored_trace
 from vdnnsim.errors import CannotWrite, VdnnsimError
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
 
 CREATED_BY = "vdnnsim calibrate report"
 TABLE, FIGURE = "table.md", "errors.png"
-MOST_UNTOLD = 0.1
-"""Where more cases than this cannot be told, the report says so first."""
 
 
 class Report(NamedTuple):
@@ -323,10 +328,7 @@ def _gigabytes(size_bytes: int) -> str:
 def summary(records: Sequence[CaseRecord]) -> str:
     """How many predictions agree, and how near those came that can be told, for held-out cases and for all."""
     counts = Counter(record.verdict for record in records)
-    untold = counts[Verdict.CANNOT_BE_TOLD]
-    parts = []
-    if untold > MOST_UNTOLD * len(records):
-        parts.append(f"This machine is too disturbed to tell: {untold} of {len(records)} cases cannot be told here")
+    parts = too_disturbed(counts[Verdict.CANNOT_BE_TOLD], len(records))
     for title, chosen in (("all", records), ("held out", [record for record in records if record.held_out])):
         told = sorted(abs(record.error) for record in chosen if record.verdict is not Verdict.CANNOT_BE_TOLD)
         if chosen:

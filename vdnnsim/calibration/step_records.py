@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from vdnnsim.calibration.records import LARGEST_ERROR, Verdict
+from vdnnsim.calibration.records import LARGEST_ERROR, Verdict, too_disturbed
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.calibration.stored_cases import read_cases
 
@@ -202,7 +202,9 @@ def summary_of(records: Sequence[StepRecord]) -> str:
     ran = [record for record in records if record.step_ns is not None]
     bound = [record for record in ran if record.predicted.host_bound]
     other = [record for record in ran if not record.predicted.host_bound]
-    parts = [f"{len(records)} case{'s' * (len(records) > 1)}" if records else "no cases"]
+    untold = sum(record.verdict is Verdict.CANNOT_BE_TOLD for record in records)
+    parts = too_disturbed(untold, len(records))
+    parts.append(f"{len(records)} case{'s' * (len(records) > 1)}" if records else "no cases")
     if other:
         errors = sorted(abs(record.error) for record in other)
         told = sum(record.verdict is Verdict.AGREES for record in other)
@@ -221,11 +223,13 @@ def summary_of(records: Sequence[StepRecord]) -> str:
     if held:
         equal = sum(record.reserved_bytes == record.predicted.reserved_bytes for record in held)
         parts.append(f"reserved equal in {equal} of {len(held)}")
+    if failed := [record for record in records if record.step_ns is None]:
+        parts.append(f"{len(failed)} out of memory, predicted in {sum(not one.predicted.fits for one in failed)}")
     fitting = sum((record.step_ns is not None) == record.predicted.fits for record in records)
     if fitting < len(records):
         parts.append(f"fits or not: right in {fitting} of {len(records)}")
-    told = sum(record.gradients == EQUAL for record in ran)
-    parts.append(f"gradients equal to the bit in {told} of {len(ran)}")
+    if ran:
+        parts.append(f"gradients equal to the bit in {sum(one.gradients == EQUAL for one in ran)} of {len(ran)}")
     return ". ".join(parts)
 
 

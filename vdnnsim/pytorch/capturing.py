@@ -10,7 +10,7 @@ from statistics import median
 
 import torch
 
-from vdnnsim.calibration.samples import sample
+from vdnnsim.calibration.samples import Sample, sample
 from vdnnsim.captured.step import CapturedStep, Doing, ModelKernel, Phase, SavedTensor, Seen, StepHeader, WaitCosts
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.kinds import kind_of
@@ -24,7 +24,7 @@ from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
 from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_copies_in, measure_hook_costs
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
-from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices
+from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices, unsteady
 from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
 from vdnnsim.pytorch.state import KeptState, RandomState
@@ -104,7 +104,8 @@ class _Capture:
         listed = blocks.listed(plain, operators, [kernel.kind for kernel in kernels])
         saved = _saved(blocks, stays)
         peaks = _peaks(plain, blocks)
-        told = self._told(blocks, peak_bytes(listed, blocks.deeds), peaks[0])
+        times = sample(one.step_ns for one in timed)
+        told = self._told(blocks, peak_bytes(listed, blocks.deeds), peaks[0], times)
         header = StepHeader(
             name,
             gpu,
@@ -115,7 +116,6 @@ class _Capture:
             order_sha256(saved),
             {"date": begun} | self._device.conditions() | told,
         )
-        times = sample(one.step_ns for one in timed)
         seen = Seen(times.median_ns, times.spread_ppm, *peaks)
         memory = plain.recorded.memory
         return self._with_calls(
@@ -180,11 +180,11 @@ class _Capture:
         blocks.without_hooks(plain_view)
         return blocks, plain_view, operators
 
-    def _told(self, blocks: Blocks, added_up_bytes: int, counted_bytes: int) -> dict[str, str]:
+    def _told(self, blocks: Blocks, added_up_bytes: int, counted_bytes: int, times: Sample) -> dict[str, str]:
         """What the user should know."""
         needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
         found = notices(blocks.keeping.recorded.recording, blocks.labels, len(blocks.packed), needed)
-        found += self._device.notices()
+        found += [*self._device.notices(), *unsteady(times)]
         if added_up_bytes != counted_bytes:
             found.append(f"memory: the blocks add up to a peak of {added_up_bytes} B, {counted_bytes} B were counted")
         numbers = f"{_WARM_STEPS} to warm up, {self._timed_steps} timed, {self._light_steps} profiled for times"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vdnnsim.calibration.samples import Sample
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.recording import MODULE, NODE, STEP, HostWaits, Recording
 from vdnnsim.pytorch.packed import Label
@@ -13,6 +14,7 @@ NOT_PUT_BACK = (
     "loader, a scheduler, a gradient scaler)"
 )
 _COPIES = "gpu_mem"
+_UNSTEADY_PPM = 100_000
 
 
 def notices(recording: Recording, labels: Mapping[int, Label], saved: int, needed: Iterable[int]) -> list[str]:
@@ -43,6 +45,17 @@ def notices(recording: Recording, labels: Mapping[int, Label], saved: int, neede
             f"the host waits for the GPU within the step ({len(waits)} x {waits[0].name}): it cannot run ahead"
         )
     return found
+
+
+def unsteady(times: Sample) -> list[str]:
+    """A sentence where steps took so unlike times that a prediction made of them means little; `times` are of whole
+    steps."""
+    if times.spread_ppm <= _UNSTEADY_PPM:
+        return []
+    return [
+        f"unsteady: the middle half of the steps lies within {times.spread_ppm / 10_000:.0f} % of their median; peaks "
+        "do not care, but times are worth that much: capture again while nothing else runs"
+    ]
 
 
 def _in_backward(recording: Recording, number: int) -> bool:
