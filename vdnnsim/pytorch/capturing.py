@@ -149,7 +149,7 @@ class _Capture:
         waits = WaitCosts(
             amid.begin_ns,
             round(median(late_ns)) if late_ns else 0,
-            measure_waited_copy(device),
+            measure_waited_copy(lambda: self._timed(time_step), device),
             measure_unpinned(step, device),
         )
         return replace(step, hooks=amid.hooks, waits=waits)

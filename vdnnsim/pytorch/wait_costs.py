@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import torch
 
@@ -17,6 +18,7 @@ from vdnnsim.pytorch.link_looks import both_ways
 _LONG_NS = 100_000_000
 _REPETITIONS = 7
 _SMALL_BYTES = 4096
+_EVERY = 4
 _SIZES = 3
 """So many of the step's sizes of tensors that are not in a row are copied, from the least to the largest."""
 _MOST_BYTES = 64 << 20
@@ -57,10 +59,26 @@ def long_waits(device: torch.device) -> Iterator[Wait]:
         yield wait
 
 
-def measure_waited_copy(device: torch.device) -> int:
-    """What a copy out costs for which the host stands, by torch's `copy_` to memory that is pinned anew, beyond the
-    copy itself: in nanoseconds, the median over some of few bytes."""
-    return _copies(torch.empty(_SMALL_BYTES, dtype=torch.uint8, device=device), unpinned=False).median_ns
+def measure_waited_copy(run: Callable[[], object], device: torch.device) -> int:
+    """What a copy out costs for which the host stands, by torch's `copy_` to memory pinned anew, beyond the copy:
+    in nanoseconds, the median over some of few bytes amid steps that `run` makes, at every few of their saves, on a
+    stream that has nothing else to do."""
+    small = torch.empty(_SMALL_BYTES, dtype=torch.uint8, device=device)
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+    taken_ns: list[int] = []
+    saves = count()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if next(saves) % _EVERY == 0:
+            with torch.cuda.stream(stream):
+                taken_ns.append(_copy_ns(small, unpinned=False))
+        return tensor.detach()
+
+    for _ in range(2):
+        taken_ns.clear()  # the first step's are of a host that never made one
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            run()
+    return sample(taken_ns).median_ns
 
 
 def measure_unpinned(step: CapturedStep, device: torch.device) -> tuple[UnpinnedCopy, ...]:
@@ -87,20 +105,21 @@ def _unpinned(saved: SavedTensor, device: torch.device) -> UnpinnedCopy:
 
 
 def _copies(tensor: torch.Tensor, unpinned: bool) -> Sample:
-    """How long the host stands for copies of a tensor, as saved-tensor hooks of others make them: torchtune's, which
-    keep the order of its bytes, or torch's own, which put them in a row."""
+    """How long the host stands for some copies of a tensor."""
+    _copy_ns(tensor, unpinned)
+    return sample(_copy_ns(tensor, unpinned) for _ in range(_REPETITIONS))
+
+
+def _copy_ns(tensor: torch.Tensor, unpinned: bool) -> int:
+    """How long the host stands for a copy of a tensor, as saved-tensor hooks of others make it: torchtune's, which
+    keeps the order of its bytes, or torch's own, which puts them in a row."""
     pinned = tensor.device.type == "cuda"
-
-    def copy() -> int:
-        begin_ns = time.perf_counter_ns()
-        if unpinned:
-            there = torch.empty_like(tensor, device="cpu", pin_memory=pinned)
-        else:
-            there = torch.empty(tensor.size(), dtype=tensor.dtype, pin_memory=pinned)
-        there.copy_(tensor, non_blocking=unpinned)
-        if pinned:
-            torch.cuda.synchronize(tensor.device)
-        return time.perf_counter_ns() - begin_ns
-
-    copy()
-    return sample(copy() for _ in range(_REPETITIONS))
+    begin_ns = time.perf_counter_ns()
+    if unpinned:
+        there = torch.empty_like(tensor, device="cpu", pin_memory=pinned)
+    else:
+        there = torch.empty(tensor.size(), dtype=tensor.dtype, pin_memory=pinned)
+    there.copy_(tensor, non_blocking=unpinned)
+    if unpinned and pinned:
+        torch.cuda.synchronize(tensor.device)
+    return time.perf_counter_ns() - begin_ns
