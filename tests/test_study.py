@@ -163,7 +163,11 @@ def test_capacity_and_link_as_numbers_and_as_text() -> None:
     ("arguments", "kind", "message"),
     [
         ({"network": "vgg16"}, InvalidInput, "batch: found none"),
-        ({"network": "vgg17", "batch": 64}, UnknownName, "unknown network 'vgg17'; did you mean 'vgg1"),
+        (
+            {"network": "vgg17", "batch": 64},
+            UnknownName,
+            "captured step or folder 'vgg17'; did you mean 'vgg1",
+        ),
         ({"network": "vgg16", "batch": 0}, InvalidInput, "batch: found 0, expected a whole number from 1"),
         ({"batch": 2}, InvalidInput, "batch: found 2, expected the network's own 1"),
         ({"gpu": "titan"}, UnknownName, "unknown GPU 'titan'; did you mean 'titan-x-maxwell'?"),

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Unpack
 
 from vdnnsim.captured.captures import captures_of
-from vdnnsim.captured.shipped import folder_of, shipped_as
+from vdnnsim.captured.shipped import folder_of, shipped_as, shipped_steps
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.catalog import data_directory
 from vdnnsim.changes import Changes, MachineOptions
-from vdnnsim.errors import InvalidInput, check_known
+from vdnnsim.errors import InvalidInput, UnknownName, check_known
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.memory import check_pool
-from vdnnsim.network import Network, load_network
+from vdnnsim.network import NETWORKS, Network, load_network
 from vdnnsim.program import WeightGradients
 from vdnnsim.study import Study
 from vdnnsim.trace import (
@@ -62,6 +62,7 @@ def make_study(
     assert not isinstance(network, CapturedStep)
     named = "" if isinstance(network, Network) else str(network)
     if not isinstance(network, Network):
+        _check_named(named)
         if batch is None:
             name = load_network(network, 1).name
             raise InvalidInput(f"batch: found none, expected the number of images of an iteration of {name}: --batch")
@@ -86,6 +87,12 @@ def make_study(
     check_gpu(trace, profile.name, math)
     study = Study(workload_of(network), trace, profile, pool, WeightGradients(weight_gradients))
     return study.changed(changes)
+
+
+def _check_named(text: str) -> None:
+    """Raise `UnknownName`, with all that there is, for what is neither a network's name nor a file's."""
+    if text not in NETWORKS and not text.endswith(".toml") and "/" not in text:
+        raise UnknownName("network, captured step or folder", text, (*NETWORKS, *shipped_steps()))
 
 
 def is_captured(named: str | Path | CapturedStep) -> bool:

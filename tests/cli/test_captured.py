@@ -99,11 +99,11 @@ def test_a_plan_is_of_one_capture(cli: Cli) -> None:
 def test_check(cli: Cli) -> None:
     write_steps("batch", {batch: of_batch(batch) for batch in (4, 8)}, Path("varied"))
     cli("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "plan.json")
-    code, out, err = cli("check", "three", "varied", "plan.json")
+    code, out, err = cli("check", "three", "varied/index.toml", "plan.json")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "three: captured step of three on test-gpu, 9 kernels, 7 saved tensors: no faults",
-        "varied: captured steps of batch 4, 8: no faults",
+        "varied/index.toml: captured steps of batch 4, 8: no faults",
         "plan.json: plan of vdnn-all for three, 3 blocks of it leave: no faults",
     ]
     kernels = Path("three", "kernels.csv")
@@ -147,10 +147,11 @@ def test_solve(cli: Cli) -> None:
          "vdnnsim: three: found one captured step, of batch 4; expected captures of several batches for batch 8: "
          "vdnnsim capture SCRIPT --vary batch=8,16,32 --out DIR"),
         (("compare", "three", "--gpu", "nothing.toml"), "vdnnsim: nothing.toml"),
-        (("compare", "red\x1b[31m", "--gpu", "h200"), "vdnnsim: unknown network 'red?[31m'"),
+        (("compare", "red\x1b[31m", "--gpu", "h200"), "vdnnsim: unknown network, captured step or folder 'red?[31m'"),
         (("advise", "three", "--gpu", "gpu.toml", "--trace", "a.csv"),
          "vdnnsim: trace: found a.csv, expected none: three is a captured step"),
-        (("compare", "nowhere", "--gpu", "h200"), "vdnnsim: unknown network 'nowhere'"),
+        (("compare", "nowhere", "--gpu", "h200"), "vdnnsim: unknown network, captured step or folder 'nowhere'"),
+        (("compare", "gpt_124M", "--gpu", "h100"), "vdnnsim: unknown network, captured step or folder 'gpt_124M'; did"),
         (("compare", "alexnet", "--gpu", "h200"),
          "vdnnsim: batch: found none, expected the number of images of an iteration of alexnet: --batch"),
         (("run", "three", "--gpu", "gpu.toml", "--policy", "offload(ahed=1)"),

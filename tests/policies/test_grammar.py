@@ -37,6 +37,8 @@ def test_parameters(text: str, policy: Offload, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("superneurons(cache=no)", "policy 'superneurons(cache=no)': found parameter 'cache', expected none, since "
+         "it has no parameters"),
         ("offload(whic=half)", "policy 'offload(whic=half)': found parameter 'whic', expected 'which', or one of: "
          "which, ahead, in_flight, min_bytes, keep_last"),
         ("offload(which=third)", "policy 'offload(which=third)': which: found 'third', expected all, gemm, half, "

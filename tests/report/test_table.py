@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from vdnnsim.bands import Band
-from vdnnsim.report.table import comparison_table, print_comparison, print_run, print_trials
+from vdnnsim.metrics import Loss
+from vdnnsim.report.table import comparison_table, losses_table, print_comparison, print_run, print_trials
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
 
 
@@ -275,6 +276,16 @@ def test_losses_stand_below_the_policies_and_add_up(roomy: Comparison) -> None:
         loss_ms, *parts_ms = map(float, row[1:])
         assert loss_ms == pytest.approx(sum(parts_ms), abs=1e-5)
         assert parts_ms == pytest.approx([part_ns / 1e6 for part_ns in result.loss[:6]], abs=1e-5)
+
+
+def test_what_runs_again_has_a_column_where_anything_does_and_no_more_decimals_than_times_have_twice(
+    roomy: Comparison,
+) -> None:
+    run = roomy.runs[0]
+    result = replace(run.result, iteration_time_ns=400_000_000, loss=Loss(0, 0, 0, 0, 0, 0, 4_000))
+    table = losses_table(replace(roomy, runs=(replace(run, result=result),)))
+    assert [str(column.header) for column in table.columns][2:4] == ["algo-\nrithms", "run\nagain"]
+    assert [str(cell) for cell in table.columns[3].cells] == ["0.004"]
 
 
 def test_the_oracle_alone_has_no_table_of_losses(roomy: Comparison) -> None:

@@ -108,6 +108,8 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
 
         cases = read_cases(path)
         return _Checked(f"calibration of {cases.gpu}, {_count(len(cases.case), 'group')} of cases")
+    if kind in (FileKind.STEP, FileKind.STEPS):
+        return _check_captures(path.parent)
     if kind is FileKind.TRACE:
         return _check_trace(path.with_suffix(".csv"), networks)
     expected = (

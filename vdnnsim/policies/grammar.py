@@ -87,8 +87,8 @@ def make_parameterised(kind: type[Parameterised], text: str) -> Policy:
         if key not in kind.PARAMETERS:
             near = difflib.get_close_matches(key, kind.PARAMETERS, n=1)
             hint = f"'{near[0]}', or " if near else ""
-            known = ", ".join(kind.PARAMETERS)
-            raise InvalidInput(f"policy '{text}': found parameter '{key}', expected {hint}one of: {known}")
+            known = f"one of: {', '.join(kind.PARAMETERS)}" if kind.PARAMETERS else "none, since it has no parameters"
+            raise InvalidInput(f"policy '{text}': found parameter '{key}', expected {hint}{known}")
         parameter = kind.PARAMETERS[key]
         values[parameter.field] = parameter.parse(value, f"policy '{text}': {key}")
     return kind(**values)

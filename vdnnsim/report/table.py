@@ -30,6 +30,8 @@ _SPARE = ("pinned", "alloc.", "avg.", "offl.", "stall")
 _SPARE_OF_LOSSES = ("synchr.", "host")
 _SPARE_OF_LAYERS = ("reuse", "pref.", "offl.", "kind", "stalled by")
 _STALLS = "Forw., backw.: with stalls. Stalled by: the copies waited for; late: fetched too late."
+_CLOSER = 2
+"""So many decimals more than an iteration's time has its loss at most: what is smaller is no loss."""
 _LOSS_HEADINGS = {
     "algorithms_ns": "algo-\nrithms",
     "again_ns": "run\nagain",
@@ -143,9 +145,10 @@ def losses_table(comparison: Comparison) -> Table:
     """One row per policy: what its iteration takes longer than the oracle's, by cause, in ms."""
     losses = [result.loss for result in comparison.results]
     largest = [max(abs(part) for loss in losses for part in (loss.total_ns, *loss)) / 1e6]
+    most = _decimals(max(result.iteration_time_ns for result in comparison.results) / 1e6) + _CLOSER
     table = plain_table()
     table.add_column("policy", no_wrap=True)
-    columns = [number_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], beside=largest)]
+    columns = [number_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], None, largest, most)]
     for name, heading in _LOSS_HEADINGS.items():
         if name == "again_ns" and not any(loss.again_ns for loss in losses):
             continue
@@ -153,7 +156,8 @@ def losses_table(comparison: Comparison) -> Table:
             if not any(loss.algorithms_ns for loss in losses):
                 continue
             heading = "slower\nkernels"
-        columns.append(number_column(table, heading, [getattr(loss, name) / 1e6 for loss in losses], beside=largest))
+        parts = [getattr(loss, name) / 1e6 for loss in losses]
+        columns.append(number_column(table, heading, parts, None, largest, most))
     for row, result in enumerate(comparison.results):
         dim = "" if result.trainable else "dim"
         table.add_row(Text(result.policy), *(Text(column[row], dim) for column in columns))
