@@ -17,7 +17,7 @@ from vdnnsim.machines.fitting import Candidate, Fitted, lives_of
 from vdnnsim.machines.host_room import no_host_room
 from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.machines.steady import StepMemory
-from vdnnsim.memory import ENDLESS_BYTES, pool_kind
+from vdnnsim.memory import ENDLESS_BYTES, CachingPool, pool_kind
 from vdnnsim.metrics import memory_use, step_times
 from vdnnsim.network import Network
 from vdnnsim.policies import (
@@ -222,9 +222,18 @@ class Study:
     def rehearse(self, plan: Plan) -> Rehearsal:
         """As `Laboratory.rehearse`."""
         capacity_bytes = ENDLESS_BYTES if plan.endless else self.gpu.capacity_bytes
-        _, program, failure = self.workload.fit(self._candidate(plan), partial(self._memory, capacity_bytes))
+        memories: list[DeviceMemory] = []
+
+        def empty_memory() -> DeviceMemory:
+            memories.append(self._memory(capacity_bytes))
+            return memories[-1]
+
+        _, program, failure = self.workload.fit(self._candidate(plan), empty_memory)
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
+            pool = memories[-1].pool
+            if isinstance(pool, CachingPool):  # also where small blocks are in the holes of large segments
+                missing_bytes = failure.requested_bytes - (capacity_bytes - pool.reserved_bytes)
             if not pool_kind(self.pool).places or self.workload.captured:
                 return Rehearsal(0, failure.where, missing_bytes)
             time_ns = SimulatedMachine(self.trace, self.gpu).iteration_time_ns(program)

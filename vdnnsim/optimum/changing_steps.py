@@ -30,7 +30,7 @@ def changes_of_step(step: CapturedStep) -> Changes:
         return changed
 
     make_again, leave, keep, shift, trade = map(change, (_make_again, _leave, _keep, _shift, _trade))
-    return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, shift, leave))
+    return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, trade))
 
 
 def _make_again(step: CapturedStep, actions: dict[str, Action], random: Random) -> bool:

@@ -3,11 +3,11 @@ small changes to a plan find out which of its like fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
-from vdnnsim.iteration import Action, Leave, Schedule
+from vdnnsim.iteration import Leave, Schedule
 from vdnnsim.optimum.coarsening import at_marks, stage_begins, tightest, weighty_begins
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Instance
@@ -16,14 +16,14 @@ from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.optimum.searching import COARSE, SMALL_MODEL, Draft, Search, size_of
 
-_MARGINS = (0.04, 0.06, 0.02, 0.09, 0.13, 0.01, 0.0, 0.18, 0.25)
+_MARGINS = (0.04, 0.09, 0.02, 0.06, 0.13, 0.01, 0.0, 0.18, 0.25)
 """Shares of the capacity that plans do without, those first of which most came of."""
 _MARKS = (24, 72, 144)
 """At so many calls memory is looked at for a bound."""
 _SLOWER = 0.015
 """By so much of its time may what leaves and is made again take longer for fitting."""
-_TRIES = 200
-"""So many changes are tried for that."""
+_TRIES, _PATIENCE = 500, 150
+"""So many changes are tried for that, and so many of what fits that bring nothing."""
 _IMPROVED = 3
 """So many plans that fit are changed further."""
 
@@ -32,6 +32,8 @@ _IMPROVED = 3
 class StepSearch(Search):
     """As `Search`, of a captured step."""
 
+    time_ns: Callable[[Schedule], float] = lambda _: 0.0
+    """How long a schedule takes in endless memory."""
     costs_ns: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     _fitting: list[Draft] = field(default_factory=list)
 
@@ -44,7 +46,7 @@ class StepSearch(Search):
         """What copies out, and what is made again, take by themselves."""
         found = 0
         for name, action in schedule.actions.items():
-            out_ns, remake_ns = self.costs_ns[name]
+            out_ns, remake_ns = self.costs_ns.get(name, (0, 0))
             found += out_ns if isinstance(action, Leave) else remake_ns or 0
         return found
 
@@ -64,23 +66,23 @@ class StepSearch(Search):
         for number, draft in enumerate(self._fitting[-_IMPROVED:], 1):
             self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
-        if self.best is not None:
-            self._improve(Draft(self.best.schedule, {}, self.best.model_ns or 0), self._left_s)
+        if self.best is not None and self.best.model_ns is not None:  # what others make again, they know of what
+            self._improve(Draft(self.best.schedule, {}, self.best.model_ns), self._left_s)
             yield "small changes of the best"
 
     def _try_solution(self, instance: Instance, solution: Solution, room: Instance) -> None:
         assert solution.time_ns is not None
         model_ns = round(solution.time_ns)
-        written: list[Mapping[str, Action]] = []
-        for patient, where in product((False, True), (room, None)):
-            actions = actions_of(self.iteration, instance, solution, patient, where)
-            if actions not in written:
-                written.append(actions)
-                self._find_room(self.write(actions), model_ns)
+        schedules = [
+            self.write(actions_of(self.iteration, instance, solution, patient, where))
+            for patient, where in product((False, True), (None, room))
+        ]
+        schedule = min(schedules, key=self.time_ns)  # the first of equal ones
+        self._find_room(schedule, model_ns)
 
     def _find_room(self, schedule: Schedule, model_ns: int) -> None:
-        """Small changes until it fits."""
-        tries, fits = 0, False
+        """Small changes until it fits, and then for as long as they help."""
+        found, fits, tries = schedule, False, 0
         most_ns = self._cost_ns(schedule) + model_ns * _SLOWER
 
         def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
@@ -90,15 +92,15 @@ class StepSearch(Search):
         def go_on() -> bool:
             nonlocal tries
             tries += 1
-            return tries <= _TRIES and not fits and not self._done()
+            return tries <= (_PATIENCE if fits else _TRIES) and not self._done()
 
         def allowed(schedule: Schedule) -> bool:
             return self._cost_ns(schedule) <= most_ns
 
-        found = schedule
         for found, tried in improve(self.iteration, schedule, rehearse, go_on, self.changes, allowed):
             self._keep(found, {}, tried, model_ns)
-            fits = tried.fits
+            if tried.fits:
+                fits, tries = True, 0
         if fits:
             self._fitting.append(Draft(found, {}, model_ns))
             self._fitting.sort(key=lambda draft: draft.model_ns, reverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -83,6 +84,7 @@ class Optimal:
             search = StepSearch(
                 problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, planned, changes
             )
+            search.time_ns = partial(_time_ns, problem)
             search.bound_ns = max(search.bound_ns, begun.time_ns)
         search.run((plan.schedule, plan.algorithms) for plan in (*self.known, *_others(problem)))
         if search.best is None:
@@ -97,6 +99,14 @@ class Optimal:
         buffers = problem.iteration.buffers
         left_bytes = sum(buffers[name].size_bytes for name in schedule.leaves)
         return self.host_bytes is not None and left_bytes > self.host_bytes
+
+
+def _time_ns(problem: Problem, schedule: Schedule) -> float:
+    """What a schedule takes in endless memory; infinity where it cannot be."""
+    try:
+        return problem.laboratory.rehearse(replace(_plan(problem, schedule, {}), endless=True)).time_ns
+    except BrokenSchedule:
+        return inf
 
 
 def _begun(problem: Problem) -> Rehearsal | None:
