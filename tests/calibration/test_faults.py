@@ -177,6 +177,18 @@ def test_a_card_that_another_process_fills(begun: Path) -> None:
     assert not report(begun / "cases.toml", begun / "out").failures
 
 
+def test_a_policy_that_does_not_fit_leaves_the_others_of_its_network_alone(begun: Path) -> None:
+    """A list may have been written for a larger GPU."""
+    cases = listed(begun, ONE)
+    limited = 'limited = { "baseline(m)" = "1KB", "vdnn-conv(m)" = "1GB" }'
+    cases.write_text(cases.read_text().replace("limited = {}", limited))
+    found = report(cases, begun / "out")
+    assert list(found.failures) == ["one batch 64, fp32, baseline(m)"]
+    assert found.failures["one batch 64, fp32, baseline(m)"].startswith("baseline(m) does not fit: out of memory in")
+    assert [record.policy for record in found.records] == ["baseline(p)", "vdnn-all(m)", "vdnn-conv(m)"]
+    assert "failed: one batch 64, fp32, baseline(m)" in (begun / "out" / "table.md").read_text()
+
+
 def test_a_link_that_never_comes_to_rest(begun: Path) -> None:
     """It is slower than when the profile was measured, and steady at that. The report ends, and says first what it is
     worth."""

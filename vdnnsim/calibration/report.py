@@ -131,9 +131,9 @@ class _Making:
 
     def _run_group(self, number: int, study: Study, progress: OnProgress) -> None:
         """Every case that is missing, then all of these once more: what drifts is seen some time later."""
-        from vdnnsim.calibration.running import repeat_case, run_case
+        from vdnnsim.calibration.running import DoesNotFit, repeat_case, run_case
 
-        cases = self.groups[number].cases
+        cases, title = self.groups[number].cases, self.groups[number].title
         wanted: dict[str, str | None] = {**dict.fromkeys(cases.policies), **cases.limited}
         found = {record.policy: record for record in self.records[number]}
         chosen = [policy for policy in wanted if policy not in found or not found[policy].repeated]
@@ -151,9 +151,13 @@ class _Making:
         runs = {}
         for index, policy in enumerate(chosen):
             progress(index, 2 * len(chosen), policy)
-            runs[policy] = run_case(self.bench, machine, studies[policy], make_policy(policy))
-            keep(policy, runs[policy])
-        for index, policy in enumerate(chosen):
+            try:
+                runs[policy] = run_case(self.bench, machine, studies[policy], make_policy(policy))
+            except DoesNotFit as error:  # others may, on a smaller GPU than the list was written for
+                self.failures[f"{title}, {policy}"] = str(error)
+            else:
+                keep(policy, runs[policy])
+        for index, policy in enumerate(runs):
             progress(len(chosen) + index, 2 * len(chosen), f"{policy} again")
             keep(policy, repeat_case(self.bench, machine, studies[policy], runs[policy]))
 

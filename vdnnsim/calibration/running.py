@@ -128,6 +128,10 @@ class RealLaboratory:
         return self.study.shrink_workspaces(plan)
 
 
+class DoesNotFit(InvalidInput):
+    """A policy that does not train in the device's memory; ``args`` is (message,)."""
+
+
 def load(study: Study, bench: Bench, machine: RealMachine, program: Program, plan: Plan) -> LoadedProgram:
     """A study's program on the device, in a pool of the study's kind and capacity."""
     capacity_bytes = ENDLESS_BYTES if plan.endless else study.gpu.capacity_bytes
@@ -137,14 +141,14 @@ def load(study: Study, bench: Bench, machine: RealMachine, program: Program, pla
 def run_case(
     bench: Bench, machine: RealMachine, study: Study, policy: Policy, iterations: int | None = None
 ) -> CaseRun:
-    """Run one policy on both machines. Raises `InvalidInput` for a policy that does not fit, with what it needs."""
+    """Run one policy on both machines. Raises `DoesNotFit` for a policy that does not, with what it needs."""
     problem = study.problem(RealLaboratory(study, bench, machine))
     plan = decide(policy, problem)
     # What a solver found in its time it may not find again; nor did it ask the device.
     predicted = study.run(policy) if plan.bound is None else study.run_plan(policy.name, plan)
     prepared, program, failure = study.prepare(plan)
     if failure is not None:
-        raise InvalidInput(f"{policy.name} does not fit: {predicted.result.reason}")
+        raise DoesNotFit(f"{policy.name} does not fit: {predicted.result.reason}")
     loaded = load(study, bench, machine, program, prepared)
     found = _measure(bench, loaded, study, iterations)
     long = found.iterations.plain_ns > _LONG_NS
