@@ -111,3 +111,10 @@ def test_hooks_are_called_though_nothing_leaves() -> None:
     for hooked in (False, True):
         program = build_step(step, replace(schedule_of(step, {}), hooked=hooked))
         assert sum(isinstance(command, HostCall) for command in program.commands) == 4 * hooked
+
+
+def test_what_one_operator_takes_and_another_writes_is_taken_again() -> None:
+    step = step_of()
+    step = replace(step, blocks=(*step.blocks[:3], step.blocks[3]._replace(operator=1)))
+    program = build_step(step, schedule_of(step, {"b3": Remake(2, 3, _keys(step, 2))}))
+    assert [command.buffer.name for command in program.commands if isinstance(command, Allocate)].count("b3") == 2

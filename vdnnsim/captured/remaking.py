@@ -60,16 +60,17 @@ def again_of(step: CapturedStep, remakes: Mapping[int, Remake]) -> dict[int, lis
     found: dict[int, list[Again]] = {}
     known = step.made.setdefault("deeds again", {})
     for (stage, by), kept in groups.items():
-        if by not in known:
+        what = by, frozenset(kept)
+        if what not in known:
             numbers = _numbers(step)
-            known[by] = _deeds_again(step, {numbers[key] for key in by})
-        found.setdefault(stage, []).append(Again(known[by], frozenset(kept)))
+            known[what] = _deeds_again(step, {numbers[key] for key in by}, kept)
+        found.setdefault(stage, []).append(Again(known[what], frozenset(kept)))
     return found
 
 
-def _deeds_again(step: CapturedStep, kernels: set[int]) -> tuple[int, ...]:
-    """The launches of these kernels, and what their operators take for them: of the kernels behind a take the first
-    tells whether it is for one of these."""
+def _deeds_again(step: CapturedStep, kernels: set[int], kept: set[int]) -> tuple[int, ...]:
+    """The launches of these kernels, and the takes of what is kept and of what their operators take for them: of the
+    kernels behind a take the first tells whether it is for one of these."""
     operators = {step.kernels[kernel].operator for kernel in kernels}
     follows: dict[int | None, int] = {}
     found = []
@@ -80,7 +81,8 @@ def _deeds_again(step: CapturedStep, kernels: set[int]) -> tuple[int, ...]:
             wanted = number in kernels
         else:
             operator = step.blocks[number].operator if doing is Doing.TAKE else None
-            wanted = operator in operators and (operator not in follows or follows[operator] in kernels)
+            own = operator in operators and (operator not in follows or follows[operator] in kernels)
+            wanted = own or (doing is Doing.TAKE and number in kept)
         if wanted:
             found.append(place)
     return tuple(reversed(found))

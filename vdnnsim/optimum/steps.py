@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 
 from vdnnsim.captured.agenda import block_name
+from vdnnsim.captured.checks import why_it_is_not_dropped
 from vdnnsim.captured.choosing import may_leave
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import Making, makings
@@ -38,6 +39,9 @@ def instance_of_step(
             stage += 1
     gaps = tuple(_gaps(step, link, makings(step) if planned else None))
     used = _most_bytes(step)
+    for number in () if planned else _never_leaving(step):  # what modules make again may be gone as well
+        for stage in range(step.stages.leaves(number), step.stages.needs[number][0]):
+            used[stage] -= step.blocks[number].size_bytes
     for gap in gaps:
         for number in range(gap.first, gap.last + 1):
             used[number] -= gap.size_bytes
@@ -96,6 +100,15 @@ def remake_of(step: CapturedStep, number: int, stage: int) -> Remake:
     dropped = step.stages.leaves(number)
     again = needs[bisect_right(needs, max(stage, dropped + 1)) - 1]
     return Remake(dropped, again, tuple(keys[kernel] for kernel in makings(step)[number].kernels))
+
+
+def _never_leaving(step: CapturedStep) -> list[int]:
+    """What does not leave, and may be dropped: small blocks and copies of weights. The bound has it for nothing."""
+    return [
+        number
+        for number in step.stages.needs.keys() - set(may_leave(step))
+        if step.blocks[number].taken != BEFORE_STEP and not why_it_is_not_dropped(step, number)
+    ]
 
 
 def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> Iterator[Gap]:
