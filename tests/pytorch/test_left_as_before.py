@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from support.torch_models import MODELS, ODD_MODELS, Made, mlp, training
+from vdnnsim.captured import BlockClass
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import capture
 
@@ -44,6 +45,25 @@ def test_all_is_as_before(name: str, steps_before: int) -> None:
     before = everything(model, optimizer)
     capture(step, model, optimizer, repetitions=2)
     assert everything(model, optimizer) == before
+
+
+def test_of_two_optimisers_both_are_as_before() -> None:
+    """As of a GAN, or of Muon for matrices and AdamW for the rest."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 1))
+    both = [torch.optim.AdamW(model[0].parameters()), torch.optim.SGD(model[1].parameters(), lr=0.1, momentum=0.9)]
+
+    def step() -> None:
+        model.zero_grad()
+        model(torch.ones(64, 8)).sum().backward()
+        for optimizer in both:
+            optimizer.step()
+
+    step()
+    before = [everything(model, optimizer) for optimizer in both]
+    captured = capture(step, model, both, repetitions=1)
+    assert [everything(model, optimizer) for optimizer in both] == before
+    states = [block.size_bytes for block in captured.blocks if block.holds is BlockClass.OPTIMISER_STATE]
+    assert sorted(states) == sorted([4, 4, *[8 * 8 * 4] * 2, *[8 * 4] * 3, 4])
 
 
 def failing_at(call: int, raises: Callable[[], None]) -> Made:

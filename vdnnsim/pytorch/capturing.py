@@ -28,7 +28,7 @@ from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices, un
 from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
 from vdnnsim.pytorch.state import KeptState, RandomState
-from vdnnsim.pytorch.user_step import Step, UserStep, check_training, keep_hooks_from_compiler
+from vdnnsim.pytorch.user_step import Optimizers, Step, UserStep, check_training, keep_hooks_from_compiler
 from vdnnsim.pytorch.wait_costs import long_waits, measure_unpinned, measure_waited_copy
 
 _WARM_STEPS = 2
@@ -39,7 +39,7 @@ _SMALLEST_BYTES = {"cpu": 2**10, "cuda": 2**20}
 def capture(
     step: Step,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     *,
     name: str = "",
     device: str | torch.device | None = None,
@@ -54,10 +54,10 @@ def capture(
     the same each time. Parameters, buffers, gradients, modes of modules, the optimiser's state and random states are as
     before afterwards, also where it raises; what the step itself consumes, such as batches of a loader, is not.
 
-    `device` ("cuda", "cpu") is checked against where the model is; `gpu` names the profile that the step will be
-    simulated with, if not the one titled as the device is called ("NVIDIA H200"); `setting` are the arguments that the
-    model was made with. Saved tensors below `smallest_bytes` stay: by default 1 MiB, on the CPU 1 KiB. The step is
-    timed `repetitions` times, its kernels half as often.
+    `optimizer` may be a list of all that the step uses. `device` ("cuda", "cpu") is checked against where the model is;
+    `gpu` names the profile that the step will be simulated with, if not the one titled as the device is called ("NVIDIA
+    H200"); `setting` are the arguments that the model was made with. Saved tensors below `smallest_bytes` stay: by
+    default 1 MiB, on the CPU 1 KiB. The step is timed `repetitions` times, its kernels half as often.
 
     Raises `InvalidInput` for a step that raises, has no backward, or does not do the same each time, and where memory
     is too small.
@@ -81,7 +81,7 @@ class _Capture:
         self,
         step: Step,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizers,
         device: CaptureDevice,
         smallest_bytes: int,
         repetitions: int,

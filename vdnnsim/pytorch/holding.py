@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch.profiler import record_function
 
 from vdnnsim.profiler.recording import GRADIENTS
+from vdnnsim.pytorch.user_step import Optimizers, each_of
 
 
-def held_by(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> dict[str, tuple[int, int]]:
+def held_by(model: torch.nn.Module, optimizer: Optimizers, device: torch.device) -> dict[str, tuple[int, int]]:
     """Address and size of the storages of all that model and optimiser hold on the device. A name begins with what it
     is: parameter, buffer, gradient, state."""
     found: dict[str, tuple[int, int]] = {}
@@ -29,8 +28,13 @@ def held_by(
         note(f"gradient {name}", parameter.grad)
     for name, buffer in model.named_buffers():
         note(f"buffer {name}", buffer)
-    for place, parameter in enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]):
-        state = optimizer.state.get(parameter, {})
+    states = (
+        one.state.get(parameter, {})
+        for one in each_of(optimizer)
+        for group in one.param_groups
+        for parameter in group["params"]
+    )
+    for place, state in enumerate(states):
         for key, value in state.items() if isinstance(state, dict) else ():
             note(f"state {place} {key}", value)
     return found
@@ -39,21 +43,21 @@ def held_by(
 class GradientLooks:
     """Where the gradients lie each time the optimiser begins to step, and at the step's end; marked in the profile."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: Optimizers) -> None:
         self.addresses: list[list[int]] = []
-        self._optimizer = optimizer
+        self._optimizers = each_of(optimizer)
 
     @contextmanager
     def marked(self) -> Iterator[None]:
-        handle = self._optimizer.register_step_pre_hook(self._look)
-        try:
+        with ExitStack() as handles:
+            for optimizer in self._optimizers:
+                handles.callback(optimizer.register_step_pre_hook(self._look).remove)
             yield
             self._look()
-        finally:
-            handle.remove()
 
     def _look(self, *_: object) -> None:
         with record_function(f"{GRADIENTS}{len(self.addresses)}"):
-            gradients = (one.grad for group in self._optimizer.param_groups for one in group["params"])
+            groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
+            gradients = (one.grad for group in groups for one in group["params"])
             dense = [one for one in gradients if one is not None and one.layout == torch.strided]
             self.addresses.append([one.untyped_storage().data_ptr() for one in dense])

@@ -22,7 +22,7 @@ from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.step_bench import step_bench
-from vdnnsim.pytorch.user_step import Step
+from vdnnsim.pytorch.user_step import Optimizers, Step
 
 if TYPE_CHECKING:
     from vdnnsim.results import PolicyResult
@@ -52,7 +52,7 @@ def measure(
     gpu: str | Path | GpuProfile,
     policies: Iterable[str | Policy] | None = None,
     capacity: int | str | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: Optimizers | None = None,
     own_link: bool = True,
     progress: OnProgress = silent,
 ) -> Measurement:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vdnnsim.errors import InvalidInput, UnknownName, first_line
-from vdnnsim.pytorch.user_step import Step, check_training
+from vdnnsim.pytorch.user_step import Optimizers, Step, check_training
 
 Value = int | float | str
 
@@ -23,7 +23,7 @@ class Training(NamedTuple):
 
     step: Step
     model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
 
 
 class Script:

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from vdnnsim.pytorch.user_step import Optimizers, each_of
+
 
 class KeptTensor:
     """The values of a tensor, without holding its memory: it may die, and then another one takes its place."""
@@ -32,21 +34,18 @@ class KeptTensor:
 class KeptState:
     """All that `capture` may change, as it was when this was made."""
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, model: torch.nn.Module, optimizer: Optimizers) -> None:
+        self._optimizers = [(one, _KeptOptimizer(one)) for one in each_of(optimizer)]
         self._modes = [(module, module.training) for module in model.modules()]
         self._buffers = [
             (module, name, KeptTensor(buffer))
             for module in model.modules()
             for name, buffer in module.named_buffers(recurse=False)
         ]
-        grouped = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        groups = [group for one, _ in self._optimizers for group in one.param_groups]
+        grouped = [parameter for group in groups for parameter in group["params"]]
         parameters = {id(one): one for one in (*model.parameters(), *grouped)}.values()
         self._parameters = [(one, KeptTensor(one), _kept(one.grad)) for one in parameters]
-        self._groups = [
-            {key: _kept(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
-        ]
-        self._state = {parameter: _kept(value) for parameter, value in optimizer.state.items()}
         self._random = RandomState(next(iter(parameters)).device)
 
     def put_back(self) -> None:
@@ -58,13 +57,27 @@ class KeptState:
         for parameter, values, gradient in self._parameters:
             values.put_back()
             parameter.grad = _put_back(gradient)
-        for group, kept in zip(self._optimizer.param_groups, self._groups, strict=True):
+        for optimizer, its in self._optimizers:
+            its.put_back(optimizer)
+        self._random.put_back()
+
+
+class _KeptOptimizer:
+    """An optimiser's groups and state."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._groups = [
+            {key: _kept(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+        self._state = {parameter: _kept(value) for parameter, value in optimizer.state.items()}
+
+    def put_back(self, optimizer: torch.optim.Optimizer) -> None:
+        for group, kept in zip(optimizer.param_groups, self._groups, strict=True):
             for key in [key for key in group if key != "params" and key not in kept]:
                 del group[key]
             group.update({key: _put_back(value) for key, value in kept.items()})
-        self._optimizer.state.clear()
-        self._optimizer.state.update({parameter: _put_back(value) for parameter, value in self._state.items()})
-        self._random.put_back()
+        optimizer.state.clear()
+        optimizer.state.update({parameter: _put_back(value) for parameter, value in self._state.items()})
 
 
 class RandomState:

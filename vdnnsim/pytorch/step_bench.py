@@ -32,7 +32,7 @@ from vdnnsim.pytorch.peaks import profiled_rise_bytes
 from vdnnsim.pytorch.profiling import still_collector, time_step
 from vdnnsim.pytorch.running import Running
 from vdnnsim.pytorch.state import KeptState
-from vdnnsim.pytorch.user_step import OutOfMemory, Step, UserStep
+from vdnnsim.pytorch.user_step import Optimizers, OutOfMemory, Step, UserStep
 
 if TYPE_CHECKING:
     from vdnnsim.pytorch.engine_cuda import PinnedMemory
@@ -109,7 +109,7 @@ def step_bench(
     step: Step,
     model: torch.nn.Module,
     trace: CapturedStep,
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: Optimizers | None,
     device: CaptureDevice,
     machine: str = "",
 ) -> Iterator[StepBench]:
@@ -133,7 +133,7 @@ class StepBench:
         step: UserStep,
         model: torch.nn.Module,
         trace: CapturedStep,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizers,
         device: CaptureDevice,
         machine: str,
         keep: Callable[[], KeptState],

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import torch
 
 from vdnnsim.errors import InvalidInput, VdnnsimError, first_line
 
 Step = Callable[[], object]
+Optimizers: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
+"""One optimiser, or all that a training steps: of a GAN's two halves, or Muon for matrices and AdamW for the rest."""
 _HOST_OUT_OF_MEMORY = "DefaultCPUAllocator"
+
+
+def each_of(optimizers: Optimizers) -> tuple[torch.optim.Optimizer, ...]:
+    """All of them, also of one."""
+    return (optimizers,) if isinstance(optimizers, torch.optim.Optimizer) else tuple(optimizers)
 
 
 class StepFailed(InvalidInput):
@@ -58,10 +66,15 @@ def check_training(step: object, model: object, optimizer: object, found_by: str
     for name, one, right, expected in (
         ("step", step, callable(step), "a function"),
         ("model", model, isinstance(model, torch.nn.Module), "a torch.nn.Module"),
-        ("optimizer", optimizer, isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer"),
+        ("optimizer", optimizer, _are_optimizers(optimizer), "a torch.optim.Optimizer, or a list of such"),
     ):
         if not right:
             raise InvalidInput(f"{found_by} a {type(one).__name__} as {name}, expected {expected}")
+
+
+def _are_optimizers(found: object) -> bool:
+    listed = found if isinstance(found, list | tuple) and found else [found]
+    return all(isinstance(one, torch.optim.Optimizer) for one in listed)
 
 
 def _failure(error: Exception, call: int) -> InvalidInput:
