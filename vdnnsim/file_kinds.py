@@ -24,6 +24,7 @@ class FileKind(StrEnum):
     STEPS = "captured steps"
     LOG = "a logged program"
     PLAN = "a plan"
+    NETWORK_PLAN = "a plan of a network"
     RESULT = "a result of compare or run"
     TIMELINE = "a timeline"
     REPORT = "a calibration's report"
@@ -41,6 +42,7 @@ _NAMES: Mapping[FileKind, frozenset[str]] = MappingProxyType(
         FileKind.STEPS: frozenset({"captures"}),
         FileKind.LOG: frozenset({"holds"}),
         FileKind.PLAN: frozenset({"leaving"}),
+        FileKind.NETWORK_PLAN: frozenset({"planned_for"}),
         FileKind.RESULT: frozenset({"results"}),
         FileKind.TIMELINE: frozenset({"traceEvents"}),
         FileKind.REPORT: frozenset({"cases"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
@@ -252,6 +253,19 @@ class Comparison:
             if result.policy == policy:
                 return result
         raise KeyError(f"no result of '{policy}'; there are: {', '.join(result.policy for result in self.results)}")
+
+    def save_plan(self, policy: str, path: str | Path) -> None:
+        """Write the plan of the policy of this name, which is a policy by itself, `policies="plan.json"`; of a captured
+        step also what training takes. Raises `KeyError`, `CannotWrite`, and `InvalidInput` as `PolicyResult.plan`."""
+        if self.captured:
+            self[policy].plan.save(path)
+            return
+        from vdnnsim.policies.stored import PlannedFor, write_plan
+
+        run = next(run for run in self.runs if run.result is self[policy])
+        origin, batch = self.origin, self.batch or 0
+        digests = origin.network_sha256, origin.trace_sha256, origin.gpu_sha256
+        write_plan(Path(path), policy, run.plan, PlannedFor(self.network, batch, self.gpu, self.math, *digests))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per policy, one column per number; nested numbers have dotted names."""

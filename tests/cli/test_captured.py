@@ -135,10 +135,9 @@ def test_solve(cli: Cli) -> None:
         (("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--capacity", "50MB", "--out", "p.json"),
          "vdnnsim: plan of vdnn-all for three: does not train: out of memory in"),
         (("plan", "nowhere", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "p.json"),
-         "vdnnsim: nowhere: found no folder, expected that of a captured step"),
-        (("plan", "vgg16", "--gpu", "h200", "--policy", "vdnn-all", "--out", "p.json"),
-         "vdnnsim: vgg16: found a network of layers, which has no plan file, since a plan is carried out in a PyTorch "
-         "training; expected a captured step: vdnnsim capture SCRIPT --out DIR; "),
+         "vdnnsim: unknown network, captured step or folder 'nowhere'"),
+        (("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "p.txt"),
+         "vdnnsim: --out: found 'p.txt', expected a name that ends in .json"),
         (("plan", "three", "--gpu", "gpu.toml", "--policy", "vdnn-all", "--out", "no/p.json"),
          "vdnnsim: cannot write "),
         (("compare", "three", "--gpu", "h200"),

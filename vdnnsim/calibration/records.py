@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vdnnsim.calibration.found_plans import kept_plan
 from vdnnsim.calibration.samples import STEADY_PPM
 from vdnnsim.calibration.stored_cases import read_cases
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, placements_digest
 from vdnnsim.network import network_sha256
+from vdnnsim.policies.stored import kept_plan
 from vdnnsim.study import Study
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def record_of(study: Study, policy: str, run: CaseRun, machine: str = "") -> Cas
             "layout": plan.layout.value,
             "offload": sorted(plan.offload),
             "deferred": sorted(plan.deferred),
-            **kept_plan(run.predicted.plan),
+            **(kept_plan(run.predicted.plan) if run.predicted.plan.bound else {}),  # else it is decided again
         },
         tuple(
             {"title": trial.title, "fits": trial.fits, "measured_ns": trial.iteration_time_ns} for trial in run.trials

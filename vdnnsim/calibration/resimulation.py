@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from vdnnsim.calibration.found_plans import plan_again
 from vdnnsim.calibration.records import CaseRecord, Verdict
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.policies import make_policy
+from vdnnsim.policies.stored import KeptPlan
 from vdnnsim.program import Allocate, Free
 from vdnnsim.results import PolicyRun
 from vdnnsim.study import Study
@@ -20,8 +20,10 @@ StudyOf = Callable[[CaseRecord, GpuProfile], Study]
 
 def simulate_again(record: CaseRecord, study: Study) -> tuple[CaseRecord, PolicyRun]:
     """The record with what the simulation says now, and the run itself. `study` has the record's capacity."""
-    kept = plan_again(record.plan, study.trace)
-    run = study.run_plan(record.policy, kept) if kept else study.run(make_policy(record.policy))
+    if "schedule" in record.plan:  # which a solver found, and may not find again
+        run = study.run_plan(record.policy, KeptPlan.model_validate(record.plan).plan(study.trace))
+    else:
+        run = study.run(make_policy(record.policy))
     timeline = run.timeline
     ends = timeline.step_ends_ns
     low_ns, high_ns = run.result.band or (None, None)

@@ -73,7 +73,11 @@ def _check(path: Path, networks: dict[str, Path]) -> _Checked:
         return _check_captures(path)
     if path.suffix == ".json":
         from vdnnsim.captured import PlanFile
+        from vdnnsim.policies.stored import read_plan
 
+        if '"planned_for"' in read_text(path):
+            document = read_plan(path)
+            return _Checked(f"plan of {document.policy} for {document.planned_for.network}")
         plan = PlanFile.load(path)
         return _Checked(f"plan of {plan.policy} for {plan.step}, {_count(len(plan.leaving), 'block')} of it leave")
     if path.suffix == ".csv":

@@ -112,7 +112,7 @@ def run_command(
     outputs = Outputs(json, csv, figure, timeline, snapshot, chakra)
     outputs.check()
     hardware = {"gpu": gpu, **machine}
-    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
+    comparison = compared_by_names(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     run = comparison.runs[0]
     drawn = _drawn(comparison) if power else []
     console = outputs.console()
@@ -149,7 +149,7 @@ def memory_map_command(
     """Draw where every block of one policy's iteration lies in memory, and how long, as wide as a paper's column."""
     check_targets({}, {"--out": out})
     hardware = {"gpu": gpu, **machine}
-    comparison = _compare(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
+    comparison = compared_by_names(network, batch, [policy], hardware, math, weight_gradients, trace, traces)
     from vdnnsim.figures.memory_map import memory_map
     from vdnnsim.report.terminal import output_console
 
@@ -172,10 +172,10 @@ def _print_power(drawn: list[PolicyResult], console: Console) -> None:
 
 def compared(network: str, batch: int | None, policies: str | None, *setting: Any) -> Comparison:
     """The policies that are named, as `--policies` has them, on what the other options say."""
-    return _compare(network, batch, _names(policies), *setting)
+    return compared_by_names(network, batch, _names(policies), *setting)
 
 
-def _compare(
+def compared_by_names(
     network: str,
     batch: int | None,
     policies: list[str] | None,
@@ -185,6 +185,7 @@ def _compare(
     trace: Path | None,
     traces: list[Path] | None,
 ) -> Comparison:
+    """The policies of these names, on what the other options say."""
     from vdnnsim.comparing import compare
 
     arguments: dict[str, Any] = {**hardware, "math": math, "weight_gradients": weight_gradients}

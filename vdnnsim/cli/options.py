@@ -25,7 +25,6 @@ Workload = Annotated[
         "training step.",
     ),
 ]
-Step = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a captured training step.")]
 Batch = Annotated[int, typer.Option("--batch", help="Images in one iteration.", min=1)]
 OwnBatch = Annotated[
     int | None,
@@ -42,7 +41,8 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         autocompletion=completing.policies,
-        help="One policy by name, with parameters as in 'offload(which=half)', or module:Class of your own.",
+        help="One policy by name, with parameters as in 'offload(which=half)', module:Class of your own, or a plan's "
+        "file (.json).",
     ),
 ]
 GPU_HELP = "A GPU by name (see 'vdnnsim list gpus'), or the path of a profile."

@@ -114,6 +114,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Names that stand for several policies; `all` is all that takes no search."""
+PLAN_SUFFIX = ".json"
+"""How the name of a policy ends that is a plan in a file."""
 ENTRY_POINT_GROUP = "vdnnsim.policies"
 
 
@@ -129,10 +131,11 @@ def built_in_policies() -> tuple[str, ...]:
 
 
 def make_policy(name: str | Policy) -> Policy:
-    """A built-in policy by name, with its parameters where it has some, an installed one by its entry point, or one
-    given as "module:Class"; a policy itself is itself.
+    """A built-in policy by name, with its parameters where it has some, an installed one by its entry point, one given
+    as "module:Class", or the plan in a file, PLAN.json; a policy itself is itself.
 
-    Raises `UnknownName`, or `InvalidInput` for a module or class that cannot be used, or a parameter that there is not.
+    Raises `UnknownName`, `InvalidFile` for what is no plan, or `InvalidInput` for a module or class that cannot be
+    used, or a parameter that there is not.
     """
     if not isinstance(name, str):
         return checked_policy(name)
@@ -140,6 +143,10 @@ def make_policy(name: str | Policy) -> Policy:
         return built_in()
     if (bare := name.partition("(")[0].strip()) in PARAMETERISED:
         return make_parameterised(PARAMETERISED[bare], name)
+    if name.endswith(PLAN_SUFFIX):
+        from vdnnsim.policies.stored import policy_in  # pydantic, which nobody else needs here
+
+        return policy_in(name)
     if ":" in name:
         return _from_module(name)
     installed = installed_policies()

@@ -15,6 +15,7 @@ from vdnnsim.making import is_captured, study_of_step
 from vdnnsim.memory import POOLS, check_pool, pool_kind
 from vdnnsim.network import Network, load_network, network_sha256
 from vdnnsim.policies import POLICIES, make_policy
+from vdnnsim.policies.registry import PLAN_SUFFIX
 from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN, STUDY_AXES
 from vdnnsim.sweep.spec import Spec, beside
@@ -97,12 +98,12 @@ def _check_told(spec: Spec) -> None:
 
 
 def policy_digests(names: Iterable[str]) -> dict[str, str]:
-    """A digest of the code of each policy: its own file for a user's, nothing more than its name for a built-in one,
-    which changes with the package's version only."""
+    """A digest of the code of each policy: its own file for a user's and for a plan, nothing more than its name for a
+    built-in one, which changes with the package's version only."""
     digests = {}
     for name in names:
         policy = make_policy(name)
-        file = inspect.getsourcefile(type(policy))
+        file = name if name.endswith(PLAN_SUFFIX) else inspect.getsourcefile(type(policy))
         own = "" if name in POLICIES or file is None else Path(file).read_text(encoding="utf-8")
         digests[name] = _digest(name, own)
     return digests
