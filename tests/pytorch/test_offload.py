@@ -269,7 +269,10 @@ def test_a_plan_of_something_else_is_refused_with_the_first_difference() -> None
     model, step = made("tricky")
     plan = plan_for(probe(model, step))
     other = Convolutions()
-    with pytest.raises(InvalidInput, match="plan of probed, model: found"), offload(other, plan):
+    with (
+        pytest.raises(InvalidInput, match="plan of probed, model: found parameters and buffers of other names"),
+        offload(other, plan),
+    ):
         pass
     older = replace(plan, torch="1.0")
     with pytest.raises(InvalidInput, match=r"PyTorch: found .*, expected 1\.0; capture a step"), offload(model, older):

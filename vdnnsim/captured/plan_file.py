@@ -125,13 +125,16 @@ class PlanFile:
     def check_digests(self, torch: str, model_sha256: str, order_sha256: str | None = None) -> None:
         """As `check`, for a model by its digest, and the order of its saved tensors by theirs where that is known."""
         advice = "capture a step of this one, and plan again"
-        for what, found, expected in (
-            ("model", model_sha256, self.model_sha256),
-            ("PyTorch", torch, self.torch),
-            ("saved tensors", order_sha256 or self.order_sha256, self.order_sha256),
-        ):
+        digests = (
+            ("model", "parameters and buffers of other names, shapes or types", model_sha256, self.model_sha256),
+            ("saved tensors", "others", order_sha256 or self.order_sha256, self.order_sha256),
+        )
+        if torch != self.torch:
+            raise InvalidInput(f"plan of {self.step}, PyTorch: found {torch}, expected {self.torch}; {advice}")
+        for what, other, found, expected in digests:
             if found != expected:
-                raise InvalidInput(f"plan of {self.step}, {what}: found {found}, expected {expected}; {advice}")
+                said = f"found {other} (digest {found[:8]}), expected its own ({expected[:8]})"
+                raise InvalidInput(f"plan of {self.step}, {what}: {said}; {advice}")
 
     def schedule(self, step: CapturedStep) -> Schedule:
         """The schedule, for the step that it is of. Raises `InvalidInput` (and its kinds)."""
