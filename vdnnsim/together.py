@@ -15,7 +15,8 @@ from vdnnsim.machines.simulated_host import SimulatedHost
 from vdnnsim.memory import ENDLESS_BYTES
 from vdnnsim.metrics import step_times
 from vdnnsim.policies import Policy
-from vdnnsim.results import Comparison, PolicyResult, PolicyRun, power_fields
+from vdnnsim.result_rows import power_fields
+from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.study import Study
 from vdnnsim.summary import Ran, against, step_names, summarise
 from vdnnsim.topology import Topology, load_topology

@@ -22,7 +22,7 @@ from vdnnsim.metrics.power import copy_time
 from vdnnsim.pages.comparing import comparison_page
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.power import power_of, print_power
-from vdnnsim.results import flat_row
+from vdnnsim.result_rows import flat_row
 from vdnnsim.study import Study
 from vdnnsim.timeline import CopyRecord, KernelRecord, Timeline
 from vdnnsim.trace import Provenance

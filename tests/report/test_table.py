@@ -12,7 +12,8 @@ from rich.console import Console
 
 from vdnnsim.bands import Band
 from vdnnsim.metrics import Loss
-from vdnnsim.report.table import comparison_table, losses_table, print_comparison, print_run, print_trials
+from vdnnsim.report.table import comparison_table, losses_table, print_comparison, print_run
+from vdnnsim.report.trials import print_trials
 from vdnnsim.results import Comparison, LayerResult, PolicyRun
 
 

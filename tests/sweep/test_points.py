@@ -21,7 +21,7 @@ from vdnnsim.making import make_study
 from vdnnsim.policies import POLICIES, Plan, Policy, Problem, make_plan, make_policy
 from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv import VdnnConv
-from vdnnsim.results import power_fields
+from vdnnsim.result_rows import power_fields
 from vdnnsim.study import Study
 from vdnnsim.sweep.axes import OWN
 from vdnnsim.sweep.columns import COLUMNS, class_column, loss_column

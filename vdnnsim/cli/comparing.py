@@ -71,7 +71,8 @@ def compare_command(
     drawn = _drawn(comparison) if power else []
     console = outputs.console()
     if console:
-        from vdnnsim.report.table import print_comparison, print_trials
+        from vdnnsim.report.table import print_comparison
+        from vdnnsim.report.trials import print_trials
 
         print_comparison(comparison, console)
         _print_power(drawn, console)
@@ -117,7 +118,8 @@ def run_command(
     drawn = _drawn(comparison) if power else []
     console = outputs.console()
     if console:
-        from vdnnsim.report.table import print_run, print_trials
+        from vdnnsim.report.table import print_run
+        from vdnnsim.report.trials import print_trials
 
         print_run(run, comparison, console)
         _print_power(drawn, console)

@@ -22,7 +22,8 @@ from vdnnsim.pages.writing import write_page
 from vdnnsim.report.advice import advice_lines, advice_note
 from vdnnsim.report.blocks import end_of_changes_ns
 from vdnnsim.report.power import power_note, power_table
-from vdnnsim.report.table import comparison_notes, comparison_table, losses_table, trials_table
+from vdnnsim.report.table import comparison_notes, comparison_table, losses_table
+from vdnnsim.report.trials import trials_table
 from vdnnsim.report.words import distances, subject
 from vdnnsim.results import Comparison, PolicyResult, PolicyRun
 from vdnnsim.units import format_bytes, format_ms

@@ -7,7 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vdnnsim.results import Comparison, flat_row, layer_rows
+from vdnnsim.result_rows import flat_row, layer_rows
+from vdnnsim.results import Comparison
 
 
 def comparison_csv(comparison: Comparison) -> str:

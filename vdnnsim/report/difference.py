@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vdnnsim.differences.records import Change, Difference, LayerChange, Side, Value, quantity_of
 from vdnnsim.errors import printable
-from vdnnsim.report.table import plain_table
+from vdnnsim.report.columns import plain_table
 from vdnnsim.report.terminal import print_table, print_text
 from vdnnsim.report.words import shortened
 from vdnnsim.units import format_bytes, format_ms

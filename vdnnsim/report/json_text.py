@@ -17,7 +17,8 @@ from vdnnsim.differences.records import Change, Difference
 from vdnnsim.metrics import Loss, Spent
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.report.lanes import stored_lanes
-from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun, fields_of
+from vdnnsim.result_rows import fields_of
+from vdnnsim.results import Comparison, FeatureExtraction, LayerResult, PolicyResult, PolicyRun
 
 SCHEMA = 1
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vdnnsim.errors import InvalidInput
-from vdnnsim.report.table import number_column, plain_table
+from vdnnsim.report.columns import number_column, plain_table
 from vdnnsim.report.terminal import print_table, print_text
 from vdnnsim.results import PolicyResult
 from vdnnsim.trace import weakest

@@ -1,4 +1,4 @@
-"""Tables for terminals: the comparison, one policy layer by layer, vDNN-dyn's trials.
+"""Tables for terminals: the comparison, and one policy layer by layer.
 
 Texts are never read as rich's markup, so that a name with brackets stays what it is. `print_table` keeps numbers whole
 where columns do not fit; which of them can be spared is said beside each table.
@@ -6,23 +6,20 @@ where columns do not fit; which of them can be spared is said beside each table.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from io import StringIO
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vdnnsim.policies import Plan, Trial
 from vdnnsim.policies.registry import RECALLED
+from vdnnsim.report.columns import FAILED, decimals_of, number_column, plain_table
 from vdnnsim.report.terminal import print_items, print_table, print_text
 from vdnnsim.report.words import band_ms, byte_unit, distances, link, provenance, seen, subject, what_binds
 from vdnnsim.results import Comparison, LayerResult, PolicyResult, PolicyRun
 from vdnnsim.units import format_ms
 
-_FAILED = "bold red"
 _PASS_LETTERS = {"forward": "F", "backward_data": "D", "backward_filter": "W", "backward": "B", "backward_sum": "S"}
 _ONLY_WAY = "default"
 _BANDS = "range: what the spreads of the measurements leave open"
@@ -77,9 +74,9 @@ def comparison_table(comparison: Comparison) -> Table:
         dim = "" if result.trainable else "dim"
         table.add_row(
             Text(result.policy),
-            Text("yes") if result.trainable else Text("NO", _FAILED),
+            Text("yes") if result.trainable else Text("NO", FAILED),
             *(Text(column[row], dim) for column in numbers),
-            Text(what_binds(result), "" if result.trainable else _FAILED),
+            Text(what_binds(result), "" if result.trainable else FAILED),
         )
     return table
 
@@ -119,7 +116,7 @@ def _bands(table: Table, results: Sequence[PolicyResult]) -> list[list[str]]:
         return []
     table.add_column("range\nms", justify="right", no_wrap=True)
     longest_ms = max(result.iteration_time_ns for result in results) / 1e6
-    return [[band_ms(result.band, _decimals(longest_ms)) if result.band else "" for result in results]]
+    return [[band_ms(result.band, decimals_of(longest_ms)) if result.band else "" for result in results]]
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -145,7 +142,7 @@ def losses_table(comparison: Comparison) -> Table:
     """One row per policy: what its iteration takes longer than the oracle's, by cause, in ms."""
     losses = [result.loss for result in comparison.results]
     largest = [max(abs(part) for loss in losses for part in (loss.total_ns, *loss)) / 1e6]
-    most = _decimals(max(result.iteration_time_ns for result in comparison.results) / 1e6) + _CLOSER
+    most = decimals_of(max(result.iteration_time_ns for result in comparison.results) / 1e6) + _CLOSER
     table = plain_table()
     table.add_column("policy", no_wrap=True)
     columns = [number_column(table, "loss\nms", [loss.total_ns / 1e6 for loss in losses], None, largest, most)]
@@ -214,7 +211,7 @@ def _unit(comparison: Comparison) -> tuple[str, int]:
 def _finding(result: PolicyResult) -> Text:
     if result.trainable:
         return Text(result.verdict)
-    return Text.assemble(("does not train: ", _FAILED), result.reason)
+    return Text.assemble(("does not train: ", FAILED), result.reason)
 
 
 def layers_table(run: PolicyRun) -> Table:
@@ -262,7 +259,7 @@ def print_run(run: PolicyRun, comparison: Comparison, console: Console) -> None:
         print_text(console, _STALLS, "dim")
     print_text(console, "Reuse: from the end of the layer's forward to the start of its backward.", "dim")
     if result.band:
-        decimals = _decimals(result.iteration_time_ns / 1e6)
+        decimals = decimals_of(result.iteration_time_ns / 1e6)
         iteration_ms = f"{result.iteration_time_ns / 1e6:.{decimals}f} ms, {band_ms(result.band, decimals)}"
         print_text(console, f"Iteration: {iteration_ms} by the spreads of the measurements.")
     print_items(console, [(result.policy, _finding(result))])
@@ -275,97 +272,3 @@ def algorithms_of(layer: LayerResult) -> str:
         if algorithm != _ONLY_WAY:
             letters[algorithm] = letters.get(algorithm, "") + _PASS_LETTERS.get(pass_, pass_)
     return " ".join(f"{passes}:{algorithm}" for algorithm, passes in letters.items())
-
-
-def trials_table(run: PolicyRun) -> Table:
-    """One row for each configuration that a policy tried, in order."""
-    trials = run.result.trials
-    table = plain_table()
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("configuration", overflow="fold")
-    table.add_column("outcome", no_wrap=True)
-    times = number_column(table, "iter. ms", [trial.iteration_time_ns / 1e6 for trial in trials])
-    unit, unit_bytes = byte_unit(max((trial.peak_bytes for trial in trials), default=0))
-    peaks = number_column(table, f"peak {unit}", [trial.peak_bytes / unit_bytes for trial in trials])
-    taken = _taken(run)
-    for index, trial in enumerate(trials):
-        dim = "" if trial.fits else "dim"
-        outcome = Text("rejected", _FAILED) if not trial.fits else Text("taken" if index == taken else "fits")
-        table.add_row(str(index + 1), Text(trial.title), outcome, Text(times[index], dim), Text(peaks[index], dim))
-    return table
-
-
-def print_trials(run: PolicyRun, console: Console) -> None:
-    """What a policy tried, in order, and where the algorithms it chose are not the fastest."""
-    result = run.result
-    if not result.trials:
-        print_text(console, f"{result.policy} decides without trying anything.")
-        return
-    console.print()
-    print_text(console, f"{result.policy}: what it tried, in this order", "bold")
-    print_table(console, trials_table(run))
-    rejected = [(str(number), trial) for number, trial in enumerate(result.trials, start=1) if not trial.fits]
-    print_items(console, ((number, Text(trial.verdict)) for number, trial in rejected))
-    if rejected:
-        print_text(console, "Numbers of what was rejected: as it would run if the memory had room.", "dim")
-    _print_slower_choices(run.plan, result.trials, console)
-
-
-def _taken(run: PolicyRun) -> int | None:
-    """The trial that the run's plan is from: the last of equals."""
-    plan = run.plan
-    for index in range(len(run.result.trials) - 1, -1, -1):
-        tried = run.result.trials[index].plan
-        if (tried.layout, tried.offload, tried.algorithms) == (plan.layout, plan.offload, plan.algorithms):
-            return index
-    return None
-
-
-def _print_slower_choices(plan: Plan, trials: Iterable[Trial], console: Console) -> None:
-    """Where the plan's algorithms are not those of the first trial that takes the fastest everywhere."""
-    fastest = next((trial.plan for trial in trials if trial.title.endswith("fastest")), None)
-    if fastest is None:
-        return
-    slower = [key for key, algorithm in plan.algorithms.items() if algorithm != fastest.algorithms.get(key)]
-    if not slower:
-        print_text(console, "Every pass runs its fastest algorithm.")
-        return
-    print_text(console, "passes that do not run their fastest algorithm", "bold")
-    table = plain_table()
-    for title in ("layer", "pass", "fastest", "chosen"):
-        table.add_column(title, no_wrap=True)
-    wanted_mb = [fastest.workspaces.get(key, 0) / 1e6 for key in slower]
-    given_mb = [plan.workspaces.get(key, 0) / 1e6 for key in slower]
-    wanted = number_column(table, "workspace\nMB", wanted_mb)
-    given = number_column(table, "chosen's\nMB", given_mb, beside=wanted_mb)
-    for row, (layer, pass_) in enumerate(slower):
-        names = (layer, pass_, fastest.algorithms.get((layer, pass_), ""), plan.algorithms[layer, pass_])
-        table.add_row(*map(Text, names), wanted[row], given[row])
-    print_table(console, table, ("workspace", "chosen's"))
-
-
-def plain_table() -> Table:
-    """The box has a blank between columns already."""
-    return Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-
-
-def number_column(
-    table: Table,
-    title: str,
-    values: Sequence[float],
-    total: float | None = None,
-    beside: Sequence[float] = (),
-    most_decimals: int = 6,
-) -> list[str]:
-    """Add a column of numbers and return its cells: as many decimals as show the largest of these and of those in the
-    columns `beside` with four digits or so."""
-    largest = max(*values, *beside, total or 0.0, 0.0)
-    decimals = _decimals(largest, most_decimals)
-    footer = "" if total is None else f"{total:.{decimals}f}"
-    table.add_column(title, footer, justify="right", no_wrap=True)
-    return [f"{value:.{decimals}f}" for value in values]
-
-
-def _decimals(largest: float, most: int = 6) -> int:
-    """As many as show this number with four digits or so, one at least."""
-    return max(1, min(most, 3 - math.floor(math.log10(largest)))) if largest else 1
