@@ -75,7 +75,10 @@ def test_what_a_solver_proved_goes_no_further_than_its_machine(tmp_path: Path) -
         (lambda: study_of(network_of(*SPECS, batch=2)), "batch: found 2, expected the plan's 1; plan again with"),
         (lambda: study_of(network_of(*SPECS, channels=2)), "network_sha256: found "),
         (lambda: replace(STUDY, weight_gradients=WeightGradients.NONE), "weight gradients: found none, expected"),
-        (lambda: make_study(three_layers(), gpu=gpu_of()), "found three, a captured step; expected a network"),
+        (
+            lambda: make_study(three_layers(), gpu=gpu_of()),
+            "plan.json: found three, a captured step; expected the plan's small",
+        ),
     ],
 )
 def test_a_plan_for_something_else_is_refused_with_the_first_difference(
@@ -96,7 +99,9 @@ def test_a_plan_of_a_captured_step_is_a_policy_too(tmp_path: Path) -> None:
     study = make_study(three_layers(), gpu=gpu_of())
     plan = stored(tmp_path, "vdnn-all", study)
     assert study.run(plan).timeline == study.run("vdnn-all").timeline
-    with pytest.raises(InvalidInput, match="a network of layers; expected a captured step"):
+    with pytest.raises(
+        InvalidInput, match="found small, a network of layers; expected the plan's captured step, three"
+    ):
         STUDY.run(plan)
 
 

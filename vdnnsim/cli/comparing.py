@@ -27,8 +27,8 @@ Policies = Annotated[
     typer.Option(
         "--policies",
         autocompletion=completing.policies,
-        help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', or module:Class of your "
-        "own; or runtimes, papers, all, which stand for several; all of the paper's when left out.",
+        help="Comma-separated names, with parameters as in 'offload(which=half, ahead=8)', module:Class of your own, "
+        "or a plan's file (.json); or runtimes, papers, all, which stand for several; the paper's when left out.",
     ),
 ]
 

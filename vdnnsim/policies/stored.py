@@ -126,6 +126,9 @@ class _PlanOfNetwork:
 
     def check(self, problem: Problem) -> None:
         """Raise `InvalidInput`, with the first difference, where it was made for something else."""
+        if problem.workload.one_way:
+            found = f"{problem.workload.name}, a captured step"
+            raise InvalidInput(f"{self.name}: found {found}; expected the plan's {self.document.planned_for.network}")
         planned_for, here = self.document.planned_for, PlannedFor.of(problem)
         for field in ("network", "batch", "network_sha256", "gpu", "math"):
             found, expected = getattr(here, field), getattr(planned_for, field)
@@ -150,6 +153,9 @@ class _PlanOfStep:
 
     def check(self, problem: Problem) -> None:
         """Raise `InvalidInput`, with the first difference, where it is of another step."""
+        if not problem.workload.one_way:
+            found = f"{problem.workload.name}, a network of layers"
+            raise InvalidInput(f"{self.name}: found {found}; expected the plan's captured step, {self.file.step}")
         self.file.check(problem.step)
 
     def plan(self, problem: Problem) -> Plan:
