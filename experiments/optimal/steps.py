@@ -1,4 +1,4 @@
-"""How far the optimum's plans of captured steps are from its bound: measures it, and prints docs/optimum.md's table.
+"""How far the optimum's plans of captured steps are from its bound: measures it, and prints docs/policies.md's table.
 
     python experiments/optimal/steps.py h100 h200     # into steps_GPU.csv beside this
     python experiments/optimal/steps.py               # the table of what is there
@@ -95,8 +95,7 @@ def read(gpu: str) -> list[Row]:
         return []
     with path_of(gpu).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
-    kinds = Row.__annotations__.values()
-    return [Row(*(int(v) if kind == "int" else v for v, kind in zip(row, kinds, strict=True))) for row in rows]
+    return [Row(*(int(value) if value.isdigit() else value for value in row)) for row in rows]  # type: ignore[arg-type]
 
 
 def table() -> str:

@@ -16,9 +16,9 @@ from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.optimum.searching import COARSE, SMALL_MODEL, Draft, Search, size_of
 
-_MARGINS = (0.04, 0.09, 0.02, 0.06, 0.13, 0.01, 0.0, 0.18, 0.25)
+_MARGINS = (0.09, 0.04, 0.13, 0.06, 0.02, 0.01, 0.0, 0.18, 0.25)
 """Shares of the capacity that plans do without, those first of which most came of."""
-_MARKS = (24, 72, 144)
+_MARKS = (24, 72)
 """At so many calls memory is looked at for a bound."""
 _SLOWER = 0.015
 """By so much of its time may what leaves and is made again take longer for fitting."""

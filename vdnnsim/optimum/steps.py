@@ -125,7 +125,6 @@ def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> 
             copies_ns = link.copy_out.duration_ns(block.size_bytes), link.copy_in.duration_ns(block.size_bytes)
             uses = Uses(out - 1, first - 1, needed)
             name, again_ns = block_name(number), remakes_ns.get(number)
-            sources = () if ways is None or number not in ways else tuple(map(block_name, sorted(ways[number].sources)))
             others = ways is None
             yield Gap(
                 name,
@@ -136,7 +135,7 @@ def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> 
                 out - 1,
                 *copies_ns,
                 again_ns,
-                sources,
+                (),  # `in_time` sees to them
                 others,
                 uses,
                 again=soonest,
