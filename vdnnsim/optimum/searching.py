@@ -115,14 +115,14 @@ class Search:
                 f"{instance.least_bytes}: the largest operator and the weights need as much, whatever leaves"
             )
 
-    def run(self, others: Iterable[tuple[Schedule, Algorithms]]) -> None:
-        """Search. Ctrl-C ends it with what there is by then; raises `KeyboardInterrupt` where no plan was found yet."""
+    def run(self, others: Iterable[Iterable[tuple[Schedule, Algorithms]]]) -> None:
+        """Search, from what others would do: after some of these, no more are asked where the best is near the bound or
+        time is up. Ctrl-C ends it with what there is by then; raises `KeyboardInterrupt` where that is no plan."""
         try:
-            for schedule, algorithms in others:
-                if self.best is not None and self.best.time_ns <= self.bound_ns * (1 + self.goal / 100):
+            for some in others:
+                self._try_others(some)
+                if self._done():
                     break
-                self._try(schedule, algorithms, None, _LITTLE_EFFORT)
-                self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None, _LITTLE_EFFORT)
             self._tell("other policies' plans")
             rounds = self._rounds()
             while not self._done() and (what := next(rounds, None)):
@@ -134,6 +134,13 @@ class Search:
             if self.best is None:
                 raise
             self._tell("interrupted")
+
+    def _try_others(self, others: Iterable[tuple[Schedule, Algorithms]]) -> None:
+        for schedule, algorithms in others:
+            if self.best is not None and self.best.time_ns <= self.bound_ns * (1 + self.goal / 100):
+                return
+            self._try(schedule, algorithms, None, _LITTLE_EFFORT)
+            self._try(replace(schedule, waits=Waits.STREAMS), algorithms, None, _LITTLE_EFFORT)
 
     def _infeasible(self) -> NoPlan:
         host_bytes = self.instance.host_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -86,7 +86,7 @@ class Optimal:
             )
             search.time_ns = partial(_time_ns, problem)
             search.bound_ns = max(search.bound_ns, begun.time_ns)
-        search.run((plan.schedule, plan.algorithms) for plan in (*self.known, *_others(problem)))
+        search.run(((plan.schedule, plan.algorithms) for plan in plans) for plans in (self.known, *_others(problem)))
         if search.best is None:
             raise NoPlan(
                 f"policy '{self.name}': found no plan that fits within {self.seconds} s, expected more time or memory: "
@@ -145,26 +145,32 @@ def _schedule(problem: Problem, actions: Mapping[str, Action]) -> Schedule:
     return schedule_of(problem.iteration, actions, problem.weight_gradients)
 
 
-def _others(problem: Problem) -> Iterator[Plan]:
-    """What the other policies would do, as far as they can here: the optimum is no slower."""
+def _others(problem: Problem) -> Iterator[Iterable[Plan]]:
+    """What the other policies would do, as far as they can here: the optimum is no slower. Those that take long to plan
+    large networks come last, each by itself."""
     one_way = problem.workload.one_way
-    others: tuple[Policy, ...] = (
+    quick: tuple[Policy, ...] = (
         Baseline(Variant.ONLY if one_way else Variant.P),
         VdnnDyn(),
         VdnnPlusPlus(),
         VdnnConvRecompute(),
-        FlashNeuron(),
-        G10(),
         TransformerEngine(),
         Capuchin(),
         SuperNeurons(),
         Dtr(),
         Checkpoint(),
     )
-    for policy in others:
+    yield _plans(problem, quick)
+    yield _plans(problem, (FlashNeuron(),))
+    yield _plans(problem, (G10(),))
+
+
+def _plans(problem: Problem, policies: Iterable[Policy]) -> Iterator[Plan]:
+    """As they come to fit, with what is put off, so that no rehearsal has to find that once more."""
+    for policy in policies:
         try:
             policy.check(problem)
-            plan = policy.plan(problem)
+            trial = problem.laboratory.attempt(policy.name, policy.plan(problem))
         except InvalidInput:
             continue
-        yield plan
+        yield trial.plan
