@@ -82,9 +82,9 @@ class _Ways:
         sources: set[int] = set()
         inside = {number}
         kernels = makers_of(step, number)
-        todo = self._writers(number, kernels)
-        while todo:
-            kernel = todo.pop()
+        wanted = self._writers(number, kernels)
+        while wanted:
+            kernel = wanted.pop()
             kernels.add(kernel)
             done.add(kernel)
             if len(kernels) > _MOST_KERNELS or not self._is_forward(kernel):
@@ -94,8 +94,8 @@ class _Ways:
                     sources.add(read)
                 else:
                     inside.add(read)
-                    todo |= self._writers(read, self._between(step.blocks[read].taken, self.deed_of[kernel]))
-            todo -= done
+                    wanted |= self._writers(read, self._between(step.blocks[read].taken, self.deed_of[kernel]))
+            wanted -= done
         if any(source > number for source in sources):
             return None  # which of the two would come first
         return Making(tuple(sorted(kernels)), frozenset(sources & self.leaving))
