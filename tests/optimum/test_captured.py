@@ -17,6 +17,7 @@ from vdnnsim.captured.checks import why_it_is_not_dropped
 from vdnnsim.captured.choosing import may_leave
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import makings
+from vdnnsim.captured.plan_file import why_not_trained
 from vdnnsim.captured.remaking import makers_of
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
@@ -90,6 +91,13 @@ def test_blocks_leave_where_they_must(study: Study) -> None:
     assert run.plan.schedule.actions
     least_ns = study.run("oracle").result.iteration_time_ns
     assert least_ns <= run.plan.bound.bound_ns <= run.result.iteration_time_ns
+
+
+def test_a_plan_that_hooks_can_carry_out(study: Study) -> None:
+    run = study.within(112 * 10**6).run(Optimal(seconds=1, remake="no"))
+    assert run.result.trainable
+    assert run.plan.schedule.leaves
+    assert why_not_trained(run.plan.schedule) == ""
 
 
 def test_hook_calls_at_which_things_are_done() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from support.examples import thorough
 from vdnnsim.comparing import compare_policies
 from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Schedule
@@ -108,7 +109,18 @@ def test_the_least_memory_for_a_policy_that_finds_no_plan_in_less() -> None:
     assert {tried.why for tried in answer.tried if not tried.good} == {"no plan was found that fits"}
 
 
+@thorough
+def test_nothing_is_made_again_where_that_is_asked_for() -> None:
+    with_it, without = (alexnet("640 MB").run(f"optimal(seconds=20, remake={remake})") for remake in ("yes", "no"))
+    assert with_it.plan.schedule.makes_again
+    assert not without.plan.schedule.makes_again
+    assert without.plan.bound is not None
+    assert with_it.result.iteration_time_ns < without.plan.bound.bound_ns
+    assert without.result.iteration_time_ns <= without.plan.bound.bound_ns * 1.001
+
+
 def test_names() -> None:
+    assert make_policy("optimal(remake=no)").name == "optimal(remake=no)"
     assert make_policy("optimal").name == "optimal"
     assert make_policy("optimal(host=1GiB)").name == "optimal(host=1GiB)"
     assert make_policy("optimal(seconds=9)").name == "optimal(seconds=9)"

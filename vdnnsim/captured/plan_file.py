@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def why_not_trained(schedule: Schedule) -> str:
     """What of a schedule training cannot carry out, and what it can; "" where it can all."""
     beyond = {
-        "tensors that are made again, which in training torch.utils.checkpoint does": (
-            len(schedule.leaves) < len(schedule.actions)
-        ),
+        "tensors that are made again, which in training torch.utils.checkpoint does": schedule.makes_again,
         "copies that are compressed, by an engine that no GPU has": schedule.compression is not None,
         "copies by page faults, which CUDA's unified memory makes without a plan": schedule.paging is not None,
         "saved tensors copied each by itself": bool(schedule.own_copies),

@@ -181,3 +181,8 @@ class Schedule:
     def leaves(self) -> Mapping[str, Leave]:
         """The tensors that leave."""
         return {name: action for name, action in self.actions.items() if isinstance(action, Leave)}
+
+    @property
+    def makes_again(self) -> bool:
+        """Whether kernels run again for some."""
+        return len(self.leaves) < len(self.actions)

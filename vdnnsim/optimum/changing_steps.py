@@ -19,8 +19,8 @@ _OF = 2
 """Of so many blocks that is made again for which that takes least for its size."""
 
 
-def changes_of_step(step: CapturedStep) -> Changes:
-    """What `improve` tries of this step's schedules."""
+def changes_of_step(step: CapturedStep, remake: bool = True) -> Changes:
+    """What `improve` tries of this step's schedules; without `remake` nothing is made again."""
 
     def change(how: Callable[[CapturedStep, dict[str, Action], Random], bool]) -> Change:
         def changed(_iteration: Iteration, schedule: Schedule, random: Random) -> Schedule | None:
@@ -30,6 +30,8 @@ def changes_of_step(step: CapturedStep) -> Changes:
         return changed
 
     make_again, leave, keep, shift, trade = map(change, (_make_again, _leave, _keep, _shift, _trade))
+    if not remake:
+        return Changes((keep, keep, shift, shift, leave), (leave, leave, shift))
     return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, trade))
 
 

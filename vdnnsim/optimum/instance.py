@@ -92,6 +92,11 @@ class Instance:
         """The same in another memory."""
         return replace(self, capacity_bytes=capacity_bytes)
 
+    def without_remakes(self) -> Instance:
+        """The same where nothing is made again."""
+        gaps = (gap._replace(remake_ns=None, sources=(), makers=(), others=False) for gap in self.gaps)
+        return replace(self, gaps=tuple(gaps))
+
     def fits(self, step: Step, choice: Choice) -> bool:
         """Whether a kernel has room that way where all that can be is gone."""
         return self.fixed_bytes + step.used_bytes + choice.workspace_bytes <= self.capacity_bytes

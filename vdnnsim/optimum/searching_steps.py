@@ -66,8 +66,9 @@ class StepSearch(Search):
         for number, draft in enumerate(self._fitting[-_IMPROVED:], 1):
             self._improve(draft, self._left_s / 4)
             yield f"small changes of plan {number}"
-        if self.best is not None and self.best.model_ns is not None:  # what others make again, they know of what
-            self._improve(Draft(self.best.schedule, {}, self.best.model_ns), self._left_s)
+        best = self.best
+        if best is not None and not (best.model_ns is None and best.schedule.makes_again):  # others know of what
+            self._improve(Draft(best.schedule, {}, best.model_ns or 0), self._left_s)
             yield "small changes of the best"
 
     def _try_solution(self, instance: Instance, solution: Solution, room: Instance) -> None:

@@ -124,6 +124,8 @@ def choice(*values: str) -> Callable[[str, str], str]:
     return parse
 
 
+YES, NO = "yes", "no"
+
 HOST, NVME = "host", "nvme"
 PLACE = Parameter("place", choice(HOST, NVME))
 """Where what leaves goes: the host's memory, or from there on to NVMe."""

@@ -17,7 +17,7 @@ from vdnnsim.policies.checkpoint import Checkpoint
 from vdnnsim.policies.dtr import Dtr
 from vdnnsim.policies.flashneuron import FlashNeuron
 from vdnnsim.policies.g10 import G10
-from vdnnsim.policies.grammar import Parameter, count, name_of, shown_size, size_or_none
+from vdnnsim.policies.grammar import NO, YES, Parameter, choice, count, name_of, shown_size, size_or_none
 from vdnnsim.policies.plan import Algorithms, Bound, Plan, Policy, Problem, workspaces_of
 from vdnnsim.policies.superneurons import SuperNeurons
 from vdnnsim.policies.te import TransformerEngine
@@ -38,17 +38,23 @@ class Optimal:
 
     It stops after `seconds`, or when plan and bound are within a thousandth of each other. What leaves needs no more
     than `host_bytes` of the host's memory (None: whatever it is). `told` hears how far it is. Of a captured step,
-    blocks of saved tensors leave, or are made again one by one. `known` plans, such as those for less memory, are tried
-    as they are: the optimum is no slower.
+    blocks of saved tensors leave, or are made again one by one, which hooks in PyTorch cannot do: where `remake` is
+    "no", nothing is, and the bound is of such schedules. `known` plans, such as those for less memory, are tried as
+    they are: the optimum is no slower.
     """
 
     seconds: int = 60
     host_bytes: int | None = None
+    remake: str = YES
     told: Callable[[Told], None] | None = None
     known: tuple[Plan, ...] = ()
 
     PARAMETERS: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
-        {"seconds": Parameter("seconds", count), "host": Parameter("host_bytes", size_or_none, shown_size)}
+        {
+            "seconds": Parameter("seconds", count),
+            "host": Parameter("host_bytes", size_or_none, shown_size),
+            "remake": Parameter("remake", choice(YES, NO)),
+        }
     )
 
     @property
@@ -66,7 +72,7 @@ class Optimal:
         from vdnnsim.optimum import Search, StepSearch, changes_of_step
 
         def rehearse(schedule: Schedule, algorithms: Algorithms) -> Rehearsal | None:
-            if self._beyond_host(problem, schedule):
+            if self._beyond_host(problem, schedule) or (self._leaves_only and schedule.makes_again):
                 return None
             try:
                 return problem.laboratory.rehearse(_plan(problem, schedule, algorithms))
@@ -74,13 +80,13 @@ class Optimal:
                 return None
 
         begun = _begun(problem)
-        instance = replace(_instance(problem, begun), host_bytes=self.host_bytes)
+        instance = self._instance(problem, begun, planned=self._leaves_only)
         told = self.told or (lambda _: None)
         write = partial(_schedule, problem)
         search = Search(problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told)
         if begun is not None:
-            planned = replace(_instance(problem, begun, planned=True), host_bytes=self.host_bytes)
-            changes = changes_of_step(problem.step)
+            planned = self._instance(problem, begun, planned=True)
+            changes = changes_of_step(problem.step, remake=not self._leaves_only)
             search = StepSearch(
                 problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, planned, changes
             )
@@ -94,6 +100,14 @@ class Optimal:
             )
         bound = Bound(search.bound_ns, search.best.model_ns, search.seconds)
         return replace(_plan(problem, search.best.schedule, search.best.algorithms), bound=bound)
+
+    @property
+    def _leaves_only(self) -> bool:
+        return self.remake == NO
+
+    def _instance(self, problem: Problem, begun: Rehearsal | None, planned: bool) -> Instance:
+        instance = replace(_instance(problem, begun, planned), host_bytes=self.host_bytes)
+        return instance.without_remakes() if self._leaves_only else instance
 
     def _beyond_host(self, problem: Problem, schedule: Schedule) -> bool:
         buffers = problem.iteration.buffers
@@ -128,7 +142,7 @@ def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
     return Plan(schedule, dict(algorithms), workspaces_of(algorithms, problem.trace))
 
 
-def _instance(problem: Problem, begun: Rehearsal | None, planned: bool = False) -> Instance:
+def _instance(problem: Problem, begun: Rehearsal | None, planned: bool) -> Instance:
     from vdnnsim.optimum import instance_of, instance_of_step
 
     link, capacity_bytes = problem.gpu.link, problem.gpu.capacity_bytes
