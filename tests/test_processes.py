@@ -35,6 +35,22 @@ def test_no_more_jobs_are_given_out_than_asked_for() -> None:
         assert len(list(results)) == 8
 
 
+def test_what_nobody_has_begun_is_done_here_from_the_last_on() -> None:
+    """One is under way elsewhere until the last two are done here."""
+    begun, go = threading.Event(), threading.Event()
+
+    def elsewhere(job: int) -> int:
+        begun.set()
+        go.wait(10)
+        return -job
+
+    with ThreadPoolExecutor(1) as executor:
+        results = finished(executor, elsewhere, [1, 2, 3], 3, here=lambda job: begun.wait(10) and job)
+        assert [next(results), next(results)] == [(3, 3), (2, 2)]
+        go.set()
+        assert list(results) == [(1, -1)]
+
+
 def test_what_a_job_raises_is_raised() -> None:
     with ThreadPoolExecutor(1) as executor, pytest.raises(ZeroDivisionError):
         list(finished(executor, lambda job: 1 // job, [0], 1))

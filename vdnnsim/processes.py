@@ -79,8 +79,10 @@ def finished(
     jobs: Iterable[Job],
     ahead: int,
     watch: Watch | None = None,
+    here: Callable[[Job], Result] | None = None,
 ) -> Iterator[tuple[Job, Result]]:
-    """Each job with its result, in the order in which they get done; no more than `ahead` are given out at a time.
+    """Each job with its result, in the order in which they get done; no more than `ahead` are given out at a time. Of
+    these the last that nobody has begun is done in this process meanwhile, where `here` says how.
 
     Raises what a job or the watch raises, and `WorkerEnded`.
     """
@@ -93,7 +95,11 @@ def finished(
                 pending[executor.submit(call, job)] = job
             if not pending:
                 return
-            done = wait(pending, timeout=watch and watch.patience_s, return_when=FIRST_COMPLETED).done
+            patience_s = watch and watch.patience_s
+            if here and (own := next((future for future in reversed(pending) if future.cancel()), None)):
+                job, patience_s = pending.pop(own), 0
+                yield job, here(job)
+            done = wait(pending, timeout=patience_s, return_when=FIRST_COMPLETED).done
             if not done and watch:
                 watch.still_there()
             for future in done:

@@ -323,7 +323,7 @@ def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, SMALL)
     out = tmp_path / "out"
     process = start("sweep", spec, "--out", out, "--jobs", 2, "--engine", "reference")
-    os.kill(workers_of(process, 2)[0], signal.SIGKILL)
+    os.kill(workers_of(process, 1)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "ended with code -9" in err
@@ -335,7 +335,7 @@ def test_a_killed_worker_ends_the_run_with_advice(tmp_path: Path) -> None:
 def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
     long = write_spec(tmp_path, MANY.replace("count = 125", "count = 1000"))
     process = start("sweep", long, "--out", tmp_path / "out", "--jobs", 2, "--engine", "reference")
-    workers = workers_of(process, 2)
+    workers = workers_of(process, 1)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 20
@@ -348,7 +348,7 @@ def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: 
     """As under nohup. Whoever starts workers starts them in one place."""
     words = ("sweep", write_spec(tmp_path, SMALL), "--jobs", 2, "--engine", "reference")
     process = start(*words, "--out", tmp_path / "out", interrupts=signal.SIG_IGN)
-    for worker in workers_of(process, 2):
+    for worker in workers_of(process, 1):
         os.kill(worker, signal.SIGINT)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)

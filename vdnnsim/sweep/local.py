@@ -20,10 +20,8 @@ from vdnnsim.sweep.seals import Seal
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import parquet_bytes
 
-_PARTS_AHEAD = 2
-"""Parts given out for each process, so that none is idle."""
 _ALONE_S = 0.5
-"""About what it takes until others are ready."""
+"""About what it takes until others are ready: who may be through in twice that is faster alone."""
 
 
 class Part(NamedTuple):
@@ -59,20 +57,20 @@ def run_here(assignment: Assignment, parts: Sequence[Part], store: Store) -> Gen
 
 
 def run_in_processes(assignment: Assignment, parts: Sequence[Part], store: Store, jobs: int) -> Generator[PartDone]:
-    """In so many processes, in any order. This one begins, alone while it may soon be through, then until others are
-    ready. Raises what a worker met, `WorkerEnded` where one was killed."""
-    worker, waiting = Worker(assignment), deque(parts)
-    alone_until_s = time.monotonic() + _ALONE_S
-    while waiting and time.monotonic() < alone_until_s:
-        yield _write(worker, store, waiting.popleft())
+    """In so many processes, this one among them, in any order. It begins alone, while its quickest part says that it
+    may soon be through; the first one plans, and says little. Raises what a worker met, `WorkerEnded` where one was
+    killed."""
+    here, waiting = partial(_write, Worker(assignment), store), deque(parts)
+    took_s: list[float] = []
+    while waiting and sum(took_s) < _ALONE_S and (len(took_s) < 2 or min(took_s) * len(waiting) < 2 * _ALONE_S):
+        begin_s = time.monotonic()
+        yield here(waiting.popleft())
+        took_s.append(time.monotonic() - begin_s)
     if not waiting:
         return
-    with store.passing(pickle.dumps(assignment)) as path, Processes(jobs) as executor:
-        begun = [executor.submit(_begin, path) for _ in range(jobs)]
-        while waiting and not any(future.done() for future in begun):
-            yield _write(worker, store, waiting.popleft())
+    with store.passing(pickle.dumps(assignment)) as path, Processes(jobs - 1) as others:
         try:
-            for _, done in finished(executor, partial(_run, path, store), waiting, _PARTS_AHEAD * jobs):
+            for _, done in finished(others, partial(_run, path, store), waiting, len(waiting), here=here):
                 yield done
         except WorkerEnded as error:
             more = "Nothing that was done is lost: run again with --resume, perhaps with fewer --jobs"
@@ -83,11 +81,6 @@ def _write(worker: Worker, store: Store, part: Part) -> PartDone:
     done, contents = encode(worker, part)
     store.write_part(part.number, contents)
     return done
-
-
-def _begin(assignment: Path) -> None:
-    """In another process: imports what is needed, and reads what parts are made of."""
-    _worker(assignment)
 
 
 def _run(assignment: Path, store: Store, part: Part) -> PartDone:
