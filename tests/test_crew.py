@@ -4,7 +4,8 @@ the others are stopped."""
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -70,6 +71,17 @@ def test_one_that_does_not_come_to_an_end_is_not_waited_for(crew: Crew) -> None:
     with pytest.raises(WorkerEnded) as ended:
         crew.ask_each({0: (0.0,), 1: (0.3,)}, "sleep", patience_s=0.05)
     assert str(ended.value) == "two is not through 0.05 s after one; the other was stopped"
+
+
+def test_one_that_was_killed_is_told_so() -> None:
+    def killed(*_: object) -> tuple[Connection, Callable[[], int]]:
+        ours, theirs = multiprocessing.Pipe()
+        theirs.close()
+        return ours, lambda: -9
+
+    with Crew({"one": Counter, "two": Counter, "three": Counter}, killed) as crew, pytest.raises(WorkerEnded) as ended:
+        crew.ask(1, "count", 1)
+    assert str(ended.value) == "two ended with code -9 (out of memory, or killed) in 'count'; the others were stopped"
 
 
 def test_a_process_that_ends_stops_the_other() -> None:

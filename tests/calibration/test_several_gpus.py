@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -154,10 +155,8 @@ def test_an_interrupted_report_keeps_what_it_has_and_goes_on(interrupted: Path) 
     assert len(found.predicted) == len(found.cases)
     assert read_topology(out / "topology.toml").gpus == ("memory0", "memory0")
     (axes,) = compose(found.predicted, "title").axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "one (2), fp32, baseline(p)",
-        "one (2), fp32, vdnn-all(m)",
-    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline(p)", "vdnn-all(m)"]
+    assert [text.get_text() for text in axes.texts] == ["one (2), fp32"]
     table = (out / "table.md").read_text()
     assert "GPU 0 out + GPU 0 in + GPU 1 out + GPU 1 in" in table
     assert table.count("| equal |") == 12
@@ -195,6 +194,8 @@ def test_other_cards_than_the_folder_is_of_are_refused(interrupted: Path) -> Non
 def test_a_busy_gpu_and_unequal_ones_are_one_line_each(
     second: Mapping[str, Any], message: str, tmp_path: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed: list[Card] = []
+
     class Told:
         def __init__(self, card: Card) -> None:
             self._card = card
@@ -203,17 +204,27 @@ def test_a_busy_gpu_and_unequal_ones_are_one_line_each(
             return self._card
 
         def close(self) -> None:
-            pass
+            closed.append(self._card)
 
     first = Card("a-0", {"gpu": "NVIDIA H100", "clocks": ""}, False, 1, 1, 0, 0, 1)
     cards = (first, first._replace(**second))
     makes = {name: partial(Told, card) for name, card in zip(BOTH, cards, strict=True)}
     refused = reported(interrupted / "cases.toml", tmp_path / "out", lambda: thread_crew(makes), monkeypatch)
     assert str(refused) == message
+    assert len(closed) == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        (True, "GPU 1: RuntimeError: CUDA error: unspecified launch failure; the other was stopped"),
+        (False, "GPU 1 is not through 0.5 s after GPU 0; the other was stopped"),
+    ],
+)
+def test_a_run_that_ends_on_one_gpu_only(
+    fails: bool, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What cannot go on ends all in one line, the devices are given back, and what was measured stays."""
     calls = count(1)
     closed: list[CpuDevice] = []
@@ -221,8 +232,10 @@ def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.Mon
 
     class Failing(Seat):
         def run(self, at_ns: int) -> Ran:
-            if self.number == 1 and next(calls) > 3:
-                raise RuntimeError("CUDA error: unspecified launch failure\nand more")
+            if self.number == 1 and next(calls) > 4:  # in its second case, beside the other
+                if fails:
+                    raise RuntimeError("CUDA error: unspecified launch failure\nand more")
+                time.sleep(0.8)
             return super().run(at_ns)
 
     def tell_close(device: CpuDevice) -> None:
@@ -230,11 +243,12 @@ def test_a_run_that_ends_on_one_gpu_only(tmp_path: Path, monkeypatch: pytest.Mon
         close(device)
 
     monkeypatch.setattr(CpuDevice, "close", tell_close)
+    monkeypatch.setattr(report, "_PATIENCE_S", 60 if fails else 0.5)
     write_inputs(tmp_path)
     monkeypatch.setattr(report, "combinations_of", lambda _gpus: [((0, "out"),)])
     ended = reported(tmp_path / "cases.toml", tmp_path / "out", lambda: two(Failing), monkeypatch)
     assert isinstance(ended, WorkerEnded)
-    assert str(ended) == "GPU 1: RuntimeError: CUDA error: unspecified launch failure; the other was stopped"
+    assert str(ended) == message
     assert len(closed) == 2
     assert {one.policy for one in read_stored(tmp_path / "out" / "results.json").cases} == {"baseline(p)"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from statistics import fmean, median
 import pytest
 
 from support.examples import THOROUGH
+from support.legible import assert_legible, figure_of
 from vdnnsim.calibration.cases import read_cases
 from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
 from vdnnsim.calibration.several.messages import inputs_of
@@ -18,6 +20,7 @@ from vdnnsim.calibration.several.predictions import NEAR, Predicted, predictions
 from vdnnsim.calibration.several.records import StartRecord, Stored, StreamsRecord, of_all_times, read_stored
 from vdnnsim.calibration.several.table import summary, table_text
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
+from vdnnsim.figures.together import together_figure
 from vdnnsim.gpu import read_profile
 from vdnnsim.network import load_network
 from vdnnsim.study import Study
@@ -72,11 +75,7 @@ def test_what_can_be_told_is_near_and_a_wrong_model_would_be_noticed(again: Agai
 
 
 def test_of_the_whole_list_no_fewer_can_be_told_and_none_is_further_off() -> None:
-    """By the simulated times of the stored table, whose rows are held to the simulation below."""
-    first, *rows = (FOLDER / "table.md").read_text(encoding="utf-8").splitlines()
-    simulated_ms = [float(row.split(" | ")[7]) for row in rows if row.endswith("| equal |")]
-    records = read_stored(FOLDER / "results.json").cases
-    found = [Predicted(one, round(time * 1e6)) for one, time in zip(records, simulated_ms, strict=True)]
+    first, found = _told_by_the_table()
     errors = [abs(one.error) for one in found if one.record.told]
     assert (len(found), len(errors)) == (144, 124)
     assert max(errors) <= NEAR
@@ -123,6 +122,22 @@ def test_what_copies_out_leave_of_those_in_is_nearer_than_limits_alone(again: Ag
             off += [(abs(fair), abs(rule)) for (_, way), fair, rule in both if way == "in"]
     fair, rule = (round(100 * fmean(column), 1) for column in zip(*off, strict=True))
     assert (fair, rule) == (19.6, 5.2)
+
+
+def test_the_figure_has_a_mark_for_each_and_can_be_read() -> None:
+    _, found = _told_by_the_table()
+    figure = figure_of(lambda: together_figure(found, Path("together.png")))
+    assert_legible(figure)
+    marks = Counter(line.get_marker() for line in figure.axes[0].get_lines())
+    assert (marks["x"], marks["o"]) == (18, 2 * 96 - 18)  # 2 of the 20 that cannot be told ran alone
+
+
+def _told_by_the_table() -> tuple[str, list[Predicted]]:
+    """The stored table's summary, and all cases by its simulated times; its rows are held to the simulation above."""
+    first, *rows = (FOLDER / "table.md").read_text(encoding="utf-8").splitlines()
+    simulated_ms = [float(row.split(" | ")[7]) for row in rows if row.endswith("| equal |")]
+    records = read_stored(FOLDER / "results.json").cases
+    return first, [Predicted(one, round(time * 1e6)) for one, time in zip(records, simulated_ms, strict=True)]
 
 
 def _study(record: StartRecord) -> Study:

@@ -84,6 +84,27 @@ def make_several_report(crew: Crew, cases: CasesFile, out: Path, progress: OnPro
         return _Making(crew, cards, cases, out, progress).report()
 
 
+def tell(out: Path, cases: CasesFile, measured: Stored) -> list[Predicted]:
+    """Write host and table of what was measured, beside what is simulated now of the folder's profiles and traces."""
+    gpu, count = cases.gpu, len(measured.machines)
+    date = measured.conditions["date"]
+    source = f"Chains of copies of all {count} GPUs at once, {date}, 'vdnnsim calibrate report'."
+    streams = of_all_times(measured.streams)
+    host = measured_host(streams, count, f"{gpu}-x{count}", f"{count} GPUs {gpu} of one host", source)
+    write_text(out / HOST, host_text(host))
+    found = predictions(measured.cases, cases, out, host)
+    write_text(out / TABLE, table_text(rule_of(streams, host), found, measured.conditions))
+    return found
+
+
+def draw(out: Path, found: Sequence[Predicted]) -> None:
+    """Write the figure of these, where there are any."""
+    if found:
+        from vdnnsim.figures.together import together_figure
+
+        together_figure(found, out / FIGURE)
+
+
 class _Making:
     """A report while it is made."""
 
@@ -107,24 +128,9 @@ class _Making:
             self._measure()
         finally:
             self._keep()
-        found = self._tell_all()
-        if found:  # once: the GPUs are not to wait for pictures
-            from vdnnsim.figures.together import together_figure
-
-            together_figure(found, self.out / FIGURE)
+        found = tell(self.out, self.cases, self._measured())
+        draw(self.out, found)  # once: the GPUs are not to wait for pictures
         return SeveralReport(tuple(self.streams), tuple(self.records), self.failures, tuple(found))
-
-    def _tell_all(self) -> list[Predicted]:
-        """Host and table of what there is."""
-        gpu, count = self.cases.gpu, len(self.gpus)
-        source = f"Chains of copies of all {count} GPUs at once, {self.conditions['date']}, 'vdnnsim calibrate report'."
-        streams = of_all_times(self.streams)
-        host = measured_host(streams, count, f"{gpu}-x{count}", f"{count} GPUs {gpu} of one host", source)
-        write_text(self.out / HOST, host_text(host))
-        found = predictions(self.records, self.cases, self.out, host)
-        rules = rule_of(streams, host)
-        write_text(self.out / TABLE, table_text(rules, found, self.conditions | self._failed()))
-        return found
 
     def _measure(self) -> None:
         for gpu in self.gpus:
@@ -141,7 +147,7 @@ class _Making:
             except MemberFailed as error:
                 self._tell(number, len(groups), title, f"failed: {error}")
                 self.failures[title] = str(error)
-            self._tell_all()
+            tell(self.out, self.cases, self._measured())
 
     def _tell(self, number: int, groups: int, title: str, now: str) -> None:
         self.progress(number, groups, f"{title}: {now}")
@@ -247,11 +253,11 @@ class _Making:
         return stored
 
     def _keep(self) -> None:
-        kept = Stored(self.machines, self.conditions | self._failed(), tuple(self.streams), tuple(self.records))
-        write_text(self.out / RESULTS, stored_text(kept))
+        write_text(self.out / RESULTS, stored_text(self._measured()))
 
-    def _failed(self) -> dict[str, str]:
-        return {f"failed: {title}": why for title, why in self.failures.items()}
+    def _measured(self) -> Stored:
+        failed = {f"failed: {title}": why for title, why in self.failures.items()}
+        return Stored(self.machines, self.conditions | failed, tuple(self.streams), tuple(self.records))
 
 
 def run_once(crew: Crew, delays_ns: Mapping[int, int]) -> Seen[dict[int, Ran]]:
