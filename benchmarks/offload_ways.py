@@ -36,7 +36,14 @@ from vdnnsim.pytorch.script import Script
 from vdnnsim.pytorch.step_bench import Ran, StepBench, step_bench
 from vdnnsim.results import PolicyResult
 
-POLICIES = "offload(ahead=4);offload(ahead=4, in_flight=256MiB);offload(which=half);vdnn-all"
+POLICIES = ";".join(
+    (
+        "offload",
+        "offload(which=half)",
+        "offload(which=everything, ahead=1, in_flight=64MiB, min_bytes=0)",  # less memory than torchtune's
+        "offload(which=everything, ahead=0, in_flight=0, min_bytes=0)",  # as little as save_on_cpu's
+    )
+)
 OTHERS = {
     "save_on_cpu(pin_memory=True)": "save-on-cpu",
     "torchtune OffloadActivations": "torchtune(head=leaves)",

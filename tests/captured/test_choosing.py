@@ -13,6 +13,7 @@ from captured.steps import MIB, three_layers
 from vdnnsim.captured import CapturedStep, SavedTensor
 from vdnnsim.captured.choosing import (
     _layers_of_modules,
+    can_go,
     kind_of,
     layers_of,
     may_leave,
@@ -99,6 +100,16 @@ def test_blocks_that_nodes_read() -> None:
     assert may_leave(STEP) == (7, 8, 9)
     assert read_by(STEP, ("GEMM",)) == {7, 8, 9}
     assert read_by(STEP, ("CONV", "ATTENTION")) == frozenset()
+
+
+def test_what_is_small_and_copies_of_weights_go_with_everything_alone() -> None:
+    stays = {7: "weight copy", 8: "small", 9: "input"}
+    saved = tuple(one._replace(stays=stays.get(one.block, one.stays)) for one in STEP.saved)
+    step = replace(STEP, saved=saved)
+    assert (may_leave(step), can_go(step)) == ((), (7, 8))
+    assert Offload().chosen(step) == Offload("gemm").chosen(step) == []
+    assert Offload("everything").chosen(step) == [7, 8]
+    assert Offload("everything", min_bytes=10 * MIB).chosen(step) == [8]
 
 
 def test_names_that_no_block_has() -> None:

@@ -140,6 +140,37 @@ def test_everything_leaves_and_is_fetched_on_demand() -> None:
     """)
 
 
+def test_a_copy_of_weights_is_there_until_autocast_lets_go_of_it() -> None:
+    """Where no step was captured in which it left: y1 is such a copy, which autocast has until forward ends, y2 is
+    small and held by nobody but autograd; both came back to the end of their node."""
+    stays = {7: "weight copy", 8: "small"}
+    known = three_layers()
+    saved = tuple(one._replace(stays=stays.get(one.block, one.stays)) for one in known.saved)
+    blocks = tuple(
+        block._replace(released=None, fetched_given=None) if number in stays else block
+        for number, block in enumerate(known.blocks)
+    )
+    step = replace(known, saved=saved, blocks=blocks)
+    schedule = hook_schedule(step, [7, 8], ahead=0, in_flight_bytes=0, at_once=True)
+    assert schedule.leaves == {"b7": Leave(3, 3, 12, 12), "b8": Leave(5, 5, 10, 10)}
+    assert all_told(build_step(step, schedule)) == lines("""
+        take b7, kernel0, hook, hook
+        take b8, kernel1, hook, hook copy out, copy out waits for compute 2, out b7
+        hook stream wait, compute waits for copy out 1, hook
+        take b9, kernel2, hook, hook copy out, copy out waits for compute 3, out b8
+        hook stream wait, compute waits for copy out 2, free b8, hook
+        take b10, take b11, kernel3, free b11, hook, free b7
+        hook, take b12, kernel4, free b9, hook
+        hook, take b8, hook copy in, copy in waits for compute 5, copy in waits for copy out 2, in b8
+        hook stream wait, compute waits for copy in 1
+        take b13, kernel5, free b8, free b12, hook
+        hook, take b7, hook copy in, copy in waits for compute 6, copy in waits for copy out 1, in b7
+        hook stream wait, compute waits for copy in 2
+        take b14, kernel6, free b7, free b13, hook
+        hook, kernel7, free b14, kernel8, wait for compute
+    """)
+
+
 def test_copies_in_one_ahead() -> None:
     step = three_layers()
     schedule = hook_schedule(step, [7, 8, 9], ahead=1)
@@ -153,6 +184,9 @@ def test_bytes_under_way_are_bounded() -> None:
     step = three_layers()
     for bound, freed in ((None, (7, 7, 7)), (24 * MIB, (7, 7, 7)), (23 * MIB, (5, 7, 7)), (0, (4, 6, 7))):
         leaves = hook_schedule(step, [7, 8, 9], 0, bound).leaves
+        assert tuple(leave.freed for leave in leaves.values()) == freed
+    for bound, freed in ((23 * MIB, (5, 7, 7)), (16 * MIB, (5, 7, 7)), (15 * MIB, (5, 5, 7)), (0, (3, 5, 7))):
+        leaves = hook_schedule(step, [7, 8, 9], 0, bound, at_once=True).leaves
         assert tuple(leave.freed for leave in leaves.values()) == freed
 
 

@@ -95,8 +95,8 @@ def test_what_backward_never_needs_stays() -> None:
 
 def test_one_view_that_stays_keeps_the_block() -> None:
     step = one_block_thrice()
-    step = replace(step, saved=(*step.saved[:2], step.saved[2]._replace(stays="small")))
-    with pytest.raises(BrokenSchedule, match=r"expected that it stays: it never leaves \(small\)"):
+    step = replace(step, saved=(*step.saved[:2], step.saved[2]._replace(stays="buffer")))
+    with pytest.raises(BrokenSchedule, match=r"expected that it stays: it never leaves \(buffer\)"):
         build_step(step, schedule_of(step, {"b0": Leave(1, 3, 4, 4)}))
 
 

@@ -13,7 +13,7 @@ from captured.strategies import any_leaves, steps
 from captured.test_program import GPU, run
 from vdnnsim.captured import BEFORE_STEP, CapturedStep, build_step, remake_modules, schedule_of
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.checks import why_it_is_not_dropped
+from vdnnsim.captured.checks import why_it_cannot_go
 from vdnnsim.captured.choosing import may_leave
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import makings
@@ -56,7 +56,7 @@ def _small_ones(draw: st.DrawFn, step: CapturedStep) -> dict[str, Action]:
     """Of those that never leave, some that are dropped, as modules that are checkpointed drop them."""
     found: dict[str, Action] = {}
     for number, needs in step.stages.needs.items():
-        if number not in may_leave(step) and not why_it_is_not_dropped(step, number) and draw(st.booleans()):
+        if number not in may_leave(step) and not why_it_cannot_go(step, number) and draw(st.booleans()):
             taken = step.blocks[number].taken
             makers = sorted(makers_of(step, number)) if taken != BEFORE_STEP else []
             if makers:

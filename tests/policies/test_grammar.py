@@ -41,10 +41,10 @@ def test_parameters(text: str, policy: Offload, name: str) -> None:
          "it has no parameters"),
         ("offload(whic=half)", "policy 'offload(whic=half)': found parameter 'whic', expected 'which', or one of: "
          "which, ahead, in_flight, min_bytes, keep_last"),
-        ("offload(which=third)", "policy 'offload(which=third)': which: found 'third', expected all, gemm, half, "
-         "quarter or a share of the layers such as 0.3"),
-        ("offload(which=1.5)", "policy 'offload(which=1.5)': which: found '1.5', expected all, gemm, half, "
-         "quarter or a share of the layers such as 0.3"),
+        ("offload(which=third)", "policy 'offload(which=third)': which: found 'third', expected all, everything, gemm, "
+         "half, quarter or a share of the layers such as 0.3"),
+        ("offload(which=1.5)", "policy 'offload(which=1.5)': which: found '1.5', expected all, everything, gemm, "
+         "half, quarter or a share of the layers such as 0.3"),
         ("offload(ahead=-1)", "policy 'offload(ahead=-1)': ahead: found '-1', expected a whole number, 0 or more"),
         ("offload(ahead)", "policy 'offload(ahead)': found 'ahead', expected a parameter and its value, as in ahead=8"),
         ("offload(ahead=2, ahead=3)", "policy 'offload(ahead=2, ahead=3)': found ahead twice, expected each parameter "

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from pytorch.tricky_models import equal
 from support.torch_models import Made
 from vdnnsim.captured import PlanFile, hook_schedule
-from vdnnsim.captured.choosing import may_leave
+from vdnnsim.captured.choosing import can_go
 from vdnnsim.pytorch import capture, offload
 
 SEEDED = torch.Generator().manual_seed(0)
@@ -118,7 +118,7 @@ def test_a_step_goes_as_planned(kind: str) -> None:
     torch.manual_seed(0)
     step, model, optimizer = KINDS[kind]()
     trace = capture(step, model, optimizer, name=kind, smallest_bytes=0)
-    plan = PlanFile.of(trace, "all", hook_schedule(trace, may_leave(trace), ahead=2), 1, 0)
+    plan = PlanFile.of(trace, "all", hook_schedule(trace, can_go(trace), ahead=2), 1, 0)
     begin = {name: value.clone() for name, value in model.state_dict().items()}
 
     def gradients() -> list[list[torch.Tensor]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.iteration import Action, BrokenSchedule, Leave, Schedule
 
-_COULD_GO = ("small", "weight copy")
+COULD_GO = ("small", "weight copy")
+"""Why blocks stay that leave where a plan asks for them, as `SavedTensor.stays` has it."""
 
 
 def actions_of(step: CapturedStep, schedule: Schedule) -> dict[int, Action]:
@@ -25,7 +26,7 @@ def leaves_of(step: CapturedStep, schedule: Schedule) -> dict[int, Leave]:
 
 
 def why_it_stays(step: CapturedStep, number: int) -> str:
-    """Why a block cannot leave; "" where it can."""
+    """Why a block does not leave by itself; "" where it does."""
     if "stays" not in step.made:
         step.made["stays"] = {saved.block: saved.stays for saved in step.saved if saved.stays}
     if number not in step.stages.saves:
@@ -41,11 +42,11 @@ def why_it_stays(step: CapturedStep, number: int) -> str:
     return ""
 
 
-def why_it_is_not_dropped(step: CapturedStep, number: int) -> str:
-    """Why a block cannot be dropped and made again; "" where it can, as what is small and copies of weights can, too,
-    which a capture has stay."""
+def why_it_cannot_go(step: CapturedStep, number: int) -> str:
+    """Why a block can neither leave nor be dropped and made again; "" where it can, as what is small and copies of
+    weights can, too, which stay unless they are asked for by name."""
     reason, stages = why_it_stays(step, number), step.stages
-    if step.made["stays"].get(number, "") not in _COULD_GO or number not in stages.needs:
+    if step.made["stays"].get(number, "") not in COULD_GO or number not in stages.needs:
         return reason
     return "" if stages.leaves(number) <= stages.needs[number][0] else reason
 
@@ -79,7 +80,7 @@ def checked_leave(step: CapturedStep, number: int, leave: Leave, sooner: bool = 
     `BrokenSchedule`."""
     name = f"b{number}"
     out, freed, back, needed = leave[:4]
-    if reason := why_it_stays(step, number):
+    if reason := why_it_cannot_go(step, number):
         raise broken(step, name, freed, "that it leaves", f"that it stays: {reason}")
     last_save, first_need = step.stages.leaves(number), step.stages.needs[number][0]
     if out is None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.checks import why_it_stays
+from vdnnsim.captured.checks import why_it_cannot_go, why_it_stays
 from vdnnsim.captured.step import CapturedStep, SavedTensor
 from vdnnsim.errors import InvalidInput
 
@@ -43,6 +43,11 @@ def may_leave(step: CapturedStep) -> tuple[int, ...]:
         step.made["may leave"] = tuple(number for number in step.stages.saves if not why_it_stays(step, number))
     found: tuple[int, ...] = step.made["may leave"]
     return found
+
+
+def can_go(step: CapturedStep) -> tuple[int, ...]:
+    """The same, with those that leave only where they are asked for: small ones and autocast's copies of weights."""
+    return tuple(number for number in step.stages.saves if not why_it_cannot_go(step, number))
 
 
 def read_by(step: CapturedStep, kinds: Collection[str]) -> frozenset[int]:

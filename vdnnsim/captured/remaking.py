@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.checks import broken, check_stages_of_need, why_it_is_not_dropped
+from vdnnsim.captured.checks import broken, check_stages_of_need, why_it_cannot_go
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing, Phase
 from vdnnsim.errors import InvalidInput
@@ -29,7 +29,7 @@ def checked_remake(step: CapturedStep, number: int, remake: Remake) -> Remake:
     """The same, where it can be. Raises `BrokenSchedule`."""
     name = block_name(number)
     dropped, again, by = remake
-    if reason := why_it_is_not_dropped(step, number):
+    if reason := why_it_cannot_go(step, number):
         raise broken(step, name, dropped, "that it is dropped", f"that it stays: {reason}")
     last_save = step.stages.leaves(number)
     if dropped < last_save:
@@ -101,7 +101,7 @@ def remake_modules(step: CapturedStep, modules: Iterable[str]) -> dict[str, Rema
         alone = {
             number
             for number, saved_by in savers.items()
-            if all(_is_in(saver, module) for saver in saved_by) and not why_it_is_not_dropped(step, number)
+            if all(_is_in(saver, module) for saver in saved_by) and not why_it_cannot_go(step, number)
         }
         remakes: dict[str, Remake] = {}
         for own in _forwards(step, module):

@@ -6,33 +6,37 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.checks import why_it_stays
+from vdnnsim.captured.checks import why_it_cannot_go
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Layout, Leave, Schedule, Waits, WeightGradients
 
 
 def hook_schedule(
-    step: CapturedStep, leaving: Iterable[int] = (), ahead: int = 1, in_flight_bytes: int | None = None
+    step: CapturedStep,
+    leaving: Iterable[int] = (),
+    ahead: int = 1,
+    in_flight_bytes: int | None = None,
+    at_once: bool = False,
 ) -> Schedule:
     """The schedule in which these blocks leave at their last save.
 
     At each hook call blocks are let go, the longest under way first, while the copies out that were given and not
-    waited for exceed `in_flight_bytes` (None: no bound), at the earliest one call behind their own; all that are left
-    at the last save before they are needed. A block comes back at the need of the leaving block that is needed `ahead`
-    places before it, or of the first one; with 0 when it is needed itself. Raises `InvalidInput` for a negative
-    bound, or a block that cannot leave.
+    waited for exceed `in_flight_bytes` (None: no bound), at the earliest one call behind their own, or in that with
+    `at_once`; all that are left at the last save before they are needed. A block comes back at the need of the leaving
+    block that is needed `ahead` places before it, or of the first one; with 0 when it is needed itself. Raises
+    `InvalidInput` for a negative bound, or a block that cannot leave.
     """
     for what, value in (("copies in ahead", ahead), ("bytes in flight", in_flight_bytes or 0)):
         if value < 0:
             raise InvalidInput(f"{what}: found {value}, expected 0 or more")
     numbers = sorted(set(leaving))
     for number in numbers:
-        if reason := why_it_stays(step, number):
+        if reason := why_it_cannot_go(step, number):
             raise InvalidInput(f"{block_name(number)} of {step.header.name}: found that it leaves: {reason}")
     stages = step.stages
     needed = {number: stages.needs[number][0] for number in numbers}
-    freed = _freed(step, numbers, in_flight_bytes)
+    freed = _freed(step, numbers, in_flight_bytes, at_once)
     by_need = sorted(numbers, key=needed.__getitem__)
     back = {}
     for place, number in enumerate(by_need):
@@ -43,7 +47,7 @@ def hook_schedule(
     return schedule_of(step, {block_name(number): action for number, action in actions.items()})
 
 
-def _freed(step: CapturedStep, numbers: Collection[int], in_flight_bytes: int | None) -> dict[int, int]:
+def _freed(step: CapturedStep, numbers: Collection[int], in_flight_bytes: int | None, at_once: bool) -> dict[int, int]:
     """The stage in which each is let go; who waits for one copy out has waited for those before."""
     stages = step.stages
     out = {stages.leaves(number): number for number in numbers}
@@ -61,7 +65,7 @@ def _freed(step: CapturedStep, numbers: Collection[int], in_flight_bytes: int | 
         while under_way:
             oldest = under_way[0]
             over = in_flight_bytes is not None and bytes_under_way > in_flight_bytes
-            if not due and not (over and stages.leaves(oldest) < stage):
+            if not due and not (over and (at_once or stages.leaves(oldest) < stage)):
                 break
             freed[oldest] = stage
             due.discard(oldest)

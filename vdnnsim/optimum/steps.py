@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.checks import why_it_is_not_dropped
+from vdnnsim.captured.checks import why_it_cannot_go
 from vdnnsim.captured.choosing import may_leave
 from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import Making, makings
@@ -107,7 +107,7 @@ def _never_leaving(step: CapturedStep) -> list[int]:
     return [
         number
         for number in step.stages.needs.keys() - set(may_leave(step))
-        if step.blocks[number].taken != BEFORE_STEP and not why_it_is_not_dropped(step, number)
+        if step.blocks[number].taken != BEFORE_STEP and not why_it_cannot_go(step, number)
     ]
 
 

@@ -1,9 +1,12 @@
 """What users of frameworks set by hand: which saved tensors leave, how many copies are under way, how far ahead they
 come back.
 
-A share of the layers is spread evenly, the first layer among them. A block is of the layer that saves it first. Copies
-out are waited for at the first hook call at which more than `in_flight_bytes` of them are under way; copies in begin
-`ahead` leaving blocks before their need. In networks stages stand for hook calls, and the classifier stays.
+All is what a capture says may leave; everything also what it says is small, and the copies of weights that autocast
+makes, of which nothing is gained while autocast itself still has them. A share of the layers is spread evenly, the
+first layer among them. A block is of the layer that saves it first. Copies out are waited for at the first hook call at
+which more than `in_flight_bytes` of them are under way; of a captured step not in their own call, save with 0, when
+each is. Copies in begin `ahead` leaving blocks before their need. In networks stages stand for hook calls, the
+classifier stays, and everything is all.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from vdnnsim.captured.agenda import block_name
-from vdnnsim.captured.choosing import layers_of, may_leave, numbers_of, read_by, spread
+from vdnnsim.captured.choosing import can_go, layers_of, may_leave, numbers_of, read_by, spread
 from vdnnsim.captured.schedules import hook_schedule
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.errors import InvalidValue
@@ -24,12 +27,13 @@ from vdnnsim.policies.plan import Plan, Problem, workspaces_of
 from vdnnsim.policies.saves import Saved, Saves
 from vdnnsim.policies.workload import LONG_KERNELS
 
+_EVERYTHING = "everything"
 _SHARES: Mapping[str, float] = MappingProxyType({"half": 1 / 2, "quarter": 1 / 4})
-_WHICH = "all, gemm, half, quarter or a share of the layers such as 0.3"
+_WHICH = "all, everything, gemm, half, quarter or a share of the layers such as 0.3"
 
 
 def _which(text: str, what: str) -> str:
-    if text in ("all", "gemm", *_SHARES):
+    if text in ("all", _EVERYTHING, "gemm", *_SHARES):
         return text
     try:
         share = float(text)
@@ -42,7 +46,7 @@ def _which(text: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class Offload:
-    """Saved tensors leave: all, what GEMM, CONV and attention read, or those of a share of layers.
+    """Saved tensors leave: all, everything that can, what GEMM, CONV and attention read, or those of a share of layers.
 
     Blocks below `min_bytes` stay, and all that is saved from the begin of the last `keep_last` layers on.
     """
@@ -92,7 +96,7 @@ class Offload:
             read = saves.read_by(problem.workload.movable(LONG_KERNELS))
             wanted = {one.name for one in movable if one.name in read}
         else:
-            share = _SHARES.get(self.which) or (1.0 if self.which == "all" else float(self.which))
+            share = _SHARES.get(self.which) or (1.0 if self.which in ("all", _EVERYTHING) else float(self.which))
             shared = {layers[place] for place in spread(len(layers), share)}
             wanted = {one.name for one in movable if one.layer in shared}
         kept = set(layers[-self.keep_last :] if self.keep_last else ())
@@ -102,7 +106,7 @@ class Offload:
     def chosen(self, step: CapturedStep) -> list[int]:
         """The blocks that leave, in the order of their first save."""
         wanted = self._wanted(step) - self._kept(step)
-        return [number for number in may_leave(step) if number in wanted and self._large(step, number)]
+        return [number for number in step.stages.saves if number in wanted and self._large(step, number)]
 
     def _large(self, step: CapturedStep, number: int) -> bool:
         return step.blocks[number].size_bytes >= max(1, self.min_bytes)
@@ -110,6 +114,8 @@ class Offload:
     def _wanted(self, step: CapturedStep) -> set[int]:
         if self.which == "all":
             return set(may_leave(step))
+        if self.which == _EVERYTHING:
+            return set(can_go(step))
         if self.which == "gemm":
             return set(read_by(step, LONG_KERNELS))
         layers = list(layers_of(step).values())
@@ -121,7 +127,7 @@ class Offload:
         if not layers:
             return set()
         first = min(step.stages.saves[number][0] for number in layers[0])
-        return {number for number in may_leave(step) if step.stages.saves[number][0] >= first}
+        return {number for number, saves in step.stages.saves.items() if saves[0] >= first}
 
 
 def _freed(leaving: Sequence[Saved], in_flight_bytes: int | None, last: int) -> dict[str, int]:
@@ -141,10 +147,12 @@ def offload_plan(
     problem: Problem, blocks: Iterable[str], ahead: int = 4, in_flight_bytes: int | None = 1 << 30
 ) -> Plan:
     """The plan in which these blocks of a captured step leave, by their names ("b17"): at most so many bytes of copies
-    out are under way before the oldest is waited for (None: no bound), and a copy in begins at the need of the leaving
-    block that is needed `ahead` places before. Raises `InvalidInput` for one that must stay."""
+    out are under way before the oldest is waited for (None: no bound; 0: each in its own hook call), and a copy in
+    begins at the need of the leaving block that is needed `ahead` places before. Raises `InvalidInput` for one that
+    must stay."""
     leaving = list(blocks)
-    schedule = hook_schedule(problem.step, numbers_of(problem.step, leaving), ahead, in_flight_bytes)
+    step, at_once = problem.step, in_flight_bytes == 0
+    schedule = hook_schedule(step, numbers_of(step, leaving), ahead, in_flight_bytes, at_once)
     algorithms = problem.performance_optimal
     named = replace(schedule, offload=frozenset(leaving))
     return Plan(named, algorithms, workspaces_of(algorithms, problem.trace))

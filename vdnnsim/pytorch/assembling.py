@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from vdnnsim.captured.checks import COULD_GO
 from vdnnsim.captured.step import BEFORE_STEP, Block, BlockClass, Deed, Doing
 from vdnnsim.profiler.lives import DeedNumbers, behind_own_hooks, lives
 from vdnnsim.profiler.operators import Operators
@@ -205,6 +206,15 @@ class Blocks:
         for block in self._saved_again():
             reasons[block] = reasons[block] or "saved again after it was needed"
         return [reasons[block] for block in self.of_saved]
+
+    def leaving(self, stays: Sequence[str]) -> list[int | None]:
+        """Of each saved tensor its block, None where that stays even in the step in which everything leaves: what is
+        small and copies of weights leave there as well, since a plan may ask for them."""
+        beyond = self._saved_again()
+        return [
+            block if not why or (why in COULD_GO and block in self.given and block not in beyond) else None
+            for why, block in zip(stays, self.of_saved, strict=True)
+        ]
 
     def _saved_again(self) -> set[int]:
         """Blocks of which more is saved after backward needed something of them, as reentrant checkpoints do."""

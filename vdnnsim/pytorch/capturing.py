@@ -191,9 +191,8 @@ class _Capture:
         return {"steps": f"{numbers}, 6 for the order", "notices": "\n".join([*found, NOT_PUT_BACK])}
 
     def _record_leaving(self, blocks: Blocks, operators: Operators, stays: Sequence[str]) -> None:
-        of_saved = [None if why else block for why, block in zip(stays, blocks.of_saved, strict=True)]
         needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
-        hooks = LeavingHooks(of_saved, needed)
+        hooks = LeavingHooks(blocks.leaving(stays), needed)
         recorded = self._record(lambda: torch.autograd.graph.saved_tensors_hooks(hooks.pack, hooks.unpack))
         blocks.when_all_leave(other_view(recorded, blocks.keeping, operators, "the step in which everything leaves"))
 
