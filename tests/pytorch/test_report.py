@@ -125,6 +125,8 @@ def test_other_ways_of_offloading_are_set_beside_ours(folder: Path) -> None:
     names = ["nothing leaves", "vdnnsim vdnn-all", "save_on_cpu(pin_memory=True)"]
     assert [row[0].removeprefix("| ") for row in rows[1:]][:3] == names
     assert [row[-1] for row in rows[1:]][:3] == ["equal |"] * 3
+    assert [row[4] == row[8] for row in rows[2:4]] == [True] * 2  # the peak as counted, and simulated
+    assert "* torchtune OffloadActivations did not run.\n" in out.read_text(encoding="utf-8")
 
 
 def test_what_nobody_caps_is_counted(folder: Path) -> None:
