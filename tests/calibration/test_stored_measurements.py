@@ -50,18 +50,7 @@ HELD = {
     "h200": Held(120, 0.003, LARGEST_ERROR, {}, (21, 24)),
     _UNSEEN: Held(24, 0.0035, LARGEST_ERROR, {}, (20, 24)),
     _LATER: Held(12, 0.006, 0.0125, {"googlenet (128), fp32, vdnn-all(p)": -1.20}, (8, 11), 1),
-    _SHORT: Held(
-        9,
-        0.008,
-        0.037,
-        {
-            "vgg16 (64), fp32, optimal(seconds=20)": -1.66,
-            "resnet50 (64), fp32, superneurons": -3.69,
-            "resnet50 (64), fp32, optimal(seconds=20)": -3.61,
-        },
-        (4, 8),
-        1,
-    ),
+    _SHORT: Held(9, 0.002, LARGEST_ERROR, {}, (3, 5), 4),
     "h100": Held(  # shared hosts
         102,
         0.003,
