@@ -147,6 +147,21 @@ def test_what_is_there_is_not_overwritten(script: Path, tmp_path: Path) -> None:
     assert (done.code, done.err.endswith("it is there and no captured step; choose another name\n")) == (2, True)
 
 
+def test_a_capture_of_another_model_is_not_replaced(script: Path, tmp_path: Path) -> None:
+    """One of the same model is, of one setting or of several."""
+    script.write_text(SCRIPT + "\ndef other(batch=4):\n    return make()[0], nn.Linear(8, 8), make()[2]\n")
+    for name, *options in (["one"], ["several", "--vary", "batch=2"]):
+        out = tmp_path / name
+        words = ["--out", str(out), *options]
+        assert [in_process(["capture", f"{script}:make", *words]).code for _ in range(2)] == [0, 0]
+        files = {path: path.read_bytes() for path in out.rglob("*.*")}
+        done = in_process(["capture", f"{script}:other", *words])
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert f"{out}: found a capture of another model (small_training, digest " in done.err
+        assert done.err.endswith("to be replaced; choose another name, or delete it first\n")
+        assert {path: path.read_bytes() for path in out.rglob("*.*")} == files
+
+
 def test_each_notice_has_a_line(script: Path, tmp_path: Path) -> None:
     script.write_text(
         SCRIPT.replace("model(inputs)", "torch.utils.checkpoint.checkpoint(model, inputs, use_reentrant=True)")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from torch import nn
 from pytorch.probing import may_leave, plan_for, probe
 from pytorch.tricky_models import MODELS, Convolutions, equal, gradients, made, tricky_step
 from support.examples import tries
+from vdnnsim.captured import PlanFile
 from vdnnsim.errors import InvalidInput
 from vdnnsim.pytorch import ChangedInPlace, OffloadWarning, offload
 from vdnnsim.pytorch.running import Running
@@ -314,3 +317,31 @@ def test_hooks_inside_the_step_are_told() -> None:
         assert equal(gradients(model, with_checkpoint), expected)
         assert equal(gradients(model, step), expected)
     assert running.report().as_planned == 1
+
+
+def test_a_step_that_hooks_do_not_see_is_told_with_what_to_do() -> None:
+    """Once, at the next forward or the end of the block; not where nothing is to leave."""
+    model, step = made("tricky")
+    plan = plan_for(probe(model, step))
+
+    def under_other_hooks() -> None:
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor.clone(), lambda kept: kept):
+            step()
+
+    def in_a_thread() -> None:
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+
+    def train(run: Callable[[], object], plan: PlanFile = plan) -> None:
+        with offload(model, plan) as running:
+            run()
+            run()
+        assert running.report().steps == 0
+        assert "no step was seen" in str(running.report())
+
+    for run, said in ((under_other_hooks, "hooks inside the step"), (in_a_thread, "in the thread that trains")):
+        with pytest.warns(OffloadWarning, match=said) as told:
+            train(run)
+        assert len(told) == 1
+    train(step, plan_for(probe(model, step), []))

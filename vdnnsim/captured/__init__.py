@@ -9,7 +9,7 @@ from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.remaking import remake_modules
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
-from vdnnsim.captured.several import check_steps_writable, is_steps, read_steps, write_steps
+from vdnnsim.captured.several import check_of_model, check_steps_writable, is_steps, read_steps, write_steps
 from vdnnsim.captured.shipped import folder_of, shipped_steps
 from vdnnsim.captured.step import (
     BEFORE_STEP,
@@ -60,6 +60,7 @@ __all__ = [
     "agenda_of",
     "block_name",
     "build_step",
+    "check_of_model",
     "check_step",
     "check_step_writable",
     "check_steps_writable",

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vdnnsim.captured.files import is_step, read_step, write_step
+from vdnnsim.captured.files import is_step, read_header, read_step, write_step
 from vdnnsim.captured.step import CapturedStep
+from vdnnsim.errors import InvalidInput
 from vdnnsim.files import check_folder_writable, read_toml, whole_folder, write_text
 
 if TYPE_CHECKING:
@@ -74,3 +75,19 @@ def write_steps(varied: str, steps: Mapping[Value, CapturedStep], folder: str | 
 def check_steps_writable(folder: Path) -> None:
     """Before long work: raise `CannotWrite` where captures could not be written in the end."""
     check_folder_writable(folder, is_steps, "folder of captures")
+
+
+def check_of_model(folder: Path, model_sha256: str) -> None:
+    """Before captures of a model replace what is in a folder: raise `InvalidInput` where that is captured of other
+    models alone; `InvalidFile` where it cannot be read."""
+    if is_steps(folder):
+        there = [folder / one.folder for one in _read_index(folder).captures]
+    else:
+        there = [folder] if is_step(folder) else []
+    headers = [read_header(one)[0] for one in there]
+    if headers and model_sha256 not in {header.model_sha256 for header in headers}:
+        found = f"found a capture of another model ({headers[0].name}, digest {headers[0].model_sha256[:8]})"
+        raise InvalidInput(
+            f"{folder}: {found}, expected none, or one of this model ({model_sha256[:8]}), to be replaced; choose "
+            "another name, or delete it first"
+        )

@@ -52,15 +52,16 @@ def capture_command(
         check_available(device)
     found = Script(script)
     if not varied:
-        step = _captured(found, {}, device, gpu, name, smallest_bytes)
+        step = _captured(found, {}, out, device, gpu, name, smallest_bytes)
         write_step(step, out)
         _tell(step, out)
         return
     found.check_takes(varied)
-    steps = {}
+    steps: dict[Value, CapturedStep] = {}
     for value in values:
         try:
-            steps[value] = _captured(found, {varied: value}, device, gpu, name, smallest_bytes)
+            replaced = None if steps else out
+            steps[value] = _captured(found, {varied: value}, replaced, device, gpu, name, smallest_bytes)
         except InvalidInput as error:
             raise InvalidInput(f"{varied}={value}: {error}") from None
     write_steps(varied, steps, out)
@@ -71,14 +72,20 @@ def capture_command(
 def _captured(
     script: Script,
     setting: dict[str, Value],
+    replaced: Path | None,
     device: str | None,
     gpu: str | None,
     name: str | None,
     smallest_bytes: int | None,
 ) -> CapturedStep:
+    """A capture, whose model has to be that of the captures that it replaces, if any."""
+    from vdnnsim.captured import check_of_model
     from vdnnsim.pytorch import capture
+    from vdnnsim.pytorch.digests import model_sha256
 
     training = script.make(setting, device)
+    if replaced is not None:
+        check_of_model(replaced, model_sha256(training.model))
     step = capture(
         *training,
         name=name or script.name,

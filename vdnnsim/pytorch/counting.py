@@ -37,6 +37,8 @@ class OffloadReport:
             f"({format_bytes(self.bytes_out)}), {self.copies_in} in ({format_bytes(self.bytes_in)}), {self.late} of "
             f"them late; {format_bytes(self.pinned_bytes)} pinned"
         ]
+        if not self.steps:
+            lines.append("no step was seen in which anything was to leave")
         lines += [f"stayed: {number} tensors {reason}" for reason, number in self.stayed.items()]
         return "\n".join(lines)
 

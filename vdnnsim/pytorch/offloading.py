@@ -58,13 +58,17 @@ def offload(
     engine = open_engine(device, sizes_of(file), pinned)
     running = running_by(file, engine, checked)
     keep_hooks_from_compiler()
-    handle = model.register_forward_pre_hook(running.begin_model)
+    handles = [model.register_forward_pre_hook(running.begin_model)]
+    if file.leaving:
+        handles.append(model.register_forward_hook(running.unseen.end))
     hooks = torch.autograd.graph.saved_tensors_hooks(running.pack, running.unpack)
     try:
         with hooks if file.leaving else nullcontext():
             yield running
+        running.unseen.tell()
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         running.close()
 
 

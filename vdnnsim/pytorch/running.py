@@ -20,6 +20,7 @@ from vdnnsim.pytorch.counting import Counts, OffloadReport
 from vdnnsim.pytorch.course import Course, Script
 from vdnnsim.pytorch.engine import Engine
 from vdnnsim.pytorch.saved import Alive, Block, Geometry, Kept, Left, geometry_of, poison, poison_if_ours
+from vdnnsim.pytorch.unseen import Unseen
 
 OTHER_STEP = "of a step that is not the plan's"
 IN_USE = "of a block whose host memory an earlier step's backward may still ask for"
@@ -65,11 +66,13 @@ class Running:
         self._last: dict[int, weakref.ref[Block]] = {}
         """Whose bytes each block's host memory holds."""
         self._model_begins = False
+        self.unseen = Unseen(self._counts)
         self._closed = False
 
     def begin_model(self, *_: object) -> None:
         """The model's forward begins: a hook of the model's."""
         self._model_begins = True
+        self.unseen.begin()
 
     def report(self) -> OffloadReport:
         """What was done so far."""
@@ -97,6 +100,7 @@ class Running:
                 alive = None
             if self._model_begins:
                 self._model_begins = False
+                self.unseen.saw()
                 course.begin_model()
             if alive is None:
                 alive = Alive()
