@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from captured.steps import three_layers
-from vdnnsim.captured import PlanFile, UnpinnedCopy, WaitCosts, hook_schedule, read_step, write_step
+from captured.steps import MIB, three_layers
+from vdnnsim.captured import BlockClass, PlanFile, UnpinnedCopy, WaitCosts, hook_schedule, read_step, write_step
 from vdnnsim.captured.consistency import wrongs_of
 from vdnnsim.errors import CannotWrite, InvalidFile, InvalidInput
 
@@ -103,7 +103,33 @@ def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
     step = three_layers()
     plan = PlanFile.of(step, "half", hook_schedule(step, [7]), 12_345, 678)
     with pytest.raises(InvalidInput, match=r"plan of three, PyTorch: found 2\.12\.0, expected 2\.11\.0"):
-        plan.check_digests("2.12.0", "a" * 64, "b" * 64)
+        plan.check_model("2.12.0", "a" * 64, ())
+    of_another = replace(step.header, model_sha256="c" * 64)
+    heavy = (step.blocks[0], step.blocks[1]._replace(size_bytes=2 * MIB), *step.blocks[2:])
+    fewer = (*step.blocks[:2], step.blocks[2]._replace(holds=BlockClass.OTHER), *step.blocks[3:])
+    more = (*step.blocks, step.blocks[0])
+    for blocks, said in (
+        (heavy, "model: found parameter or buffer 1 of 2097152 bytes, expected 1048576; capture a step of this one"),
+        (fewer, "model: found 2 parameters and buffers, expected 3"),
+        (more, "model: found parameter or buffer 3, expected no more than 3 parameters and buffers"),
+        (
+            step.blocks,
+            r"found parameters and buffers of other names, shapes or types \(digest cccccccc\), expected its",
+        ),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            plan.schedule(replace(step, header=of_another, blocks=blocks))
+    with pytest.raises(InvalidInput, match=r"other names, .* \(digest cccccccc\)"):
+        replace(plan, held_bytes=()).check(replace(step, header=of_another, blocks=heavy))
+    other_order = replace(step.header, order_sha256="d" * 64)
+    wider = (*step.saved[:2], step.saved[2]._replace(shape=(2048, 1024), stride=(1024, 1)), *step.saved[3:])
+    for saved, said in (
+        (wider, r"saved tensors: found number 2 to be float32 \[2048, 1024\], strides \[1024, 1\], from byte 0, exp"),
+        (step.saved[:2], "saved tensors: found 2, expected 3 or more"),
+        (step.saved, r"saved tensors: found others \(digest dddddddd\), expected its own \(bbbbbbbb\)"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            plan.check(replace(step, header=other_order, saved=saved))
     path = tmp_path / "plan.json"
     plan.save(path)
     path.write_text(path.read_text().replace('"out": 3', '"out": "soon"'))

@@ -277,6 +277,13 @@ def test_a_plan_of_something_else_is_refused_with_the_first_difference() -> None
         offload(other, plan),
     ):
         pass
+    sizes = [one.untyped_storage().nbytes() for one in model.state_dict().values()]
+    known = replace(plan, held_bytes=(*sizes[:1], 12, *sizes[2:]))
+    name, size_bytes = list(model.state_dict())[1], sizes[1]
+    said = f"plan of probed, model: found parameter {name} of {size_bytes} bytes, expected 12; capture"
+    model_known = replace(known, model_sha256="0" * 64)
+    with pytest.raises(InvalidInput, match=said), offload(model, model_known):
+        pass
     older = replace(plan, torch="1.0")
     with pytest.raises(InvalidInput, match=r"PyTorch: found .*, expected 1\.0; capture a step"), offload(model, older):
         pass

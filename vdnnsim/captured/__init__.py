@@ -5,7 +5,8 @@ from vdnnsim.captured.checks import leaves_of, why_it_stays
 from vdnnsim.captured.files import check_step, check_step_writable, is_step, read_header, read_step, write_step
 from vdnnsim.captured.iteration import OPTIMISER, OUTSIDE, iteration_of_step
 from vdnnsim.captured.memory import addresses_of, pool_of, successors_of, unmodelled_allocator
-from vdnnsim.captured.plan_file import LeavingBlock, PlanFile, SavedView
+from vdnnsim.captured.plan_file import LeavingBlock, PlanFile
+from vdnnsim.captured.plan_matching import Held, SavedView
 from vdnnsim.captured.program import build_step
 from vdnnsim.captured.remaking import remake_modules
 from vdnnsim.captured.schedules import hook_schedule, schedule_of
@@ -42,6 +43,7 @@ __all__ = [
     "CapturedStep",
     "Deed",
     "Doing",
+    "Held",
     "HookCosts",
     "HookDeeds",
     "HookStages",

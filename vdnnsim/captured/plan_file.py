@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of
+from vdnnsim.captured.plan_matching import Held, SavedView, held_of, other_held, other_saved, views_of
 from vdnnsim.captured.step import CapturedStep, Doing
 from vdnnsim.errors import InvalidInput
 from vdnnsim.files import read_text, write_text
@@ -34,16 +36,6 @@ def why_not_trained(schedule: Schedule) -> str:
     return next((f"found {found}; expected {expected}" for found, is_so in beyond.items() if is_so), "")
 
 
-class SavedView(NamedTuple):
-    """A saved tensor by its number, with its type and how it lies in its block, as `SavedTensor` has them."""
-
-    number: int
-    dtype: str
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset_bytes: int
-
-
 class LeavingBlock(NamedTuple):
     """A block that leaves: by its number, with the saved tensors in it, how often a step needs any of these, and its
     stages (`iteration.Leave`)."""
@@ -62,7 +54,7 @@ class LeavingBlock(NamedTuple):
 class PlanFile:
     """A plan as training takes it. The digests and `torch` are those of the step that it is of. `hook_runs` are that
     step's hook calls: so many saves, then so many needs, and so on by turns. `step_ns` and `peak_bytes` were predicted.
-    """
+    `held_bytes` are the sizes of its parameters and buffers in order; files that were written earlier lack them."""
 
     policy: str
     step: str
@@ -73,6 +65,7 @@ class PlanFile:
     leaving: tuple[LeavingBlock, ...]
     step_ns: int
     peak_bytes: int
+    held_bytes: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, step: CapturedStep, policy: str, schedule: Schedule, step_ns: int, peak_bytes: int) -> PlanFile:
@@ -80,9 +73,8 @@ class PlanFile:
         if found := why_not_trained(schedule):
             raise InvalidInput(f"plan of {policy}: {found}")
         views: dict[int, list[SavedView]] = {}
-        for number, one in enumerate(step.saved):
-            view = SavedView(number, one.dtype, one.shape, one.stride, one.offset_bytes)
-            views.setdefault(one.block, []).append(view)
+        for view in views_of(step):
+            views.setdefault(step.saved[view.number].block, []).append(view)
         leaving = tuple(
             LeavingBlock(
                 number,
@@ -98,7 +90,8 @@ class PlanFile:
         )
         header = step.header
         digests = (header.torch, header.model_sha256, header.order_sha256)
-        return cls(policy, header.name, *digests, _runs(step), leaving, step_ns, peak_bytes)
+        held_bytes = tuple(one.size_bytes for one in held_of(step))
+        return cls(policy, header.name, *digests, _runs(step), leaving, step_ns, peak_bytes, held_bytes)
 
     @property
     def pinned_bytes(self) -> int:
@@ -118,21 +111,22 @@ class PlanFile:
     def check(self, step: CapturedStep) -> None:
         """Raise `InvalidInput`, with the first difference, where this is a plan of another step."""
         header = step.header
-        self.check_digests(header.torch, header.model_sha256, header.order_sha256)
+        self.check_model(header.torch, header.model_sha256, held_of(step))
+        if header.order_sha256 != self.order_sha256:
+            expected = (view for block in self.leaving for view in block.saved)
+            others = _digests("others", header.order_sha256, self.order_sha256)
+            self._refuse("saved tensors", other_saved(views_of(step), expected) or others)
 
-    def check_digests(self, torch: str, model_sha256: str, order_sha256: str | None = None) -> None:
-        """As `check`, for a model by its digest, and the order of its saved tensors by theirs where that is known."""
-        advice = "capture a step of this one, and plan again"
-        digests = (
-            ("model", "parameters and buffers of other names, shapes or types", model_sha256, self.model_sha256),
-            ("saved tensors", "others", order_sha256 or self.order_sha256, self.order_sha256),
-        )
+    def check_model(self, torch: str, model_sha256: str, held: Sequence[Held]) -> None:
+        """As `check`, for a model alone: by its digest, and what it holds."""
         if torch != self.torch:
-            raise InvalidInput(f"plan of {self.step}, PyTorch: found {torch}, expected {self.torch}; {advice}")
-        for what, other, found, expected in digests:
-            if found != expected:
-                said = f"found {other} (digest {found[:8]}), expected its own ({expected[:8]})"
-                raise InvalidInput(f"plan of {self.step}, {what}: {said}; {advice}")
+            self._refuse("PyTorch", f"found {torch}, expected {self.torch}")
+        if model_sha256 != self.model_sha256:
+            other = "parameters and buffers of other names, shapes or types"
+            self._refuse("model", other_held(held, self.held_bytes) or _digests(other, model_sha256, self.model_sha256))
+
+    def _refuse(self, what: str, difference: str) -> NoReturn:
+        raise InvalidInput(f"plan of {self.step}, {what}: {difference}; capture a step of this one, and plan again")
 
     def schedule(self, step: CapturedStep) -> Schedule:
         """The schedule, for the step that it is of. Raises `InvalidInput` (and its kinds)."""
@@ -167,6 +161,10 @@ def _runs(step: CapturedStep) -> tuple[int, ...]:
     runs = [(doing, len(list(calls))) for doing, calls in groupby(step.deeds[call].doing for call in step.hook_calls)]
     begins_with_need = bool(runs) and runs[0][0] is Doing.NEED
     return (*[0] * begins_with_need, *(length for _, length in runs))
+
+
+def _digests(other: str, found: str, expected: str) -> str:
+    return f"found {other} (digest {found[:8]}), expected its own ({expected[:8]})"
 
 
 def _row(block: LeavingBlock) -> str:

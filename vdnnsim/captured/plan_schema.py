@@ -55,6 +55,7 @@ class PlanDocument(_Strict):
     leaving: tuple[LeavingDocument, ...]
     step_ns: _Count
     peak_bytes: _Count
+    held_bytes: tuple[_Count, ...] = ()
     pinned_bytes: _Count
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch.profiler import record_function
 
+from vdnnsim.captured import Held
 from vdnnsim.profiler.recording import GRADIENTS
 from vdnnsim.pytorch.user_step import Optimizers, each_of
 
@@ -38,6 +39,16 @@ def held_by(model: torch.nn.Module, optimizer: Optimizers, device: torch.device)
         for key, value in state.items() if isinstance(state, dict) else ():
             note(f"state {place} {key}", value)
     return found
+
+
+def model_holds(model: torch.nn.Module) -> list[Held]:
+    """Parameters and buffers on the device of the first parameter, each storage once, in the order of a capture."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    found: dict[int, Held] = {}
+    for name, (address, size_bytes) in held_by(model, (), device).items():
+        if not name.startswith("gradient "):
+            found.setdefault(address, Held(name, size_bytes))
+    return list(found.values())
 
 
 class GradientLooks:

@@ -13,13 +13,14 @@ from vdnnsim.calibration.bench import open_bench
 from vdnnsim.calibration.link import Copies, measure_copies, memory_for_copies
 from vdnnsim.calibration.progress import OnProgress, silent
 from vdnnsim.calibration.step_records import Prediction, StepRecord, summary_of, table_of
-from vdnnsim.captured import CapturedStep, PlanFile
+from vdnnsim.captured import CapturedStep, PlanFile, schedule_of
 from vdnnsim.comparing import compare_policies
 from vdnnsim.gpu import GpuProfile, load_profile
 from vdnnsim.making import study_of_step
 from vdnnsim.policies import Policy
 from vdnnsim.pytorch.devices import CaptureDevice, open_device
 from vdnnsim.pytorch.digests import model_sha256
+from vdnnsim.pytorch.holding import model_holds
 from vdnnsim.pytorch.offloading import pinned_memory
 from vdnnsim.pytorch.step_bench import step_bench
 from vdnnsim.pytorch.user_step import Optimizers, Step
@@ -89,9 +90,8 @@ def measure(
 
 def check_step_of(step: CapturedStep, model: torch.nn.Module) -> None:
     """Raise `InvalidInput`, with the first difference, where the step was captured of another model or PyTorch."""
-    header = step.header
-    plan = PlanFile("", header.name, header.torch, header.model_sha256, header.order_sha256, (), (), 0, 0)
-    plan.check_digests(str(torch.__version__), model_sha256(model))
+    plan = PlanFile.of(step, "", schedule_of(step, {}), 0, 0)
+    plan.check_model(str(torch.__version__), model_sha256(model), model_holds(model))
 
 
 def copies_now(device: CaptureDevice) -> Copies:

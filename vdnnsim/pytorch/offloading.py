@@ -16,6 +16,7 @@ from vdnnsim.pytorch.counting import OffloadWarning
 from vdnnsim.pytorch.course import Script
 from vdnnsim.pytorch.digests import model_sha256
 from vdnnsim.pytorch.engine import CpuEngine, Engine, arena_bytes
+from vdnnsim.pytorch.holding import model_holds
 from vdnnsim.pytorch.running import Part, Running
 from vdnnsim.pytorch.saved import Geometry
 from vdnnsim.pytorch.user_step import keep_hooks_from_compiler
@@ -48,7 +49,7 @@ def offload(
     changed in place after it was saved, which PyTorch itself does not notice where there are hooks.
     """
     file = plan if isinstance(plan, PlanFile) else _read(plan)
-    file.check_digests(torch.__version__, model_sha256(model))
+    file.check_model(torch.__version__, model_sha256(model), model_holds(model))
     device = _device_of(model)
     if file.leaving and _other_hooks():
         message = (
