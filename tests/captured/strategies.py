@@ -65,7 +65,7 @@ class _Draft:
         return made
 
     def save(self, block: int, module: str) -> None:
-        stays = self.draw(st.sampled_from(("", "", "", "small")))
+        stays = self.draw(st.sampled_from(("", "", "", "small", "weight copy")))
         self.deeds.append(Deed(Doing.SAVE, len(self.saved)))
         self.saved.append(saved(block, module, 512, stays))
 

@@ -26,6 +26,7 @@ from vdnnsim.captured import (
     why_it_stays,
 )
 from vdnnsim.captured.checking import check_step_program
+from vdnnsim.captured.choosing import can_go
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, CopyStreams, Schedule
 from vdnnsim.machines import BrokenProgram, DeviceMemory
@@ -63,10 +64,10 @@ def check(step: CapturedStep, schedule: Schedule) -> Program:
 @given(steps(), st.data())
 def test_hook_schedules_can_be_carried_out(step: CapturedStep, data: st.DataObject) -> None:
     check_step(step)
-    may = [number for number in range(len(step.blocks)) if not why_it_stays(step, number)]
+    may = can_go(step)
     leaving = data.draw(st.sets(st.sampled_from(may))) if may else set()
     bound = data.draw(st.none() | st.integers(0, 2**24))
-    schedule = hook_schedule(step, leaving, data.draw(st.integers(0, 4)), bound)
+    schedule = hook_schedule(step, leaving, data.draw(st.integers(0, 4)), bound, data.draw(st.booleans()))
     assert schedule.leaves.keys() == {f"b{number}" for number in leaving}
     check(step, schedule)
 
