@@ -54,10 +54,10 @@ def test_a_solver_out_of_time_proves_nothing() -> None:
 
 
 @settings(max_examples=tries(30))
-@given(instances())
-def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> None:
-    least = least_ns(instance)
-    model = Model(instance)
+@given(instances(), st.booleans())
+def test_the_solver_finds_what_trying_everything_finds(instance: Instance, bounding: bool) -> None:
+    least = least_ns(instance, bounding)
+    model = Model(instance, bounding=bounding)
     if least is None:
         with pytest.raises(Unsolvable):
             model.solve(whole=True, seconds=60)
@@ -73,13 +73,15 @@ def test_the_solver_finds_what_trying_everything_finds(instance: Instance) -> No
 def test_coarser_ones_are_below_or_above(instance: Instance, data: st.DataObject) -> None:
     """Looking at some kernels alone only lessens what is needed; going and coming at some alone takes no less."""
     least = least_ns(instance)
+    at_least = least_ns(instance, bounding=True)
     steps = len(instance.steps)
     some = data.draw(st.sets(st.integers(1, steps - 2)))
     seen = at_marks(instance, [*sorted(some), steps - 1])
     coarse = in_periods(instance, [0, *sorted(some)])
     assert seen.least_bytes <= instance.least_bytes
-    if least is not None:
-        assert Model(seen).solve(whole=True, seconds=60).bound_ns <= least + 100
+    if at_least is not None:
+        assert Model(seen, bounding=True).solve(whole=True, seconds=60).bound_ns <= at_least + 100
+        assert least is None or at_least <= least
     try:
         found = Model(coarse).solve(whole=True, seconds=60).time_ns
     except Unsolvable:

@@ -56,11 +56,15 @@ class Model:
     """Variables, by number, and constraints.
 
     Period k is a *wait* and then its kernels. Copies run in cells 2k (the wait) and 2k + 1 (beside the kernels). With
-    `shares` parts of a tensor may be gone, but whether any are is a whole number.
+    `shares` parts of a tensor may be gone, but whether any are is a whole number. One for `bounding`, of single steps,
+    allows what the machine does beyond plans of the model: no schedule is below its optimum.
     """
 
-    def __init__(self, instance: Instance, shares: bool = False, trouble: float = 0.0) -> None:
+    def __init__(
+        self, instance: Instance, shares: bool = False, trouble: float = 0.0, *, bounding: bool = False
+    ) -> None:
         self.instance = instance
+        self.bounding = bounding
         self.shares = shares
         self.trouble = trouble
         self.acting: list[int] = []
@@ -144,7 +148,8 @@ class Model:
         steps = range(gap.first, gap.last + 1)
         gone = dict(zip(steps, self.gone[number], strict=True))
         # Out: the share that has left by the begin of each kernel; in cells behind the one that wrote it.
-        out = {cell: self.variable() for cell in range(2 * gap.written + 2, 2 * gap.last + 1)} if gap.out_ns else {}
+        latest = 2 * gap.last + (2 if self.bounding else 1)
+        out = {cell: self.variable() for cell in range(2 * gap.written + 2, latest)} if gap.out_ns else {}
         soonest = max(gap.first + 1, gap.again)
         back = {cell: self.variable() for cell in range(2 * soonest, 2 * gap.needed + 1)}
         remake = {}
@@ -161,7 +166,8 @@ class Model:
         if out:  # what is gone has left by copies, or is made again; where the host has it, it may just go
             share = self._left_by(gap, out)
             for step in steps:
-                self.rows.add([(gone[step], 1.0), (share[step], -1.0), *((v, -1.0) for v, _ in made)], 0.0)
+                left = [share[step], *self._late(step, out), *(variable for variable, _ in made)]
+                self.rows.add([(gone[step], 1.0), *((variable, -1.0) for variable in left)], 0.0)
             self.rows.add([(share[gap.last], 1.0), *made], 1.0)
         # What has begun to come back, or was made again, is there.
         returned = self.returned[number]
@@ -198,6 +204,22 @@ class Model:
             self.equal([*terms, *([(before, -1.0)] if before is not None else [])])
             share[step] = before = variable
         return share
+
+    def _late(self, period: int, out: dict[int, int]) -> list[int]:
+        """The share that leaves beside a kernel and is gone by its end: one that takes no workspace need not have
+        waited for what went before it, and another may come to the same bytes beside it."""
+        if not self.bounding:
+            return []
+        beside = out[2 * period + 1]
+        [step] = self.periods[period]
+        choices = zip(self.chosen[step], self.instance.steps[step].choices, strict=True)
+        plain = [variable for variable, choice in choices if not choice.workspace_bytes]
+        if len(plain) == len(self.chosen[step]):
+            return [beside]
+        late = self.variable(upper=float(bool(plain)))
+        self.rows.add([(late, 1.0), (beside, -1.0)], 0.0)
+        self.rows.add([(late, 1.0), *((variable, -1.0) for variable in plain)], 0.0)
+        return [late]
 
     def equal(self, terms: list[tuple[int, float]]) -> None:
         """What they add up to is 0."""

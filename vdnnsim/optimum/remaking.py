@@ -19,7 +19,8 @@ class Remaking:
     Kernels that run again do so in a wait, one after the other, each by the algorithm by which it ran before and with
     its workspace, beside what the stage behind the wait uses and all that is not gone; only what is made behind it need
     not be there yet. What they read is there: not gone yet, or wholly back. They run behind the copies in that the
-    stage, or they, need: where they have no `makers`, nothing is known of that.
+    stage, or they, need: where they have no `makers`, nothing is known of that. A bound does not count their workspace:
+    when that is done with, another tensor may begin to come there beside the kernel of the same stage.
     """
 
     def __init__(self, model: Model) -> None:
@@ -70,7 +71,7 @@ class Remaking:
         for run, (choice, _) in zip(runs, ways, strict=True):
             self.waits[period].append((run, choice.duration_ns / model.unit_ns))
         spaces = [(run, choice.workspace_bytes) for run, (choice, _) in zip(runs, ways, strict=True)]
-        if any(size_bytes for _, size_bytes in spaces):
+        if any(size_bytes for _, size_bytes in spaces) and not model.bounding:
             self._room(number, period, spaces)
 
     def _room(self, number: int, period: int, spaces: list[tuple[int, int]]) -> None:

@@ -145,7 +145,7 @@ class Search:
     def _infeasible(self) -> NoPlan:
         host_bytes = self.instance.host_bytes
         if host_bytes is not None:
-            least_bytes = Model(replace(self.instance, host_bytes=None)).least_host_bytes(self._left_s)
+            least_bytes = self._bounding(replace(self.instance, host_bytes=None)).least_host_bytes(self._left_s)
             if least_bytes > host_bytes:
                 return NoPlan(
                     f"optimum: found {host_bytes} bytes of the host's memory, expected at least {least_bytes}: so much "
@@ -196,7 +196,7 @@ class Search:
     def _first_bounds(self, simple: bool) -> Iterator[str]:
         for count in _MARKS:
             if count < len(self.instance.steps):
-                model = Model(at_marks(self.instance, tightest(self.instance, count)))
+                model = self._bounding(at_marks(self.instance, tightest(self.instance, count)))
                 self._raise_bound(model.solve(whole=False, seconds=self._left_s / 8))
                 yield f"relaxation at {count} kernels"
                 if not simple and count == _MARKS[0]:
@@ -204,7 +204,7 @@ class Search:
                     yield f"whole tensors at {count} kernels"
 
     def _whole_bound(self) -> Iterator[str]:
-        model = Model(self.instance)
+        model = self._bounding(self.instance)
         self._raise_bound(model.solve(whole=False, seconds=self._left_s / 4))
         yield "relaxation"
         self._raise_bound(model.solve(whole=True, seconds=self._left_s / 4, gap=self.goal / 4))
@@ -225,6 +225,10 @@ class Search:
         ):
             limit_ns = tried.time_ns if tried.fits else None
             self._keep(schedule, draft.algorithms, tried, draft.model_ns or None)
+
+    def _bounding(self, instance: Instance) -> Model:
+        """The model below whose optimum no schedule is."""
+        return Model(instance, bounding=True)
 
     def _raise_bound(self, solution: Solution) -> None:
         """The solver's own tolerance is taken off."""
