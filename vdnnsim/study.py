@@ -126,9 +126,10 @@ class Study:
 
     def within(self, capacity_bytes: int) -> Study:
         """The same with another device memory; shares the iteration, the programs and the machines with other hosts,
-        which hang on none."""
+        or slower in what spreads, which hang on none."""
         other = replace(self, gpu=self.gpu.with_capacity(capacity_bytes))
-        other.__dict__.update(iteration=self.iteration, _candidates=self._candidates, _paces=self._paces)
+        shared = {"_candidates": self._candidates, "_paces": self._paces, "_sources": self._sources}
+        other.__dict__.update(shared, iteration=self.iteration)
         return other
 
     def changed(self, changes: Changes) -> Study:
@@ -187,7 +188,7 @@ class Study:
         return self._told[key]
 
     def _band(self, ran: _Outcome, pace: HostPace | None) -> Band | None:
-        if not self.trace.has_spreads:
+        if self._sources is None:
             return None
         of = (ran.program, ran.timeline, self.trace, self.gpu, self._sources)
         return band_of(*of) if pace is None else band_of_step(*of, pace)
@@ -197,8 +198,8 @@ class Study:
         return self.workload.paces(self.trace, self.gpu)
 
     @cached_property
-    def _sources(self) -> Sources:
-        return sources_of(self.trace, self.gpu)
+    def _sources(self) -> Sources | None:
+        return sources_of(self.trace, self.gpu) if self.trace.has_spreads else None
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """Run one iteration of a plan in a pool of the GPU's capacity; see `Laboratory`."""
@@ -214,7 +215,7 @@ class Study:
         check_plan(plan, self.workload, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            plan, program, failure = self._prepare(plan)
+            plan, program, failure, _ = self._prepare(plan)
             timeline = self._simulate(program, self._room_bytes(plan, failure))
             self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
         return self._ran[key]
@@ -228,7 +229,7 @@ class Study:
             memories.append(self._memory(capacity_bytes))
             return memories[-1]
 
-        _, program, failure = self.workload.fit(self._candidate(plan), empty_memory)
+        _, program, failure, _ = self.workload.fit(self._candidate(plan), empty_memory)
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
             pool = memories[-1].pool
@@ -248,16 +249,6 @@ class Study:
         if found.failure is not None:
             return None
         return SimulatedMachine(self.trace, self.gpu).iteration_time_ns(found.program)
-
-    def holds(self, plan: Plan, capacity_bytes: int) -> bool:
-        """Whether a plan that fits here fits into so much memory just as it is, with nothing put off."""
-        return self._holds(self.prepare(plan).program, capacity_bytes)
-
-    def used_bytes(self, plan: Plan) -> int:
-        """What a plan uses of its pool. Raises `OutOfMemory`."""
-        memory = self._memory()
-        self.workload.replay(self.prepare(plan).program, memory)
-        return memory.pool.high_water_bytes
 
     def shrink_workspaces(self, plan: Plan) -> Plan:
         """The greedy step of vDNN-dyn; see `Laboratory`."""
@@ -315,9 +306,7 @@ class Study:
         """
         if not failure.on_device:
             return high_water_bytes
-        enough = next(
-            (size for size in _with_spare_room(high_water_bytes) if self._holds(program, size)), ENDLESS_BYTES
-        )
+        enough = next((size for size in _with_spare_room(high_water_bytes) if self.holds(program, size)), ENDLESS_BYTES)
         too_little = self.gpu.capacity_bytes
         if plan.layout is Layout.LAYER_WISE:
             candidate = self._kept_candidate(plan)
@@ -329,7 +318,8 @@ class Study:
                     too_little = middle
         return enough
 
-    def _holds(self, program: Program, capacity_bytes: int) -> bool:
+    def holds(self, program: Program, capacity_bytes: int) -> bool:
+        """Whether a plan's program fits into so much memory just as it is, with nothing put off."""
         try:
             self.workload.replay(program, self._memory(capacity_bytes))
         except OutOfMemory:

@@ -263,16 +263,21 @@ class StepWorkload:
 
     def memory(self, pool: str, capacity_bytes: int) -> DeviceMemory:
         if pool == STEP_POOL:
-            return DeviceMemory(pool_of(self.step, capacity_bytes), addresses_of(self.step))
+            return DeviceMemory(pool_of(self.step, capacity_bytes), self._addresses)
         return DeviceMemory(make_pool(pool, capacity_bytes))
+
+    @cached_property
+    def _addresses(self) -> dict[str, int]:
+        return addresses_of(self.step)
 
     def fit(self, given: Candidate, empty_memory: Callable[[], DeviceMemory], _trace: Trace | None = None) -> Fitted:
         """Nothing of it is put off or shrinks: it fits, step after step, or not."""
+        memory = empty_memory()
         try:
-            self.replay(given.program, empty_memory())
+            self.replay(given.program, memory)
         except OutOfMemory as failure:
             return Fitted(given.plan, given.program, failure)
-        return Fitted(given.plan, given.program, None)
+        return Fitted(given.plan, given.program, None, memory.pool.high_water_bytes)
 
     def replay(self, program: Program, memory: DeviceMemory) -> None:
         self.at_rest(program, memory)

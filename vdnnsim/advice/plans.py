@@ -144,15 +144,14 @@ class Plans:
 
     def _with_room(self, plan: Plan) -> _Free:
         roomy = self.at(ROOMY_BYTES)
-        time_ns, used_bytes = roomy.time_ns(plan) or 0, roomy.used_bytes(plan)
-
+        time_ns, (_, program, _, used_bytes) = roomy.time_ns(plan) or 0, roomy.prepare(plan)
         tried = used_bytes * 3 // 4
-        long = len(roomy.prepare(plan).program.steps) >= _MANY_STEPS
+        long = len(program.steps) >= _MANY_STEPS
         for per_mille in _ROOM_PER_MILLE[long:]:
             budget = -(-used_bytes * per_mille // 1000)
-            if roomy.holds(plan, budget):
+            if roomy.holds(program, budget):
                 if not long:
-                    budget = last_good(lambda size: roomy.holds(plan, size), tried, budget, used_bytes // 500 + 1)
+                    budget = last_good(lambda size: roomy.holds(program, size), tried, budget, used_bytes // 500 + 1)
                 return _Free(budget, time_ns)
             tried = budget
         return _Free(ROOMY_BYTES, time_ns)

@@ -22,11 +22,13 @@ from vdnnsim.trace import Trace, TraceRow
 
 
 class Fitted(NamedTuple):
-    """A plan as far as it could be fitted, its program, and what still finds no room, if anything."""
+    """A plan as far as it could be fitted, its program, and what still finds no room, if anything; where nothing does,
+    what it used of the pool."""
 
     plan: Plan
     program: Program
     failure: OutOfMemory | None
+    used_bytes: int = 0
 
 
 class _NoRoom(NamedTuple):
@@ -93,7 +95,7 @@ def fit_plan(given: Candidate, empty_memory: Callable[[], DeviceMemory], trace: 
         if walk.no_room is None:
             algorithms = {**plan.algorithms, **walk.chosen}
             if trace is None or algorithms == plan.algorithms:
-                return Fitted(plan, program, None)
+                return Fitted(plan, program, None, walk.memory.pool.high_water_bytes)
             # Walked once more: in some pools a request that found no room has changed where later ones go.
             candidate = Candidate(given.iteration, plan.with_algorithms(algorithms, trace))
         else:

@@ -267,9 +267,8 @@ class CachingPool(Pool):
         """The address and size of each segment that is one hole, and the holes that it is among."""
         return {
             address: (size, holes)
-            for address, size in self._segments.items()
             for holes in self._all_holes
-            if holes.sizes.get(address) == size
+            for address, size in self._segments.items() & holes.sizes.items()
         }
 
 

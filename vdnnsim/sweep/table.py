@@ -152,7 +152,8 @@ def parquet_bytes(table: Arrow, of: Seal) -> bytes:
     import pyarrow.parquet as pq
 
     out = io.BytesIO()
-    with pq.ParquetWriter(out, table.schema, compression="zstd") as writer:
+    words = [field.name for field in table.schema if arrow().types.is_dictionary(field.type)]  # numbers are many
+    with pq.ParquetWriter(out, table.schema, compression="zstd", use_dictionary=words) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({KEY: of.line()})
     return seal(out.getvalue())
