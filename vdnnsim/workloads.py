@@ -116,7 +116,7 @@ class NetworkWorkload:
         raise InvalidInput(f"policy: found {self.name}, a network of layers; expected a captured step")
 
     def kernels(self, trace: Trace) -> list[Key]:
-        return list(kernels_of(self.network, trace))
+        return kernels_of(self.network, trace)
 
     def iteration(self, trace: Trace) -> Iteration:
         return iteration_of(self.network, frozenset(self.kernels(trace)))

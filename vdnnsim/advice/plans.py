@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from vdnnsim.advice.records import FittingPlan, Point
 from vdnnsim.iteration import Leave
+from vdnnsim.machines.simulated import SimulatedMachine
 from vdnnsim.policies import ONE_WAY_POLICIES, POLICIES, Plan, Problem, VdnnDyn, decide, make_plan, make_policy
 from vdnnsim.study import Study
 from vdnnsim.summary import against
@@ -144,7 +145,8 @@ class Plans:
 
     def _with_room(self, plan: Plan) -> _Free:
         roomy = self.at(ROOMY_BYTES)
-        time_ns, (_, program, _, used_bytes) = roomy.time_ns(plan) or 0, roomy.prepare(plan)
+        _, program, _, used_bytes = roomy.prepare(plan)
+        time_ns = SimulatedMachine(roomy.trace, roomy.gpu).iteration_time_ns(program)
         tried = used_bytes * 3 // 4
         long = len(program.steps) >= _MANY_STEPS
         for per_mille in _ROOM_PER_MILLE[long:]:

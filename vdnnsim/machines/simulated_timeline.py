@@ -147,5 +147,5 @@ def memory_times_ns(script: Script, moments: Moments) -> list[int]:
 
 
 def _memory_record(step: int, time_ns: int, taken: bool, buffer: Buffer, address: int) -> MemoryRecord:
-    name, size_bytes, memory_class, _, in_classifier, *_ = buffer
-    return MemoryRecord(step, time_ns, taken, name, memory_class, in_classifier, address, size_bytes)
+    name, memory_class, in_classifier = buffer.name, buffer.memory_class, buffer.in_classifier
+    return MemoryRecord(step, time_ns, taken, name, memory_class, in_classifier, address, buffer.size_bytes)

@@ -172,9 +172,9 @@ def workspaces_of(algorithms: Algorithms, trace: Trace) -> Workspaces:
     return {key: trace.row(*key, algorithm).workspace_bytes for key, algorithm in algorithms.items()}
 
 
-def kernels_of(network: Network, trace: Trace) -> Iterable[tuple[str, str]]:
+def kernels_of(network: Network, trace: Trace) -> list[tuple[str, str]]:
     """Every (layer, pass) that one iteration runs: of what training may run what the trace has a row for."""
-    return (key for key in network.passes if trace.choices(*key))
+    return [key for key in network.passes if key in trace.by_pass]
 
 
 def make_plan(problem: Problem, layout: Layout, offload: Iterable[str], algorithms: Algorithms) -> Plan:

@@ -146,13 +146,17 @@ class Trace:
         self.header = header
         self.rows = tuple(rows)
         self._by_kernel = {(row.layer, row.pass_, row.algorithm): row for row in self.rows}
-        by_pass: dict[tuple[str, str], list[TraceRow]] = {}
-        for row in self.rows:
-            by_pass.setdefault((row.layer, row.pass_), []).append(row)
-        self._by_pass = {key: tuple(rows) for key, rows in by_pass.items()}
 
     def __repr__(self) -> str:
         return f"<Trace of {self.header.title}: {len(self.rows)} rows>"
+
+    @cached_property
+    def by_pass(self) -> Mapping[tuple[str, str], tuple[TraceRow, ...]]:
+        """Every algorithm of each (layer, pass), in file order."""
+        found: dict[tuple[str, str], list[TraceRow]] = {}
+        for row in self.rows:
+            found.setdefault((row.layer, row.pass_), []).append(row)
+        return {key: tuple(rows) for key, rows in found.items()}
 
     @cached_property
     def sha256(self) -> str:
@@ -180,7 +184,7 @@ class Trace:
 
     def choices(self, layer: str, pass_: str) -> tuple[TraceRow, ...]:
         """Every algorithm of a pass, in file order; empty where the trace lacks the pass."""
-        return self._by_pass.get((layer, pass_), ())
+        return self.by_pass.get((layer, pass_), ())
 
     def fastest(self, layer: str, pass_: str) -> TraceRow:
         """The fastest algorithm whatever its workspace, (p) in the paper; of equals the one with less workspace."""
