@@ -45,12 +45,14 @@ _NARROWINGS = 4
 
 
 class _Outcome(NamedTuple):
-    """A plan as fitted, its program, why it does not fit if so, and one iteration of it."""
+    """A plan as fitted, its program, why it does not fit if so, and one iteration of it; of a captured step's that fits
+    what steps in a row need of the allocator."""
 
     plan: Plan
     program: Program
     failure: OutOfMemory | None
     timeline: Timeline
+    at_rest: StepMemory | None
 
 
 class _Beside(NamedTuple):
@@ -182,7 +184,9 @@ class Study:
     def _beside(self, ran: _Outcome) -> _Beside:
         key = _key(ran.plan)
         if key not in self._told:
-            memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
+            memory = ran.at_rest
+            if memory is None:  # of what was fitted into no memory, or is a network
+                memory = self.workload.at_rest(ran.program, self._memory(self._room_bytes(ran.plan, ran.failure)))
             pace = self._paces.of(ran.program) if self._paces else None
             self._told[key] = _Beside(self._band(ran, pace), memory, pace)
         return self._told[key]
@@ -215,9 +219,9 @@ class Study:
         check_plan(plan, self.workload, self.trace)
         key = _key(plan)
         if key not in self._ran:
-            plan, program, failure, _ = self._prepare(plan)
+            plan, program, failure, _, at_rest = self._prepare(plan)
             timeline = self._simulate(program, self._room_bytes(plan, failure))
-            self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline)
+            self._ran[key] = self._ran[_key(plan)] = _Outcome(plan, program, failure, timeline, at_rest)
         return self._ran[key]
 
     def rehearse(self, plan: Plan) -> Rehearsal:
@@ -229,7 +233,7 @@ class Study:
             memories.append(self._memory(capacity_bytes))
             return memories[-1]
 
-        _, program, failure, _ = self.workload.fit(self._candidate(plan), empty_memory)
+        _, program, failure, *_ = self.workload.fit(self._candidate(plan), empty_memory)
         if failure is not None:
             missing_bytes = failure.requested_bytes - failure.largest_hole_bytes
             pool = memories[-1].pool

@@ -274,10 +274,10 @@ class StepWorkload:
         """Nothing of it is put off or shrinks: it fits, step after step, or not."""
         memory = empty_memory()
         try:
-            self.replay(given.program, memory)
+            at_rest = self.at_rest(given.program, memory)
         except OutOfMemory as failure:
             return Fitted(given.plan, given.program, failure)
-        return Fitted(given.plan, given.program, None, memory.pool.high_water_bytes)
+        return Fitted(given.plan, given.program, None, memory.pool.high_water_bytes, at_rest)
 
     def replay(self, program: Program, memory: DeviceMemory) -> None:
         self.at_rest(program, memory)

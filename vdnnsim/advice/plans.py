@@ -145,7 +145,7 @@ class Plans:
 
     def _with_room(self, plan: Plan) -> _Free:
         roomy = self.at(ROOMY_BYTES)
-        _, program, _, used_bytes = roomy.prepare(plan)
+        _, program, _, used_bytes, _ = roomy.prepare(plan)
         time_ns = SimulatedMachine(roomy.trace, roomy.gpu).iteration_time_ns(program)
         tried = used_bytes * 3 // 4
         long = len(program.steps) >= _MANY_STEPS

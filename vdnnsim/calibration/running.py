@@ -110,7 +110,7 @@ class RealLaboratory:
 
     def attempt(self, title: str, plan: Plan) -> Trial:
         """One real iteration of a plan after one to warm up, if it fits."""
-        plan, program, failure, _ = self.study.prepare(plan)
+        plan, program, failure, *_ = self.study.prepare(plan)
         if failure is not None:
             trial = self.study.attempt(title, plan)  # there is no real run of what does not fit
             return trial._replace(iteration_time_ns=0)
@@ -146,7 +146,7 @@ def run_case(
     plan = decide(policy, problem)
     # What a solver found in its time it may not find again; nor did it ask the device.
     predicted = study.run(policy) if plan.bound is None else study.run_plan(policy.name, plan)
-    prepared, program, failure, _ = study.prepare(plan)
+    prepared, program, failure, *_ = study.prepare(plan)
     if failure is not None:
         raise DoesNotFit(f"{policy.name} does not fit: {predicted.result.reason}")
     loaded = load(study, bench, machine, program, prepared)
@@ -260,7 +260,7 @@ def check_case(
 ) -> GradientCheck:
     """Iterations in the checking mode, with one part of the device after the other lagging, held against autograd."""
     problem = study.problem()
-    plan, program, failure, _ = study.prepare(decide(policy, problem))
+    plan, program, failure, *_ = study.prepare(decide(policy, problem))
     if failure is not None:
         raise InvalidInput(f"{policy.name} does not fit: {failure}")
     progress(0, 3, "iterations with freed bytes overwritten")

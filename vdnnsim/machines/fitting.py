@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vdnnsim.iteration import Iteration, Schedule
 from vdnnsim.machines.device_memory import DeviceMemory, OutOfMemory
+from vdnnsim.machines.steady import StepMemory
 from vdnnsim.policies import Life, Plan
 from vdnnsim.policies.schedules import defer, free_earlier
 from vdnnsim.program import Allocate, Buffer, Builder, CopyIn, Free, Kernel, Program
@@ -23,12 +24,13 @@ from vdnnsim.trace import Trace, TraceRow
 
 class Fitted(NamedTuple):
     """A plan as far as it could be fitted, its program, and what still finds no room, if anything; where nothing does,
-    what it used of the pool."""
+    what it used of the pool, and a captured step of PyTorch's allocator, once that has come to rest."""
 
     plan: Plan
     program: Program
     failure: OutOfMemory | None
     used_bytes: int = 0
+    at_rest: StepMemory | None = None
 
 
 class _NoRoom(NamedTuple):

@@ -94,7 +94,7 @@ def prepare(study: Study, policy_name: str) -> Prepared:
 
 def prepare_plan(study: Study, plan: Plan) -> Prepared:
     """Fit a plan and lower its program. Raises `InvalidInput` where the trace lacks a kernel."""
-    plan, program, failure, _ = study.prepare(plan)
+    plan, program, failure, *_ = study.prepare(plan)
     endless = plan.endless or (failure is not None and failure.on_device)
     memory = study.workload.memory(study.pool, ENDLESS_BYTES if endless else study.gpu.capacity_bytes)
     records = _memory_records(program, memory)
@@ -154,7 +154,7 @@ class TimelessLaboratory:
         self._study = study
 
     def attempt(self, title: str, plan: Plan) -> Trial:
-        plan, _, failure, _ = self._study.prepare(plan)
+        plan, _, failure, *_ = self._study.prepare(plan)
         on_device = failure is None or failure.on_device
         return Trial(title, plan, failure is None, 0, 0, "" if failure is None else str(failure), on_device)
 

@@ -128,7 +128,7 @@ class Seat:
         policy = make_policy(case.policy)
         plan: Plan = decide(policy, planned.problem())
         self._predicted = study.run_plan(policy.name, plan)
-        prepared, program, failure, _ = study.prepare(plan)
+        prepared, program, failure, *_ = study.prepare(plan)
         if failure is not None:
             raise InvalidInput(f"{policy.name} does not fit: {self._predicted.result.reason}")
         machine = self._bench.machine(study.network, study.trace.header.math)
