@@ -18,6 +18,7 @@ from vdnnsim.iteration import Remake
 from vdnnsim.network import Kind
 from vdnnsim.report.csv_text import comparison_csv, layers_csv
 from vdnnsim.report.json_text import comparison_json
+from vdnnsim.report.table import comparison_notes
 
 STEP = three_layers()
 GPU = gpu_of(ROOMY_BYTES, 2, 2)
@@ -33,6 +34,18 @@ def table() -> Comparison:
 def test_the_papers_policies_are_run_each_once(table: Comparison) -> None:
     assert [result.policy for result in table] == ["baseline", "vdnn-all", "vdnn-conv", "vdnn-dyn", "oracle"]
     assert all(result.trainable for result in table)
+
+
+def test_what_leaves_little_free_is_told(table: Comparison) -> None:
+    """PyTorch's allocator holds most under the baseline, and what the oracle holds is of no capacity."""
+    assert not any(note.startswith("With less than 5 % free") for note in comparison_notes(table))
+    memory = table["baseline"].memory
+    assert memory is not None
+    tight = compare(STEP, gpu=GPU.with_capacity(memory.reserved_bytes * 100 // 96), policies=["baseline", "oracle"])
+    assert (
+        "With less than 5 % free another process, which cuts its segments up otherwise, may find no room: baseline"
+        in comparison_notes(tight)
+    )
 
 
 def test_a_gpu_is_known_by_its_own_name_too() -> None:

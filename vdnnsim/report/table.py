@@ -38,6 +38,12 @@ _LOSS_HEADINGS = {
     "host_ns": "host",
     "synchronise_ns": "synchr.",
 }
+_FREE = 0.05
+"""With such a share of the memory free a step finds room however segments are cut up (docs/pytorch.md)."""
+_TIGHT = (
+    f"With less than {100 * _FREE:.0f} % free another process, which cuts its segments up otherwise, may find no room: "
+    "{policies}"
+)
 _LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
 _LEGEND_OF_CAPTURES = (
     "perf.: relative to the oracle; peak: as asked for; alloc., reserv.: what PyTorch's allocator gives and holds; "
@@ -191,10 +197,13 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     drive = [f"Of the stalls, for what is on NVMe: {', '.join(waited)}."] if waited else []
     faults = {run.plan.schedule.paging.label for run in comparison.runs if run.plan.schedule.paging}
     paged = [f"Page faults: {'; '.join(sorted(faults))}."] if faults else []
+    tight = [run.result.policy for run in comparison.runs if _tight(run, comparison.capacity_bytes)]
+    segments = [_TIGHT.format(policies=", ".join(tight))] if tight else []
     told = (
         measured,
         [link(comparison), provenance(comparison), legend],
         bands,
+        segments,
         recalled,
         squeezed,
         drive,
@@ -202,6 +211,12 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         left_out,
     )
     return [line for lines in told for line in lines]
+
+
+def _tight(run: PolicyRun, capacity_bytes: int) -> bool:
+    """Whether a plan fits and PyTorch's allocator holds nearly all that there is."""
+    held_bytes = run.result.memory.reserved_bytes if run.result.memory else 0
+    return run.result.trainable and not run.plan.endless and held_bytes > (1 - _FREE) * capacity_bytes
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
