@@ -76,7 +76,7 @@ def _check_bound(step: CapturedStep, actions: dict[str, Action]) -> None:
     timeline = run(step, schedule_of(step, actions))
     nothing = run(step, replace(schedule_of(step, {}), hooked=bool(actions)))
     begun = Rehearsal(nothing.iteration_time_ns, begins_ns=tuple(kernel.begin_ns for kernel in nothing.kernels))
-    instance = instance_of_step(step, GPU.link, timeline.pool_high_water_bytes, begun)
+    instance = instance_of_step(step, GPU.link, timeline.pool_high_water_bytes, begun, hooked=bool(actions))
     assert instance.least_bytes <= timeline.pool_high_water_bytes
     bound_ns = Model(instance).solve(whole=True, seconds=10).bound_ns
     assert bound_ns * (1 - 1e-6) - 1 <= timeline.iteration_time_ns

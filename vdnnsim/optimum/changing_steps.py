@@ -29,10 +29,10 @@ def changes_of_step(step: CapturedStep, remake: bool = True) -> Changes:
 
         return changed
 
-    make_again, leave, keep, shift, trade = map(change, (_make_again, _leave, _keep, _shift, _trade))
+    make_again, leave, keep, shift, trade, go = map(change, (_make_again, _leave, _keep, _shift, _trade, _go_sooner))
     if not remake:
-        return Changes((keep, keep, shift, shift, leave), (leave, leave, shift))
-    return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, trade))
+        return Changes((keep, keep, shift, shift, leave), (leave, leave, shift, go), _FEW)
+    return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, go, go), _FEW)
 
 
 def _make_again(step: CapturedStep, actions: dict[str, Action], random: Random) -> bool:
@@ -41,7 +41,8 @@ def _make_again(step: CapturedStep, actions: dict[str, Action], random: Random) 
     if not others:
         return False
     number = min(
-        random.choices(others, k=_OF), key=lambda number: cost_of_making(step, number) / step.blocks[number].size_bytes
+        random.choices(others, k=_OF),
+        key=lambda number: max(cost_of_making(step, number)) / step.blocks[number].size_bytes,
     )
     actions[block_name(number)] = remake_of(step, number, step.stages.needs[number][0])
     return True
@@ -87,6 +88,18 @@ def _shift(step: CapturedStep, actions: dict[str, Action], random: Random) -> bo
         back = min(_need(step, back, by), needed)
     actions[name] = leaves[name]._replace(freed=freed, back=back)
     return freed < back
+
+
+def _go_sooner(_step: CapturedStep, actions: dict[str, Action], random: Random) -> bool:
+    """One that leaves goes sooner: what is taken behind it may lie where it did, rather than between others."""
+    late = [name for name, action in actions.items() if isinstance(action, Leave) and action.freed > (action.out or 0)]
+    if not late:
+        return False
+    name = random.choice(late)
+    leave = actions[name]
+    assert isinstance(leave, Leave)
+    actions[name] = leave._replace(freed=random.randint(leave.out or 0, leave.freed - 1))
+    return True
 
 
 def _need(step: CapturedStep, stage: int, by: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from vdnnsim.optimum.instance import Gap, Instance
+from vdnnsim.optimum.instance import Gap, Instance, Step
 
 
 def stage_begins(instance: Instance) -> list[int]:
@@ -68,9 +68,22 @@ def at_marks(instance: Instance, marks: Sequence[int]) -> Instance:
     steps = []
     before = 0
     for mark in marks:
-        steps.append(instance.steps[mark]._replace(before_ns=sum(fastest[before:mark])))
+        steps.append(_with_those_before(instance, fastest, range(before, mark + 1)))
         before = mark + 1
     return replace(instance, steps=tuple(steps), gaps=tuple(_seen(instance, marks)))
+
+
+def _with_those_before(instance: Instance, fastest: Sequence[int], steps: range) -> Step:
+    """The last of these steps: those before it are given before it, and run."""
+    *others, mark = steps
+    found = instance.steps[mark]
+    called_ns, ready_ns, before_ns = found.called_ns, found.ready_ns, 0
+    for step in reversed(others):
+        before_ns += fastest[step]
+        called_ns = instance.steps[step].called_ns
+        if instance.steps[step].ready_ns:
+            ready_ns = max(ready_ns, instance.steps[step].ready_ns + before_ns)
+    return found._replace(before_ns=before_ns, ready_ns=ready_ns, called_ns=called_ns)
 
 
 def _seen(instance: Instance, marks: Sequence[int]) -> Iterator[Gap]:

@@ -19,10 +19,12 @@ Change = Callable[[Iteration, Schedule, Random], Schedule | None]
 
 
 class Changes(NamedTuple):
-    """What is tried of a schedule that fits, and of one that does not; what is there twice is twice as often."""
+    """What is tried of a schedule that fits, and of one that does not, so many times `at_once`; what is there twice is
+    twice as often."""
 
     fitting: tuple[Change, ...]
     for_room: tuple[Change, ...]
+    at_once: tuple[int, ...] = (1,)
 
 
 def improve(
@@ -36,7 +38,7 @@ def improve(
     """The schedule and better and better ones, each as `rehearse` had it and with what came of it: one that fits is
     better than one that does not, then the quicker; of those that do not fit that which comes farther."""
     random = Random(1)
-    fitting, for_room = changes or _OF_NETWORKS
+    fitting, for_room, at_once = changes or _OF_NETWORKS
     stages = {stage.title: number for number, stage in enumerate(iteration.stages)}
 
     def rank(tried: Rehearsal) -> tuple[int, int, int]:
@@ -53,9 +55,11 @@ def improve(
     best = found[1]
     while go_on():
         change = random.choice(fitting if best.fits else for_room)
-        other = change(iteration, schedule, random)
-        found = rehearse(other) if other and allowed(other) else None
-        if other and found and rank(found[1]) <= rank(best):
+        other: Schedule | None = schedule
+        for _ in range(1 if best.fits or len(at_once) == 1 else random.choice(at_once)):
+            other = other and change(iteration, other, random)
+        found = rehearse(other) if other else None
+        if other and found and rank(found[1]) <= rank(best) and allowed(other):
             better = rank(found[1]) < rank(best)
             schedule, best = other, found[1]
             if better:

@@ -23,8 +23,9 @@ class Choice(NamedTuple):
 class Step(NamedTuple):
     """A kernel, its stage, and its choices, fastest first and each with less workspace than the one before.
     `used_bytes` is what its whole stage uses: blocks are taken before a stage's first kernel and go back after its
-    last one. `before_ns` is what other kernels take that run before it and of which nothing more is known; `ready_ns`
-    is when the host gives it at the earliest."""
+    last one. `before_ns` is what other kernels take that run before it and of which nothing more is known. It begins at
+    `ready_ns` at the earliest; and at `given_ns` by the host alone, which comes to its stage at `called_ns`, both later
+    by what the host does besides for what leaves and is made again."""
 
     key: Key
     stage: int
@@ -32,6 +33,17 @@ class Step(NamedTuple):
     used_bytes: int
     before_ns: int = 0
     ready_ns: int = 0
+    given_ns: int = 0
+    called_ns: int = 0
+
+
+class Calls(NamedTuple):
+    """What the host does besides, in nanoseconds: for a copy out, for what comes back by a copy until it is needed, and
+    to have something made again."""
+
+    out_ns: int = 0
+    in_ns: int = 0
+    again_ns: int = 0
 
 
 class Uses(NamedTuple):
@@ -67,6 +79,7 @@ class Gap(NamedTuple):
     uses: Uses = Uses(0, 0, 0)
     makers: tuple[int, ...] = ()
     again: int = 0
+    calls: Calls = Calls()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.optimum.hosting import keep_to_host
 from vdnnsim.optimum.instance import Choice, Gap, Instance, Step
 from vdnnsim.optimum.remaking import Remaking
 from vdnnsim.optimum.silence import silence
@@ -88,11 +89,12 @@ class Model:
                 if len(one) > 1:
                     self.rows.add(one, 1.0)
                 kernels += [(variable, self.cost[variable]) for variable in self.chosen[step]]
-        self._ready()
         self.gone = [self._gone(gap) for gap in instance.gaps]
         self.out: list[dict[int, int]] = []
         self.back: list[dict[int, int]] = []
         self.remake: list[dict[int, int]] = []
+        self.made: list[int | None] = []
+        """Whether it is made again at all."""
         self.returned: list[dict[int, int]] = []
         """The share that is back, or on its way, by the end of each step's kernel."""
         for number, gap in enumerate(instance.gaps):
@@ -102,6 +104,7 @@ class Model:
         self._copies(self.back, [gap.in_ns for gap in instance.gaps])
         self.idle = self._idle()
         Remaking(self)
+        keep_to_host(self)
         self._memory()
         self._host()
 
@@ -115,25 +118,6 @@ class Model:
     def _choice(self, step: Step, choice: Choice) -> int:
         cost = choice.duration_ns / self.unit_ns
         return self.variable(cost, float(self.instance.fits(step, choice)), integer=len(step.choices) > 1)
-
-    def _ready(self) -> None:
-        """Kernels begin no sooner than the host gives them."""
-        since: list[tuple[int, float]] = []
-        known_ns = 0
-        for number, period in enumerate(self.periods):
-            since.append((self.wait[number], 1.0))
-            known_ns += self.before_ns[number]
-            ready_ns = 0
-            inside_ns = 0
-            for step in map(self.instance.steps.__getitem__, period):
-                ready_ns = max(ready_ns, step.ready_ns - inside_ns)
-                inside_ns += self.instance.fastest_of_ns(step)
-            if ready_ns > 0:
-                begin = self.variable(upper=float("inf"))
-                self.equal([*since, (begin, -1.0)])
-                self.rows.add([(begin, -1.0)], -(ready_ns - known_ns) / self.unit_ns)
-                since = [(begin, 1.0)]
-            since += self.kernels[number]
 
     def _gone(self, gap: Gap) -> list[int]:
         """Whether what fills the gap is gone in each of its periods."""
@@ -162,6 +146,7 @@ class Model:
         self.back.append(back)
         self.remake.append(remake)
         self.returned.append({})
+        self.made.append(total)
         made = [(total, 1.0)] if total is not None else []
         if out:  # what is gone has left by copies, or is made again; where the host has it, it may just go
             share = self._left_by(gap, out)

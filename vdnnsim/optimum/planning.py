@@ -23,13 +23,18 @@ class _Leaving(NamedTuple):
 
 
 def actions_of(
-    iteration: Iteration, instance: Instance, solution: Solution, patient: bool = False, room: Instance | None = None
+    iteration: Iteration,
+    instance: Instance,
+    solution: Solution,
+    patient: bool = False,
+    room: Instance | None = None,
+    soon: bool = False,
 ) -> dict[str, Action]:
     """What a solution has tensors do, in the order in which copies in are given.
 
-    A `patient` link waits for the copy out whose block goes first; else it takes what there is. With `room`, whose
-    periods are stages, blocks go as soon as their copies are done, by the times of the model, and come back as soon as
-    there is room.
+    A `patient` link waits for the copy out whose block goes first; else it takes what there is. Those that are to go
+    `soon` do as soon as their copies are done, by the times of the model; with `room`, whose periods are stages, they
+    do so, too, and come back as soon as there is room.
     """
     begins, ends = _stages(instance)
     actions: dict[str, Action] = {}
@@ -51,8 +56,10 @@ def actions_of(
             leaving.append(_Leaving(gap, freed, back, needed, gap.uses.written))
     times = _times(instance, solution)
     outs = _given_out(times, [leave for leave in leaving if leave.gap.out_ns], patient)
+    if room or soon:
+        leaving = _sooner(times, leaving, outs)
     if room:
-        leaving = _in_room(room, solution.algorithms, actions, _sooner(times, leaving, outs), times)
+        leaving = _in_room(room, solution.algorithms, actions, leaving, times)
     actions.update(_leaves(leaving, outs))
     return dict(sorted(actions.items(), key=lambda item: _begins(item[1])))
 

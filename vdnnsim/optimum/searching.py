@@ -28,7 +28,7 @@ COARSE = 60
 """In so many periods tensors of large models leave: parts of them first, then those of which parts did as a whole."""
 _COARSE_GAP = 0.004
 """So near to its bound a plan of a large model has to be."""
-_LARGE = 1 / 500
+LARGE = 1 / 500
 """Of large models only tensors of this share of the capacity leave, between forward and backward."""
 _TROUBLE = 0.0003
 """What each action of a large model's counts, as a share of the iteration: fewer leave fewer holes."""
@@ -283,7 +283,7 @@ class Search:
 
         def leaves(gap: Gap) -> bool:
             between = not stages[gap.uses.before].backward and stages[gap.uses.after].backward
-            return between and gap.size_bytes > instance.capacity_bytes * _LARGE
+            return between and gap.size_bytes > instance.capacity_bytes * LARGE
 
         return instance if simple else only(instance, leaves)
 

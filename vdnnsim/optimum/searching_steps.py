@@ -3,27 +3,32 @@ small changes to a plan find out which of its like fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import product
 
-from vdnnsim.iteration import Leave, Schedule
-from vdnnsim.optimum.coarsening import at_marks, stage_begins, tightest, weighty_begins
+from vdnnsim.iteration import Action, Remake, Schedule
+from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Instance
-from vdnnsim.optimum.model import Model, Solution
+from vdnnsim.optimum.model import Model, Solution, Unsolvable
 from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
-from vdnnsim.optimum.searching import COARSE, SMALL_MODEL, Draft, Search, size_of
+from vdnnsim.optimum.saying import said_ns
+from vdnnsim.optimum.searching import COARSE, LARGE, SMALL_MODEL, Algorithms, Draft, Search, size_of
 
 _MARGINS = (0.09, 0.04, 0.13, 0.06, 0.02, 0.01, 0.0, 0.18, 0.25)
 """Shares of the capacity that plans do without, those first of which most came of."""
+_FEWER = 30
+"""In so many periods blocks leave where no plan is found in more of them."""
 _MARKS = (24, 72)
 """At so many calls memory is looked at for a bound."""
 _SLOWER = 0.015
 """By so much of its time may what leaves and is made again take longer for fitting."""
 _TRIES, _PATIENCE = 500, 150
 """So many changes are tried for that, and so many of what fits that bring nothing."""
+_SAYING_S = 20
 _IMPROVED = 3
 """So many plans that fit are changed further."""
 
@@ -34,21 +39,35 @@ class StepSearch(Search):
 
     time_ns: Callable[[Schedule], float] = lambda _: 0.0
     """How long a schedule takes in endless memory."""
-    costs_ns: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     _fitting: list[Draft] = field(default_factory=list)
+    _few: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.planned is not None:
-            self.costs_ns = {gap.tensor: (gap.out_ns, gap.remake_ns) for gap in self.planned.gaps}
+    def run(self, others: Iterable[Iterable[tuple[Schedule, Algorithms]]]) -> None:
+        """As `Search` does; and what the model says is told of the plan as it has become."""
+        super().run(others)
+        best = self.best
+        if best is not None and best.model_ns is not None and self.planned is not None:
+            with suppress(Unsolvable):
+                said = said_ns(self.planned, best.schedule.actions, _SAYING_S)
+                self.best = best._replace(model_ns=said or best.model_ns)
 
-    def _cost_ns(self, schedule: Schedule) -> int:
-        """What copies out, and what is made again, take by themselves."""
-        found = 0
-        for name, action in schedule.actions.items():
-            out_ns, remake_ns = self.costs_ns.get(name, (0, 0))
-            found += out_ns if isinstance(action, Leave) else remake_ns or 0
-        return found
+    def _choosable(self, instance: Instance, _simple: bool) -> Instance:
+        return instance
+
+    def _solve(self, choosable: Instance, begins: list[int], simple: bool) -> tuple[Instance, Solution]:
+        """Where large blocks that are away for many rows of calls leave no room, or no plan is found of them in time,
+        all may be, for fewer, and what they are made of is there somehow: `write` sees to that."""
+        if simple:
+            return super()._solve(choosable, begins, simple)
+        large = only(choosable, lambda gap: gap.size_bytes > choosable.capacity_bytes * LARGE)
+        if not self._few and in_periods(large, begins).least_bytes <= choosable.capacity_bytes:
+            with suppress(Unsolvable):
+                found = super()._solve(large, begins, simple)
+                if found[1].time_ns is not None:
+                    return found
+        self._few = True
+        gaps = tuple(gap._replace(sources=()) for gap in choosable.gaps)
+        return super()._solve(replace(choosable, gaps=gaps), weighty_begins(choosable, _FEWER), simple)
 
     def _bounding(self, instance: Instance) -> Model:
         """Hooks have kernels wait for a copy out before its block goes: nothing leaves beside one and is gone then."""
@@ -79,17 +98,26 @@ class StepSearch(Search):
     def _try_solution(self, instance: Instance, solution: Solution, room: Instance) -> None:
         assert solution.time_ns is not None
         model_ns = round(solution.time_ns)
-        schedules = [
-            self.write(actions_of(self.iteration, instance, solution, patient, where))
+        ways = [
+            actions_of(self.iteration, instance, solution, patient, where)
             for patient, where in product((False, True), (None, room))
         ]
+        schedules = [self.write(how(actions)) for how in (dict, self._late) for actions in ways]
         schedule = min(schedules, key=self.time_ns)  # the first of equal ones
         self._find_room(schedule, model_ns)
+
+    def _late(self, actions: Mapping[str, Action]) -> dict[str, Action]:
+        """The same, with all that is made again so when it is needed."""
+        needed = {gap.tensor: gap.needed for gap in self.instance.gaps}
+        return {
+            name: action._replace(again=needed[name]) if isinstance(action, Remake) else action
+            for name, action in actions.items()
+        }
 
     def _find_room(self, schedule: Schedule, model_ns: int) -> None:
         """Small changes until it fits, and then for as long as they help."""
         found, fits, tries = schedule, False, 0
-        most_ns = self._cost_ns(schedule) + model_ns * _SLOWER
+        most_ns = self.time_ns(schedule) + model_ns * _SLOWER
 
         def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
             tried = self.rehearse(schedule, {})
@@ -101,7 +129,7 @@ class StepSearch(Search):
             return tries <= (_PATIENCE if fits else _TRIES) and not self._done()
 
         def allowed(schedule: Schedule) -> bool:
-            return self._cost_ns(schedule) <= most_ns
+            return fits or self.time_ns(schedule) <= most_ns
 
         for found, tried in improve(self.iteration, schedule, rehearse, go_on, self.changes, allowed):
             self._keep(found, {}, tried, model_ns)

@@ -7,7 +7,8 @@ circumstances the earliest counts, so that no schedule needs less than the model
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checks import why_it_cannot_go
@@ -16,27 +17,21 @@ from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import Making, makings
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
+from vdnnsim.captured.trace import trace_of_step, uninterrupted_ppm
 from vdnnsim.gpu import Link
 from vdnnsim.iteration import Action, Leave, Remake, Schedule
-from vdnnsim.optimum.instance import Choice, Gap, Instance, Step, Uses
+from vdnnsim.optimum.instance import Calls, Choice, Gap, Instance, Step, Uses
 from vdnnsim.optimum.rehearsal import Rehearsal
+from vdnnsim.units import PPM
 
 
 def instance_of_step(
-    step: CapturedStep, link: Link, capacity_bytes: int, begun: Rehearsal, planned: bool = False
+    step: CapturedStep, link: Link, capacity_bytes: int, begun: Rehearsal, planned: bool = False, hooked: bool = True
 ) -> Instance:
-    """The instance of a captured step in so many bytes, whose kernels begin no sooner than where nothing leaves, as
-    `begun` says. What is made again is so by kernels that no other block is charged with, out of nothing: the bound
-    counts that. Where a plan is sought, it is as `makings` have it."""
-    durations_ns = [0] * (len(step.hook_calls) + 1)
-    ready_ns = [0] * len(durations_ns)
-    stage = 0
-    for doing, number in step.deeds:
-        if doing is Doing.LAUNCH:
-            ready_ns[stage] = ready_ns[stage] or begun.begins_ns[number]
-            durations_ns[stage] += step.kernels[number].gap_ns + step.kernels[number].duration_ns
-        elif doing is not Doing.TAKE:
-            stage += 1
+    """The instance of a captured step in so many bytes, whose kernels begin no sooner than where nothing leaves, with
+    hooks or without, as `begun` says. What is made again is so by kernels that no other block is charged with, out of
+    nothing: the bound counts that. Where a plan is sought, it is as `makings` have it."""
+    stages = _stages(step, begun, hooked)
     gaps = tuple(_gaps(step, link, makings(step) if planned else None))
     used = _most_bytes(step)
     for number in () if planned else _never_leaving(step):  # what modules make again may be gone as well
@@ -45,12 +40,41 @@ def instance_of_step(
     for gap in gaps:
         for number in range(gap.first, gap.last + 1):
             used[number] -= gap.size_bytes
-    steps = tuple(
-        Step((f"stage {number}", ""), number, (Choice("", duration_ns, 0),), used[number], 0, ready_ns[number])
-        for number, duration_ns in enumerate(durations_ns)
-    )
-    end = Step(("the end", ""), len(durations_ns), (Choice("", 0, 0),), 0, 0, begun.time_ns)
-    return Instance((*steps, end), gaps, 0, capacity_bytes)
+    steps = tuple(step._replace(used_bytes=size_bytes) for step, size_bytes in zip(stages, (*used, 0), strict=True))
+    return Instance(steps, gaps, 0, capacity_bytes)
+
+
+def _stages(step: CapturedStep, begun: Rehearsal, hooked: bool) -> list[Step]:
+    """The kernels of each stage as one step, and the end: when they begin where nothing leaves, and when the host by
+    itself gives them. A stage begins so late that none of its kernels is too early."""
+    trace, keys = trace_of_step(step), kernel_keys(step)
+    found: list[Step] = []
+    call_ns = step.hooks.call_ns if hooked else 0
+    host_ns = called_ns = step.waits.begin_ns if hooked and step.waits else 0
+    kernels_ns = ready_ns = given_ns = end_ns = 0
+
+    def stage() -> Step:
+        choices = (Choice("", kernels_ns, 0),)
+        return Step((f"stage {len(found)}", ""), len(found), choices, 0, 0, ready_ns, given_ns, called_ns)
+
+    for doing, number in step.deeds:
+        if doing is Doing.LAUNCH:
+            row = trace.row(*keys[number], step.kernels[number].name)
+            assert row.launch_ns is not None
+            assert row.start_ns is not None
+            ready_ns = max(ready_ns, begun.begins_ns[number] - kernels_ns)
+            given_ns = max(given_ns, host_ns + row.start_ns - kernels_ns)
+            end_ns = begun.begins_ns[number] + row.duration_ns
+            kernels_ns += row.duration_ns
+            host_ns += row.launch_ns
+        elif doing is not Doing.TAKE:
+            found.append(stage())
+            host_ns = called_ns = host_ns + call_ns
+            kernels_ns = ready_ns = given_ns = 0
+    found.append(stage())
+    tail_ns = max(0, begun.time_ns - max(host_ns, end_ns)) if uninterrupted_ppm(step) == PPM else 0
+    ready_ns = begun.time_ns - tail_ns
+    return [*found, Step(("the end", ""), len(found), (Choice("", tail_ns, 0),), 0, 0, ready_ns, host_ns, host_ns)]
 
 
 def schedule_of_step(step: CapturedStep, actions: Mapping[str, Action]) -> Schedule:
@@ -113,7 +137,7 @@ def _never_leaving(step: CapturedStep) -> list[int]:
 
 def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> Iterator[Gap]:
     """With `ways` what is made again is so by them, else by what takes no longer than any way."""
-    remakes_ns = _remakes_ns(step) if ways is None else {number: cost_of_making(step, number) for number in ways}
+    makes = _least_makes(step) if ways is None else {number: cost_of_making(step, number) for number in ways}
     soonest = step.stages.need[0] if step.stages.need else 0  # what comes back does so at a need
     for number in may_leave(step):
         block, out, needed = step.blocks[number], step.stages.leaves(number), step.stages.needs[number][0]
@@ -124,7 +148,7 @@ def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> 
         if first < needed:
             copies_ns = link.copy_out.duration_ns(block.size_bytes), link.copy_in.duration_ns(block.size_bytes)
             uses = Uses(out - 1, first - 1, needed)
-            name, again_ns = block_name(number), remakes_ns.get(number)
+            name, making = block_name(number), makes.get(number)
             others = ways is None
             yield Gap(
                 name,
@@ -134,24 +158,46 @@ def _gaps(step: CapturedStep, link: Link, ways: Mapping[int, Making] | None) -> 
                 needed,
                 out - 1,
                 *copies_ns,
-                again_ns,
-                (),  # `in_time` sees to them
+                making and making.kernels_ns,
+                tuple(map(block_name, sorted(ways[number].sources))) if ways and making else (),
                 others,
                 uses,
                 again=soonest,
+                calls=_calls(step, copies_ns[0], making.launches_ns if making else 0, ways is None),
             )
 
 
-def cost_of_making(step: CapturedStep, number: int) -> int:
-    """How long it takes to make a block again, in nanoseconds."""
-    kernels = map(step.kernels.__getitem__, makings(step)[number].kernels)
-    return sum(kernel.gap_ns + kernel.duration_ns for kernel in kernels)
+class Cost(NamedTuple):
+    """What making something again takes: kernels, and the host's launches of them."""
+
+    kernels_ns: int
+    launches_ns: int
 
 
-def _remakes_ns(step: CapturedStep) -> dict[int, int]:
+def _calls(step: CapturedStep, out_ns: int, again_ns: int, least: bool) -> Calls:
+    """What the host does besides for what leaves, or is made again. At least: it may stand until a copy out is done,
+    and on the compute stream copies are not waited for."""
+    hooks, waits = step.hooks, step.waits
+    if not least:  # one more stream waits for each copy; both of them by the time that it is needed
+        return Calls(hooks.copy_out_ns, hooks.copy_in_ns + 2 * hooks.stream_wait_ns, again_ns)
+    stands_ns = waits.copy_ns + out_ns if waits else hooks.copy_out_ns
+    return Calls(min(hooks.copy_out_ns, stands_ns), hooks.copy_in_ns, again_ns)
+
+
+def cost_of_making(step: CapturedStep, number: int) -> Cost:
+    """What making a block again takes."""
+    return _cost(step, makings(step)[number].kernels)
+
+
+def _cost(step: CapturedStep, numbers: Iterable[int]) -> Cost:
+    kernels = [step.kernels[number] for number in numbers]
+    return Cost(sum(one.gap_ns + one.duration_ns for one in kernels), sum(one.launch_ns for one in kernels))
+
+
+def _least_makes(step: CapturedStep) -> dict[int, Cost]:
     """What making a block again takes at least: each kernel counts for the block that was taken last before it, of
     those whose makers it is among."""
-    found = {number: 0 for number in may_leave(step) if step.blocks[number].taken != BEFORE_STEP}
+    found: dict[int, list[int]] = {n: [] for n in may_leave(step) if step.blocks[n].taken != BEFORE_STEP}
     saved_at = {number: step.hook_calls[step.stages.leaves(number) - 1] for number in found}
     by_taken = sorted(found, key=lambda number: step.blocks[number].taken)
     open_blocks: list[int] = []
@@ -162,8 +208,8 @@ def _remakes_ns(step: CapturedStep) -> dict[int, int]:
             place += 1
         open_blocks = [number for number in open_blocks if saved_at[number] > deed]
         if doing is Doing.LAUNCH and open_blocks:
-            found[open_blocks[-1]] += step.kernels[kernel].gap_ns + step.kernels[kernel].duration_ns
-    return found
+            found[open_blocks[-1]].append(kernel)
+    return {number: _cost(step, kernels) for number, kernels in found.items()}
 
 
 def _most_bytes(step: CapturedStep) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Action, BrokenSchedule, Schedule
@@ -91,7 +91,7 @@ class Optimal:
                 problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told, planned, changes
             )
             search.time_ns = partial(_time_ns, problem)
-            search.bound_ns = max(search.bound_ns, begun.time_ns)
+            search.bound_ns = max(search.bound_ns, begun.rehearsal.time_ns)
         search.run(((plan.schedule, plan.algorithms) for plan in plans) for plans in (self.known, *_others(problem)))
         if search.best is None:
             raise NoPlan(
@@ -105,7 +105,7 @@ class Optimal:
     def _leaves_only(self) -> bool:
         return self.remake == NO
 
-    def _instance(self, problem: Problem, begun: Rehearsal | None, planned: bool) -> Instance:
+    def _instance(self, problem: Problem, begun: _Begun | None, planned: bool) -> Instance:
         instance = replace(_instance(problem, begun, planned), host_bytes=self.host_bytes)
         return instance.without_remakes() if self._leaves_only else instance
 
@@ -123,7 +123,14 @@ def _time_ns(problem: Problem, schedule: Schedule) -> float:
         return inf
 
 
-def _begun(problem: Problem) -> Rehearsal | None:
+class _Begun(NamedTuple):
+    """A captured step where nothing leaves, with hooks or without."""
+
+    rehearsal: Rehearsal
+    hooked: bool
+
+
+def _begun(problem: Problem) -> _Begun | None:
     """What comes of a captured step where nothing leaves, with hooks where it does not fit without: whatever leaves,
     its kernels, launches and hooks stay, and the host does more between them."""
     if not problem.workload.one_way:
@@ -131,8 +138,9 @@ def _begun(problem: Problem) -> Rehearsal | None:
     plan = Baseline(Variant.ONLY).plan(problem)
     rehearsed = problem.laboratory.rehearse(plan)
     if rehearsed.fits:
-        return rehearsed
-    return problem.laboratory.rehearse(replace(plan, schedule=replace(plan.schedule, hooked=True), endless=True))
+        return _Begun(rehearsed, hooked=False)
+    hooked = replace(plan, schedule=replace(plan.schedule, hooked=True), endless=True)
+    return _Begun(problem.laboratory.rehearse(hooked), hooked=True)
 
 
 def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
@@ -142,12 +150,12 @@ def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
     return Plan(schedule, dict(algorithms), workspaces_of(algorithms, problem.trace))
 
 
-def _instance(problem: Problem, begun: Rehearsal | None, planned: bool) -> Instance:
+def _instance(problem: Problem, begun: _Begun | None, planned: bool) -> Instance:
     from vdnnsim.optimum import instance_of, instance_of_step
 
     link, capacity_bytes = problem.gpu.link, problem.gpu.capacity_bytes
     if begun is not None:
-        return instance_of_step(problem.step, link, capacity_bytes, begun, planned)
+        return instance_of_step(problem.step, link, capacity_bytes, begun.rehearsal, planned, begun.hooked)
     return instance_of(problem.iteration, problem.trace, link, capacity_bytes, problem.weight_gradients)
 
 
