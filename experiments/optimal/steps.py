@@ -29,7 +29,7 @@ SECONDS = 110
 
 class Row(NamedTuple):
     """A step in a capacity: the times of the oracle, of the quickest other policy's plan and of the optimum's (0:
-    none), what the model said of that (0: it is another policy's) and the bound; and seconds of processor time."""
+    none), what the model says of that (0: it is another policy's) and the bound; and seconds of processor time."""
 
     step: str
     gpu: str
@@ -101,11 +101,12 @@ def read(gpu: str) -> list[Row]:
 def table() -> str:
     """As Markdown."""
     lines = [
-        "| step | GPU | memory | nothing leaves ms | quickest other ms | plan ms | at least ms | gap | sought for |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| step | GPU | memory | nothing leaves ms | quickest other ms | plan ms | the model says | at least ms | gap "
+        "| sought for |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in (row for gpu in GPUS for row in read(gpu)):
-        times = [f"{ns / 1e6:.1f}" if ns else "none" for ns in (row.plan_ns, row.bound_ns)]
+        times = [f"{ns / 1e6:.1f}" if ns else "none" for ns in (row.plan_ns, row.model_ns, row.bound_ns)]
         gap = f"{100 * (row.plan_ns / row.bound_ns - 1):.1f} %" if row.plan_ns else "-"
         other = f"{row.other_ns / 1e6:.1f} ({row.other})" if row.other_ns else "none"
         where = f"{row.percent} %, {row.capacity_bytes / 1e9:.2f} GB"

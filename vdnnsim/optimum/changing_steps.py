@@ -15,6 +15,7 @@ from vdnnsim.optimum.improving import Change, Changes
 from vdnnsim.optimum.steps import cost_of_making, in_time, remake_of
 
 _FEW = (1, 2, 4, 8, 16)
+_AT_ONCE = 16
 _OF = 2
 """Of so many blocks that is made again for which that takes least for its size."""
 
@@ -31,8 +32,9 @@ def changes_of_step(step: CapturedStep, remake: bool = True) -> Changes:
 
     make_again, leave, keep, shift, trade, go = map(change, (_make_again, _leave, _keep, _shift, _trade, _go_sooner))
     if not remake:
-        return Changes((keep, keep, shift, shift, leave), (leave, leave, shift, go), _FEW)
-    return Changes((keep, keep, shift, trade, trade, leave), (make_again, make_again, trade, trade, go, go), _FEW)
+        return Changes((keep, keep, shift, shift, leave), (leave, leave, shift, go), _AT_ONCE)
+    fitting = keep, keep, shift, trade, trade, leave, make_again
+    return Changes(fitting, (make_again, make_again, trade, trade, go, go), _AT_ONCE)
 
 
 def _make_again(step: CapturedStep, actions: dict[str, Action], random: Random) -> bool:

@@ -15,16 +15,18 @@ from typing import NamedTuple
 from vdnnsim.iteration import Iteration, Leave, MemoryClass, Schedule
 from vdnnsim.optimum.rehearsal import Rehearsal
 
+_MORE, _FEWER = 1.5, 0.97
+"""By so much more, and less, is changed at once behind a change that helped, and each other."""
 Change = Callable[[Iteration, Schedule, Random], Schedule | None]
 
 
 class Changes(NamedTuple):
-    """What is tried of a schedule that fits, and of one that does not, so many times `at_once`; what is there twice is
-    twice as often."""
+    """What is tried of a schedule that fits, and of one that does not; what is there twice is twice as often. Up to
+    `at_once` times one behind the other: more where that helped, fewer where it did not."""
 
     fitting: tuple[Change, ...]
     for_room: tuple[Change, ...]
-    at_once: tuple[int, ...] = (1,)
+    at_once: int = 1
 
 
 def improve(
@@ -53,16 +55,19 @@ def improve(
         return
     yield found
     best = found[1]
+    times = float(at_once)
     while go_on():
         change = random.choice(fitting if best.fits else for_room)
         other: Schedule | None = schedule
-        for _ in range(1 if best.fits or len(at_once) == 1 else random.choice(at_once)):
+        for _ in range(random.randint(1, round(times)) if at_once > 1 else 1):
             other = other and change(iteration, other, random)
         found = rehearse(other) if other else None
+        times = max(1.0, times * _FEWER)
         if other and found and rank(found[1]) <= rank(best) and allowed(other):
             better = rank(found[1]) < rank(best)
             schedule, best = other, found[1]
             if better:
+                times = min(times * _MORE, at_once)
                 yield found
 
 

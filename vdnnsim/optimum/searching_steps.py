@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import product, takewhile
 
 from vdnnsim.iteration import Action, Remake, Schedule
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Instance
-from vdnnsim.optimum.model import Model, Solution, Unsolvable
+from vdnnsim.optimum.model import Solution, Unsolvable
 from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.optimum.saying import said_ns
@@ -28,6 +28,9 @@ _SLOWER = 0.015
 """By so much of its time may what leaves and is made again take longer for fitting."""
 _TRIES, _PATIENCE = 500, 150
 """So many changes are tried for that, and so many of what fits that bring nothing."""
+_FAR = 1.5
+"""Other policies' plans that take so many times the bound are changed first: where there is little room, few fit."""
+_MISSES = 2
 _SAYING_S = 20
 _IMPROVED = 3
 """So many plans that fit are changed further."""
@@ -41,15 +44,18 @@ class StepSearch(Search):
     """How long a schedule takes in endless memory."""
     _fitting: list[Draft] = field(default_factory=list)
     _few: bool = False
+    _missed: int = 0
 
     def run(self, others: Iterable[Iterable[tuple[Schedule, Algorithms]]]) -> None:
         """As `Search` does; and what the model says is told of the plan as it has become."""
         super().run(others)
         best = self.best
         if best is not None and best.model_ns is not None and self.planned is not None:
-            with suppress(Unsolvable):
+            try:
                 said = said_ns(self.planned, best.schedule.actions, _SAYING_S)
-                self.best = best._replace(model_ns=said or best.model_ns)
+            except Unsolvable:
+                said = None
+            self.best = best._replace(model_ns=said)
 
     def _choosable(self, instance: Instance, _simple: bool) -> Instance:
         return instance
@@ -67,14 +73,14 @@ class StepSearch(Search):
                     return found
         self._few = True
         gaps = tuple(gap._replace(sources=()) for gap in choosable.gaps)
-        return super()._solve(replace(choosable, gaps=gaps), weighty_begins(choosable, _FEWER), simple)
+        few = weighty_begins(choosable, _FEWER)
+        instance, solution = super()._solve(replace(choosable, gaps=gaps), few, simple)
+        self._missed += solution.time_ns is None
+        return instance, solution
 
-    def _bounding(self, instance: Instance) -> Model:
-        """Hooks have kernels wait for a copy out before its block goes: nothing leaves beside one and is gone then."""
-        return Model(instance)
-
-    def _margins(self, _simple: bool) -> tuple[float, ...]:
-        return _MARGINS
+    def _margins(self, _simple: bool) -> Iterator[float]:
+        """Until the solver has run out of time too often."""
+        return takewhile(lambda _: self._missed < _MISSES, _MARGINS)
 
     def _rounds(self) -> Iterator[str]:
         simple = size_of(self.instance) <= SMALL_MODEL
@@ -85,6 +91,9 @@ class StepSearch(Search):
             yield f"relaxation at {len(marks)} calls"
         if simple:
             yield from self._whole_bound()
+        if self.best is not None and self.best.time_ns > self.bound_ns * _FAR and not self.best.schedule.makes_again:
+            self._improve(Draft(self.best.schedule, {}, self.bound_ns), self._left_s / 4)
+            yield "changes of another policy's plan"
         begins = stage_begins(self.instance) if simple else weighty_begins(self.instance, COARSE)
         yield from self._plans(begins, simple)
         for number, draft in enumerate(self._fitting[-_IMPROVED:], 1):
