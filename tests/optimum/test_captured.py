@@ -100,6 +100,18 @@ def test_a_plan_that_hooks_can_carry_out(study: Study) -> None:
     assert why_not_trained(run.plan.schedule) == ""
 
 
+def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: Study) -> None:
+    """y1 is a copy of weights, y2 small: no plan of the optimum's has them leave, but a known one may."""
+    stays = {7: "weight copy", 8: "small"}
+    step = replace(STEP, saved=tuple(one._replace(stays=stays.get(one.block, one.stays)) for one in STEP.saved))
+    little = replace(study_of_step(step, study.gpu), pool="best-fit").within(96 * 10**6)
+    asked = little.run("offload(which=everything, ahead=0, in_flight=0)")
+    found = little.run(Optimal(seconds=1, remake="no", known=(asked.plan,)))
+    assert found.plan.schedule.leaves.keys() >= {"b7", "b8"}
+    assert found.plan.bound is not None
+    assert found.plan.bound.bound_ns <= found.result.iteration_time_ns <= asked.result.iteration_time_ns
+
+
 def test_hook_calls_at_which_things_are_done() -> None:
     """Stages 4, 6, 8 begin with saves of y1, y2, y3 behind them, 9, 11, 13 with the needs of weights between."""
     found = schedule_of_step(STEP, {"b7": Leave(2, 3, 7, 12)}).actions

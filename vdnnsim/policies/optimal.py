@@ -80,7 +80,7 @@ class Optimal:
                 return None
 
         begun = _begun(problem)
-        instance = self._instance(problem, begun, planned=self._leaves_only)
+        instance = self._instance(problem, begun, planned=False)
         told = self.told or (lambda _: None)
         write = partial(_schedule, problem)
         search = Search(problem.iteration, instance, write, rehearse, self.seconds, _GOAL, told)
