@@ -110,6 +110,8 @@ def test_what_is_small_and_copies_of_weights_go_with_everything_alone() -> None:
     assert Offload().chosen(step) == Offload("gemm").chosen(step) == []
     assert Offload("everything").chosen(step) == [7, 8]
     assert Offload("everything", min_bytes=10 * MIB).chosen(step) == [8]
+    small_last = replace(STEP, saved=(*STEP.saved[:-1], STEP.saved[-1]._replace(stays="small")))
+    assert Offload("everything", keep_last=1).chosen(small_last) == [7]  # y3 is saved behind the last layer's y2
 
 
 def test_names_that_no_block_has() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from captured.steps import one_block_thrice, three_layers
 from vdnnsim.captured import build_step, hook_schedule, schedule_of
+from vdnnsim.captured.checks import why_it_cannot_go
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.program import BrokenSchedule
@@ -91,6 +92,14 @@ def test_what_backward_never_needs_stays() -> None:
     unknown = replace(step, blocks=(step.blocks[0]._replace(fetched_given=None),))
     with pytest.raises(BrokenSchedule, match="how long it lives when it is fetched was not captured"):
         build_step(unknown, schedule_of(unknown, {"b0": Leave(1, 3, 4, 4)}))
+
+
+def test_what_is_small_and_saved_again_after_backward_needed_it_stays() -> None:
+    step = one_block_thrice()
+    again = (*step.deeds[:5], *step.deeds[6:8], step.deeds[5], *step.deeds[8:])
+    saved = tuple(one._replace(stays="small") for one in step.saved)
+    assert not why_it_cannot_go(replace(step, saved=saved), 0)
+    assert why_it_cannot_go(replace(step, saved=saved, deeds=again), 0)
 
 
 def test_one_view_that_stays_keeps_the_block() -> None:

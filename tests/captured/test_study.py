@@ -16,6 +16,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.iteration import Remake
 from vdnnsim.network import Kind
+from vdnnsim.policies import decide, make_policy
 from vdnnsim.report.csv_text import comparison_csv, layers_csv
 from vdnnsim.report.json_text import comparison_json
 from vdnnsim.report.table import comparison_notes
@@ -46,6 +47,15 @@ def test_what_leaves_little_free_is_told(table: Comparison) -> None:
         "With less than 5 % free another process, which cuts its segments up otherwise, may find no room: baseline"
         in comparison_notes(tight)
     )
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "freed"), [("none", [7, 7, 7]), ("23MiB", [5, 7, 7]), ("15MiB", [5, 6, 7]), ("0", [3, 5, 7])]
+)
+def test_only_with_nothing_under_way_a_copy_out_is_waited_for_in_its_own_call(in_flight: str, freed: list[int]) -> None:
+    policy = make_policy(f"offload(in_flight={in_flight})")
+    leaves = decide(policy, make_study(STEP, gpu=GPU).problem()).schedule.leaves
+    assert [leave.freed for leave in leaves.values()] == freed
 
 
 def test_a_gpu_is_known_by_its_own_name_too() -> None:
