@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vdnnsim.errors import NoPlan
 from vdnnsim.iteration import Action, Iteration, Key, MemoryClass, Schedule, Waits
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
+from vdnnsim.optimum.greedy import oldest_first
 from vdnnsim.optimum.improving import Changes, improve
 from vdnnsim.optimum.instance import Gap, Instance
 from vdnnsim.optimum.model import Model, Solution, Unsolvable
@@ -22,8 +23,10 @@ _MARGINS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25)
 _MARGINS_OF_LARGE = (0.13, 0.09, 0.06, 0.04, 0.02, 0.01, 0.0, 0.18, 0.25)
 """Shares of the capacity that plans do without, since blocks do not lie without holes: many hardly do in nearly all of
 it."""
-_MARKS = (24, 72)
+_MARKS = (4, 24, 72)
 """At so many kernels memory is looked at for a first bound."""
+_WHOLE_MARKS = 24
+"""At so many tensors of large models are whole."""
 COARSE = 60
 """In so many periods tensors of large models leave: parts of them first, then those of which parts did as a whole."""
 _COARSE_GAP = 0.004
@@ -33,6 +36,8 @@ LARGE = 1 / 500
 _TROUBLE = 0.0003
 """What each action of a large model's counts, as a share of the iteration: fewer leave fewer holes."""
 _SOME = 0.01
+_MISSES = 2
+"""After so many models of which the solver found no plan in time, no more are asked."""
 _PATIENCE = 100
 """After so many small changes that bring a plan no nearer to what the model says of it, no more are tried."""
 _PLACED, _IMPROVED = 6, 3
@@ -176,6 +181,7 @@ class Search:
 
     def _rounds(self) -> Iterator[str]:
         simple = size_of(self.instance) <= SMALL_MODEL
+        yield from self._oldest_first()
         yield from self._first_bounds(simple)
         if simple:
             yield from self._whole_bound()
@@ -193,13 +199,32 @@ class Search:
             self._improve(Draft(self.best.schedule, self.best.algorithms, self.best.model_ns or 0), self._left_s)
             yield "small changes of the best"
 
+    def _oldest_first(self) -> Iterator[str]:
+        """Plans without a solver, in all of the memory and, while they may be quicker, in less and less."""
+        for margin in _MARGINS:
+            room = self._choosable(self.instance.within(int(self.instance.capacity_bytes * (1 - margin))), simple=False)
+            room = in_periods(room, stage_begins(room))
+            solution = oldest_first(room)
+            if solution is None or not self._may_be_quicker(solution):
+                return
+            schedule = self.write(actions_of(self.iteration, room, solution, room=room))
+            self._try(schedule, _algorithms(room, solution), None, _LITTLE_EFFORT)
+            yield f"oldest first in {100 * (1 - margin):.0f} % of the memory"
+
+    def _may_be_quicker(self, solution: Solution) -> bool:
+        assert solution.time_ns is not None
+        return self.best is None or solution.time_ns < self.best.time_ns
+
     def _first_bounds(self, simple: bool) -> Iterator[str]:
         for count in _MARKS:
             if count < len(self.instance.steps):
                 model = self._bounding(at_marks(self.instance, tightest(self.instance, count)))
-                self._raise_bound(model.solve(whole=False, seconds=self._left_s / 8))
+                solution = model.solve(whole=False, seconds=self._left_s / 8)
+                self._raise_bound(solution)
                 yield f"relaxation at {count} kernels"
-                if not simple and count == _MARKS[0]:
+                if solution.time_ns is None:  # out of time, as finer ones would be
+                    return
+                if not simple and count == _WHOLE_MARKS:
                     self._raise_bound(model.solve(whole=True, seconds=self._left_s / 8, gap=self.goal / 4))
                     yield f"whole tensors at {count} kernels"
 
@@ -240,6 +265,7 @@ class Search:
     def _plans(self, begins: list[int], simple: bool) -> Iterator[str]:
         """Plans in all of the memory and, as long as those of the model may still be quicker, in less and less."""
         useless = 1.0
+        misses = 0
         for margin in self._margins(simple):
             if margin >= useless:
                 continue
@@ -255,6 +281,9 @@ class Search:
                 self._least_ns = solution.bound_ns
             if solution.time_ns is None:
                 yield f"{what}: none found in time"
+                misses += 1
+                if misses == _MISSES:
+                    return
                 continue
             self._try_solution(instance, solution, in_periods(room, stage_begins(room)))
             yield what
@@ -288,7 +317,7 @@ class Search:
         return instance if simple else only(instance, leaves)
 
     def _try_solution(self, instance: Instance, solution: Solution, room: Instance) -> None:
-        algorithms = {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
+        algorithms = _algorithms(instance, solution)
         assert solution.time_ns is not None
         model_ns = round(solution.time_ns)
         written: list[Mapping[str, Action]] = []
@@ -357,13 +386,23 @@ class Search:
         return None if again is None else (schedule, again)
 
     def _keep(self, schedule: Schedule, algorithms: Algorithms, tried: Rehearsal, model_ns: int | None) -> None:
-        if tried.fits and (self.best is None or tried.time_ns < self.best.time_ns):
-            self.best = Found(schedule, algorithms, tried.time_ns, model_ns)
+        """The quicker; of two that are as quick the solver's, of which the model says something."""
+        found = Found(schedule, algorithms, tried.time_ns, model_ns)
+        if tried.fits and (self.best is None or _rank(found) < _rank(self.best)):
+            self.best = found
+
+
+def _rank(found: Found) -> tuple[int, bool]:
+    return found.time_ns, found.model_ns is None
 
 
 def size_of(instance: Instance) -> int:
     """About how many variables its model has."""
     return sum(4 * (gap.last - gap.first + 1) for gap in instance.gaps)
+
+
+def _algorithms(instance: Instance, solution: Solution) -> Algorithms:
+    return {step.key: name for step, name in zip(instance.steps, solution.algorithms, strict=True)}
 
 
 def _layouts(iteration: Iteration, schedule: Schedule) -> Iterator[Schedule]:

@@ -32,7 +32,7 @@ Workspaces = Mapping[tuple[str, str], int]
 
 class Bound(NamedTuple):
     """What a solver proved: no iteration takes less than `bound_ns`. `model_ns` is what its model says that the plan
-    takes (None: another policy's plan was the best), `seconds` how long it sought."""
+    takes (None: it was found without the solver), `seconds` how long it sought."""
 
     bound_ns: int
     model_ns: int | None

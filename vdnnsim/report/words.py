@@ -147,7 +147,7 @@ def _of_plan(run: PolicyRun) -> str:
     bound = run.plan.bound
     assert bound is not None
     if bound.model_ns is None:
-        return "; another policy's plan"
+        return "; found without the solver"
     off = 100 * (run.result.iteration_time_ns / bound.model_ns - 1)
     return f"; the model said {format_ms(bound.model_ns)} ({off:+.1f} %)"
 
