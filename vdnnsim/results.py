@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.memory import CachingPool
 from vdnnsim.metrics import Loss, PowerUse, Spent, StepTime
 from vdnnsim.policies import Plan, Trial
 from vdnnsim.program import Program
@@ -221,6 +222,11 @@ class Comparison:
         if self.batch is None or not result.iteration_time_ns:
             return None
         return self.batch * 1e9 / result.iteration_time_ns
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether blocks lie in segments that PyTorch's allocator takes from a GPU; on a CPU it has none."""
+        return self.pool == CachingPool.name and not (self.captured and self.captured.header.device == "cpu")
 
     def __str__(self) -> str:
         """What the command prints."""

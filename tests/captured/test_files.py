@@ -106,10 +106,12 @@ def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
         plan.check_model("2.12.0", "a" * 64, ())
     of_another = replace(step.header, model_sha256="c" * 64)
     heavy = (step.blocks[0], step.blocks[1]._replace(size_bytes=2 * MIB), *step.blocks[2:])
+    light = (step.blocks[0]._replace(size_bytes=MIB // 2), *step.blocks[1:])
     fewer = (*step.blocks[:2], step.blocks[2]._replace(holds=BlockClass.OTHER), *step.blocks[3:])
     more = (*step.blocks, step.blocks[0])
     for blocks, said in (
         (heavy, "model: found parameter or buffer 1 of 2097152 bytes, expected 1048576; capture a step of this one"),
+        (light, "model: found parameter or buffer 0 of 524288 bytes, expected 1048576"),
         (fewer, "model: found 2 parameters and buffers, expected 3"),
         (more, "model: found parameter or buffer 3, expected no more than 3 parameters and buffers"),
         (
@@ -144,7 +146,7 @@ def test_a_plan_says_what_training_must_know_of_what_leaves(tmp_path: Path) -> N
     step = three_layers()
     PlanFile.of(step, "half", hook_schedule(step, [9]), 12_345, 678).save(tmp_path / "plan.json")
     read = PlanFile.load(tmp_path / "plan.json")
-    assert read.hook_runs == (7, 7)
+    assert (read.hook_runs, read.held_bytes) == ((7, 7), (MIB, MIB, MIB))
     (block,) = read.leaving
     assert block.saved == ((6, "float32", (8 * 2**20,), (1,), 0),)
     assert (block.needs, block.out, block.needed) == (1, 7, 8)

@@ -43,10 +43,12 @@ def test_what_leaves_little_free_is_told(table: Comparison) -> None:
     memory = table["baseline"].memory
     assert memory is not None
     tight = compare(STEP, gpu=GPU.with_capacity(memory.reserved_bytes * 100 // 96), policies=["baseline", "oracle"])
-    assert (
-        "With less than 5 % free another process, which cuts its segments up otherwise, may find no room: baseline"
-        in comparison_notes(tight)
-    )
+    said = "With less than 5 % free another process, which cuts its segments up otherwise, may find no room: baseline"
+    assert said in comparison_notes(tight)
+    on_cpu = replace(STEP, header=replace(STEP.header, device="cpu"))
+    for step, pool in ((on_cpu, None), (STEP, "best-fit")):
+        full = GPU.with_capacity(memory.requested_bytes)
+        assert said not in comparison_notes(compare(step, gpu=full, pool=pool, policies=["baseline"]))
 
 
 @pytest.mark.parametrize(

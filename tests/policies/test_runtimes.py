@@ -72,6 +72,7 @@ def ran(name: str, network: Network = CHAIN) -> PolicyRun:
         ("torchtitan(min_bytes=1, budget=150)", {"map:a": Leave(1, 2, 7, 8)}),
         # let go when forward is over: less is under way than may be; the first copy in begins at the first need
         ("offload(min_bytes=1)", {"map:a": Leave(1, 4, 7, 8), "map:b": Leave(2, 4, 7, 7)}),
+        ("offload(which=everything, min_bytes=1)", {"map:a": Leave(1, 4, 7, 8), "map:b": Leave(2, 4, 7, 7)}),
         ("offload(min_bytes=1, in_flight=100B, ahead=0)", {"map:a": Leave(1, 2, 8, 8), "map:b": Leave(2, 4, 7, 7)}),
         ("offload(which=gemm, min_bytes=1, in_flight=0)", {"map:a": Leave(1, 1, 7, 8), "map:b": Leave(2, 2, 7, 7)}),
         ("offload(which=half, min_bytes=1)", {"map:a": Leave(1, 4, 8, 8)}),

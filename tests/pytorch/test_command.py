@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from captured.steps import three_layers
 from support.commands import in_process
-from vdnnsim.captured import read_step, read_steps
+from vdnnsim.captured import CapturedStep, read_step, read_steps
+from vdnnsim.pytorch.digests import model_sha256
+
+STEP = three_layers()
 
 SCRIPT = """
 import torch
@@ -160,6 +166,21 @@ def test_a_capture_of_another_model_is_not_replaced(script: Path, tmp_path: Path
         assert f"{out}: found a capture of another model (small_training, digest " in done.err
         assert done.err.endswith("to be replaced; choose another name, or delete it first\n")
         assert {path: path.read_bytes() for path in out.rglob("*.*")} == files
+
+
+def test_where_each_value_makes_another_model_captures_of_any_of_them_are_replaced(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.write_text(SCRIPT + "\ndef wide(width=4):\n    return make()[0], nn.Linear(8, width), make()[2]\n")
+
+    def captured(_step: object, model: nn.Module, *_: object, **__: object) -> CapturedStep:
+        header = replace(STEP.header, model_sha256=model_sha256(model), conditions={"notices": ""})
+        return replace(STEP, header=header)
+
+    monkeypatch.setattr("vdnnsim.pytorch.capture", captured)
+    out = tmp_path / "widths"
+    for values, code in (("2,3", 0), ("3,4", 0), ("2,3", 2)):
+        assert in_process(["capture", f"{script}:wide", "--vary", f"width={values}", "--out", str(out)]).code == code
 
 
 def test_each_notice_has_a_line(script: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vdnnsim.memory import NULL_ADDRESS, CachingPool
+from vdnnsim.memory import NULL_ADDRESS
 from vdnnsim.memory.caching import LARGE_SEGMENT_BYTES, SEGMENT_GRANULARITY_BYTES
 from vdnnsim.memory.pool import ROUND_MASK, ROUND_UP
 from vdnnsim.results import Comparison, PolicyRun
@@ -105,7 +105,7 @@ def end_of_changes_ns(run: PolicyRun) -> int:
 
 def packed_addresses(blocks: Iterable[Block], comparison: Comparison) -> Packed:
     """The stretches of addresses that hold these blocks."""
-    if comparison.pool != CachingPool.name or (comparison.captured and comparison.captured.header.device == "cpu"):
+    if not comparison.in_segments:
         return Packed((Stretch(0, max((block.end for block in blocks), default=0)),))
     stretches: list[Stretch] = []
     for address, end in sorted({(block.address, block.end) for block in blocks}):

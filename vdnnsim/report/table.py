@@ -197,7 +197,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     drive = [f"Of the stalls, for what is on NVMe: {', '.join(waited)}."] if waited else []
     faults = {run.plan.schedule.paging.label for run in comparison.runs if run.plan.schedule.paging}
     paged = [f"Page faults: {'; '.join(sorted(faults))}."] if faults else []
-    tight = [run.result.policy for run in comparison.runs if _tight(run, comparison.capacity_bytes)]
+    tight = [run.result.policy for run in comparison.runs if comparison.in_segments and _tight(run, comparison)]
     segments = [_TIGHT.format(policies=", ".join(tight))] if tight else []
     told = (
         measured,
@@ -213,10 +213,10 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     return [line for lines in told for line in lines]
 
 
-def _tight(run: PolicyRun, capacity_bytes: int) -> bool:
+def _tight(run: PolicyRun, comparison: Comparison) -> bool:
     """Whether a plan fits and PyTorch's allocator holds nearly all that there is."""
     held_bytes = run.result.memory.reserved_bytes if run.result.memory else 0
-    return run.result.trainable and not run.plan.endless and held_bytes > (1 - _FREE) * capacity_bytes
+    return run.result.trainable and not run.plan.endless and held_bytes > (1 - _FREE) * comparison.capacity_bytes
 
 
 def _unit(comparison: Comparison) -> tuple[str, int]:
