@@ -73,9 +73,10 @@ def copy_time(kernels: Iterable[_Span], copies: Iterable[_Span]) -> CopyTime:
     following = (kernel for kernel in kernels if kernel[0] < kernel[1])
     kernel = next(following, None)
     for begin_ns, end_ns in sorted(copies):
-        copying_ns += max(0, end_ns - max(begin_ns, until_ns))
-        until_ns = max(until_ns, end_ns)
-        while kernel is not None and kernel[1] <= begin_ns:
+        if end_ns > until_ns:
+            copying_ns += end_ns - max(begin_ns, until_ns)
+            until_ns = end_ns
+        while not beside and kernel is not None and kernel[1] <= begin_ns:
             kernel = next(following, None)
         beside = beside or (kernel is not None and max(begin_ns, kernel[0]) < min(end_ns, kernel[1]))
     return CopyTime(copying_ns, beside)
