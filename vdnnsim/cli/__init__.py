@@ -9,7 +9,7 @@ from typing import Any
 
 from vdnnsim.cli.ends import run_to_the_end
 
-_RECORDS = 10_000
+_RECORDS = 50_000
 """How many new objects Python looks through for circles at once: at its 700 that takes a seventh of a command which
 makes many records and keeps them."""
 
