@@ -23,6 +23,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from vdnnsim.errors import InvalidInput
+from vdnnsim.garbage import collect_seldom
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -49,7 +50,7 @@ class Processes(ProcessPoolExecutor):
     its job, and with this process, however that ends. Where Ctrl-C is ignored, as under nohup, they ignore it too."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker)
+        super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_simulating)
         self._others = set(multiprocessing.active_children())
         self._own: set[multiprocessing.process.BaseProcess] = set()
 
@@ -132,6 +133,11 @@ def begin_worker() -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _begin_simulating() -> None:
+    begin_worker()
+    collect_seldom()
 
 
 def _end_with_parent() -> None:

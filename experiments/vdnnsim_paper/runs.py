@@ -41,11 +41,11 @@ class Job(NamedTuple):
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor | None]:
-    """Processes for so many jobs, or None where this one does."""
+    """Processes for so many jobs beside this one, or None where this one does."""
     if jobs <= _FEW or usable_cores() == 1:
         yield None
         return
-    with Processes(min(jobs, usable_cores())) as executor:
+    with Processes(min(jobs, usable_cores()) - 1) as executor:
         yield executor
 
 
@@ -158,7 +158,8 @@ def run_all(
 
     Raises `WorkerEnded` where workers cannot start, as under a script that runs on being imported.
     """
-    found = ((job, call(job)) for job in jobs) if executor is None else finished(executor, call, jobs, len(jobs))
+    here = ((job, call(job)) for job in jobs)
+    found = here if executor is None else finished(executor, call, jobs, len(jobs), here=call)
     for done, (job, result) in enumerate(found, start=1):
         yield result
         progress(job.title, done, len(jobs))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from functools import cache
 from typing import Any
 
 from vdnnsim.cli.ends import run_to_the_end
 
-_RECORDS = 50_000
-"""How many new objects Python looks through for circles at once: at its 700 that takes a seventh of a command which
-makes many records and keeps them."""
-
 
 def main() -> None:
     """Run the command line and end the process; see `run_to_the_end`."""
     if "" not in sys.path:
         sys.path.append("")  # where module:Class finds a module; last, so that no file there hides a library
-    gc.set_threshold(_RECORDS)
     run_to_the_end("vdnnsim", _app)
 
 

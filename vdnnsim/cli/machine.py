@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from vdnnsim.cli import options
+from vdnnsim.garbage import collect_seldom
 
 Machine = dict[str, Any]
 """What the options say, by the names under which functions take it: `changes.MachineOptions`, and `capacity`,
@@ -45,6 +46,7 @@ def on_machine(command: Callable[..., None], without: Collection[str] = ()) -> C
 
     @wraps(command)
     def called(**asked: Any) -> None:
+        collect_seldom()
         machine = {name: asked.pop(name) for name in taken}
         command(machine=machine, **asked)
 
