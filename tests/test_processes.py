@@ -35,18 +35,11 @@ def test_no_more_jobs_are_given_out_than_asked_for() -> None:
         assert len(list(results)) == 8
 
 
-def test_what_nobody_has_begun_is_done_here_from_the_last_on() -> None:
-    """One is under way elsewhere until the last two are done here."""
-    begun, go = threading.Event(), threading.Event()
-
-    def elsewhere(job: int) -> int:
-        begun.set()
-        go.wait(10)
-        return -job
-
+def test_what_is_not_given_out_is_done_here_meanwhile() -> None:
+    go = threading.Event()
     with ThreadPoolExecutor(1) as executor:
-        results = finished(executor, elsewhere, [1, 2, 3], 3, here=lambda job: begun.wait(10) and job)
-        assert [next(results), next(results)] == [(3, 3), (2, 2)]
+        results = finished(executor, lambda job: go.wait(10) and -job, [1, 2, 3], 1, here=abs)
+        assert [next(results), next(results)] == [(2, 2), (3, 3)]
         go.set()
         assert list(results) == [(1, -1)]
 

@@ -82,8 +82,8 @@ def finished(
     watch: Watch | None = None,
     here: Callable[[Job], Result] | None = None,
 ) -> Iterator[tuple[Job, Result]]:
-    """Each job with its result, in the order in which they get done; no more than `ahead` are given out at a time. Of
-    these the last that nobody has begun is done in this process meanwhile, where `here` says how.
+    """Each job with its result, in the order in which they get done; no more than `ahead` are given out at a time.
+    Those beyond are done in this process meanwhile, one after the other, where `here` says how.
 
     Raises what a job or the watch raises, and `WorkerEnded`.
     """
@@ -97,9 +97,10 @@ def finished(
             if not pending:
                 return
             patience_s = watch and watch.patience_s
-            if here and (own := next((future for future in reversed(pending) if future.cancel()), None)):
-                job, patience_s = pending.pop(own), 0
-                yield job, here(job)
+            if here:
+                for job in islice(waiting, 1):
+                    patience_s = 0
+                    yield job, here(job)
             done = wait(pending, timeout=patience_s, return_when=FIRST_COMPLETED).done
             if not done and watch:
                 watch.still_there()

@@ -159,7 +159,7 @@ def run_all(
     Raises `WorkerEnded` where workers cannot start, as under a script that runs on being imported.
     """
     here = ((job, call(job)) for job in jobs)
-    found = here if executor is None else finished(executor, call, jobs, len(jobs), here=call)
+    found = here if executor is None else finished(executor, call, jobs, 2 * usable_cores(), here=call)
     for done, (job, result) in enumerate(found, start=1):
         yield result
         progress(job.title, done, len(jobs))

@@ -20,6 +20,8 @@ from vdnnsim.sweep.seals import Seal
 from vdnnsim.sweep.store import Store
 from vdnnsim.sweep.table import parquet_bytes
 
+_PARTS_AHEAD = 2
+"""Parts given out for each other process, so that none is idle while this one works on its own."""
 _ALONE_S = 0.5
 """About what it takes until others are ready: who may be through in twice that is faster alone."""
 
@@ -68,9 +70,10 @@ def run_in_processes(assignment: Assignment, parts: Sequence[Part], store: Store
         took_s.append(time.monotonic() - begin_s)
     if not waiting:
         return
+    ahead = _PARTS_AHEAD * (jobs - 1)
     with store.passing(pickle.dumps(assignment)) as path, Processes(jobs - 1) as others:
         try:
-            for _, done in finished(others, partial(_run, path, store), waiting, len(waiting), here=here):
+            for _, done in finished(others, partial(_run, path, store), waiting, ahead, here=here):
                 yield done
         except WorkerEnded as error:
             more = "Nothing that was done is lost: run again with --resume, perhaps with fewer --jobs"
