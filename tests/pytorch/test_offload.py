@@ -346,6 +346,8 @@ def test_a_step_that_hooks_do_not_see_is_told_with_what_to_do() -> None:
             run()
         assert running.report().steps == 0
         assert "no step was seen" in str(running.report())
+        assert not model._forward_hooks
+        assert not model._forward_pre_hooks
 
     for run, said in ((under_other_hooks, "hooks inside the step"), (in_a_thread, "in the thread that trains")):
         with pytest.warns(OffloadWarning, match=said) as told:
