@@ -340,17 +340,20 @@ def test_a_step_that_hooks_do_not_see_is_told_with_what_to_do() -> None:
         thread.start()
         thread.join()
 
-    def train(run: Callable[[], object], plan: PlanFile = plan) -> None:
+    def train(run: Callable[[], object], plan: PlanFile = plan, times: int = 2) -> None:
         with offload(model, plan) as running:
-            run()
-            run()
+            for _ in range(times):
+                run()
         assert running.report().steps == 0
         assert "no step was seen" in str(running.report())
         assert not model._forward_hooks
         assert not model._forward_pre_hooks
 
-    for run, said in ((under_other_hooks, "hooks inside the step"), (in_a_thread, "in the thread that trains")):
+    for run, times, said in (
+        (under_other_hooks, 2, "hooks inside the step"),
+        (in_a_thread, 1, "in the thread that trains"),
+    ):
         with pytest.warns(OffloadWarning, match=said) as told:
-            train(run)
+            train(run, times=times)
         assert len(told) == 1
     train(step, plan_for(probe(model, step), []))
