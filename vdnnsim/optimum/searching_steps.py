@@ -18,7 +18,7 @@ from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.optimum.saying import said_ns
 from vdnnsim.optimum.searching import COARSE, LARGE, SMALL_MODEL, Algorithms, Draft, Search, size_of
 
-_MARGINS = (0.09, 0.04, 0.13, 0.06, 0.02, 0.01, 0.0, 0.18, 0.25)
+_MARGINS = (0.04, 0.06, 0.09, 0.02, 0.13, 0.01, 0.0, 0.18, 0.25)
 """Shares of the capacity that plans do without, those first of which most came of."""
 _FEWER = 30
 """In so many periods blocks leave where no plan is found in more of them."""
@@ -26,8 +26,8 @@ _MARKS = (24, 72)
 """At so many calls memory is looked at for a bound."""
 _SLOWER = 0.015
 """By so much of its time may what leaves and is made again take longer for fitting."""
-_TRIES, _PATIENCE = 500, 150
-"""So many changes are tried for that, and so many of what fits that bring nothing."""
+_PATIENCE = 150
+"""So many changes that bring nothing are tried for that, and of what fits."""
 _FAR = 1.5
 """Other policies' plans that take so many times the bound are changed first: where there is little room, few fit."""
 _MISSES = 2
@@ -135,15 +135,14 @@ class StepSearch(Search):
         def go_on() -> bool:
             nonlocal tries
             tries += 1
-            return tries <= (_PATIENCE if fits else _TRIES) and not self._done()
+            return tries <= _PATIENCE and not self._done()
 
         def allowed(schedule: Schedule) -> bool:
             return fits or self.time_ns(schedule) <= most_ns
 
         for found, tried in improve(self.iteration, schedule, rehearse, go_on, self.changes, allowed):
             self._keep(found, {}, tried, model_ns)
-            if tried.fits:
-                fits, tries = True, 0
+            fits, tries = tried.fits, 0
         if fits:
             self._fitting.append(Draft(found, {}, model_ns))
             self._fitting.sort(key=lambda draft: draft.model_ns, reverse=True)
