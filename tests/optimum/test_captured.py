@@ -23,6 +23,7 @@ from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.making import study_of_step
 from vdnnsim.optimum import Model, Rehearsal, instance_of_step, schedule_of_step
+from vdnnsim.optimum.saying import said_ns
 from vdnnsim.optimum.steps import in_time, remake_of
 from vdnnsim.policies.optimal import Optimal
 from vdnnsim.program import BrokenSchedule
@@ -39,7 +40,7 @@ def study() -> Study:
 @settings(max_examples=15)
 @given(st.data())
 def test_no_schedule_is_quicker_than_the_bound(data: st.DataObject) -> None:
-    step = data.draw(steps())
+    step = _launched(data.draw(steps()), data.draw(st.sampled_from((10_000, 40_000, 200_000))))
     actions: dict[str, Action] = dict(data.draw(any_leaves(step))) if step.saved else {}
     for number in data.draw(st.sets(st.sampled_from(sorted(makings(step))))) if makings(step) else ():
         actions[block_name(number)] = remake_of(step, number, step.stages.needs[number][0])
@@ -49,6 +50,11 @@ def test_no_schedule_is_quicker_than_the_bound(data: st.DataObject) -> None:
     except BrokenSchedule:
         actions = {}
     _check_bound(step, actions)
+
+
+def _launched(step: CapturedStep, launch_ns: int) -> CapturedStep:
+    """The same with a host that needs so long for each kernel."""
+    return replace(step, kernels=tuple(kernel._replace(launch_ns=launch_ns) for kernel in step.kernels))
 
 
 @st.composite
@@ -70,6 +76,33 @@ def test_what_modules_make_again_is_not_quicker_either() -> None:
     remakes: dict[str, Action] = dict(remake_modules(step, ["a"]))
     assert remakes
     _check_bound(step, remakes)
+
+
+@pytest.mark.parametrize("launch_ns", [10_000, 400_000])
+def test_the_model_says_how_long_a_plan_takes(launch_ns: int) -> None:
+    """With quick launches y1 is made again by the device and y2's copy in is waited for; with slow ones the host is all
+    that there is: what it is launched again, gives copies and waits for them."""
+    step = _launched(STEP, launch_ns)
+    actions = in_time(step, {"b7": remake_of(step, 7, 12), "b8": Leave(5, 7, 8, 10)})
+    timeline = run(step, schedule_of(step, actions))
+    nothing = run(step, replace(schedule_of(step, {}), hooked=True))
+    begun = Rehearsal(nothing.iteration_time_ns, begins_ns=tuple(kernel.begin_ns for kernel in nothing.kernels))
+    instance = instance_of_step(step, GPU.link, 10**9, begun, planned=True)
+    assert timeline.iteration_time_ns > nothing.iteration_time_ns * 1.05
+    assert said_ns(instance, actions, seconds=10) == pytest.approx(timeline.iteration_time_ns, rel=0.01)
+
+
+def test_a_host_that_binds_pays_the_calls_of_copies_in_the_bound_as_on_the_machine() -> None:
+    """All but the two calls that wait for them, which a copy on the compute stream does without."""
+    step = _launched(STEP, 400_000)
+    hooked = run(step, replace(schedule_of(step, {}), hooked=True))
+    begun = Rehearsal(hooked.iteration_time_ns, begins_ns=tuple(kernel.begin_ns for kernel in hooked.kernels))
+    instance = instance_of_step(step, GPU.link, hooked.pool_high_water_bytes - 512, begun)
+    bound_ns = Model(instance).solve(whole=True, seconds=10).bound_ns
+    _, copy_out_ns, copy_in_ns, wait_ns = step.hooks
+    assert bound_ns == pytest.approx(hooked.iteration_time_ns + copy_out_ns + copy_in_ns, abs=1)
+    leaving = run(step, schedule_of(step, {"b8": Leave(5, 6, 8, 10)}))
+    assert leaving.iteration_time_ns == round(bound_ns) + 2 * wait_ns
 
 
 def _check_bound(step: CapturedStep, actions: dict[str, Action]) -> None:

@@ -24,10 +24,10 @@ _FEWER = 30
 """In so many periods blocks leave where no plan is found in more of them."""
 _MARKS = (24, 72)
 """At so many calls memory is looked at for a bound."""
-_SLOWER = 0.015
+_SLOWER = 0.03
 """By so much of its time may what leaves and is made again take longer for fitting."""
-_PATIENCE = 150
-"""So many changes that bring nothing are tried for that, and of what fits."""
+_TRIES, _PATIENCE = 500, 150
+"""So many changes that bring nothing are tried for that, and so many of what fits."""
 _FAR = 1.5
 """Other policies' plans that take so many times the bound are changed first: where there is little room, few fit."""
 _MISSES = 2
@@ -135,7 +135,7 @@ class StepSearch(Search):
         def go_on() -> bool:
             nonlocal tries
             tries += 1
-            return tries <= _PATIENCE and not self._done()
+            return tries <= (_PATIENCE if fits else _TRIES) and not self._done()
 
         def allowed(schedule: Schedule) -> bool:
             return fits or self.time_ns(schedule) <= most_ns
