@@ -192,6 +192,12 @@ def test_a_comparison_keeps_every_band() -> None:
         assert result.band.low_ns < result.iteration_time_ns < result.band.high_ns
 
 
+def test_behind_another_link_or_in_other_memory_bands_are_those_of_a_study_made_for_it() -> None:
+    study = replace(small_comparison(RowSpread(ONE_PERCENT, 0, 0, 0))[0], gpu=gpu_with())
+    for other in (study.within(2 * ROOMY_BYTES), study.behind("50kB/s")):
+        assert other.run("vdnn-all(p)").result.band == replace(other).run("vdnn-all(p)").result.band
+
+
 def test_a_study_that_has_bands_travels_without_them() -> None:
     study, _ = small_comparison(NO_SPREAD)
     again = pickle.loads(pickle.dumps(study))

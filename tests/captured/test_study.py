@@ -46,9 +46,11 @@ def test_what_leaves_little_free_is_told(table: Comparison) -> None:
     said = "With less than 5 % free another process, which cuts its segments up otherwise, may find no room: baseline"
     assert said in comparison_notes(tight)
     on_cpu = replace(STEP, header=replace(STEP.header, device="cpu"))
-    for step, pool in ((on_cpu, None), (STEP, "best-fit")):
-        full = GPU.with_capacity(memory.requested_bytes)
-        assert said not in comparison_notes(compare(step, gpu=full, pool=pool, policies=["baseline"]))
+    full = GPU.with_capacity(memory.requested_bytes)
+    for step, pool, trains in ((on_cpu, None, True), (STEP, "best-fit", True), (STEP, None, False)):
+        found = compare(step, gpu=full, pool=pool, policies=["baseline"])
+        assert found["baseline"].trainable == trains
+        assert said not in comparison_notes(found)
 
 
 @pytest.mark.parametrize(
