@@ -61,5 +61,6 @@ def test_the_watch_is_asked_when_nothing_comes() -> None:
 
 
 def test_a_process_that_ends_is_told_and_not_waited_for() -> None:
+    """Whatever else was given out, or is done here."""
     with pytest.raises(InvalidInput, match="in a script"), Processes(1) as executor:
-        list(finished(executor, os._exit, [7], 1))
+        list(finished(executor, os._exit, [7] * 9, 4, here=abs))
