@@ -59,7 +59,7 @@ def test_processes_and_this_one_write_the_same_files(tmp_path: Path) -> None:
     parts = [Part(sweep.manifest.identity, number, *chunk) for number, chunk in enumerate(sweep.chunks)]
     with there.lock():
         there.open(sweep.manifest, sweep.spec.text, resume=False)
-        with there.passing(pickle.dumps(sweep.assignment)) as path, Processes(2) as executor:
+        with there.passing(pickle.dumps(sweep.assignment)) as path, Processes(1) as executor:
             assert len(list(finished(executor, partial(_run, path, there), parts, 2))) == 2
     one, two = (sorted((tmp_path / name / "points").iterdir()) for name in ("here", "there"))
     assert [path.name for path in one] == [path.name for path in two]
@@ -356,7 +356,7 @@ def test_where_interrupts_are_ignored_they_are_ignored_by_workers_too(tmp_path: 
 
 
 def test_a_script_without_a_guard_is_told_what_to_do(tmp_path: Path) -> None:
-    write_spec(tmp_path, MANY)
+    write_spec(tmp_path, SMALL)
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
