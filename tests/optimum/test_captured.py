@@ -19,7 +19,7 @@ from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import makings
 from vdnnsim.captured.plan_file import why_not_trained
 from vdnnsim.captured.remaking import makers_of
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.making import study_of_step
 from vdnnsim.optimum import Model, Rehearsal, instance_of_step, schedule_of_step
@@ -124,6 +124,14 @@ def test_blocks_leave_where_they_must(study: Study) -> None:
     assert run.plan.schedule.actions
     least_ns = study.run("oracle").result.iteration_time_ns
     assert least_ns <= run.plan.bound.bound_ns <= run.result.iteration_time_ns
+
+
+def test_the_relaxation_has_kernels_wait_for_copies_out(study: Study) -> None:
+    """Could blocks leave beside a kernel and be gone by its end, it would prove no more than 1,000,638 ns."""
+    bounds_ns: dict[str, int] = {}
+    with pytest.raises(NoPlan):
+        study.within(84 * 10**6).run(Optimal(seconds=1, told=lambda told: bounds_ns.update({told.what: told.bound_ns})))
+    assert bounds_ns["relaxation"] > 1_008_000
 
 
 def test_a_plan_that_hooks_can_carry_out(study: Study) -> None:

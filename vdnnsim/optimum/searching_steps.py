@@ -12,7 +12,7 @@ from vdnnsim.iteration import Action, Remake, Schedule
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
 from vdnnsim.optimum.improving import improve
 from vdnnsim.optimum.instance import Instance
-from vdnnsim.optimum.model import Solution, Unsolvable
+from vdnnsim.optimum.model import Model, Solution, Unsolvable
 from vdnnsim.optimum.planning import actions_of
 from vdnnsim.optimum.rehearsal import Rehearsal
 from vdnnsim.optimum.saying import said_ns
@@ -77,6 +77,10 @@ class StepSearch(Search):
         instance, solution = super()._solve(replace(choosable, gaps=gaps), few, simple)
         self._missed += solution.time_ns is None
         return instance, solution
+
+    def _bounding(self, instance: Instance) -> Model:
+        """Hooks have kernels wait for a copy out before its block goes: nothing leaves beside one and is gone then."""
+        return Model(instance)
 
     def _margins(self, _simple: bool) -> Iterator[float]:
         """Until the solver has run out of time too often."""
