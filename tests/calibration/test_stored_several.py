@@ -18,6 +18,7 @@ from vdnnsim.calibration.several.host import host_text, measured_host, rule_of
 from vdnnsim.calibration.several.messages import inputs_of
 from vdnnsim.calibration.several.predictions import NEAR, Predicted, predictions
 from vdnnsim.calibration.several.records import StartRecord, Stored, StreamsRecord, of_all_times, read_stored
+from vdnnsim.calibration.several.report import tell
 from vdnnsim.calibration.several.table import summary, table_text
 from vdnnsim.calibration.to_the_byte import offloaded_bytes, peak_bytes, placements_digest
 from vdnnsim.figures.together import together_figure
@@ -113,6 +114,13 @@ def test_the_host_is_what_its_links_carried_and_came_with_the_package(again: Aga
     assert (shipped.limits, shipped.in_beside_out) == (memory.limits, memory.in_beside_out)
 
 
+def test_host_and_copies_are_told_anew_of_all_times_at_which_links_were_measured(again: Again, tmp_path: Path) -> None:
+    tell(tmp_path, read_cases(FOLDER / "cases.toml"), again.stored._replace(cases=()))
+    assert (tmp_path / "topology.toml").read_text() == (FOLDER / "topology.toml").read_text()
+    told, stored = ((folder / "table.md").read_text(encoding="utf-8").split("\n\n") for folder in (tmp_path, FOLDER))
+    assert told[1] == stored[1]
+
+
 def test_what_copies_out_leave_of_those_in_is_nearer_than_limits_alone(again: Again) -> None:
     """Copies in where several GPUs copy: 19.6 % off in the mean by limits, 5.2 % with it."""
     off: list[tuple[float, float]] = []
@@ -128,16 +136,31 @@ def test_the_figure_has_a_mark_for_each_and_can_be_read() -> None:
     _, found = _told_by_the_table()
     figure = figure_of(lambda: together_figure(found, Path("together.png")))
     assert_legible(figure)
-    marks = Counter(line.get_marker() for line in figure.axes[0].get_lines())
+    lines = figure.axes[0].get_lines()
+    marks = Counter(line.get_marker() for line in lines)
     assert (marks["x"], marks["o"]) == (18, 2 * 96 - 18)  # 2 of the 20 that cannot be told ran alone
+    rows = [row for row in _rows() if row[3] != "alone"]
+    for longer, look in ((6, "filled"), (8, "hollow")):
+        those = [line for line in lines if line.get_marker() in ("o", "x")]
+        those = [line for line in those if (line.get_markerfacecolor() == "white") == (look == "hollow")]
+        drawn = sorted(float(line.get_xdata()[0]) for line in those)  # type: ignore[index,arg-type]
+        assert drawn == pytest.approx(sorted(float(row[longer]) for row in rows), abs=0.01)
+        places = [float(line.get_ydata()[0]) for line in those]  # type: ignore[index,arg-type]
+        assert all(first < second for first, second in zip(places[::2], places[1::2], strict=True))  # downwards
 
 
 def _told_by_the_table() -> tuple[str, list[Predicted]]:
     """The stored table's summary, and all cases by its simulated times; its rows are held to the simulation above."""
-    first, *rows = (FOLDER / "table.md").read_text(encoding="utf-8").splitlines()
-    simulated_ms = [float(row.split(" | ")[7]) for row in rows if row.endswith("| equal |")]
+    first, *_ = (FOLDER / "table.md").read_text(encoding="utf-8").splitlines()
+    simulated_ms = [float(row[7]) for row in _rows()]
     records = read_stored(FOLDER / "results.json").cases
     return first, [Predicted(one, round(time * 1e6)) for one, time in zip(records, simulated_ms, strict=True)]
+
+
+def _rows() -> list[list[str]]:
+    """The stored table's rows of cases."""
+    lines = (FOLDER / "table.md").read_text(encoding="utf-8").splitlines()
+    return [line.split(" | ") for line in lines if line.endswith("| equal |")]
 
 
 def _study(record: StartRecord) -> Study:

@@ -324,6 +324,7 @@ def test_hooks_inside_the_step_are_told() -> None:
         assert equal(gradients(model, with_checkpoint), expected)
         assert equal(gradients(model, step), expected)
     assert running.report().as_planned == 1
+    assert "no step was seen" not in str(running.report())
 
 
 def test_a_step_that_hooks_do_not_see_is_told_with_what_to_do() -> None:

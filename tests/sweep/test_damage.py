@@ -69,6 +69,12 @@ def test_the_seal_is_told_to_every_reader_of_parquet(sweep: Sweep, done: Path) -
     assert line.startswith(f"part 0 of sweep {sweep.manifest.identity}: 64 points, 0 failed; checksum ")
 
 
+def test_words_stand_once_in_a_part_and_numbers_as_they_are(done: Path) -> None:
+    rows = pq.read_metadata(first_part(done)).row_group(0)
+    columns = [rows.column(number) for number in range(rows.num_columns)]
+    assert {one.physical_type for one in columns if one.has_dictionary_page} == {"BYTE_ARRAY"}
+
+
 def test_a_seal_by_hand() -> None:
     own = Seal("ab" * 32, 7, 12, 3)
     contents = seal(b"rows " + own.line().encode() + b" end")
