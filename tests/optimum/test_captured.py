@@ -19,10 +19,10 @@ from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import makings
 from vdnnsim.captured.plan_file import why_not_trained
 from vdnnsim.captured.remaking import makers_of
-from vdnnsim.errors import InvalidInput, NoPlan
+from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.making import study_of_step
-from vdnnsim.optimum import Model, Rehearsal, instance_of_step, schedule_of_step
+from vdnnsim.optimum import Model, Rehearsal, Told, instance_of_step, schedule_of_step
 from vdnnsim.optimum.saying import said_ns
 from vdnnsim.optimum.steps import in_time, remake_of
 from vdnnsim.policies.optimal import Optimal
@@ -129,8 +129,14 @@ def test_blocks_leave_where_they_must(study: Study) -> None:
 def test_the_relaxation_has_kernels_wait_for_copies_out(study: Study) -> None:
     """Could blocks leave beside a kernel and be gone by its end, it would prove no more than 1,000,638 ns."""
     bounds_ns: dict[str, int] = {}
-    with pytest.raises(NoPlan):
-        study.within(84 * 10**6).run(Optimal(seconds=1, told=lambda told: bounds_ns.update({told.what: told.bound_ns})))
+
+    def hear(told: Told) -> None:
+        bounds_ns[told.what] = told.bound_ns
+        if told.what == "relaxation":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.within(84 * 10**6).run(Optimal(told=hear))
     assert bounds_ns["relaxation"] > 1_008_000
 
 
@@ -148,7 +154,7 @@ def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: St
     little = replace(study_of_step(step, study.gpu), pool="best-fit").within(96 * 10**6)
     asked = little.run("offload(which=everything, ahead=0, in_flight=0)")
     found = little.run(Optimal(seconds=1, remake="no", known=(asked.plan,)))
-    assert found.plan.schedule.leaves.keys() >= {"b7", "b8"}
+    assert not found.plan.schedule.leaves.keys().isdisjoint({"b7", "b8"})
     assert found.plan.bound is not None
     assert found.plan.bound.bound_ns <= found.result.iteration_time_ns <= asked.result.iteration_time_ns
 
