@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,33 @@ def test_a_plan_of_another_step_or_none_is_refused(tmp_path: Path) -> None:
         PlanFile.load(path)
     path.write_text("{")
     with pytest.raises(InvalidFile, match="JSON"):
+        PlanFile.load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "number", "said"),
+    [
+        ("out", 4, r"out: found 4; expected 3, the call in which the last of it is saved"),
+        ("freed", 2, r"freed: found 2; expected 3 \(out\) or more"),
+        ("back", 7, r"back: found 7; expected a call of the unpack hook behind 7 \(freed\)"),
+        ("back", 15, r"back: found 15; expected a call of the unpack hook behind 7 \(freed\)"),
+        ("needed", 9, r"needed: found 9; expected 10 \(back\), or a call of the unpack hook behind it"),
+        ("needed", 15, r"needed: found 15; expected"),
+        ("number", 7, r"saved: found 7; expected a number of one of the step's saved tensors"),
+        ("number", 2, r"saved: found 2; expected each saved tensor in one block"),
+    ],
+)
+def test_a_plan_in_an_order_that_would_bring_back_other_bytes_is_refused(
+    tmp_path: Path, field: str, number: int, said: str
+) -> None:
+    step, path = three_layers(), tmp_path / "plan.json"
+    PlanFile.of(step, "half", hook_schedule(step, [7, 8], ahead=2), 12_345, 678).save(path)
+    text, row = path.read_text(), int(field == "number")
+    rows = text.splitlines()
+    found = [n for n, line in enumerate(rows) if '"block"' in line][row]
+    rows[found] = re.sub(f'"{field}": [0-9]+', f'"{field}": {number}', rows[found])
+    path.write_text("\n".join(rows))
+    with pytest.raises(InvalidFile, match=rf"plan\.json: leaving\[{row}\]\.{said}"):
         PlanFile.load(path)
 
 

@@ -53,6 +53,13 @@ def test_what_leaves_little_free_is_told(table: Comparison) -> None:
         assert said not in comparison_notes(found)
 
 
+def test_policies_under_which_nothing_leaves_are_told() -> None:
+    """Blocks of 8 MiB at most, of which `offload` is to let none below 1 GiB go; the others let some, or chose."""
+    policies = ["baseline", "vdnn-all", "vdnn-dyn", "offload(min_bytes=1GiB)", "oracle"]
+    (told,) = [one for one in comparison_notes(compare(STEP, gpu=GPU, policies=policies)) if "Nothing leaves" in one]
+    assert told.startswith("Nothing leaves under offload(min_bytes=1GiB): all finds room, or their parameters let")
+
+
 @pytest.mark.parametrize(
     ("in_flight", "freed"), [("none", [7, 7, 7]), ("23MiB", [5, 7, 7]), ("15MiB", [5, 6, 7]), ("0", [3, 5, 7])]
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -17,12 +18,12 @@ from vdnnsim.captured.step import BEFORE_STEP, AllocatorSegment, BlockClass, Doi
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.operators import Operators
 from vdnnsim.profiler.order import StepsDiffer
-from vdnnsim.profiler.recording import MemoryNow, Peaks, Recorded, read_recording
+from vdnnsim.profiler.recording import MODULE, MemoryNow, Peaks, Recorded, read_recording
 from vdnnsim.profiler.timing import gpu_times
 from vdnnsim.pytorch import profiling
 from vdnnsim.pytorch.assembling import Blocks, keeping_view, other_view
 from vdnnsim.pytorch.devices import CpuDevice
-from vdnnsim.pytorch.noticing import check_one_stream, notices, unsteady
+from vdnnsim.pytorch.noticing import beside_others, check_one_stream, notices, unsteady
 from vdnnsim.pytorch.packed import Label, Packed
 from vdnnsim.pytorch.user_step import UserStep
 
@@ -256,6 +257,12 @@ def test_a_capture_says_how_unlike_its_steps_were() -> None:
     assert told.startswith("unsteady: the middle half of the steps lies within 57 % of their median; peaks do not care")
 
 
+def test_a_step_that_takes_far_longer_than_its_parts_is_told() -> None:
+    assert beside_others(Sample(1_500_000, 0, 10), 1_000_000) == []
+    (told,) = beside_others(Sample(116_000_000, 80_000, 10), 48_000_000)
+    assert told.startswith("disturbed: of 116.0 ms a step its kernels and what is between them take 48.0 ms")
+
+
 def test_waits_of_the_host_within_the_step_are_told() -> None:
     def waiting(trace: GpuTrace, how: str) -> None:
         trace.synchronize()
@@ -264,6 +271,13 @@ def test_waits_of_the_host_within_the_step_are_told() -> None:
     assert notices(recorded(KEEPING).recording, {}, 2, [0, 1]) == []
     told = notices(recorded(KEEPING, waiting).recording, {}, 2, [0, 1])
     assert told == ["the host waits for the GPU within the step (1 x cudaDeviceSynchronize): it cannot run ahead"]
+
+
+def test_a_model_of_which_nothing_ran_is_told() -> None:
+    recording = recorded(KEEPING).recording
+    ranges = [one._replace(name=one.name.replace(MODULE, "another's ")) for one in recording.ranges]
+    (told,) = notices(replace(recording, ranges=ranges), {}, 2, [0, 1])
+    assert told.startswith("model: none of its modules ran in the step; is it the one that the step trains?")
 
 
 def light(kernels: list[tuple[str, float]], host_us: float, waits: bool = False) -> GpuTrace:

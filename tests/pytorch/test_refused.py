@@ -42,7 +42,7 @@ def changing(at: int, change: Callable[[int], object]) -> Made:
 
 def test_a_step_without_backward() -> None:
     assert said(without_backward()) == (
-        "the step: found no backward, expected one; step() must call loss.backward() itself"
+        "the step: found no backward, expected one; step() must call loss.backward() itself, and not in another thread"
     )
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from vdnnsim.captured.agenda import HookDeeds, agenda_of, block_name
 from vdnnsim.captured.checks import leaves_of
 from vdnnsim.captured.plan_matching import Held, SavedView, held_of, other_held, other_saved, views_of
+from vdnnsim.captured.plan_order import misplaced
 from vdnnsim.captured.step import CapturedStep, Doing
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import Fault, InvalidFile, InvalidInput
 from vdnnsim.files import read_text, write_text
 from vdnnsim.iteration import CopyStreams, Leave, Schedule
 
@@ -152,6 +153,8 @@ class PlanFile:
             LeavingBlock(**{**dict(block), "saved": tuple(SavedView(**dict(one)) for one in block.saved)})
             for block in document.leaving
         )
+        if faults := list(misplaced(leaving, document.hook_runs)):
+            raise InvalidFile([Fault(str(path), None, one.place, str(one.found), one.expected) for one in faults])
         fields = document.model_dump(exclude={"schema_version", "pinned_bytes", "leaving"})
         return cls(**fields, leaving=leaving)
 

@@ -101,6 +101,7 @@ def _captured(
 
 def _tell(step: CapturedStep, folder: Path) -> None:
     from vdnnsim.errors import printable
+    from vdnnsim.pytorch.noticing import NOT_PUT_BACK
     from vdnnsim.units import format_bytes, format_ms
 
     leaving = {one.block for one in step.saved} - {one.block for one in step.saved if one.stays}
@@ -112,7 +113,8 @@ def _tell(step: CapturedStep, folder: Path) -> None:
         f"{format_bytes(sum(step.blocks[block].size_bytes for block in leaving))} may leave"
     )
     for notice in step.header.conditions["notices"].splitlines():
-        typer.echo(f"  {notice}")
+        if notice != NOT_PUT_BACK:  # true of every step, and this process made the training for the capture alone
+            typer.echo(f"  {notice}")
 
 
 def _varied(text: str) -> tuple[str, list[Value]]:

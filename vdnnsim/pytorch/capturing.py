@@ -24,7 +24,7 @@ from vdnnsim.pytorch.digests import model_sha256, order_sha256
 from vdnnsim.pytorch.holding import GradientLooks, held_by
 from vdnnsim.pytorch.hook_costs import measure_calls_in, measure_copies_in, measure_hook_costs
 from vdnnsim.pytorch.hooks import KeepingHooks, LeavingHooks, modules_marked
-from vdnnsim.pytorch.noticing import NOT_PUT_BACK, check_one_stream, notices, unsteady
+from vdnnsim.pytorch.noticing import NOT_PUT_BACK, beside_others, check_one_stream, notices, unsteady
 from vdnnsim.pytorch.packed import Label
 from vdnnsim.pytorch.profiling import Timed, record_light, record_step, still_collector, time_step
 from vdnnsim.pytorch.state import KeptState, RandomState
@@ -105,7 +105,7 @@ class _Capture:
         saved = _saved(blocks, stays)
         peaks = _peaks(plain, blocks)
         times = sample(one.step_ns for one in timed)
-        told = self._told(blocks, peak_bytes(listed, blocks.deeds), peaks[0], times)
+        told = self._told(blocks, peak_bytes(listed, blocks.deeds), peaks[0], times, kernels)
         header = StepHeader(
             name,
             gpu,
@@ -173,18 +173,23 @@ class _Capture:
         check_one_stream(keeping.recorded.recording)
         operators = Operators(keeping.recorded.recording, keeping.happenings)
         if not operators.has_backward:
-            raise InvalidInput("the step: found no backward, expected one; step() must call loss.backward() itself")
+            expected = "step() must call loss.backward() itself, and not in another thread"
+            raise InvalidInput(f"the step: found no backward, expected one; {expected}")
         labels = {number: Label(*label) for number, label in hooks.labels.items()}
         blocks = Blocks(keeping, hooks.packed, labels, gradients.addresses)
         plain_view = other_view(plain, keeping, operators, "the step without hooks")
         blocks.without_hooks(plain_view)
         return blocks, plain_view, operators
 
-    def _told(self, blocks: Blocks, added_up_bytes: int, counted_bytes: int, times: Sample) -> dict[str, str]:
+    def _told(
+        self, blocks: Blocks, added_up_bytes: int, counted_bytes: int, times: Sample, kernels: Sequence[ModelKernel]
+    ) -> dict[str, str]:
         """What the user should know."""
         needed = [deed.number for deed in blocks.deeds if deed.doing is Doing.NEED]
         found = notices(blocks.keeping.recorded.recording, blocks.labels, len(blocks.packed), needed)
         found += [*self._device.notices(), *unsteady(times)]
+        if self._device.host_runs_kernels:
+            found += beside_others(times, sum(one.duration_ns + one.gap_ns for one in kernels))
         if added_up_bytes != counted_bytes:
             found.append(f"memory: the blocks add up to a peak of {added_up_bytes} B, {counted_bytes} B were counted")
         numbers = f"{_WARM_STEPS} to warm up, {self._timed_steps} timed, {self._light_steps} profiled for times"

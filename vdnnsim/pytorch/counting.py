@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
 
 from vdnnsim.pytorch.course import Course
 from vdnnsim.units import format_bytes
@@ -43,6 +48,18 @@ class OffloadReport:
         return "\n".join(lines)
 
 
+_NOT_THE_USERS = tuple(f"{folder}{os.sep}" for folder in (Path(__file__).parents[1], Path(str(torch.__file__)).parent))
+
+
+def _users_frame() -> int:
+    """The `stacklevel` of the line in which a step left the plan: the first that is neither ours nor PyTorch's. 2, the
+    caller's, where there is none, as in autograd's own threads."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        frame, level = frame.f_back, level + 1
+    return 2 if frame is None else level
+
+
 @dataclass
 class Counts:
     """The same while it grows."""
@@ -66,7 +83,7 @@ class Counts:
         """A warning, the first time for this reason."""
         if reason not in self._told:
             self._told.add(reason)
-            warnings.warn(OffloadWarning(f"offload: {detail} (told once)"), stacklevel=3)
+            warnings.warn(OffloadWarning(f"offload: {detail} (told once)"), stacklevel=_users_frame())
 
     def report(self, course: Course, pinned_bytes: int) -> OffloadReport:
         """With the step under way."""

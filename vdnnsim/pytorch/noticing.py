@@ -8,6 +8,7 @@ from vdnnsim.calibration.samples import Sample
 from vdnnsim.errors import InvalidInput
 from vdnnsim.profiler.recording import MODULE, NODE, STEP, HostWaits, Recording
 from vdnnsim.pytorch.packed import Label
+from vdnnsim.units import format_ms
 
 NOT_PUT_BACK = (
     "not put back: what the step itself consumes or changes beside model, optimiser and random states (batches of a "
@@ -15,6 +16,7 @@ NOT_PUT_BACK = (
 )
 _COPIES = "gpu_mem"
 _UNSTEADY_PPM = 100_000
+_LONGER = 1.5
 
 
 def notices(recording: Recording, labels: Mapping[int, Label], saved: int, needed: Iterable[int]) -> list[str]:
@@ -29,6 +31,11 @@ def notices(recording: Recording, labels: Mapping[int, Label], saved: int, neede
         found.append(
             "torch.compile: its saved tensors are seen as those of CompiledFunctionBackward, without modules and "
             "operators, and its backward asks for all of a graph at once; a plan that prefetches less comes late"
+        )
+    elif saved and not any(recording.ranges[n].name.startswith(MODULE) for n in inside):
+        found.append(
+            "model: none of its modules ran in the step; is it the one that the step trains? What the step changes of "
+            "another is not put back"
         )
     again = sum(recording.ranges[n].name.startswith(MODULE) and _in_backward(recording, n) for n in inside)
     if again or any(name.startswith("CheckpointFunction") for name in names):
@@ -55,6 +62,18 @@ def unsteady(times: Sample) -> list[str]:
     return [
         f"unsteady: the middle half of the steps lies within {times.spread_ppm / 10_000:.0f} % of their median; peaks "
         "do not care, but times are worth that much: capture again while nothing else runs"
+    ]
+
+
+def beside_others(times: Sample, parts_ns: int) -> list[str]:
+    """A sentence where whole steps took far longer than their parts, each by itself: then others had the processor in
+    between. `parts_ns` are kernels and gaps of a step that the host runs."""
+    if times.median_ns <= _LONGER * parts_ns:
+        return []
+    return [
+        f"disturbed: of {format_ms(times.median_ns)} a step its kernels and what is between them take "
+        f"{format_ms(parts_ns)}, by which all is predicted: others had the processor in between; capture again while "
+        "nothing else runs"
     ]
 
 

@@ -48,6 +48,8 @@ def offload(
     and where the host has too little memory; within the block `ChangedInPlace`, at the backward of a tensor that was
     changed in place after it was saved, which PyTorch itself does not notice where there are hooks.
     """
+    if not isinstance(model, torch.nn.Module):
+        raise InvalidInput(f"offload: found a {type(model).__name__} as model, expected a torch.nn.Module")
     file = plan if isinstance(plan, PlanFile) else _read(plan)
     file.check_model(torch.__version__, model_sha256(model), model_holds(model))
     device = _device_of(model)

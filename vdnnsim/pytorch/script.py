@@ -59,7 +59,7 @@ class Script:
     def check_takes(self, argument: str) -> None:
         """Raise `InvalidInput` for an argument that the function does not have."""
         if not self.takes(argument):
-            raise InvalidInput(f"{self.named}: found no argument '{argument}', expected it, to be called with")
+            raise UnknownName(f"argument of {self.named}", argument, self._parameters)
 
     def make(self, setting: Mapping[str, Value], device: str | None) -> Training:
         """Call it. `device` is passed on where it has an argument of that name. Raises `InvalidInput` where it fails or

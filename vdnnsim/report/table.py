@@ -44,6 +44,10 @@ _TIGHT = (
     f"With less than {100 * _FREE:.0f} % free another process, which cuts its segments up otherwise, may find no room: "
     "{policies}"
 )
+_IDLE = (
+    "Nothing leaves under {policies}: all finds room, or their parameters let nothing leave (vdnnsim list policies has "
+    "them)"
+)
 _LEGEND = "perf.: relative to the oracle; avg.: over time; {unit}: 10^{exponent} bytes"
 _LEGEND_OF_CAPTURES = (
     "perf.: relative to the oracle; peak: as asked for; alloc., reserv.: what PyTorch's allocator gives and holds; "
@@ -199,9 +203,12 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     paged = [f"Page faults: {'; '.join(sorted(faults))}."] if faults else []
     tight = [run.result.policy for run in comparison.runs if comparison.in_segments and _tight(run, comparison)]
     segments = [_TIGHT.format(policies=", ".join(tight))] if tight else []
+    idle = [run.result.policy for run in comparison.runs if comparison.captured and _idle(run)]
+    staying = [_IDLE.format(policies=", ".join(idle))] if idle else []
     told = (
         measured,
         [link(comparison), provenance(comparison), legend],
+        staying,
         bands,
         segments,
         recalled,
@@ -211,6 +218,13 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         left_out,
     )
     return [line for lines in told for line in lines]
+
+
+def _idle(run: PolicyRun) -> bool:
+    """Whether a policy that was to make room makes none, and did not choose so."""
+    result, schedule = run.result, run.plan.schedule
+    chose = run.plan.endless or result.trials or result.policy.startswith("baseline")
+    return not (chose or schedule.actions or schedule.own_copies or result.offloaded_bytes or result.loss.again_ns)
 
 
 def _tight(run: PolicyRun, comparison: Comparison) -> bool:
