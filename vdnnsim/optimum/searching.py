@@ -259,7 +259,7 @@ class Search:
         """The solver's own tolerance is taken off."""
         self.bound_ns = max(self.bound_ns, int(solution.bound_ns * (1 - 1e-6)))
 
-    def _margins(self, simple: bool) -> Iterable[float]:
+    def _margins(self, simple: bool) -> tuple[float, ...]:
         return _MARGINS if simple else _MARGINS_OF_LARGE
 
     def _plans(self, begins: list[int], simple: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import product, takewhile
+from itertools import product
 
 from vdnnsim.iteration import Action, Remake, Schedule
 from vdnnsim.optimum.coarsening import at_marks, in_periods, only, stage_begins, tightest, weighty_begins
@@ -30,8 +30,8 @@ _TRIES, _PATIENCE = 500, 150
 """So many changes that bring nothing are tried for that, and so many of what fits."""
 _FAR = 1.5
 """Other policies' plans that take so many times the bound are changed first: where there is little room, few fit."""
-_MISSES = 2
 _SAYING_S = 20
+"""So long may the model take to say of the best plan how long that takes, beyond the search's own time."""
 _IMPROVED = 3
 """So many plans that fit are changed further."""
 
@@ -44,7 +44,6 @@ class StepSearch(Search):
     """How long a schedule takes in endless memory."""
     _fitting: list[Draft] = field(default_factory=list)
     _few: bool = False
-    _missed: int = 0
 
     def run(self, others: Iterable[Iterable[tuple[Schedule, Algorithms]]]) -> None:
         """As `Search` does; and what the model says is told of the plan as it has become."""
@@ -73,18 +72,14 @@ class StepSearch(Search):
                     return found
         self._few = True
         gaps = tuple(gap._replace(sources=()) for gap in choosable.gaps)
-        few = weighty_begins(choosable, _FEWER)
-        instance, solution = super()._solve(replace(choosable, gaps=gaps), few, simple)
-        self._missed += solution.time_ns is None
-        return instance, solution
+        return super()._solve(replace(choosable, gaps=gaps), weighty_begins(choosable, _FEWER), simple)
 
     def _bounding(self, instance: Instance) -> Model:
         """Hooks have kernels wait for a copy out before its block goes: nothing leaves beside one and is gone then."""
         return Model(instance)
 
-    def _margins(self, _simple: bool) -> Iterator[float]:
-        """Until the solver has run out of time too often."""
-        return takewhile(lambda _: self._missed < _MISSES, _MARGINS)
+    def _margins(self, _simple: bool) -> tuple[float, ...]:
+        return _MARGINS
 
     def _rounds(self) -> Iterator[str]:
         simple = size_of(self.instance) <= SMALL_MODEL
