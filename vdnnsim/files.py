@@ -117,7 +117,7 @@ def _fault(file: str, lines: Mapping[_Place, int], error: Mapping[str, Any]) -> 
         case "model_type" | "model_attributes_type" | "dict_type":
             expected = "a table"
         case "json_invalid":
-            found, expected = expected.removeprefix("Invalid JSON: "), "well-formed JSON"
+            found, expected = f"no JSON ({expected.removeprefix('Invalid JSON: ')})", "well-formed JSON"
         case "too_short":
             expected = f"at least {error['ctx']['min_length']}"
         case "too_long":

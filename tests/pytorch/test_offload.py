@@ -289,6 +289,9 @@ def test_a_plan_of_something_else_is_refused_with_the_first_difference() -> None
         pass
     with pytest.raises(InvalidInput, match="plan: found a int, expected the plan of"), offload(model, 3):  # type: ignore[arg-type]
         pass
+    said = "plan: found no file 'vdnn-all', expected the plan of .* which 'vdnnsim plan' writes"
+    with pytest.raises(InvalidInput, match=said), offload(model, "vdnn-all"):
+        pass
     expected = "offload: found a tuple as model, expected a torch.nn.Module"
     with pytest.raises(InvalidInput, match=expected), offload((model, None), 3):  # type: ignore[arg-type]
         pass

@@ -82,10 +82,13 @@ def _other_hooks() -> bool:
 
 
 def _read(plan: object) -> PlanFile:
+    found = f"a {type(plan).__name__}"
     if isinstance(plan, str | Path):
-        return PlanFile.load(plan)
-    expected = "the plan of a captured step's result, or the path of its file"
-    raise InvalidInput(f"plan: found a {type(plan).__name__}, expected {expected}")
+        if Path(plan).is_file():
+            return PlanFile.load(plan)
+        found = f"no file '{plan}'"
+    expected = "the plan of a captured step's result, or the path of its file, which 'vdnnsim plan' writes"
+    raise InvalidInput(f"plan: found {found}, expected {expected}")
 
 
 def _device_of(model: torch.nn.Module) -> torch.device:
