@@ -154,6 +154,6 @@ def _policies() -> list[tuple[str, str]]:
         if name in PARAMETERISED and (parameters := parameters_of(PARAMETERISED[name])):
             text = f"{text} Parameters: {parameters}."
         if name in ONE_WAY_POLICIES and name not in POLICIES:
-            text = f"The same on a captured step, whose kernels have one algorithm each: {text}"
+            text = f"{name}(m) and {name}(p) of a captured step, whose kernels have one algorithm each."
         rows.append((name, text))
     return rows
