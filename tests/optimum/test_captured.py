@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from captured.steps import module_with_workspace, three_layers
 from captured.strategies import any_leaves, steps
 from captured.test_program import GPU, run
-from vdnnsim.captured import BEFORE_STEP, CapturedStep, build_step, remake_modules, schedule_of
+from vdnnsim.captured import BEFORE_STEP, CapturedStep, WaitCosts, build_step, remake_modules, schedule_of
 from vdnnsim.captured.agenda import block_name
 from vdnnsim.captured.checks import why_it_cannot_go
 from vdnnsim.captured.choosing import may_leave
@@ -157,6 +157,15 @@ def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: St
     assert not found.plan.schedule.leaves.keys().isdisjoint({"b7", "b8"})
     assert found.plan.bound is not None
     assert found.plan.bound.bound_ns <= found.result.iteration_time_ns <= asked.result.iteration_time_ns
+
+
+def test_only_in_a_step_with_hooks_the_host_begins_late() -> None:
+    step = replace(STEP, waits=WaitCosts(5_000, 7_000, 3_000))
+    nothing = run(step, schedule_of(step, {}))
+    begun = Rehearsal(nothing.iteration_time_ns, begins_ns=tuple(kernel.begin_ns for kernel in nothing.kernels))
+    first = [instance_of_step(step, GPU.link, 10**9, begun, hooked=hooked).steps[0] for hooked in (False, True)]
+    assert [one.called_ns for one in first] == [0, 5_000]
+    assert first[1].given_ns == first[0].given_ns + 5_000
 
 
 def test_hook_calls_at_which_things_are_done() -> None:

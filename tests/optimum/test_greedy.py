@@ -47,6 +47,8 @@ def test_what_is_made_again_in_less_is_dropped_in_its_place_and_what_it_is_made_
     assert walked(10, slow, NEW, at_3=6) == (["000000", "0111"], NO_WAIT, (None, 6))
     both = walked(10, slow._replace(out_ns=180), NEW, at_3=10)
     assert both == (["001110", "0111"], (0, 0, 0, 120, 0, 0, 0, 0), (None, 6))
+    makable = slow._replace(out_ns=180, remake_ns=5, makers=(0,))
+    assert walked(10, makable, NEW, at_3=10) == both
 
 
 def test_nothing_left_to_go() -> None:
