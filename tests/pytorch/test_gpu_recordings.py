@@ -278,6 +278,8 @@ def test_a_model_of_which_nothing_ran_is_told() -> None:
     ranges = [one._replace(name=one.name.replace(MODULE, "another's ")) for one in recording.ranges]
     (told,) = notices(replace(recording, ranges=ranges), {}, 2, [0, 1])
     assert told.startswith("model: none of its modules ran in the step; is it the one that the step trains?")
+    compiled = [*ranges, ranges[-1]._replace(name="Torch-Compiled Region: 0/0")]
+    assert notices(replace(recording, ranges=compiled), {}, 2, [0, 1]) == []
 
 
 def light(kernels: list[tuple[str, float]], host_us: float, waits: bool = False) -> GpuTrace:

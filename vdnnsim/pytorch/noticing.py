@@ -32,7 +32,9 @@ def notices(recording: Recording, labels: Mapping[int, Label], saved: int, neede
             "torch.compile: its saved tensors are seen as those of CompiledFunctionBackward, without modules and "
             "operators, and its backward asks for all of a graph at once; a plan that prefetches less comes late"
         )
-    elif saved and not any(recording.ranges[n].name.startswith(MODULE) for n in inside):
+    elif saved and not (
+        recording.runs_compiled or any(recording.ranges[n].name.startswith(MODULE) for n in inside)
+    ):  # in compiled code no module marks its forward
         found.append(
             "model: none of its modules ran in the step; is it the one that the step trains? What the step changes of "
             "another is not put back"
