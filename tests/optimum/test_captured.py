@@ -19,6 +19,7 @@ from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import makings
 from vdnnsim.captured.plan_file import why_not_trained
 from vdnnsim.captured.remaking import makers_of
+from vdnnsim.captured.trace import POWER_CAP
 from vdnnsim.errors import InvalidInput
 from vdnnsim.iteration import Action, Leave, Remake
 from vdnnsim.making import study_of_step
@@ -148,7 +149,8 @@ def test_a_plan_that_hooks_can_carry_out(study: Study) -> None:
 
 
 def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: Study) -> None:
-    """y1 is a copy of weights, y2 small: no plan of the optimum's has them leave, but a known one may."""
+    """y1 is a copy of weights, y2 small: no plan of the solver's has them leave, but one that a search
+    tries first, of all that may leave, has."""
     stays = {7: "weight copy", 8: "small"}
     step = replace(STEP, saved=tuple(one._replace(stays=stays.get(one.block, one.stays)) for one in STEP.saved))
     little = replace(study_of_step(step, study.gpu), pool="best-fit").within(96 * 10**6)
@@ -158,7 +160,7 @@ def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: St
         if told.what == "whole tensors":
             raise KeyboardInterrupt
 
-    found = little.run(Optimal(remake="no", known=(asked.plan,), told=stop))
+    found = little.run(Optimal(remake="no", told=stop))
     assert not found.plan.schedule.leaves.keys().isdisjoint({"b7", "b8"})
     assert found.plan.bound is not None
     assert found.plan.bound.bound_ns <= found.result.iteration_time_ns <= asked.result.iteration_time_ns
@@ -171,6 +173,19 @@ def test_only_in_a_step_with_hooks_the_host_begins_late() -> None:
     first = [instance_of_step(step, GPU.link, 10**9, begun, hooked=hooked).steps[0] for hooked in (False, True)]
     assert [one.called_ns for one in first] == [0, 5_000]
     assert first[1].given_ns == first[0].given_ns + 5_000
+
+
+def test_kernels_that_power_holds_down_where_nothing_leaves_are_no_bound() -> None:
+    """They take ten times as long there, and as captured where something leaves."""
+    conditions = STEP.header.conditions | {"clocks": f"SM 1700 of 1980 MHz, {POWER_CAP}"}
+    held_down = replace(STEP, header=replace(STEP.header, conditions=conditions))
+    held_down = replace(held_down, seen=STEP.seen._replace(step_ns=10 * STEP.seen.step_ns))
+    study = study_of_step(held_down, replace(GPU, name=STEP.header.gpu))
+    kept, away = (study.run(policy).result.iteration_time_ns for policy in ("baseline", "vdnn-all"))
+    assert away < 0.8 * kept
+    bound = study.run(Optimal(seconds=1)).plan.bound
+    assert bound is not None
+    assert bound.bound_ns <= away
 
 
 def test_hook_calls_at_which_things_are_done() -> None:

@@ -28,6 +28,8 @@ _SLOWER = 0.03
 """By so much of its time may what leaves and is made again take longer for fitting."""
 _TRIES, _PATIENCE = 500, 150
 """So many changes that bring nothing are tried for that, and so many of what fits."""
+_SEEKING = 1 / 5
+"""Such a share of the time that is left room may be sought for one plan."""
 _FAR = 1.5
 """Other policies' plans that take so many times the bound are changed first: where there is little room, few fit."""
 _SAYING_S = 20
@@ -125,6 +127,7 @@ class StepSearch(Search):
     def _find_room(self, schedule: Schedule, model_ns: int) -> None:
         """Small changes until it fits, and then for as long as they help."""
         found, fits, tries = schedule, False, 0
+        end = self.seconds + self._left_s * _SEEKING
         most_ns = self.time_ns(schedule) + model_ns * _SLOWER
 
         def rehearse(schedule: Schedule) -> tuple[Schedule, Rehearsal] | None:
@@ -134,7 +137,8 @@ class StepSearch(Search):
         def go_on() -> bool:
             nonlocal tries
             tries += 1
-            return tries <= (_PATIENCE if fits else _TRIES) and not self._done()
+            more = tries <= _PATIENCE if fits else tries <= _TRIES and self.seconds < end
+            return more and not self._done()
 
         def allowed(schedule: Schedule) -> bool:
             return fits or self.time_ns(schedule) <= most_ns

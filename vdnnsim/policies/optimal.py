@@ -9,6 +9,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from vdnnsim.captured.trace import uninterrupted_ppm
 from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.iteration import Action, BrokenSchedule, Schedule
 from vdnnsim.policies.baseline import Baseline
@@ -18,6 +19,7 @@ from vdnnsim.policies.dtr import Dtr
 from vdnnsim.policies.flashneuron import FlashNeuron
 from vdnnsim.policies.g10 import G10
 from vdnnsim.policies.grammar import NO, YES, Parameter, choice, count, name_of, shown_size, size_or_none
+from vdnnsim.policies.offload import Offload
 from vdnnsim.policies.plan import Algorithms, Bound, Plan, Policy, Problem, workspaces_of
 from vdnnsim.policies.superneurons import SuperNeurons
 from vdnnsim.policies.te import TransformerEngine
@@ -25,6 +27,7 @@ from vdnnsim.policies.variants import Variant
 from vdnnsim.policies.vdnn_conv_recompute import VdnnConvRecompute
 from vdnnsim.policies.vdnn_dyn import VdnnDyn
 from vdnnsim.policies.vdnn_plus_plus import VdnnPlusPlus
+from vdnnsim.units import PPM
 
 if TYPE_CHECKING:
     from vdnnsim.optimum import Instance, Rehearsal, Told
@@ -132,15 +135,21 @@ class _Begun(NamedTuple):
 
 def _begun(problem: Problem) -> _Begun | None:
     """What comes of a captured step where nothing leaves, with hooks where it does not fit without: whatever leaves,
-    its kernels, launches and hooks stay, and the host does more between them."""
+    its kernels, launches and hooks stay, and the host does more between them. Where a card's power holds kernels down
+    as long as nothing leaves, that says nothing of when they begin elsewhere."""
+    from vdnnsim.optimum import Rehearsal
+
     if not problem.workload.one_way:
         return None
     plan = Baseline(Variant.ONLY).plan(problem)
     rehearsed = problem.laboratory.rehearse(plan)
-    if rehearsed.fits:
-        return _Begun(rehearsed, hooked=False)
-    hooked = replace(plan, schedule=replace(plan.schedule, hooked=True), endless=True)
-    return _Begun(problem.laboratory.rehearse(hooked), hooked=True)
+    hooked = not rehearsed.fits
+    if hooked:
+        with_hooks = replace(plan, schedule=replace(plan.schedule, hooked=True), endless=True)
+        rehearsed = problem.laboratory.rehearse(with_hooks)
+    if uninterrupted_ppm(problem.step) > PPM:
+        rehearsed = Rehearsal(0, begins_ns=(0,) * len(problem.step.kernels))
+    return _Begun(rehearsed, hooked)
 
 
 def _plan(problem: Problem, schedule: Schedule, algorithms: Algorithms) -> Plan:
@@ -181,6 +190,7 @@ def _others(problem: Problem) -> Iterator[Iterable[Plan]]:
         SuperNeurons(),
         Dtr(),
         Checkpoint(),
+        *([Offload("everything", ahead=0, in_flight_bytes=0, min_bytes=0)] if one_way else []),  # of all it needs least
     )
     yield _plans(problem, quick)
     yield _plans(problem, (FlashNeuron(),))
