@@ -10,7 +10,7 @@ from typing import Unpack
 
 from vdnnsim.captured.step import CapturedStep
 from vdnnsim.changes import MachineOptions
-from vdnnsim.errors import InvalidInput
+from vdnnsim.errors import InvalidInput, NoPlan
 from vdnnsim.gpu import GpuProfile
 from vdnnsim.making import make_study
 from vdnnsim.network import Network
@@ -75,14 +75,22 @@ def compare(
 
 
 def compare_policies(study: Study, policies: Iterable[str | Policy] | None = None) -> Comparison:
-    """Run policies of a study, the paper's where none are named, and compare them with its oracle."""
+    """Run policies of a study, the paper's where none are named, and compare them with its oracle. What finds no plan
+    is left out; raises `NoPlan` where nothing does."""
     usual = ONE_WAY_POLICIES if study.workload.one_way else POLICIES
     chosen, left_out = chosen_policies(usual if policies is None else policies, study.problem())
     if not chosen:
         raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
     oracle = study.run(make_policy("oracle"))
-    runs = tuple(oracle if policy.name == oracle.result.policy else study.run(policy) for policy in chosen)
-    runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in runs)
+    found = []
+    for number, policy in enumerate(chosen, 1):
+        try:
+            found.append(oracle if policy.name == oracle.result.policy else study.run(policy))
+        except NoPlan as error:
+            if number == len(chosen) and not found:
+                raise
+            left_out.append(str(error))
+    runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in found)
     return Comparison(
         study.workload.name,
         study.workload.batch,

@@ -109,6 +109,14 @@ class Picky:
         return make_policy("baseline(p)").plan(problem)
 
 
+def test_a_comparison_goes_on_without_a_policy_that_finds_no_plan() -> None:
+    comparison = compare_policies(alexnet("1 GB"), [Picky(), "vdnn-all(m)"])
+    assert [result.policy for result in comparison] == ["vdnn-all(m)"]
+    assert comparison.left_out == ("found no plan that fits",)
+    with pytest.raises(NoPlan):
+        compare_policies(alexnet("1 GB"), [Picky()])
+
+
 def test_the_least_memory_for_a_policy_that_finds_no_plan_in_less() -> None:
     answer = smallest_capacity(alexnet("12 GB"), Picky())
     assert answer.value == 1400 * 10**6
