@@ -40,12 +40,11 @@ def test_the_document_shows_what_is_stored(frontier: dict[str, object]) -> None:
 
 
 def test_nothing_is_below_the_bound_of_a_captured_step_and_plans_take_what_the_model_says() -> None:
-    """On the H100 of the GPTs, whose host nearly binds."""
     steps = runpy.run_path(str(FOLDER / "steps.py"))
     rows = [row for gpu in steps["GPUS"] for row in steps["read"](gpu)]
     assert len(rows) == len(steps["GPUS"]) * len(steps["CASES"])
     for row in rows:
         assert min(ns for ns in (row.plan_ns, row.other_ns, row.bound_ns) if ns) == row.bound_ns, row
-        told = row.gpu == "h100" and row.step.startswith("gpt") and row.model_ns
-        assert not told or abs(row.plan_ns / row.model_ns - 1) < 0.01, row
+        assert not row.model_ns or abs(row.plan_ns / row.model_ns - 1) < 0.011, row
+        assert row.percent < 80 or row.plan_ns < 1.04 * row.bound_ns, row
     assert steps["table"]() in (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
