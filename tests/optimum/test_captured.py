@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,16 @@ from vdnnsim.program import BrokenSchedule
 from vdnnsim.study import Study
 
 STEP = three_layers()
+
+
+def stop_behind(what: str) -> Callable[[Told], None]:
+    """Ends a search behind one of its rounds, as Ctrl-C does."""
+
+    def hear(told: Told) -> None:
+        if told.what == what:
+            raise KeyboardInterrupt
+
+    return hear
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +130,7 @@ def _check_bound(step: CapturedStep, actions: dict[str, Action]) -> None:
 
 def test_blocks_leave_where_they_must(study: Study) -> None:
     """Of 103 MB in use at most, PyTorch's allocator holds 117."""
-    run = study.within(116 * 10**6).run(Optimal(seconds=1))
+    run = study.within(116 * 10**6).run(Optimal(told=stop_behind("whole tensors")))
     assert run.plan.bound is not None
     assert run.result.trainable
     assert run.plan.schedule.actions
@@ -142,7 +153,9 @@ def test_the_relaxation_has_kernels_wait_for_copies_out(study: Study) -> None:
 
 
 def test_a_plan_that_hooks_can_carry_out(study: Study) -> None:
-    run = study.within(112 * 10**6).run(Optimal(seconds=1, remake="no"))
+    run = study.within(112 * 10**6).run(
+        Optimal(seconds=1, remake="no", told=stop_behind("changes of another policy's plan"))
+    )
     assert run.result.trainable
     assert run.plan.schedule.leaves
     assert why_not_trained(run.plan.schedule) == ""
@@ -156,11 +169,7 @@ def test_what_leaves_only_where_it_is_asked_for_is_not_below_the_bound(study: St
     little = replace(study_of_step(step, study.gpu), pool="best-fit").within(96 * 10**6)
     asked = little.run("offload(which=everything, ahead=0, in_flight=0)")
 
-    def stop(told: Told) -> None:
-        if told.what == "whole tensors":
-            raise KeyboardInterrupt
-
-    found = little.run(Optimal(remake="no", told=stop))
+    found = little.run(Optimal(remake="no", told=stop_behind("whole tensors")))
     assert not found.plan.schedule.leaves.keys().isdisjoint({"b7", "b8"})
     assert found.plan.bound is not None
     assert found.plan.bound.bound_ns <= found.result.iteration_time_ns <= asked.result.iteration_time_ns
@@ -183,7 +192,7 @@ def test_kernels_that_power_holds_down_where_nothing_leaves_are_no_bound() -> No
     study = study_of_step(held_down, replace(GPU, name=STEP.header.gpu))
     kept, away = (study.run(policy).result.iteration_time_ns for policy in ("baseline", "vdnn-all"))
     assert away < 0.8 * kept
-    bound = study.run(Optimal(seconds=1)).plan.bound
+    bound = study.run(Optimal(told=stop_behind("whole tensors"))).plan.bound
     assert bound is not None
     assert bound.bound_ns <= away
 
