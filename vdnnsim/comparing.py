@@ -82,14 +82,15 @@ def compare_policies(study: Study, policies: Iterable[str | Policy] | None = Non
     if not chosen:
         raise InvalidInput(f"policies: found none, expected one or more of: {', '.join(POLICIES)}")
     oracle = study.run(make_policy("oracle"))
-    found = []
-    for number, policy in enumerate(chosen, 1):
+    found, failure = [], None
+    for policy in chosen:
         try:
             found.append(oracle if policy.name == oracle.result.policy else study.run(policy))
         except NoPlan as error:
-            if number == len(chosen) and not found:
-                raise
+            failure = error
             left_out.append(str(error))
+    if failure and not found:
+        raise failure
     runs = tuple(replace(run, result=against(oracle.result, run.result, run.steps)) for run in found)
     return Comparison(
         study.workload.name,

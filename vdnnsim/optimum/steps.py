@@ -17,12 +17,11 @@ from vdnnsim.captured.iteration import kernel_keys
 from vdnnsim.captured.making import Making, makings
 from vdnnsim.captured.schedules import schedule_of
 from vdnnsim.captured.step import BEFORE_STEP, CapturedStep, Doing
-from vdnnsim.captured.trace import trace_of_step, uninterrupted_ppm
+from vdnnsim.captured.trace import trace_of_step
 from vdnnsim.gpu import Link
 from vdnnsim.iteration import Action, Leave, Remake, Schedule
 from vdnnsim.optimum.instance import Calls, Choice, Gap, Instance, Step, Uses
 from vdnnsim.optimum.rehearsal import Rehearsal
-from vdnnsim.units import PPM
 
 
 def instance_of_step(
@@ -72,7 +71,7 @@ def _stages(step: CapturedStep, begun: Rehearsal, hooked: bool) -> list[Step]:
             host_ns = called_ns = host_ns + call_ns
             kernels_ns = ready_ns = given_ns = 0
     found.append(stage())
-    tail_ns = max(0, begun.time_ns - max(host_ns, end_ns)) if uninterrupted_ppm(step) == PPM else 0
+    tail_ns = max(0, begun.time_ns - max(host_ns, end_ns))
     ready_ns = begun.time_ns - tail_ns
     return [*found, Step(("the end", ""), len(found), (Choice("", tail_ns, 0),), 0, 0, ready_ns, host_ns, host_ns)]
 
